@@ -1,0 +1,101 @@
+"""What a kernel is asked to compute: shapes only, no data and no IR.
+
+Every layer is one of three contractions. Shape letters: `m` outputs (filters), `k` reduction, `n` pixels or tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis of a convolution; lengths in elements, `before`/`after` are the zero padding at its two ends."""
+
+    size: int
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+
+    @property
+    def out(self) -> int:
+        """Output length (ONNX Conv, floor mode)."""
+        return (self.size + self.before + self.after - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConvProblem:
+    """y[b, f, o] = sum over c, t of w[f, c, t] * x[b, group(f) * channels / groups + c, o * stride + t * dilation - before].
+
+    x is [batch, channels, *sizes], w is [filters, channels / groups, *kernels], y is [batch, filters, *outs]; all row-major.
+    """
+
+    batch: int
+    channels: int
+    filters: int
+    groups: int
+    axes: tuple[Axis, ...]
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(axis.out for axis in self.axes)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(axis.kernel for axis in self.axes)
+
+    @property
+    def reduction(self) -> int:
+        """k: products per output element of the dense computation."""
+        return self.channels // self.groups * self.taps
+
+    @property
+    def pointwise(self) -> bool:
+        """True if each output pixel reads exactly the input pixel at the same place."""
+        return all((a.kernel, a.stride, a.before, a.after) == (1, 1, 0, 0) for a in self.axes)
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups == self.channels > 1
+
+
+@dataclass(frozen=True, slots=True)
+class LinearProblem:
+    """y[n, m] = sum over k of x[n, k] * w[m, k]; x is token-major [tokens, inputs], w is [outputs, inputs]."""
+
+    tokens: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulProblem:
+    """y[b, i, j] = sum over k of p[b, i, k] * q[b, k, j] of two activations.
+
+    `transposed` says that q is stored as [b, j, k]. A `shared_left`/`shared_right` operand has no batch axis.
+    """
+
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+    transposed: bool = False
+    shared_left: bool = False
+    shared_right: bool = False
+
+
+Problem = ConvProblem | LinearProblem | MatmulProblem
+
+
+def dense_products(problem: Problem) -> int:
+    """Multiply-adds of the dense computation (2 flops each)."""
+    match problem:
+        case ConvProblem():
+            return problem.batch * problem.filters * problem.pixels * problem.reduction
+        case LinearProblem():
+            return problem.tokens * problem.inputs * problem.outputs
+        case MatmulProblem():
+            return problem.batch * problem.rows * problem.inner * problem.columns
