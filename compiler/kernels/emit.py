@@ -1,0 +1,346 @@
+"""The words in which kernel generators are written: functions over flat buffers, loops, index arithmetic, vectors.
+
+Everything is built from upstream dialects (func, scf, arith, memref, vector), at the current insertion point and location, so one
+generator serves every instruction set. Positions are `Index` values: Python integers fold, the rest becomes `arith` operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith, func, memref, scf, vector
+
+from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
+
+UNSIGNED_LESS, EQUAL = arith.CmpIPredicate.ult, arith.CmpIPredicate.eq
+
+
+# ---------------------------------------------------------------------------------------------------------------- index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Index:
+    """A non-negative position or count, known now (`known`) or when the kernel runs (`value`)."""
+
+    known: int | None = None
+    dynamic: ir.Value | None = None
+
+    @property
+    def value(self) -> ir.Value:
+        """As an `index` value in the IR."""
+        if self.dynamic is not None:
+            return self.dynamic
+        return arith.constant(ir.IndexType.get(), self.known)
+
+    def __add__(self, other: IndexLike) -> Index:
+        right = as_index(other)
+        if self.known is not None and right.known is not None:
+            return Index(self.known + right.known)
+        if self.known == 0:
+            return right
+        return self if right.known == 0 else Index(dynamic=arith.addi(self.value, right.value))
+
+    def __mul__(self, other: IndexLike) -> Index:
+        right = as_index(other)
+        if self.known is not None and right.known is not None:
+            return Index(self.known * right.known)
+        if self.known == 0 or right.known == 0:
+            return Index(0)
+        if self.known == 1:
+            return right
+        return self if right.known == 1 else Index(dynamic=arith.muli(self.value, right.value))
+
+    def __sub__(self, other: IndexLike) -> Index:
+        right = as_index(other)
+        if self.known is not None and right.known is not None:
+            return Index(self.known - right.known)
+        return self if right.known == 0 else Index(dynamic=arith.subi(self.value, right.value))
+
+    def __floordiv__(self, other: IndexLike) -> Index:
+        right = as_index(other)
+        if self.known is not None and right.known is not None:
+            return Index(self.known // right.known)
+        return self if right.known == 1 else Index(dynamic=arith.divui(self.value, right.value))
+
+    def __mod__(self, other: IndexLike) -> Index:
+        right = as_index(other)
+        if self.known is not None and right.known is not None:
+            return Index(self.known % right.known)
+        return Index(0) if right.known == 1 else Index(dynamic=arith.remui(self.value, right.value))
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: IndexLike) -> Index:
+        return as_index(other) - self
+
+    def __lt__(self, other: IndexLike) -> ir.Value:
+        return arith.cmpi(UNSIGNED_LESS, self.value, as_index(other).value)
+
+    def equals(self, other: IndexLike) -> ir.Value:
+        """The i1 value of `self == other`."""
+        return arith.cmpi(EQUAL, self.value, as_index(other).value)
+
+
+IndexLike = Index | int
+
+
+def as_index(value: IndexLike) -> Index:
+    return value if isinstance(value, Index) else Index(value)
+
+
+def minimum(left: IndexLike, right: IndexLike) -> Index:
+    a, b = as_index(left), as_index(right)
+    if a.known is not None and b.known is not None:
+        return Index(min(a.known, b.known))
+    return Index(dynamic=arith.minui(a.value, b.value))
+
+
+# ------------------------------------------------------------------------------------------------- functions and control
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A flat memref of `size` elements of type `dtype` ("f32", "i32", …): an argument of the function or `local` memory."""
+
+    memref: ir.Value
+    dtype: str
+    size: int
+
+    def load(self, at: IndexLike) -> ir.Value:
+        """One element."""
+        return memref.load(self.memref, [as_index(at).value])
+
+    def load_index(self, at: IndexLike) -> Index:
+        """One unsigned integer element, as a position."""
+        return Index(dynamic=arith.index_castui(ir.IndexType.get(), self.load(at)))
+
+    def store(self, value: ir.Value, at: IndexLike) -> None:
+        """Store one element."""
+        memref.store(value, self.memref, [as_index(at).value])
+
+
+Spec = Mapping[str, tuple[str, int]]  # buffer name -> (element type, element count), in argument order
+Body = Callable[[Mapping[str, Buffer], Index, Index], None]
+
+
+def exists(module: ir.Module, name: str) -> bool:
+    """True if the module has a top-level symbol `name`."""
+    return name in ir.SymbolTable(module.operation)
+
+
+def define(module: ir.Module, name: str, buffers: Spec, body: Body) -> None:
+    """Add `func.func private @name(memref<size x dtype> no alias..., %begin: index, %end: index)`, unless it exists.
+
+    `body(buffers, begin, end)` builds the units [begin, end).
+    """
+    if exists(module, name):
+        return
+    with module.context, ir.Location.unknown():
+        types = [ir.MemRefType.get([size], ir.Type.parse(dtype)) for dtype, size in buffers.values()]
+        index = ir.IndexType.get()
+        with ir.InsertionPoint(module.body):
+            function = func.FuncOp(name, ir.FunctionType.get([*types, index, index], []), visibility="private")
+        no_alias = ir.DictAttr.get({"llvm.noalias": ir.UnitAttr.get()})
+        plain = ir.DictAttr.get({})
+        function.arg_attrs = ir.ArrayAttr.get([no_alias] * len(types) + [plain] * 2)
+        block = function.add_entry_block()
+        with ir.InsertionPoint(block):
+            *memory, begin, end = block.arguments
+            named = {key: Buffer(value, *buffers[key]) for key, value in zip(buffers, memory, strict=True)}
+            body(named, Index(dynamic=begin), Index(dynamic=end))
+            func.return_([])
+
+
+def local(dtype: str, size: int) -> Buffer:
+    """Stack memory of the function being built, 64-byte aligned; call it outside loops."""
+    kind = ir.MemRefType.get([size], ir.Type.parse(dtype))
+    return Buffer(memref.AllocaOp(kind, [], [], alignment=64).result, dtype, size)
+
+
+@contextmanager
+def loop(begin: IndexLike, end: IndexLike, step: IndexLike = 1) -> Iterator[Index]:
+    """`with loop(0, n) as i:` builds the body of a loop without carried values."""
+    op = scf.ForOp(as_index(begin).value, as_index(end).value, as_index(step).value)
+    with ir.InsertionPoint(op.body):
+        yield Index(dynamic=op.induction_variable)
+        scf.yield_([])
+
+
+def carry(
+    begin: IndexLike,
+    end: IndexLike,
+    step: IndexLike,
+    start: Sequence[ir.Value],
+    body: Callable[[Index, list[ir.Value]], Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """A loop that keeps values (accumulators) in registers: `body(i, values)` gives the next ones; returns the last ones."""
+    op = scf.ForOp(as_index(begin).value, as_index(end).value, as_index(step).value, list(start))
+    with ir.InsertionPoint(op.body):
+        scf.yield_(list(body(Index(dynamic=op.induction_variable), list(op.inner_iter_args))))
+    return list(op.results)
+
+
+@contextmanager
+def when(condition: ir.Value) -> Iterator[None]:
+    """`with when(i < n):` builds what happens only if the i1 `condition` holds."""
+    op = scf.IfOp(condition)
+    with ir.InsertionPoint(op.then_block):
+        yield
+        scf.yield_([])
+
+
+def choose(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+    """Build both branches of a conditional."""
+    op = scf.IfOp(condition, has_else=True)
+    for block, body in ((op.then_block, then), (op.else_block, otherwise)):
+        with ir.InsertionPoint(block):
+            body()
+            scf.yield_([])
+
+
+# -------------------------------------------------------------------------------------------------------------- vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors of `lanes` elements of type `dtype`. A mask is an i1 vector; None means all lanes."""
+
+    lanes: int
+    dtype: str = "f32"
+
+    @property
+    def type(self) -> ir.VectorType:
+        return ir.VectorType.get([self.lanes], ir.Type.parse(self.dtype))
+
+    def mask(self, active: IndexLike) -> ir.Value | None:
+        """The mask of the first `active` lanes; None if these are known to be all."""
+        count = as_index(active)
+        if count.known is not None and count.known >= self.lanes:
+            return None
+        bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(1))
+        if count.known is not None:
+            return vector.constant_mask(bits, [count.known])
+        return vector.create_mask(bits, [count.value])
+
+    def splat(self, value: float) -> ir.Value:
+        """A constant in every lane."""
+        element = ir.Type.parse(self.dtype)
+        scalar = ir.FloatAttr.get(element, value) if self.dtype[0] in "fb" else ir.IntegerAttr.get(element, int(value))
+        return arith.constant(self.type, ir.DenseElementsAttr.get_splat(self.type, scalar))
+
+    def broadcast(self, scalar: ir.Value) -> ir.Value:
+        """One run-time element in every lane."""
+        return vector.broadcast(self.type, scalar)
+
+    def load(self, source: Buffer, at: IndexLike, mask: ir.Value | None = None) -> ir.Value:
+        """Elements [at, at + lanes); lanes that the mask leaves out are not read and give 0."""
+        if mask is None:
+            return vector.load(self.type, source.memref, [as_index(at).value])
+        return vector.maskedload(self.type, source.memref, [as_index(at).value], mask, self.splat(0))
+
+    def store(self, value: ir.Value, target: Buffer, at: IndexLike, mask: ir.Value | None = None) -> None:
+        """Store to [at, at + lanes); lanes that the mask leaves out are not written."""
+        if mask is None:
+            vector.store(value, target.memref, [as_index(at).value])
+        else:
+            vector.maskedstore(target.memref, [as_index(at).value], mask, value)
+
+    def load_splat(self, source: Buffer, at: IndexLike) -> ir.Value:
+        """Element `at` in every lane."""
+        return self.broadcast(source.load(at))
+
+
+def fma(left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+    """left * right + total, rounded once."""
+    return vector.fma(left, right, total)
+
+
+def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    """The constant permutation `lanes` of the lanes of `left` followed by those of `right`."""
+    return vector.shuffle(left, right, list(lanes))
+
+
+# ------------------------------------------------------------------------------------------------------------- epilogue
+
+
+def epilogue_buffers(epilogue: Epilogue, elements: int, channels: int) -> dict[str, tuple[str, int]]:
+    """The buffers "epilogue.0" … of a layer with `elements` output elements and `channels` output channels."""
+    size = {Reach.FULL: elements, Reach.CHANNEL: channels, Reach.SCALAR: 1}
+    return {f"epilogue.{i}": (operand.dtype, size[operand.reach]) for i, operand in enumerate(epilogue.operands)}
+
+
+def finish(
+    vectors: Vectors,
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    total: ir.Value,
+    *,
+    element: IndexLike,
+    channel: IndexLike,
+    mask: ir.Value | None = None,
+    along_channels: bool = False,
+) -> ir.Value:
+    """The epilogue of `total`, whose lane 0 is output element `element` of channel `channel`.
+
+    Lanes follow each other in the output; with `along_channels` they are consecutive channels, else pixels of one channel.
+    """
+
+    def operand(number: int, spec: EpilogueOperand) -> ir.Value:
+        source = buffers[f"epilogue.{number}"]
+        lanes = Vectors(vectors.lanes, spec.dtype)
+        match spec.reach:
+            case Reach.FULL:
+                return lanes.load(source, element, mask)
+            case Reach.CHANNEL:
+                return lanes.load(source, channel, mask) if along_channels else lanes.load_splat(source, channel)
+            case Reach.SCALAR:
+                return lanes.load_splat(source, 0)
+
+    return epilogue.emit(total, [operand(i, spec) for i, spec in enumerate(epilogue.operands)])
+
+
+# ---------------------------------------------------------------------------------------------------------------- tiles
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`total` things cut into `parts` runs whose lengths differ by at most one: the first `longer` have `low + 1`, the rest `low`."""
+
+    total: int
+    parts: int
+
+    @classmethod
+    def by(cls, total: int, most: int) -> Split:
+        """The fewest parts of at most `most` things."""
+        return cls(total, -(-total // most))
+
+    @property
+    def low(self) -> int:
+        return self.total // max(self.parts, 1)
+
+    @property
+    def longer(self) -> int:
+        return self.total - self.low * self.parts
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where each part begins, and the total at the end."""
+        return np.array([part * self.low + min(part, self.longer) for part in range(self.parts + 1)])
+
+    def start(self, part: Index) -> Index:
+        """Where `part` begins."""
+        if not self.longer:
+            return part * self.low
+        return part * self.low + minimum(part, self.longer)
+
+    def each_length(self, part: Index, body: Callable[[int], None]) -> None:
+        """Build `body(length)` for each length that occurs, run for the length of `part`."""
+        if not self.longer:
+            body(self.low)
+        else:
+            choose(part < self.longer, lambda: body(self.low + 1), lambda: body(self.low))

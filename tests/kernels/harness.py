@@ -1,0 +1,286 @@
+"""Compiles one kernel for this machine and runs it on NumPy arrays: what the whole compiler does, for one layer."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import NDArray
+from torch_mlir import ir
+from torch_mlir.dialects.llvm import translate_module_to_llvmir
+from torch_mlir.passmanager import PassManager
+
+from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
+from sparsec.kernels.isa import AVX2, AVX512, Isa
+from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
+from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+
+Array = NDArray[np.generic]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Function = Callable[..., None]  # (pointers…, begin, end)
+
+PIPELINE = (
+    "builtin.module(func.func(canonicalize,cse,convert-vector-to-scf),expand-strided-metadata,lower-affine,convert-scf-to-cf,"
+    "convert-vector-to-llvm{enable-x86=1},convert-math-to-llvm,convert-math-to-libm,finalize-memref-to-llvm,"
+    "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-arith-to-llvm,convert-index-to-llvm,convert-cf-to-llvm,"
+    "convert-ub-to-llvm,reconcile-unrealized-casts,canonicalize,cse)"
+)
+CPU = {AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2"), AVX2: ("x86-64-v3", "")}
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+
+
+def host_isas() -> list[Isa]:
+    """The instruction sets that this machine can run."""
+    features = llvm.get_host_cpu_features()
+    return [isa for isa, feature in ((AVX512, "avx512vl"), (AVX2, "avx2")) if features.get(feature)]
+
+
+def _old_literal(value: float) -> str:
+    return f"0x{struct.unpack('<Q', struct.pack('<d', float(np.float32(value))))[0]:016X}"
+
+
+def to_llvm22(text: str) -> str:
+    """Rewrite the float literals of LLVM 24 text as LLVM 22 reads them."""
+    text = re.sub(
+        r"\b(float|double) ([+-])inf\b", lambda m: f"{m[1]} 0x{'FFF' if m[2] == '-' else '7FF'}0000000000000", text
+    )
+    text = re.sub(
+        r"\bf0x([0-9A-F]{8})\b", lambda m: _old_literal(struct.unpack("<f", struct.pack("<I", int(m[1], 16)))[0]), text
+    )
+
+    def line(text: str) -> str:
+        if "float" not in text or re.search(r"\b(double|half|bfloat)\b", text):
+            return text
+        return re.sub(r"(?<![\w.%@])-?\d+\.\d+e[+-]\d+", lambda m: _old_literal(float(m[0])), text)
+
+    return "\n".join(map(line, text.split("\n")))
+
+
+def to_llvm(module: ir.Module) -> str:
+    """LLVM IR text of a module of kernels; the kernels become public so that they can be looked up."""
+    with module.context, ir.Location.unknown():
+        for op in module.body:
+            op.attributes["sym_visibility"] = ir.StringAttr.get("public")
+        PassManager.parse(PIPELINE).run(module.operation)
+    return to_llvm22(translate_module_to_llvmir(module.operation))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Machine code in this process; keeps `engine` alive."""
+
+    engine: llvm.ExecutionEngine
+    assembly: str
+    seconds: float
+
+    def function(self, name: str, arguments: int) -> Function:
+        kinds = [ctypes.c_void_p] * arguments + [ctypes.c_int64] * 2
+        return ctypes.CFUNCTYPE(None, *kinds)(self.engine.get_function_address(name))
+
+
+def compile_text(text: str, isa: Isa) -> Machine:
+    """Optimise LLVM IR text for `isa` and load it."""
+    started = time.perf_counter()
+    module = llvm.parse_assembly(text)
+    cpu, features = CPU[isa]
+    target = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.slp_vectorization = options.loop_interleaving = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    assembly = target.emit_assembly(module)
+    engine = llvm.create_mcjit_compiler(module, target)
+    engine.finalize_object()
+    return Machine(engine, assembly, time.perf_counter() - started)
+
+
+def aligned(size: int, dtype: np.dtype[np.generic] | type[np.generic]) -> Array:
+    """A 64-byte aligned flat array filled with a byte that is NaN in float32 (nothing may depend on it)."""
+    dtype = np.dtype(dtype)
+    raw = np.full(size * dtype.itemsize + 128, 0xFF, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def place(values: Array) -> Array:
+    """A flat 64-byte aligned copy."""
+    copy = aligned(values.size, values.dtype)
+    copy[:] = values.reshape(-1)
+    return copy
+
+
+def output_shape(problem: Problem) -> tuple[int, ...]:
+    match problem:
+        case ConvProblem():
+            return (problem.batch, problem.filters, *(axis.out for axis in problem.axes))
+        case LinearProblem():
+            return (problem.tokens, problem.outputs)
+        case MatmulProblem():
+            return (problem.batch, problem.rows, problem.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kernel compiled for one problem."""
+
+    problem: Problem
+    lowered: LoweredLayer
+    machine: Machine
+    memory: dict[str, Array]
+
+    def bind(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All buffers of the calls; `inputs` has "x" (or "p", "q") and "epilogue.0" …."""
+        y = aligned(int(np.prod(output_shape(self.problem))), np.float32)
+        return {**self.memory, **{name: place(np.asarray(value)) for name, value in inputs.items()}, "y": y}
+
+    def start(self, call: Call, buffers: Mapping[str, Array], begin: int, end: int) -> None:
+        function = self.machine.function(call.function, len(call.arguments))
+        function(*(buffers[name].ctypes.data for name in call.arguments), begin, end)
+
+    def run(self, inputs: Mapping[str, Array], cuts: Sequence[float] = ()) -> F32:
+        """The output; each call is made in pieces, cut at the fractions `cuts` of its extent, the last piece first."""
+        buffers = self.bind(inputs)
+        for call in self.lowered.calls:
+            bounds = [0, *sorted(int(cut * call.extent) for cut in cuts), call.extent]
+            for begin, end in reversed(list(itertools.pairwise(bounds))):
+                self.start(call, buffers, begin, end)
+        return buffers["y"].reshape(output_shape(self.problem)).astype(np.float32)
+
+    def timer(self, inputs: Mapping[str, Array]) -> tuple[list[tuple[Function, tuple[int, ...]]], dict[str, Array]]:
+        """The bound calls in order, for timing, and the buffers they use (keep them alive)."""
+        buffers = self.bind(inputs)
+        bound = [
+            (
+                self.machine.function(call.function, len(call.arguments)),
+                (*(buffers[name].ctypes.data for name in call.arguments), 0, call.extent),
+            )
+            for call in self.lowered.calls
+        ]
+        return bound, buffers
+
+    def seconds(self, inputs: Mapping[str, Array], repeats: int = 30) -> float:
+        """Median time of one run on one thread, warm."""
+        bound, _buffers = self.timer(inputs)
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            for function, arguments in bound:
+                function(*arguments)
+            times.append(time.perf_counter() - started)
+        return float(np.median(times))
+
+
+def compile_layer(
+    kernel: Kernel, problem: Problem, weight: Weight | None = None, epilogue: Epilogue = IDENTITY, isa: Isa = AVX512
+) -> Layer:
+    """Generate, lower and load `kernel` for one problem."""
+    with ir.Context() as context, ir.Location.unknown():
+        context.enable_multithreading(False)
+        module = ir.Module.create()
+        lowered = kernel.lower(module, problem, weight, epilogue, isa)
+        assert module.operation.verify()
+        text = to_llvm(module)
+    memory = {name: place(value) for name, value in lowered.weights.items()}
+    memory |= {name: aligned(size, np.float32) for name, size in lowered.scratch.items()}
+    return Layer(problem, lowered, compile_text(text, isa), memory)
+
+
+def run(
+    kernel: Kernel,
+    problem: Problem,
+    inputs: Mapping[str, Array],
+    weight: Weight | None = None,
+    epilogue: Epilogue = IDENTITY,
+    isa: Isa = AVX512,
+    cuts: Sequence[float] = (),
+) -> F32:
+    """Generate, lower, load and run once; the output has the layer's shape."""
+    return compile_layer(kernel, problem, weight, epilogue, isa).run(inputs, cuts)
+
+
+def reference(problem: Problem, inputs: Mapping[str, Array], weight: Array | None = None) -> tuple[F64, F64]:
+    """The layer without epilogue in float64, and the sum of absolute products (the scale of its rounding error)."""
+    wide = {name: np.asarray(value, dtype=np.float64) for name, value in inputs.items()}
+    w = None if weight is None else np.asarray(weight, dtype=np.float64)
+    return _contract(problem, wide, w), _contract(
+        problem, {name: np.abs(value) for name, value in wide.items()}, None if w is None else np.abs(w)
+    )
+
+
+def _contract(problem: Problem, inputs: Mapping[str, F64], w: F64 | None) -> F64:
+    match problem:
+        case LinearProblem():
+            assert w is not None
+            return inputs["x"].reshape(problem.tokens, problem.inputs) @ w.reshape(problem.outputs, problem.inputs).T
+        case MatmulProblem():
+            return _matmul(problem, inputs["p"], inputs["q"])
+        case ConvProblem():
+            assert w is not None
+            return _conv(problem, inputs["x"], w)
+
+
+def _matmul(problem: MatmulProblem, p: F64, q: F64) -> F64:
+    p = p.reshape(1 if problem.shared_left else problem.batch, problem.rows, problem.inner)
+    inner = (problem.columns, problem.inner) if problem.transposed else (problem.inner, problem.columns)
+    q = q.reshape(1 if problem.shared_right else problem.batch, *inner)
+    product = p @ (q.swapaxes(1, 2) if problem.transposed else q)
+    return np.broadcast_to(product, output_shape(problem)).copy()
+
+
+def _conv(problem: ConvProblem, x: F64, w: F64) -> F64:
+    groups, inside = problem.groups, problem.channels // problem.groups
+    x = x.reshape(problem.batch, problem.channels, *(axis.size for axis in problem.axes))
+    x = np.pad(x, [(0, 0), (0, 0), *((axis.before, axis.after) for axis in problem.axes)])
+    w = w.reshape(groups, problem.filters // groups, inside, *(axis.kernel for axis in problem.axes))
+    y = np.zeros((problem.batch, groups, problem.filters // groups, *(axis.out for axis in problem.axes)))
+    for tap in np.ndindex(*(axis.kernel for axis in problem.axes)):
+        window = tuple(
+            slice(t * axis.dilation, t * axis.dilation + (axis.out - 1) * axis.stride + 1, axis.stride)
+            for t, axis in zip(tap, problem.axes, strict=True)
+        )
+        part = x[(slice(None), slice(None), *window)].reshape(problem.batch, groups, inside, -1)
+        y += np.einsum("bgcp,gfc->bgfp", part, w[(..., *tap)]).reshape(y.shape)
+    return y.reshape(output_shape(problem))
+
+
+def tolerance(dtype: type[np.floating], reduction: int, scale: F64) -> F64:
+    """Largest allowed absolute error of a sum of `reduction` products whose absolute values add up to `scale`."""
+    precision = np.finfo(dtype)
+    return np.asarray(float(precision.eps) * (2 + max(reduction, 1) ** 0.5) * (scale + float(precision.tiny)))
+
+
+def assert_close(y: F32, expected: F64, allowed: F64) -> None:
+    """Same NaNs and infinities, and finite elements within `allowed`."""
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.asarray(y)[~finite], np.asarray(expected)[~finite].astype(np.float32))
+    error = np.abs(np.asarray(y)[finite] - np.asarray(expected)[finite])
+    bound = np.broadcast_to(allowed, np.shape(expected))[finite]
+    worst = int(np.argmax(error - bound)) if error.size else 0
+    assert not error.size or error[worst] <= bound[worst], (
+        f"error {error[worst]} > {bound[worst]} ({error.size} elements)"
+    )
+
+
+def operand_shape(reach: Reach, problem: Problem) -> tuple[int, ...]:
+    """The shape of an epilogue operand that broadcasts against the output."""
+    shape = output_shape(problem)
+    match reach:
+        case Reach.FULL:
+            return shape
+        case Reach.SCALAR:
+            return (1,) * len(shape)
+        case Reach.CHANNEL:
+            axis = 1 if isinstance(problem, ConvProblem) else len(shape) - 1
+            return tuple(size if i == axis else 1 for i, size in enumerate(shape))
