@@ -1,0 +1,44 @@
+"""The uniform calling convention of an entry: `void entry(void *const *args, int64_t begin, int64_t end)`.
+
+The runtime knows nothing of a kernel's signature; a generated wrapper loads the pointers and calls the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def entry_symbol(kernel: str) -> str:
+    """Return the symbol of the wrapper of `kernel`."""
+    return f"entry_{kernel}"
+
+
+def wrappers(pointer_counts: Mapping[str, int]) -> str:
+    """Return LLVM IR of one wrapper per kernel `void @kernel(ptr × count, i64 begin, i64 end)`.
+
+    define void @entry_add(ptr %args, i64 %begin, i64 %end) {
+      %a0 = load ptr, ptr %args
+      ...
+      tail call void @add(ptr %a0, ..., i64 %begin, i64 %end)
+      ret void
+    }
+    """
+    return "\n".join(_wrapper(kernel, count) for kernel, count in pointer_counts.items())
+
+
+def _wrapper(kernel: str, count: int) -> str:
+    pointers = range(count)
+    loads = "".join(
+        f"  %p{index} = getelementptr ptr, ptr %args, i64 {index}\n  %a{index} = load ptr, ptr %p{index}, align 8\n"
+        for index in pointers
+    )
+    parameters = ", ".join([*("ptr" for _ in pointers), "i64", "i64"])
+    arguments = ", ".join([*(f"ptr %a{index}" for index in pointers), "i64 %begin", "i64 %end"])
+    return (
+        f'declare void @"{kernel}"({parameters})\n'
+        f'define void @"{entry_symbol(kernel)}"(ptr %args, i64 %begin, i64 %end) {{\n'
+        f"{loads}"
+        f'  tail call void @"{kernel}"({arguments})\n'
+        "  ret void\n"
+        "}\n"
+    )

@@ -1,0 +1,234 @@
+"""Link one relocatable ELF64 object into a flat image that runs wherever it is mapped.
+
+    [ code | stubs for external calls | constants | to the next page | data, zeros | one 8-byte slot per import ]
+    0                                              writable_offset
+
+Everything in the image refers to everything else by distance, so loading is: copy, write the address of each import into its
+slot, make the first part executable. What would need the absolute address of something is refused: kernels have no use for it.
+The formats are those of the System V gABI chapter 4 and of the psABI of each processor.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sparsec.artifact import PAGE, CodeImage
+from sparsec.errors import ToolchainError
+
+_NOBITS, _SYMTAB, _RELA, _UNWIND = 8, 2, 4, 0x70000001
+_WRITE, _ALLOC, _EXECUTE, _TLS = 1, 2, 4, 0x400
+_UNDEFINED, _FIRST_RESERVED = 0, 0xFF00
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    name: str
+    kind: int
+    flags: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Symbol:
+    name: str
+    section: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A relocation: at image offset `at`, of type `kind`, for `symbol` at image offset `target` (None: it is external)."""
+
+    at: int
+    kind: int
+    symbol: str
+    target: int | None
+    addend: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How one processor is relocated: `relocate(image, place, stub, slot)` patches; `stub(distance)` jumps through a slot.
+
+    `stub` and `slot` are the image offsets of the symbol's stub and import slot, None if the symbol is in the image.
+    """
+
+    number: int
+    relocate: Callable[[bytearray, Place, int | None, int | None], None]
+    stub: Callable[[int], bytes]
+    stub_bytes: int
+
+
+def link(elf: bytes, entries: Mapping[str, str]) -> CodeImage:
+    """Return the image of `elf`; `entries` maps the name of each kernel to the symbol of its entry. Raises `ToolchainError`."""
+    try:
+        return _link(elf, entries)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ToolchainError("The object file is damaged.", got=str(error)) from error
+
+
+def _link(elf: bytes, entries: Mapping[str, str]) -> CodeImage:
+    machine = _machine(elf)
+    sections = _sections(elf)
+    symbols = _symbols(elf, sections)
+    externals = sorted({symbol.name for symbol in symbols if symbol.section == _UNDEFINED and symbol.name})
+    image, offsets, stubs, writable = _lay_out(elf, sections, len(externals) * machine.stub_bytes)
+    slots = len(image)
+    image += bytes(8 * len(externals))
+    imports = {name: slots + 8 * index for index, name in enumerate(externals)}
+    stub_of = {name: stubs + machine.stub_bytes * index for index, name in enumerate(externals)}
+    for name in externals:
+        image[stub_of[name] : stub_of[name] + machine.stub_bytes] = machine.stub(imports[name] - stub_of[name])
+    for place in _places(elf, sections, symbols, offsets):
+        machine.relocate(image, place, stub_of.get(place.symbol), imports.get(place.symbol))
+    defined = {each.name: offsets[each.section] + each.value for each in symbols if each.section in offsets}
+    missing = [symbol for symbol in entries.values() if symbol not in defined]
+    if missing:
+        raise ToolchainError("The object file does not define an entry.", expected=", ".join(missing))
+    return CodeImage(bytes(image), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports)
+
+
+def _machine(elf: bytes) -> Machine:
+    if elf[:6] != b"\x7fELF\x02\x01":
+        raise ToolchainError("The object file is not a little-endian ELF64 file.", got=repr(elf[:6]))
+    kind, number = struct.unpack_from("<HH", elf, 16)
+    if kind != 1 or number not in MACHINES:
+        raise ToolchainError("The object file cannot be linked here.", got=f"ELF type {kind}, machine {number}")
+    return MACHINES[number]
+
+
+def _string(elf: bytes, table: int, index: int) -> str:
+    return elf[table + index : elf.index(b"\0", table + index)].decode()
+
+
+def _sections(elf: bytes) -> list[_Section]:
+    (start,) = struct.unpack_from("<Q", elf, 40)
+    _, count, names = struct.unpack_from("<HHH", elf, 58)
+    rows = [struct.unpack_from("<IIQQQQIIQQ", elf, start + 64 * index) for index in range(count)]
+    return [
+        _Section(_string(elf, rows[names][4], name), kind, flags, offset, size, link_, info, max(alignment, 1))
+        for name, kind, flags, _, offset, size, link_, info, alignment, _ in rows
+    ]
+
+
+def _symbols(elf: bytes, sections: list[_Section]) -> list[_Symbol]:
+    table = next((section for section in sections if section.kind == _SYMTAB), None)
+    if table is None:
+        return []
+    strings = sections[table.link].offset
+    rows = struct.iter_unpack("<IBBHQQ", elf[table.offset : table.offset + table.size])
+    return [_Symbol(_string(elf, strings, name), section, value) for name, _, _, section, value, _ in rows]
+
+
+def _is_loaded(section: _Section) -> bool:
+    if section.flags & _TLS:
+        raise ToolchainError("The object file has thread-local data.", where=section.name)
+    unwind = section.kind == _UNWIND or section.name == ".eh_frame"  # nothing throws through a kernel
+    return bool(section.flags & _ALLOC) and section.size > 0 and not unwind
+
+
+def _lay_out(elf: bytes, sections: list[_Section], stub_bytes: int) -> tuple[bytearray, dict[int, int], int, int]:
+    """Return the image, the offset of each loaded section in it, the offset of the stubs, and that of the writable part."""
+    loaded = [(index, section) for index, section in enumerate(sections) if _is_loaded(section)]
+    writable = [item for item in loaded if item[1].flags & _WRITE]
+    code = [item for item in loaded if item[1].flags & _EXECUTE and item not in writable]
+    constants = [item for item in loaded if item not in writable and item not in code]
+    image, offsets = bytearray(), dict[int, int]()
+    for index, section in code:
+        offsets[index] = _append(image, elf, section)
+    _pad(image, 16)
+    stubs = len(image)
+    image += bytes(stub_bytes)
+    for index, section in constants:
+        offsets[index] = _append(image, elf, section)
+    _pad(image, PAGE)
+    writable_offset = len(image)
+    for index, section in writable:
+        offsets[index] = _append(image, elf, section)
+    _pad(image, 8)
+    return image, offsets, stubs, writable_offset
+
+
+def _append(image: bytearray, elf: bytes, section: _Section) -> int:
+    if section.alignment > PAGE:
+        raise ToolchainError("A section wants a larger alignment than a page.", where=section.name)
+    _pad(image, section.alignment)
+    start = len(image)
+    empty = section.kind == _NOBITS
+    image += bytes(section.size) if empty else elf[section.offset : section.offset + section.size]
+    return start
+
+
+def _pad(image: bytearray, alignment: int) -> None:
+    image += bytes(-len(image) % alignment)
+
+
+def _places(elf: bytes, sections: list[_Section], symbols: list[_Symbol], offsets: dict[int, int]) -> list[Place]:
+    places = []
+    for table in sections:
+        if table.kind != _RELA or table.info not in offsets:
+            continue
+        for offset, info, addend in struct.iter_unpack("<QQq", elf[table.offset : table.offset + table.size]):
+            symbol = symbols[info >> 32]
+            at = offsets[table.info] + offset
+            places.append(Place(at, info & 0xFFFFFFFF, symbol.name, _target(symbol, sections, offsets), addend))
+    return places
+
+
+def _target(symbol: _Symbol, sections: list[_Section], offsets: dict[int, int]) -> int | None:
+    if symbol.section == _UNDEFINED:
+        return None
+    if symbol.section in offsets:
+        return offsets[symbol.section] + symbol.value
+    where = "a reserved section" if symbol.section >= _FIRST_RESERVED else sections[symbol.section].name
+    raise ToolchainError("The code refers to something that is not loaded.", where=symbol.name, got=where)
+
+
+# --- x86-64 (psABI, table 4.10) --------------------------------------------------------------------------------------
+
+_PC32, _PLT32, _GOTPCREL, _PC64, _GOTPCRELX, _REX_GOTPCRELX = 2, 4, 9, 24, 41, 42
+_X86_NAMES = {1: "R_X86_64_64", 10: "R_X86_64_32", 11: "R_X86_64_32S"}
+
+
+def _relocate_x86_64(image: bytearray, place: Place, stub: int | None, slot: int | None) -> None:
+    target = place.target
+    match place.kind:
+        case 2 | 24 if target is not None:  # PC32, PC64
+            _write_distance(image, place, target, 8 if place.kind == _PC64 else 4)
+        case 4:  # PLT32: a call or jump
+            destination = stub if target is None else target
+            assert destination is not None
+            _write_distance(image, place, destination, 4)
+        case 9 | 41 | 42 if (
+            target is None and slot is not None
+        ):  # GOTPCREL, GOTPCRELX, REX_GOTPCRELX: loads from a slot
+            _write_distance(image, place, slot, 4)
+        case 9 | 41 | 42 if (
+            target is not None and image[place.at - 2] == 0x8B
+        ):  # mov of an address that is in the image: lea
+            image[place.at - 2] = 0x8D
+            _write_distance(image, place, target, 4)
+        case _:
+            raise ToolchainError(
+                "The code needs an address that is only known after loading.",
+                where=place.symbol or "a constant",
+                got=f"relocation {_X86_NAMES.get(place.kind, str(place.kind))}",
+            )
+
+
+def _write_distance(image: bytearray, place: Place, target: int, size: int) -> None:
+    distance = target + place.addend - place.at
+    image[place.at : place.at + size] = distance.to_bytes(size, "little", signed=True)
+
+
+def _stub_x86_64(distance: int) -> bytes:
+    return b"\xff\x25" + struct.pack("<i", distance - 6) + b"\x0f\x0b"  # jmp *distance(%rip); ud2
+
+
+MACHINES: Mapping[int, Machine] = {62: Machine(62, _relocate_x86_64, _stub_x86_64, 8)}

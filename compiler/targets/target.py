@@ -1,0 +1,35 @@
+"""What a target is: facts that the code generators and the back-end need, and nothing that they can compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsec.artifact import TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An instruction set to compile for.
+
+    `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change only how
+    code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    requires: tuple[str, ...]
+    tuning: tuple[str, ...]
+    vector_bytes: int
+    vector_registers: int
+    has_masks: bool
+
+    @property
+    def features(self) -> str:
+        """LLVM's feature string."""
+        return ",".join((*(f"+{name}" for name in self.requires), *self.tuning))
+
+    @property
+    def spec(self) -> TargetSpec:
+        """What the artifact records."""
+        return TargetSpec(self.triple, self.name, self.requires)

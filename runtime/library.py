@@ -1,0 +1,189 @@
+"""The C core as typed Python functions: finding the shared library, its structures, its status codes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from sparsec.artifact import PAGE, Program, Space
+from sparsec.errors import ArtifactError, SparsecError
+
+_SPACES = {Space.INPUT: 0, Space.OUTPUT: 1, Space.WEIGHTS: 2, Space.ARENA: 3}
+_OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE = range(5)
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (("space", ctypes.c_uint64), ("position", ctypes.c_uint64))
+
+
+class _Step(ctypes.Structure):
+    _fields_ = (
+        ("entry", ctypes.c_uint64),
+        ("first_arg", ctypes.c_uint64),
+        ("extent", ctypes.c_int64),
+        ("grain", ctypes.c_int64),
+    )
+
+
+class _Import(ctypes.Structure):
+    _fields_ = (("symbol", ctypes.c_char_p), ("slot", ctypes.c_uint64))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (
+        ("image", ctypes.c_char_p),
+        ("image_bytes", ctypes.c_uint64),
+        ("writable_offset", ctypes.c_uint64),
+        ("imports", ctypes.POINTER(_Import)),
+        ("import_count", ctypes.c_uint64),
+        ("steps", ctypes.POINTER(_Step)),
+        ("step_count", ctypes.c_uint64),
+        ("buffers", ctypes.POINTER(_Buffer)),
+        ("buffer_count", ctypes.c_uint64),
+        ("weights", ctypes.c_void_p),
+        ("arena_bytes", ctypes.c_uint64),
+    )
+
+
+@cache
+def _core() -> ctypes.CDLL:
+    folder = Path(__file__).resolve().parent
+    found = sorted(folder.glob("_native*.so")) + sorted(Path(__file__).parent.glob("_native*.so"))
+    if not found:
+        raise SparsecError(
+            "The C core of the runtime is missing.",
+            where=str(folder),
+            expected="_native*.so",
+            next_step="install sparsec with a C compiler present",
+        )
+    core = ctypes.CDLL(str(found[0]))
+    pointers = ctypes.POINTER(ctypes.c_void_p)
+    core.sparsec_pool_create.restype = ctypes.c_void_p
+    core.sparsec_pool_create.argtypes = (ctypes.c_int64,)
+    core.sparsec_pool_destroy.restype = None
+    core.sparsec_pool_destroy.argtypes = (ctypes.c_void_p,)
+    core.sparsec_model_create.argtypes = (
+        ctypes.POINTER(_Program),
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.POINTER(ctypes.c_uint64),
+    )
+    core.sparsec_model_destroy.restype = None
+    core.sparsec_model_destroy.argtypes = (ctypes.c_void_p,)
+    core.sparsec_model_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, pointers, pointers, ctypes.c_void_p)
+    core.sparsec_cpu_features.restype = ctypes.c_uint64
+    core.sparsec_cpu_feature_name.restype = ctypes.c_char_p
+    core.sparsec_cpu_feature_name.argtypes = (ctypes.c_int64,)
+    core.sparsec_has_import.argtypes = (ctypes.c_char_p,)
+    return core
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Return the features of this processor that its operating system supports too, by LLVM's names."""
+    core = _core()
+    bits: int = core.sparsec_cpu_features()
+    names: list[str] = []
+    while (name := core.sparsec_cpu_feature_name(len(names))) is not None:
+        names.append(name.decode())
+    return frozenset(name for bit, name in enumerate(names) if bits >> bit & 1)
+
+
+def has_import(symbol: str) -> bool:
+    """Tell whether generated code may call `symbol`."""
+    return bool(_core().sparsec_has_import(symbol.encode()))
+
+
+class Pool:
+    """A set of `threads` threads, the caller's among them; closed once, after the last run."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, threads: int) -> None:
+        self._handle: int | None = _core().sparsec_pool_create(threads)
+        if self._handle is None:
+            raise SparsecError("The threads of the runtime cannot be started.", got=f"{threads} threads")
+
+    @property
+    def handle(self) -> int:
+        """The address of the C pool."""
+        assert self._handle is not None, "the pool is closed"
+        return self._handle
+
+    def close(self) -> None:
+        """End the threads."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            _core().sparsec_pool_destroy(handle)
+
+
+class Model:
+    """A program mapped executable; may run in many threads at once; closed once, after the last run."""
+
+    __slots__ = ("_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
+
+    def __init__(self, program: Program) -> None:
+        self._weights = _aligned(program.weights)
+        self._inputs = ctypes.c_void_p * len(program.inputs)
+        self._outputs = ctypes.c_void_p * len(program.outputs)
+        self._run = _core().sparsec_model_run
+        self.step_count = len(program.steps)
+        self._handle: int | None = _create(program, self._weights)
+
+    def run(self, pool: Pool, inputs: Sequence[int], outputs: Sequence[int], step_ns: int | None = None) -> None:
+        """Run once on the addresses of the tensors; `step_ns` is the address of `step_count` int64, or None."""
+        assert self._handle is not None, "the model is closed"
+        status = self._run(self._handle, pool.handle, self._inputs(*inputs), self._outputs(*outputs), step_ns)
+        if status != _OK:
+            raise SparsecError("There is not enough memory for the arena of this run.")
+
+    def close(self) -> None:
+        """Unmap the code and free the arenas."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            _core().sparsec_model_destroy(handle)
+
+
+def _aligned(weights: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Return `weights` at an address that is a multiple of the page: as it is when mapped from a file, else copied."""
+    if weights.ctypes.data % PAGE == 0 or weights.nbytes == 0:
+        return weights
+    room = np.empty(weights.nbytes + PAGE, np.uint8)
+    start = -room.ctypes.data % PAGE
+    room[start : start + weights.nbytes] = weights
+    return room[start : start + weights.nbytes]
+
+
+def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:
+    code = program.code
+    symbols = list(code.imports)
+    imports = (_Import * len(symbols))(*(_Import(name.encode(), code.imports[name]) for name in symbols))
+    arguments = [argument for step in program.steps for argument in step.args]
+    buffers = (_Buffer * len(arguments))(*(_Buffer(_SPACES[each.space], each.position) for each in arguments))
+    steps = (_Step * len(program.steps))()
+    first = 0
+    for row, step in zip(steps, program.steps, strict=True):
+        row.entry, row.first_arg, row.extent, row.grain = code.entries[step.kernel], first, step.extent, step.grain
+        first += len(step.args)
+    description = _Program(
+        code.image, len(code.image), code.writable_offset, imports, len(imports), steps, len(steps), buffers, len(buffers),
+        weights.ctypes.data, program.arena_bytes,
+    )  # fmt: skip
+    model, culprit = ctypes.c_void_p(), ctypes.c_uint64()
+    status = _core().sparsec_model_create(ctypes.byref(description), ctypes.byref(model), ctypes.byref(culprit))
+    if status == _UNKNOWN_IMPORT:
+        raise ArtifactError(
+            "The code calls a function that this runtime does not offer.",
+            got=symbols[culprit.value],
+            next_step="run it with the sparsec version that compiled it, or compile the model again",
+        )
+    if status == _NO_EXECUTABLE_MEMORY:
+        raise ArtifactError("The system does not allow the code to be mapped executable.")
+    if status == _BAD_IMAGE:
+        raise ArtifactError("The code image is not consistent.", next_step="compile the model again")
+    if status != _OK or model.value is None:
+        raise SparsecError("There is not enough memory to load the model.")
+    return model.value

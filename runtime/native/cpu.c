@@ -1,0 +1,81 @@
+/* What the processor and the operating system support, by LLVM's feature names. */
+#include <stddef.h>
+
+#include "sparsec.h"
+
+static const char *const NAMES[] = {
+    "sse4.2", "avx",      "avx2",     "fma",        "f16c",       "bmi",           "bmi2",       "lzcnt",      "movbe",
+    "popcnt", "avx512f",  "avx512bw", "avx512cd",   "avx512dq",   "avx512vl",      "avx512vnni", "avx512bf16", "avx512vbmi",
+    "avxvnni", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq", "avx512fp16", "neon",
+};
+
+enum bit {
+    SSE42, AVX, AVX2, FMA, F16C, BMI, BMI2, LZCNT, MOVBE,
+    POPCNT, AVX512F, AVX512BW, AVX512CD, AVX512DQ, AVX512VL, AVX512VNNI, AVX512BF16, AVX512VBMI,
+    AVXVNNI, AVX512VBMI2, AVX512BITALG, AVX512VPOPCNTDQ, AVX512FP16, NEON,
+};
+
+const char *sparsec_cpu_feature_name(int64_t bit)
+{
+    return bit >= 0 && bit < (int64_t)(sizeof NAMES / sizeof NAMES[0]) ? NAMES[bit] : NULL;
+}
+
+#if defined(__x86_64__)
+
+#include <cpuid.h>
+
+/* The register states that the operating system saves: without them the instructions fault although cpuid lists them. */
+static uint64_t saved_states(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static uint64_t when(uint32_t reg, int position, enum bit bit)
+{
+    return (uint64_t)(reg >> position & 1) << bit;
+}
+
+uint64_t sparsec_cpu_features(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
+    uint64_t found = when(ecx, 20, SSE42) | when(ecx, 23, POPCNT) | when(ecx, 22, MOVBE);
+    uint64_t states = ecx >> 27 & 1 ? saved_states() : 0;
+    int ymm = (states & 0x6) == 0x6, zmm = (states & 0xe6) == 0xe6;
+    if (ymm) found |= when(ecx, 28, AVX) | when(ecx, 12, FMA) | when(ecx, 29, F16C);
+    uint32_t most = 0;
+    if (__get_cpuid_count(7, 0, &most, &ebx, &ecx, &edx)) {
+        found |= when(ebx, 3, BMI) | when(ebx, 8, BMI2);
+        if (ymm) found |= when(ebx, 5, AVX2);
+        if (zmm) {
+            found |= when(ebx, 16, AVX512F) | when(ebx, 17, AVX512DQ) | when(ebx, 28, AVX512CD) | when(ebx, 30, AVX512BW);
+            found |= when(ebx, 31, AVX512VL) | when(ecx, 1, AVX512VBMI) | when(ecx, 6, AVX512VBMI2);
+            found |= when(ecx, 11, AVX512VNNI) | when(ecx, 12, AVX512BITALG) | when(ecx, 14, AVX512VPOPCNTDQ);
+            found |= when(edx, 23, AVX512FP16);
+        }
+    }
+    if (most >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {
+        if (ymm) found |= when(eax, 4, AVXVNNI);
+        if (zmm) found |= when(eax, 5, AVX512BF16);
+    }
+    if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx)) found |= when(ecx, 5, LZCNT);
+    return found;
+}
+
+#elif defined(__aarch64__)
+
+uint64_t sparsec_cpu_features(void)
+{
+    return (uint64_t)1 << NEON; /* part of the base architecture */
+}
+
+#else
+
+uint64_t sparsec_cpu_features(void)
+{
+    return 0;
+}
+
+#endif

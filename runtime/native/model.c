@@ -1,0 +1,199 @@
+/* A loaded program: its executable image, its steps, and one context per run in flight. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "imports.h"
+#include "pool.h"
+#include "sparsec.h"
+
+#define ARENA_ALIGNMENT 64
+#define HUGE_PAGE ((size_t)1 << 21)
+#define CHUNKS_PER_THREAD 4 /* uneven rows: enough chunks that the last one is short, few enough that dealing is cheap */
+
+/* Contexts are only ever added, and claimed by a compare-exchange: a fork() in the middle of a run loses one, and blocks nobody. */
+typedef struct context {
+    struct context *older;
+    _Atomic int claimed;
+    uint8_t *arena;
+    void *pointers[]; /* one per buffer; those of inputs and outputs are set by each run */
+} context;
+
+struct sparsec_model {
+    uint8_t *image;
+    uint64_t image_bytes;
+    sparsec_step *steps;
+    uint64_t step_count;
+    sparsec_buffer *buffers;
+    uint64_t buffer_count;
+    uint8_t *weights;
+    uint64_t arena_bytes;
+    int has_parallel_steps;
+    context *_Atomic contexts;
+};
+
+static void *copy_of(const void *data, size_t bytes)
+{
+    void *copy = malloc(bytes ? bytes : 1);
+    if (copy && bytes) memcpy(copy, data, bytes);
+    return copy;
+}
+
+static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
+{
+    const uint64_t page = 4096;
+    if (program->image_bytes == 0 || program->writable_offset > program->image_bytes || program->writable_offset % page)
+        return SPARSEC_BAD_IMAGE;
+    model->image = mmap(NULL, program->image_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (model->image == MAP_FAILED) {
+        model->image = NULL;
+        return SPARSEC_NO_MEMORY;
+    }
+    model->image_bytes = program->image_bytes;
+    memcpy(model->image, program->image, program->image_bytes);
+    for (uint64_t i = 0; i < program->import_count; i++) {
+        const sparsec_import *import = &program->imports[i];
+        void *address = import_address(import->symbol);
+        *culprit = i;
+        if (!address) return SPARSEC_UNKNOWN_IMPORT;
+        if (import->slot < program->writable_offset || import->slot > program->image_bytes - 8) return SPARSEC_BAD_IMAGE;
+        memcpy(model->image + import->slot, &address, sizeof address);
+    }
+    __builtin___clear_cache((char *)model->image, (char *)model->image + program->image_bytes);
+    if (program->writable_offset && mprotect(model->image, program->writable_offset, PROT_READ | PROT_EXEC))
+        return SPARSEC_NO_EXECUTABLE_MEMORY;
+    return SPARSEC_OK;
+}
+
+int sparsec_model_create(const sparsec_program *program, sparsec_model **result, uint64_t *culprit)
+{
+    sparsec_model *model = calloc(1, sizeof *model);
+    if (!model) return SPARSEC_NO_MEMORY;
+    int status = map_image(program, model, culprit);
+    model->steps = copy_of(program->steps, program->step_count * sizeof *program->steps);
+    model->step_count = program->step_count;
+    model->buffers = copy_of(program->buffers, program->buffer_count * sizeof *program->buffers);
+    model->buffer_count = program->buffer_count;
+    model->weights = (uint8_t *)(uintptr_t)program->weights; /* kernels take plain pointers, and do not write here */
+    model->arena_bytes = program->arena_bytes;
+    if (status == SPARSEC_OK && (!model->steps || !model->buffers)) status = SPARSEC_NO_MEMORY;
+    if (status != SPARSEC_OK) {
+        sparsec_model_destroy(model);
+        return status;
+    }
+    for (uint64_t i = 0; i < model->step_count; i++) model->has_parallel_steps |= model->steps[i].grain < model->steps[i].extent;
+    *result = model;
+    return SPARSEC_OK;
+}
+
+void sparsec_model_destroy(sparsec_model *model)
+{
+    if (!model) return;
+    for (context *each = atomic_load(&model->contexts); each;) {
+        context *older = each->older;
+        free(each->arena);
+        free(each);
+        each = older;
+    }
+    if (model->image) munmap(model->image, model->image_bytes);
+    free(model->steps);
+    free(model->buffers);
+    free(model);
+}
+
+static uint8_t *new_arena(uint64_t bytes)
+{
+    void *arena = NULL;
+    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ARENA_ALIGNMENT;
+    if (bytes > SIZE_MAX - HUGE_PAGE || posix_memalign(&arena, alignment, bytes ? bytes : ARENA_ALIGNMENT)) return NULL;
+#if defined(MADV_HUGEPAGE)
+    if (alignment == HUGE_PAGE) madvise(arena, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only a hint: may fail */
+#endif
+    return arena;
+}
+
+static context *new_context(sparsec_model *model)
+{
+    context *fresh = malloc(sizeof *fresh + model->buffer_count * sizeof(void *));
+    if (!fresh) return NULL;
+    fresh->arena = new_arena(model->arena_bytes);
+    if (!fresh->arena) {
+        free(fresh);
+        return NULL;
+    }
+    atomic_init(&fresh->claimed, 1);
+    for (uint64_t i = 0; i < model->buffer_count; i++) {
+        const sparsec_buffer *buffer = &model->buffers[i];
+        fresh->pointers[i] = (buffer->space == SPARSEC_WEIGHTS ? model->weights : fresh->arena) + buffer->position;
+        if (buffer->space == SPARSEC_INPUT || buffer->space == SPARSEC_OUTPUT) fresh->pointers[i] = NULL;
+    }
+    fresh->older = atomic_load(&model->contexts);
+    while (!atomic_compare_exchange_weak(&model->contexts, &fresh->older, fresh)) {
+    }
+    return fresh;
+}
+
+static context *claim_context(sparsec_model *model)
+{
+    for (context *each = atomic_load(&model->contexts); each; each = each->older) {
+        int unclaimed = 0;
+        if (atomic_compare_exchange_strong(&each->claimed, &unclaimed, 1)) return each;
+    }
+    return new_context(model);
+}
+
+static void bind_tensors(const sparsec_model *model, context *run, void *const *inputs, void *const *outputs)
+{
+    for (uint64_t i = 0; i < model->buffer_count; i++) {
+        const sparsec_buffer *buffer = &model->buffers[i];
+        if (buffer->space == SPARSEC_INPUT) run->pointers[i] = inputs[buffer->position];
+        if (buffer->space == SPARSEC_OUTPUT) run->pointers[i] = outputs[buffer->position];
+    }
+}
+
+static int64_t chunks_of(const sparsec_step *step, int64_t threads)
+{
+    const int64_t most = threads * CHUNKS_PER_THREAD, coarse = step->extent / step->grain;
+    return coarse < most ? coarse : most;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inputs, void *const *outputs, int64_t *step_ns)
+{
+    context *run = claim_context(model);
+    if (!run) return SPARSEC_NO_MEMORY;
+    bind_tensors(model, run, inputs, outputs);
+    const int shared = pool && model->has_parallel_steps && sparsec_pool_threads(pool) > 1 && pool_claim(pool, 1);
+    const int64_t threads = shared ? sparsec_pool_threads(pool) : 1;
+    int64_t before = step_ns ? now_ns() : 0;
+    for (uint64_t i = 0; i < model->step_count; i++) {
+        const sparsec_step *step = &model->steps[i];
+        const sparsec_kernel kernel = (sparsec_kernel)(uintptr_t)(model->image + step->entry);
+        void *const *args = run->pointers + step->first_arg;
+        const int64_t chunks = shared ? chunks_of(step, threads) : 1;
+        if (chunks > 1) {
+            pool_run(pool, kernel, args, step->extent, chunks);
+        } else if (step->extent > 0) {
+            kernel(args, 0, step->extent);
+        }
+        if (step_ns) {
+            const int64_t after = now_ns();
+            step_ns[i] = after - before;
+            before = after;
+        }
+    }
+    if (shared) pool_release(pool);
+    atomic_store(&run->claimed, 0);
+    return SPARSEC_OK;
+}

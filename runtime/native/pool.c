@@ -1,0 +1,221 @@
+/* A pool of threads that spin for a moment between steps and sleep between runs.
+ *
+ * A step is opened (`open` = 1, `epoch` + 1), its chunks are dealt by an atomic counter to whoever comes, and it is closed
+ * when they are dealt out. A worker counts itself into `active` before it looks at `open`, and the caller looks at `active` after
+ * closing (both sequentially consistent): so either the worker sees the step closed, or the caller waits for it. Workers that
+ * come late or not at all delay nobody.
+ */
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LINE 64           /* bytes of a cache line */
+#define SPIN_NS 100000    /* a worker that found no work for this long goes to sleep */
+#define SPINS_PER_LOOK 64 /* pauses between two looks at the clock */
+
+struct sparsec_pool {
+    int64_t threads;
+    int64_t started;
+    uint64_t generation; /* of the process that has the threads; see `fork_generation` */
+    int64_t spin_ns;
+    pthread_t *handles;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    _Atomic int claimed;
+    _Atomic int stop;
+
+    /* the open step */
+    sparsec_kernel kernel;
+    void *const *args;
+    int64_t extent;
+    int64_t chunks;
+
+    _Alignas(LINE) _Atomic uint64_t epoch;
+    _Atomic int open;
+    _Atomic int64_t sleepers;
+    _Alignas(LINE) _Atomic int64_t next;
+    _Alignas(LINE) _Atomic int64_t active;
+};
+
+/* Threads do not survive fork(): a pool of another generation has none, and is never claimed. */
+static _Atomic uint64_t fork_generation;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&fork_generation, 1);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+static inline void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void work(sparsec_pool *pool)
+{
+    const sparsec_kernel kernel = pool->kernel;
+    void *const *const args = pool->args;
+    const int64_t chunks = pool->chunks, size = pool->extent / chunks, larger = pool->extent % chunks;
+    for (;;) {
+        const int64_t chunk = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (chunk >= chunks) return;
+        const int64_t begin = chunk * size + (chunk < larger ? chunk : larger);
+        kernel(args, begin, begin + size + (chunk < larger));
+    }
+}
+
+static void sleep_until_work(sparsec_pool *pool, uint64_t seen)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->epoch) == seen && !atomic_load(&pool->stop)) pthread_cond_wait(&pool->wake, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_for_work(sparsec_pool *pool, uint64_t seen)
+{
+    const int64_t deadline = now_ns() + pool->spin_ns;
+    do {
+        for (int spin = 0; spin < SPINS_PER_LOOK; spin++) {
+            if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen) return;
+            pause_cpu();
+        }
+    } while (now_ns() < deadline);
+    sleep_until_work(pool, seen);
+}
+
+static void *worker(void *argument)
+{
+    sparsec_pool *pool = argument;
+    uint64_t seen = 0;
+    for (;;) {
+        wait_for_work(pool, seen);
+        if (atomic_load(&pool->stop)) return NULL;
+        seen = atomic_load(&pool->epoch);
+        atomic_fetch_add(&pool->active, 1);
+        if (atomic_load(&pool->open)) work(pool);
+        atomic_fetch_sub(&pool->active, 1);
+    }
+}
+
+static void wake_workers(sparsec_pool *pool, int64_t wanted)
+{
+    atomic_fetch_add(&pool->epoch, 1);
+    if (atomic_load(&pool->sleepers) == 0) return;
+    pthread_mutex_lock(&pool->mutex);
+    if (wanted >= atomic_load(&pool->sleepers)) {
+        pthread_cond_broadcast(&pool->wake);
+    } else {
+        for (int64_t i = 0; i < wanted; i++) pthread_cond_signal(&pool->wake);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int64_t extent, int64_t chunks)
+{
+    pool->kernel = kernel;
+    pool->args = args;
+    pool->extent = extent;
+    pool->chunks = chunks;
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    atomic_store(&pool->open, 1);
+    wake_workers(pool, chunks - 1);
+    work(pool);
+    atomic_store(&pool->open, 0);
+    for (int spin = 0; atomic_load(&pool->active) != 0; spin++) {
+        if (spin < 4096 && pool->spin_ns) {
+            pause_cpu();
+        } else {
+            sched_yield(); /* the worker may have lost its processor to somebody else */
+        }
+    }
+}
+
+int pool_claim(sparsec_pool *pool, int warm)
+{
+    int free_pool = 0;
+    if (pool->generation != atomic_load(&fork_generation)) return 0;
+    if (!atomic_compare_exchange_strong(&pool->claimed, &free_pool, 1)) return 0;
+    if (warm) wake_workers(pool, pool->threads - 1);
+    return 1;
+}
+
+void pool_release(sparsec_pool *pool)
+{
+    atomic_store(&pool->claimed, 0);
+}
+
+static int64_t processors(void)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    return INT64_MAX;
+}
+
+sparsec_pool *sparsec_pool_create(int64_t threads)
+{
+    if (threads < 1 || threads > 4096) return NULL;
+    pthread_once(&fork_once, watch_forks);
+    sparsec_pool *pool = NULL;
+    if (posix_memalign((void **)&pool, LINE, sizeof *pool)) return NULL;
+    *pool = (sparsec_pool){.threads = threads, .generation = atomic_load(&fork_generation)};
+    pool->spin_ns = threads <= processors() ? SPIN_NS : 0; /* spinning on a shared processor stops the others */
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pool->handles = calloc((size_t)threads, sizeof *pool->handles);
+    while (pool->handles && pool->started < threads - 1) {
+        if (pthread_create(&pool->handles[pool->started], NULL, worker, pool)) break;
+        pool->started++;
+    }
+    if (!pool->handles || pool->started < threads - 1) {
+        sparsec_pool_destroy(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+int64_t sparsec_pool_threads(const sparsec_pool *pool)
+{
+    return pool->generation == atomic_load(&fork_generation) ? pool->threads : 0;
+}
+
+void sparsec_pool_destroy(sparsec_pool *pool)
+{
+    if (!pool) return;
+    if (pool->generation == atomic_load(&fork_generation)) {
+        pthread_mutex_lock(&pool->mutex);
+        atomic_store(&pool->stop, 1);
+        atomic_fetch_add(&pool->epoch, 1);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+        for (int64_t i = 0; i < pool->started; i++) pthread_join(pool->handles[i], NULL);
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->mutex);
+    }
+    free(pool->handles);
+    free(pool);
+}

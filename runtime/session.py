@@ -1,0 +1,194 @@
+"""A loaded model: tensors in, tensors out, from as many threads as call it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec import artifact
+from sparsec.artifact import NUMPY_DTYPES, Program, TargetSpec, TensorSpec
+from sparsec.errors import ArtifactError, InputError, UsageError
+from sparsec.runtime import library, tensors
+from sparsec.runtime.tensors import Array, Feeds
+
+
+class Session:
+    """A program that is ready to run.
+
+    `threads` defaults to the processors that this process may use. Calls from several threads run at once: the first uses the
+    session's threads, the others each work on the thread that called. After a fork, the child gets threads of its own.
+
+    Raises `ArtifactError` if the file is damaged or compiled for features that this processor lacks.
+    """
+
+    def __init__(self, program: Program | str | os.PathLike[str], *, threads: int | None = None) -> None:
+        if not isinstance(program, Program):
+            program = artifact.read(program)
+        _check_machine(program.target)
+        self._program = program
+        self._threads = _thread_count(threads)
+        self._model = library.Model(program)
+        self._pool = library.Pool(self._threads)
+        self._lock = threading.Lock()
+        self._running = 0
+        self._closed = False
+        self._native_closed = weakref.finalize(self, _close_native, self._model, self._pool)
+        _sessions.add(self)
+
+    @property
+    def program(self) -> Program:
+        """What is loaded."""
+        return self._program
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Names, dtypes and shapes of the inputs."""
+        return self._program.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Names, dtypes and shapes of the outputs."""
+        return self._program.outputs
+
+    @property
+    def threads(self) -> int:
+        """How many threads one run may use."""
+        return self._threads
+
+    def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
+        """Run the model once and return its outputs by name.
+
+        `feeds` has one tensor per input, by name or in order: NumPy, torch, DLPack or buffer-protocol objects with exactly the
+        dtype and shape of the model, used in place if contiguous. `out` likewise has an array per output to write to (and
+        then these are returned); without it the outputs are fresh arrays. bfloat16 comes out as uint16 that holds the bits.
+        Raises `InputError`.
+        """
+        return self._run(feeds, out, None)
+
+    __call__ = run
+
+    def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
+        """Run `repeats` times and return nanoseconds, shape [repeats, steps], after one run that is not counted."""
+        if repeats < 1:
+            raise UsageError("A profile needs at least one run.", got=str(repeats))
+        times = np.zeros((repeats, self._model.step_count), np.int64)
+        out = self._run(feeds, None, None)
+        for row in times:
+            self._run(feeds, out, row.ctypes.data)
+        return times
+
+    def close(self) -> None:
+        """Release the code, the arenas and the threads, as soon as no run is in flight; further runs raise `UsageError`."""
+        with self._lock:
+            self._closed = True
+            idle = self._running == 0
+        if idle:
+            self._native_closed()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, feeds: Feeds, out: Feeds | None, step_ns: int | None) -> dict[str, Array]:
+        inputs = [
+            tensors.readable(*pair)
+            for pair in zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+        ]
+        outputs = _fresh(self.outputs) if out is None else _given(out, self.outputs, inputs)
+        addresses = [array.ctypes.data for array in inputs], [array.ctypes.data for array in outputs]
+        with self._in_flight():
+            self._model.run(self._pool, *addresses, step_ns)
+        return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
+
+    @contextmanager
+    def _in_flight(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise UsageError("The session is closed.", next_step="open a new one")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                last = self._closed and self._running == 0
+            if last:
+                self._native_closed()
+
+    def _after_fork(self) -> None:
+        """Threads do not survive a fork, and runs of other threads do not go on: start afresh with the same code."""
+        self._lock = threading.Lock()
+        self._running = 0
+        if self._native_closed.detach() is None:
+            return
+        self._pool.close()
+        self._pool = library.Pool(self._threads)
+        self._native_closed = weakref.finalize(self, _close_native, self._model, self._pool)
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _restart_all() -> None:
+    for session in list(_sessions):
+        session._after_fork()
+
+
+os.register_at_fork(after_in_child=_restart_all)
+
+
+def _close_native(model: library.Model, pool: library.Pool) -> None:
+    pool.close()
+    model.close()
+
+
+def _fresh(specs: Sequence[TensorSpec]) -> list[Array]:
+    return [np.empty(spec.shape, NUMPY_DTYPES[spec.dtype]) for spec in specs]
+
+
+def _given(out: Feeds, specs: Sequence[TensorSpec], inputs: list[Array]) -> list[Array]:
+    """Take the caller's arrays; kernels may assume that buffers do not overlap, so an input that does is copied first."""
+    arrays = [tensors.writable(*pair) for pair in zip(tensors.match(out, specs, "output"), specs, strict=True)]
+    for index, array in enumerate(arrays):
+        if any(tensors.overlap(array, other) for other in arrays[:index]):
+            raise InputError(f"The array for output {specs[index].name!r} shares memory with another output.")
+        for position, other in enumerate(inputs):
+            if tensors.overlap(array, other):
+                inputs[position] = other.copy()
+    return arrays
+
+
+def _thread_count(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 <= threads <= 4096:
+        raise UsageError("The number of threads is out of range.", expected="1 to 4096", got=str(threads))
+    return threads
+
+
+def _check_machine(target: TargetSpec) -> None:
+    """Refuse with a sentence what would end in an illegal instruction."""
+    machine = os.uname().machine.replace("arm64", "aarch64")
+    built_for = target.triple.split("-")[0]
+    if built_for != machine:
+        raise ArtifactError(
+            "The artifact is for another processor.", expected=machine, got=f"{built_for} ({target.isa})"
+        )
+    missing = sorted(set(target.features) - library.cpu_features())
+    if missing:
+        raise ArtifactError(
+            f"The artifact was compiled for {target.isa}; this CPU lacks {', '.join(missing)}.",
+            next_step="compile the model on this machine, or with --target for an older instruction set",
+        )
