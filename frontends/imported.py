@@ -1,0 +1,38 @@
+"""What every frontend hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch_mlir import ir
+
+from sparsec.ir.weights import WeightStore
+
+
+class TensorSpec(NamedTuple):
+    """Name, NumPy dtype name ("float32", "int64", "bool", …) and static shape of an input or output."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A model in the torch dialect's backend contract form, with its weights beside it.
+
+    `module` holds one `func.func @main`, whose arguments are `inputs` and whose results are `outputs`, in order. Each op's location is
+    the name of the node or layer that it came from. Every constant of more than `LIFT_ABOVE` elements is a `sparsec.weight` op whose
+    bytes are in `weights` under its `sym_name`.
+    """
+
+    module: ir.Module
+    weights: WeightStore
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    name: str
+
+
+LIFT_ABOVE = 64
+"""Constants of more elements than this are lifted out of the module."""

@@ -1,0 +1,166 @@
+"""ONNX models into the torch dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TypeProto, numpy_helper
+from torch_mlir import ir
+from torch_mlir.extras import onnx_importer
+
+from sparsec.errors import ModelError, UnsupportedOpError
+from sparsec.frontends.contract import (
+    CONTRACT_OPTIONS,
+    Complaint,
+    lift_literals,
+    main_function,
+    require_static,
+    run_pipeline,
+    tensor_spec,
+)
+from sparsec.frontends.imported import Imported
+from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
+from sparsec.frontends.onnx_read import read_model
+from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold
+from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
+
+PIPELINE = f"func.func(convert-torch-onnx-to-torch),torch-lower-to-backend-contract{CONTRACT_OPTIONS}"
+
+
+def import_onnx(
+    source: str | Path | bytes | onnx.ModelProto,
+    *,
+    context: ir.Context,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Imported:
+    """Import a model from a path (`.onnx`, `.onnx.gz`), bytes, or a `ModelProto`, which is not changed.
+
+    `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given). Raises `ModelError` when the model
+    cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an operator cannot be expressed.
+    """
+    graph = take_constants(read_model(source))
+    name_nodes(graph)
+    fix_input_shapes(graph, shapes)
+    types = infer_and_fold(graph)
+    module, weights = build_module(graph, types, context)
+    lower(module, graph, types)
+    replace_weight_arguments(module, weights, len(graph.graph.input))
+    lift_literals(module, weights)
+    require_static(module, lambda place, reason: unsupported(graph, types, place, reason))
+    return _imported(module, graph, weights)
+
+
+def name_nodes(graph: OnnxGraph) -> None:
+    """Give every node of the main graph a name of its own, by which errors and locations call it."""
+    taken: set[str] = set()
+    for index, node in enumerate(graph.graph.node):
+        name = node.name or f"{node.op_type}_{index}"
+        if name in taken:
+            name = f"{name}.{index}"
+        taken.add(name)
+        node.name = name
+
+
+def build_module(
+    graph: OnnxGraph, types: Mapping[str, TypeProto], context: ir.Context
+) -> tuple[ir.Module, WeightStore]:
+    """Run torch-mlir's importer; large constants are arguments of `@main` behind those of the model, in the store's order."""
+    model = graph.to_model()
+    model.graph.name = "main"
+    declared = {value.name for value in [*model.graph.input, *model.graph.output]}
+    for name, type_ in types.items():
+        if name not in declared and name not in graph.constants:
+            model.graph.value_info.append(onnx.ValueInfoProto(name=name, type=type_))
+    for output in model.graph.output:
+        if output.name in types:
+            output.type.CopyFrom(types[output.name])
+    weights = WeightStore({name: value for name, value in graph.constants.items() if not is_small(value)})
+    info = onnx_importer.ModelInfo(model)
+    module = info.create_module(context=context)
+    try:
+        cache = _ReadableConstants(context)
+        onnx_importer.NodeImporter.define_function(info.main_graph, module.operation, cache).import_all()
+    except (onnx_importer.OnnxImportError, ir.MLIRError) as error:
+        raise ModelError(f"The graph cannot be imported: {error}", where=graph.name) from error
+    return module, weights
+
+
+class _ReadableConstants(onnx_importer.ContextCache):  # type: ignore[misc]
+    """Makes small constants attributes whose values folders and Python can read, where the importer would make resources."""
+
+    def tensor_proto_to_attr(self, tp: onnx.TensorProto) -> ir.Attribute:
+        return dense_attribute(np.asarray(numpy_helper.to_array(tp)), self._c)
+
+
+def lower(module: ir.Module, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
+    """ONNX operators -> torch backend contract, in place."""
+    complaints = run_pipeline(module, PIPELINE)
+    if complaints:
+        first = next((c for c in complaints if c.place), complaints[0])
+        raise unsupported(graph, types, first.place, _reason(first))
+
+
+def _reason(complaint: Complaint) -> str:
+    return " | ".join([complaint.message, *complaint.notes])[:600]
+
+
+def unsupported(graph: OnnxGraph, types: Mapping[str, TypeProto], place: str, reason: str) -> UnsupportedOpError:
+    """The error for the node called `place`, with its operator and shapes."""
+    node = next((n for n in graph.graph.node if n.name == place), None)
+    if node is None:
+        return UnsupportedOpError("The model cannot be compiled", where=place or graph.name, got=reason)
+    return UnsupportedOpError(
+        f"The operator {node.op_type} cannot be compiled here",
+        where=f"node {node.name!r} ({node.domain or 'ai.onnx'} {node.op_type}, opset {graph.opset})",
+        expected="a form that torch-mlir lowers",
+        got=f"{_signature(node, graph, types)}; {reason}",
+    )
+
+
+def _signature(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> str:
+    def describe(name: str) -> str:
+        if name in graph.constants:
+            value = graph.constants[name]
+            return f"{value.dtype}{list(value.shape)}"
+        if name not in types:
+            return "?"
+        tensor = types[name].tensor_type
+        element = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
+        return f"{element}[{', '.join(sizes)}]"
+
+    inputs = ", ".join(describe(name) for name in node.input if name)
+    outputs = ", ".join(describe(name) for name in node.output if name)
+    return f"({inputs}) -> ({outputs})"
+
+
+def replace_weight_arguments(module: ir.Module, weights: WeightStore, first: int) -> None:
+    """Turn the arguments of `@main` from number `first` on into `sparsec.weight` ops; unused ones leave the store, too."""
+    function = main_function(module)
+    block = function.regions[0].blocks[0]
+    ip = ir.InsertionPoint.at_block_begin(block)
+    for offset, (name, weight) in enumerate(list(weights.items())):
+        argument = block.arguments[first + offset]
+        if not any(True for _ in argument.uses):
+            del weights[name]
+            continue
+        tensor, vtensor = weight_types(weight, module.context)
+        with module.context:
+            loc = ir.Location.name(name)
+        argument.replace_all_uses_with(weight_op(name, tensor, vtensor, loc=loc, ip=ip))
+    for number in reversed(range(first, len(block.arguments))):
+        block.erase_argument(number)
+    inputs = [argument.type for argument in block.arguments]
+    results = ir.FunctionType(ir.TypeAttr(function.attributes["function_type"]).value).results
+    type_ = ir.FunctionType.get(inputs, results, context=module.context)
+    function.attributes["function_type"] = ir.TypeAttr.get(type_, context=module.context)
+
+
+def _imported(module: ir.Module, graph: OnnxGraph, weights: WeightStore) -> Imported:
+    type_ = ir.FunctionType(ir.TypeAttr(main_function(module).attributes["function_type"]).value)
+    inputs = tuple(tensor_spec(v.name, t) for v, t in zip(graph.graph.input, type_.inputs, strict=True))
+    outputs = tuple(tensor_spec(v.name, t) for v, t in zip(graph.graph.output, type_.results, strict=True))
+    return Imported(module, weights, inputs, outputs, graph.name)

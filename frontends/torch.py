@@ -1,0 +1,40 @@
+"""torch modules and exported programs into the torch dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch_mlir import ir
+
+from sparsec.errors import UsageError
+from sparsec.frontends.imported import Imported
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+    ExampleInputs = torch.Tensor | Sequence[object] | Mapping[str, object]
+
+
+def import_torch(
+    model: torch.nn.Module | ExportedProgram,
+    example_inputs: ExampleInputs | None = None,
+    *,
+    context: ir.Context,
+) -> Imported:
+    """Import a module, exported for the shapes of `example_inputs` (one tensor, positional or named arguments), or a program.
+
+    The module is exported in evaluation mode and is left as it was. Its weights are not copied: don't train it while compiling.
+    Raises `UsageError` when torch or the example inputs are missing, `ModelError` when the export fails, `UnsupportedOpError` when an
+    operator cannot be expressed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "This needs torch, which is not installed", next_step="pip install 'sparsec[torch]'"
+        ) from error
+    from sparsec.frontends.torch_export import import_program
+
+    return import_program(model, example_inputs, context)

@@ -1,0 +1,292 @@
+"""The part of the torch frontend that imports torch: export, decomposition, import with the weights lifted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, OutputKind
+from torch.utils import _pytree as pytree
+from torch_mlir import ir
+from torch_mlir.extras import fx_importer
+from torch_mlir.extras.fx_decomp_util import get_decomposition_table
+
+from sparsec.errors import ModelError, UnsupportedOpError, UsageError
+from sparsec.formats.coo import Coo
+from sparsec.frontends.contract import (
+    CONTRACT_OPTIONS,
+    lift_literals,
+    main_function,
+    require_static,
+    run_pipeline,
+    tensor_spec,
+)
+from sparsec.frontends.imported import LIFT_ABOVE, Imported
+from sparsec.ir.weights import Weight, WeightStore, dense_attribute, weight_op, weight_types
+
+if TYPE_CHECKING:
+    from sparsec.frontends.torch import ExampleInputs
+
+PIPELINE = f"func.func(torch-match-quantized-custom-ops),torchdynamo-export-to-torch-backend-pipeline{CONTRACT_OPTIONS}"
+
+
+def import_program(
+    model: nn.Module | ExportedProgram, example_inputs: ExampleInputs | None, context: ir.Context
+) -> Imported:
+    """See `sparsec.frontends.torch.import_torch`."""
+    sparse: dict[str, Coo] = {}
+    if isinstance(model, ExportedProgram):
+        program, name = model, "program"
+    else:
+        if example_inputs is None:
+            raise UsageError(
+                "A torch module needs example inputs, which say the shapes to compile for",
+                where=type(model).__name__,
+                expected="example_inputs=(tensor, ...)",
+            )
+        args, kwargs = _arguments(example_inputs)
+        with _hollow_sparse_weights(model) as sparse, _evaluating(model):
+            program = _export(model, args, kwargs)
+        name = type(model).__name__
+    program = _decompose(program)
+    weights = WeightStore()
+    importer = fx_importer.FxImporter(context=context, hooks=_LiftWeights(weights, sparse))
+    importer._cc = _LayerLocations(context, py_attr_tracker=importer._py_attr_tracker)
+    try:
+        importer.import_program(program, func_name="main")
+    except (NotImplementedError, TypeError, ValueError, KeyError, AssertionError) as error:
+        raise UnsupportedOpError(f"The exported program cannot be imported: {error}", where=name) from error
+    _drop_constant_results(importer.module, program)
+    _lower(importer.module, name)
+    lift_literals(importer.module, weights)
+    require_static(importer.module, _unsupported)
+    return _imported(importer.module, program, weights, name)
+
+
+def _decompose(program: ExportedProgram) -> ExportedProgram:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return program.run_decompositions(get_decomposition_table())
+
+
+def _arguments(example_inputs: ExampleInputs) -> tuple[tuple[object, ...], dict[str, object]]:
+    if isinstance(example_inputs, Mapping):
+        return (), dict(example_inputs)
+    if isinstance(example_inputs, torch.Tensor):
+        return (example_inputs,), {}
+    return tuple(example_inputs), {}
+
+
+def _export(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> ExportedProgram:
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), _quiet():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, args, kwargs, strict=False)
+    except Exception as error:  # noqa: BLE001 - export runs the user's code, which raises anything
+        raise ModelError(f"torch.export failed: {error}", where=type(model).__name__) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Every submodule in evaluation mode, and afterwards as before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _hollow_sparse_weights(model: nn.Module) -> Iterator[dict[str, Coo]]:
+    """Stand-ins for sparse parameters and buffers while exporting; gives their contents by name.
+
+    The stand-ins are dense in type only (their memory is never touched), so that export sees the ops of the dense layer.
+    """
+    taken: dict[str, Coo] = {}
+    restore: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
+    try:
+        for prefix, module in model.named_modules():
+            for table in (module._parameters, module._buffers):
+                for key, tensor in list(table.items()):
+                    if tensor is None or not _is_sparse(tensor):
+                        continue
+                    taken[f"{prefix}.{key}" if prefix else key] = coo_of(tensor)
+                    restore.append((table, key, tensor))
+                    hollow = torch.empty(tensor.shape, dtype=tensor.dtype)
+                    table[key] = nn.Parameter(hollow, requires_grad=False) if table is module._parameters else hollow
+        yield taken
+    finally:
+        for table, key, tensor in restore:
+            table[key] = tensor
+
+
+def _is_sparse(tensor: torch.Tensor) -> bool:
+    return tensor.layout != torch.strided or "SparseSemiStructured" in type(tensor).__name__
+
+
+def coo_of(tensor: torch.Tensor) -> Coo:
+    """A COO, CSR, CSC, BSR, BSC or 2:4 tensor as `Coo`; only the last is made dense on the way."""
+    tensor = tensor.detach()
+    if tensor.layout == torch.strided:
+        return Coo.from_dense(array_of(tensor.to_dense()))
+    if tensor.layout in (torch.sparse_bsr, torch.sparse_bsc):
+        return _coo_of_blocks(tensor)
+    entries = tensor.to_sparse_coo().coalesce() if tensor.layout != torch.sparse_coo else tensor.coalesce()
+    shape = tuple(tensor.shape)
+    if entries.dense_dim():
+        raise UnsupportedOpError("A hybrid sparse tensor (with dense dimensions) cannot be imported", got=str(shape))
+    return Coo.from_coordinates(shape, entries.indices().t().cpu().numpy(), array_of(entries.values()))
+
+
+def _coo_of_blocks(tensor: torch.Tensor) -> Coo:
+    """Blocks [nblocks, rows, columns] at compressed positions; zeros inside a block stay stored."""
+    by_row = tensor.layout == torch.sparse_bsr
+    pointers = (tensor.crow_indices() if by_row else tensor.ccol_indices()).cpu().numpy()
+    inner = (tensor.col_indices() if by_row else tensor.row_indices()).cpu().numpy()
+    blocks = array_of(tensor.values())
+    outer = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    block_row, block_column = (outer, inner) if by_row else (inner, outer)
+    count, height, width = blocks.shape
+    rows = np.broadcast_to((block_row * height)[:, None, None] + np.arange(height)[None, :, None], blocks.shape)
+    columns = np.broadcast_to((block_column * width)[:, None, None] + np.arange(width)[None, None, :], blocks.shape)
+    coordinates = np.stack([rows.reshape(-1), columns.reshape(-1)], axis=1)
+    return Coo.from_coordinates(tuple(tensor.shape), coordinates, blocks.reshape(-1))
+
+
+def array_of(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """The elements of a strided tensor as a NumPy array, shared where possible."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return np.asarray(tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+    return np.asarray(tensor.resolve_conj().resolve_neg().numpy())
+
+
+def small_literal(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str) -> ir.Value:
+    """A `torch.vtensor.literal` whose value passes can read, unlike the resource that the importer would make."""
+    with ir.Location.name(name) as loc:
+        _, vtensor = weight_types(array, loc.context)
+        return ir.Operation.create(
+            "torch.vtensor.literal",
+            results=[vtensor],
+            attributes={"value": dense_attribute(array, loc.context)},
+            ip=ir.InsertionPoint.current,
+        ).result
+
+
+class _LiftWeights(fx_importer.FxImporterHooks):  # type: ignore[misc]
+    """Builds a weight op for each parameter, buffer and large constant; the bytes go to the store."""
+
+    def __init__(self, weights: WeightStore, sparse: Mapping[str, Coo]) -> None:
+        self._weights = weights
+        self._sparse = sparse
+        self._names: dict[int, str] = {}
+        self._kept: list[torch.Tensor] = []
+
+    def resolve_input(self, gni: object, value: object, info: fx_importer.InputInfo) -> ir.Value | None:
+        return self._resolve(value, str(info.input_spec.target))
+
+    def resolve_literal(self, gni: object, literal: object, info: object) -> ir.Value | None:
+        return self._resolve(literal, "constant")
+
+    def _resolve(self, tensor: object, name: str) -> ir.Value | None:
+        if not isinstance(tensor, torch.Tensor):
+            return None
+        if tensor.numel() <= LIFT_ABOVE and name not in self._sparse and not _is_sparse(tensor):
+            return small_literal(array_of(tensor), name)
+        if id(tensor) not in self._names:
+            weight: Weight = self._sparse.get(name) or (coo_of(tensor) if _is_sparse(tensor) else array_of(tensor))
+            self._names[id(tensor)] = self._weights.add(name, weight)
+            self._kept.append(tensor)
+        name = self._names[id(tensor)]
+        with ir.Location.name(name) as loc:
+            tensor_type, vtensor = weight_types(self._weights[name], loc.context)
+            return weight_op(name, tensor_type, vtensor, loc=loc, ip=ir.InsertionPoint.current)
+
+    def store_produced_value(
+        self, gni: object, py_value: object, produced_ir_value: object, info: fx_importer.InputInfo
+    ) -> None:
+        raise NotImplementedError(f"it writes to the buffer {info.input_spec.target!r}")
+
+
+class _LayerLocations(fx_importer.ContextCache):  # type: ignore[misc]
+    """Gives each op the path of its layer and the name of its node ("encoder.layer.0.attention/softmax") as location."""
+
+    def get_node_location(self, node: torch.fx.Node) -> ir.Location:
+        stack = node.meta.get("nn_module_stack") or {}
+        path = next((entry[0] for entry in reversed(list(stack.values())) if entry[0]), "")
+        return ir.Location.name(f"{path}/{node.name}" if path else node.name, context=self._c)
+
+
+def _drop_constant_results(module: ir.Module, program: ExportedProgram) -> None:
+    """Leave results that are Python constants (None, numbers) out of `@main`."""
+    keep = [not isinstance(spec.arg, ConstantArgument) for spec in _user_outputs(program)]
+    if all(keep):
+        return
+    function = main_function(module)
+    terminator = function.regions[0].blocks[0].operations[len(function.regions[0].blocks[0].operations) - 1]
+    values = [value for value, kept in zip(terminator.operands, keep, strict=True) if kept]
+    with module.context, terminator.location:
+        ir.Operation.create("func.return", operands=values, ip=ir.InsertionPoint(terminator.operation))
+        terminator.operation.erase()
+        inputs = [argument.type for argument in function.regions[0].blocks[0].arguments]
+        type_ = ir.FunctionType.get(inputs, [value.type for value in values])
+        function.attributes["function_type"] = ir.TypeAttr.get(type_)
+
+
+def _user_outputs(program: ExportedProgram) -> list[torch.export.graph_signature.OutputSpec]:
+    return [spec for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+
+
+def _lower(module: ir.Module, name: str) -> None:
+    complaints = run_pipeline(module, PIPELINE)
+    if complaints:
+        first = next((c for c in complaints if c.place), complaints[0])
+        raise _unsupported(first.place or name, " | ".join([first.message, *first.notes])[:600])
+
+
+def _unsupported(place: str, reason: str) -> UnsupportedOpError:
+    return UnsupportedOpError("An operator of the module cannot be compiled", where=f"node {place!r}", got=reason)
+
+
+def _output_names(program: ExportedProgram) -> list[str]:
+    """Names from the structure of the result: "output", "output.0" of a tuple, "last_hidden_state" of a mapping."""
+    spec = program.call_spec.out_spec
+    specs = _user_outputs(program)
+    assert spec is not None
+    leaves, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(list(range(len(specs))), spec))
+    names = []
+    for path, index in leaves:
+        keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
+        named = ".".join(keys)
+        if not isinstance(specs[int(index)].arg, ConstantArgument):
+            names.append(named if named and not keys[0].isdigit() else ".".join(["output", *keys]))
+    return names
+
+
+def _imported(module: ir.Module, program: ExportedProgram, weights: WeightStore, name: str) -> Imported:
+    type_ = ir.FunctionType(ir.TypeAttr(main_function(module).attributes["function_type"]).value)
+    input_names: Sequence[str] = [str(n) for n in program.graph_signature.user_inputs if isinstance(n, str)]
+    inputs = tuple(tensor_spec(n, t) for n, t in zip(input_names, type_.inputs, strict=True))
+    outputs = tuple(tensor_spec(n, t) for n, t in zip(_output_names(program), type_.results, strict=True))
+    return Imported(module, weights, inputs, outputs, name)
