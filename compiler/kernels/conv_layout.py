@@ -1,0 +1,255 @@
+"""Where a convolution's input lies so that every tap is one constant offset, and how output pixels are cut into tiles.
+
+The input is copied, channel by channel, to planes in which the zero padding is real and samples are sorted by stride phase: sample
+`s * i + q` of an axis of stride `s` is element `i` of phase `q`. Output pixel (oy, ox) then has the *position* `oy * pitch + ox`, and a
+tap reads element `position + constant`. The zeros after one row are the zeros before the next one, so little is wasted. A convolution
+that reads each pixel at its own place needs no copy: there a position is the pixel's number in x itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, shuffle, when
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call
+from sparsec.kernels.problem import Axis, ConvProblem
+from torch_mlir import ir
+
+UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Samples `first + stride * j`, j < count, of an input axis are elements `lead + j` of phase `number`; the rest is zero."""
+
+    number: int
+    lead: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One axis of the layout: `extent` elements are read from each phase, rows follow each other after `period` <= extent."""
+
+    phases: tuple[Phase, ...]
+    extent: int
+    period: int
+
+    @classmethod
+    def of(cls, axis: Axis) -> Line:
+        """The line of an axis: only phases that some tap reads, overlapping the zeros of neighbours where both have them."""
+        extent = axis.out + axis.dilation * (axis.kernel - 1) // axis.stride
+        numbers = sorted({tap * axis.dilation % axis.stride for tap in range(axis.kernel)})
+        phases = tuple(_phase(axis, number, extent) for number in numbers)
+        shared = min(phase.lead for phase in phases)
+        used = max((phase.lead + phase.count for phase in phases if phase.count), default=0)
+        return cls(phases, extent, max(extent - shared, used, axis.out))
+
+
+def _phase(axis: Axis, number: int, extent: int) -> Phase:
+    lead = max(0, -(-(axis.before - number) // axis.stride))
+    behind = min(extent, (axis.before + axis.size - 1 - number) // axis.stride + 1)
+    if behind <= lead:
+        return Phase(number, extent, 0, 0)
+    return Phase(number, lead, axis.stride * lead + number - axis.before, behind - lead)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedLayout:
+    """The planes of one convolution: [batch][channels][phases][rows][pitch] float32, or x itself if not `copied`."""
+
+    problem: ConvProblem
+    lines: tuple[Line, ...]
+    copied: bool
+    slack: int
+
+    @classmethod
+    def of(cls, problem: ConvProblem, isa: Isa) -> PaddedLayout:
+        lines = tuple(Line.of(axis) for axis in problem.axes)
+        halo = sum((line.extent - line.period) * step for line, step in zip(lines, _strides(lines), strict=True))
+        return cls(problem, lines, copied=not problem.pointwise, slack=halo + isa.lanes())
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements between neighbours along each axis."""
+        return _strides(self.lines)
+
+    @property
+    def plane(self) -> int:
+        """Elements of one phase of one channel."""
+        return math.prod(line.period for line in self.lines)
+
+    @property
+    def channel(self) -> int:
+        """Elements of one channel."""
+        return self.plane * math.prod(len(line.phases) for line in self.lines)
+
+    @property
+    def image(self) -> int:
+        """Elements of one image of the batch."""
+        return self.channel * self.problem.channels
+
+    @property
+    def source(self) -> str:
+        """The name of the buffer that taps read."""
+        return "padded" if self.copied else "x"
+
+    @property
+    def scratch_elements(self) -> int:
+        """Size of the buffer "padded"; 0 if x is read in place."""
+        return self.problem.batch * self.image + self.slack if self.copied else 0
+
+    @property
+    def source_elements(self) -> int:
+        """Size of the buffer `source`."""
+        return self.scratch_elements or self.problem.batch * self.image
+
+    def plane_offset(self, phases: tuple[int, ...]) -> int:
+        """Where in a channel the plane of the used phases with these ordinals begins."""
+        return int(np.ravel_multi_index(phases, [len(line.phases) for line in self.lines])) * self.plane
+
+    def window_offsets(self) -> NDArray[np.int64]:
+        """Element offset of each tap (row-major) from an output position, inside one channel."""
+        steps = self.strides
+        offsets = []
+        for taps in np.ndindex(*(axis.kernel for axis in self.problem.axes)):
+            shifts, ordinals = [], []
+            for tap, axis, line in zip(taps, self.problem.axes, self.lines, strict=True):
+                shift, number = divmod(tap * axis.dilation, axis.stride)
+                shifts.append(shift)
+                ordinals.append([phase.number for phase in line.phases].index(number))
+            inside = sum(shift * step for shift, step in zip(shifts, steps, strict=True))
+            offsets.append(self.plane_offset(tuple(ordinals)) + inside)
+        return np.array(offsets, dtype=np.int64)
+
+    def tap_offsets(self) -> NDArray[np.int64]:
+        """Element offset per (channel, tap) from an output position, inside one image: [channels, taps]."""
+        return np.arange(self.problem.channels)[:, None] * self.channel + self.window_offsets()[None, :]
+
+    def pixel_axes(self) -> tuple[tuple[int, int], ...]:
+        """(outputs, position stride) per axis, axes without waste between them joined: at most one per axis, the last stride is 1."""
+        joined: list[tuple[int, int]] = []
+        for axis, step in zip(self.problem.axes, self.strides, strict=True):
+            if joined and joined[-1][1] == axis.out * step:
+                joined[-1] = (joined[-1][0] * axis.out, step)
+            else:
+                joined.append((axis.out, step))
+        return tuple(joined)
+
+
+def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(line.period for line in lines[number + 1 :]) for number in range(len(lines)))
+
+
+# --------------------------------------------------------------------------------------------------------------- copying
+
+
+def emit_pack(module: ir.Module, problem: ConvProblem, isa: Isa) -> Call:
+    """Add the function that copies x to "padded"; one unit is one channel of one image."""
+    layout = PaddedLayout.of(problem, isa)
+    name = f"f32_pad_{_shape_name(problem)}_{isa.suffix}"
+    spec = {"x": ("f32", _elements(problem)), "padded": ("f32", layout.scratch_elements)}
+
+    def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        x, padded = buffers["x"], buffers["padded"]
+        with loop(begin, end) as unit:
+            emit_fill(padded, unit * layout.channel, layout.channel, isa)
+            emit_copy(
+                layout, x, unit * math.prod(axis.size for axis in problem.axes), padded, unit * layout.channel, isa
+            )
+            with when(unit.equals(problem.batch * problem.channels - 1)):
+                emit_fill(padded, Index(problem.batch * layout.image), layout.slack, isa)
+
+    define(module, name, spec, body)
+    units = problem.batch * problem.channels
+    return Call(name, ("x", "padded"), units, products=units * layout.channel // 4)
+
+
+def _elements(problem: ConvProblem) -> int:
+    return problem.batch * problem.channels * math.prod(axis.size for axis in problem.axes)
+
+
+def _shape_name(problem: ConvProblem) -> str:
+    axes = "_".join(f"{a.size}k{a.kernel}s{a.stride}d{a.dilation}p{a.before}p{a.after}" for a in problem.axes)
+    return f"{problem.batch}x{problem.channels}x{axes}"
+
+
+def emit_fill(target: Buffer, at: Index, count: int, isa: Isa) -> None:
+    """Zero `count` elements from `at`."""
+    vectors = Vectors(lanes_for(count, isa))
+    _runs(count, vectors, lambda step: vectors.store(vectors.splat(0), target, at + step))
+
+
+def emit_copy(layout: PaddedLayout, x: Buffer, source: Index, target: Buffer, base: Index, isa: Isa) -> None:
+    """Copy one channel of x, which begins at element `source`, to its planes at `base`; zeros must be there already."""
+    sizes = [axis.size for axis in layout.problem.axes]
+    for ordinals in np.ndindex(*(len(line.phases) for line in layout.lines)):
+        phases = [line.phases[ordinal] for line, ordinal in zip(layout.lines, ordinals, strict=True)]
+        if all(phase.count for phase in phases):
+            _copy_axes(layout, phases, 0, x, source, target, base + layout.plane_offset(ordinals), sizes, isa)
+
+
+def _copy_axes(
+    layout: PaddedLayout,
+    phases: list[Phase],
+    number: int,
+    x: Buffer,
+    source: Index,
+    target: Buffer,
+    base: Index,
+    sizes: list[int],
+    isa: Isa,
+) -> None:
+    """Copy what is below axis `number`: loops over the outer axes, vectors along the last one."""
+    phase, stride = phases[number], layout.problem.axes[number].stride
+    step, size = layout.strides[number], math.prod(sizes[number + 1 :])
+    source, base = source + phase.first * size, base + phase.lead * step
+    if number == len(sizes) - 1:
+        copy_run(x, source, stride, target, base, phase.count, isa)
+        return
+    with loop(0, phase.count) as row:
+        inner = (x, source + row * (stride * size), target, base + row * step)
+        _copy_axes(layout, phases, number + 1, *inner, sizes, isa)
+
+
+def copy_run(x: Buffer, source: Index, stride: int, target: Buffer, at: Index, count: int, isa: Isa) -> None:
+    """Copy the elements source, source + stride, … (`count` of them) to neighbouring elements from `at`."""
+    vectors = Vectors(lanes_for(count, isa) if stride <= 2 else 1)
+    odd = vectors.lanes - 1
+
+    def move(step: Index) -> None:
+        first = source + step * stride
+        value = vectors.load(x, first)
+        if (
+            stride == 2 and odd
+        ):  # the second load begins one element early, so that nothing behind the last sample is read
+            rest = vectors.load(x, first + odd)
+            lanes = [2 * lane if 2 * lane <= odd else 2 * lane + 1 for lane in range(vectors.lanes)]
+            value = shuffle(value, rest, lanes)
+        vectors.store(value, target, at + step)
+
+    _runs(count, vectors, move)
+
+
+def _runs(count: int, vectors: Vectors, body: Callable[[Index], None]) -> None:
+    """Build `body(step)` so that the vectors at the steps cover `count` elements; the last may overlap the one before."""
+    full = count // vectors.lanes * vectors.lanes
+    if full > UNROLLED * vectors.lanes:
+        with loop(0, full, vectors.lanes) as step:
+            body(step)
+    else:
+        for number in range(0, full, vectors.lanes):
+            body(Index(number))
+    if full < count:
+        body(Index(count - vectors.lanes))
+
+
+def lanes_for(count: int, isa: Isa) -> int:
+    """The widest vector, a power of two, that is no longer than `count` elements."""
+    return min(isa.lanes(), 1 << (max(count, 1).bit_length() - 1))

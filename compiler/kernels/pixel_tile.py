@@ -1,0 +1,181 @@
+"""How output pixels are cut into equal tiles of vectors, and how a tile's vectors become dense rows of y.
+
+A tile is a few whole rows of the output, or a piece of one row. Its vectors lie at constant steps from the tile's first position, the
+same for every tile, so that a kernel's inner loop has constant addresses. Tiles at the end overlap their neighbours, and a vector that
+holds pixels beyond the end of a row is repaired at the store by constant shuffles: no masks on any instruction set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
+from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, finish, minimum, shuffle
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from torch_mlir import ir
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A vector of y at `step` from the tile's first pixel; lane i is lane `picks[i][1]` of source vector `picks[i][0]`."""
+
+    step: int
+    picks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """`axes` are (outputs, position stride) from outer to inner; a tile covers `lengths` of them.
+
+    `steps` are the positions of its source vectors and `pieces` the vectors that it stores.
+    """
+
+    axes: tuple[tuple[int, int], ...]
+    lengths: tuple[int, ...]
+    lanes: int
+    steps: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Tiles along each axis."""
+        return tuple(-(-size // length) for (size, _), length in zip(self.axes, self.lengths, strict=True))
+
+    @property
+    def count(self) -> int:
+        """Tiles of one image and channel."""
+        return math.prod(self.counts)
+
+    @property
+    def vectors(self) -> Vectors:
+        return Vectors(self.lanes)
+
+    @property
+    def moved(self) -> int:
+        """Shuffles that one store of the tile needs."""
+        return sum(len({source for source, _ in piece.picks}) - 1 for piece in self.pieces)
+
+    def origin(self, number: Index) -> tuple[Index, Index]:
+        """The position and the pixel at which tile `number` of an image begins."""
+        position, pixel = Index(0), Index(0)
+        pixels = math.prod(size for size, _ in self.axes)
+        left = math.prod(self.counts)
+        for (size, stride), length, count in zip(self.axes, self.lengths, self.counts, strict=True):
+            pixels, left = pixels // size, left // count
+            if count > 1:
+                here = number if left * count == self.count else number % (left * count)
+                start = minimum(here // left * length, size - length)
+                position, pixel = position + start * stride, pixel + start * pixels
+        return position, pixel
+
+    def assemble(self, sources: Sequence[ir.Value]) -> Iterator[tuple[int, ir.Value]]:
+        """(step, vector) for each piece of the tile."""
+        for piece in self.pieces:
+            yield piece.step, _gather(sources, piece.picks)
+
+
+def _gather(sources: Sequence[ir.Value], picks: tuple[tuple[int, int], ...]) -> ir.Value:
+    lanes = len(picks)
+    first, *rest = sorted({source for source, _ in picks})
+    value, place = sources[first], [lane if source == first else -1 for source, lane in picks]
+    if not rest and place == list(range(lanes)):
+        return value
+    for other in rest or [first]:
+        taken = [
+            lanes + lane if source == other else max(at, 0) for (source, lane), at in zip(picks, place, strict=True)
+        ]
+        value = shuffle(value, sources[other], taken)
+        place = [
+            i if source == other or at >= 0 else -1
+            for i, ((source, _), at) in enumerate(zip(picks, place, strict=True))
+        ]
+    return value
+
+
+def emit_store(
+    tile: Tile,
+    totals: Sequence[ir.Value],
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    *,
+    element: IndexLike,
+    channel: IndexLike,
+) -> None:
+    """Store the tile's sums to buffer "y" after the epilogue; its first pixel is element `element` of y, of filter `channel`."""
+    for step, total in tile.assemble(totals):
+        at = element + Index(step)
+        tail = finish(tile.vectors, epilogue, buffers, total, element=at, channel=channel)
+        tile.vectors.store(tail, buffers["y"], at)
+
+
+def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:
+    """The cheapest tile of at most `most` vectors, for `work` multiply-adds per output pixel."""
+    axes = layout.pixel_axes()
+    return min(_candidates(axes, isa, most), key=lambda tile: _cycles(tile, work))
+
+
+def _cycles(tile: Tile, work: float) -> float:
+    """Two vector loads per cycle, one of them per multiply-add and one per weight; one store and one shuffle per cycle."""
+    return tile.count * (work * max(len(tile.steps) + 1, 4) / 2 + 1.5 * len(tile.pieces) + tile.moved)
+
+
+def _candidates(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterator[Tile]:
+    width = axes[-1][0]
+    lanes = lanes_for(width, isa)
+    vectors = -(-width // lanes)
+    for parts in range(-(-vectors // most), vectors + 1):
+        length = min(-(-vectors // parts) * lanes, width)
+        starts = _cover(length, lanes)
+        yield Tile(
+            axes,
+            (*(1 for _ in axes[1:]), length),
+            lanes,
+            starts,
+            tuple(_whole(n, s, lanes) for n, s in enumerate(starts)),
+        )
+        if length <= lanes or most == 1:
+            break
+    if len(axes) > 1:
+        yield from _row_tiles(axes, isa, most)
+
+
+def _row_tiles(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterator[Tile]:
+    """Tiles of several whole rows: vectors that begin with each row, or that follow each other over the rows."""
+    (height, pitch), (width, _) = axes[-2:]
+    for rows in range(1, height + 1):
+        lanes = lanes_for(rows * width, isa)
+        lengths = (*(1 for _ in axes[2:]), rows, width)
+        if width >= lanes and rows * -(-width // lanes) <= most:
+            starts = [(row * pitch + at, row * width + at) for row in range(rows) for at in _cover(width, lanes)]
+            pieces = tuple(_whole(n, pixel, lanes) for n, (_, pixel) in enumerate(starts))
+            yield Tile(axes, lengths, lanes, tuple(position for position, _ in starts), pieces)
+        if width < lanes and rows <= most:
+            steps = tuple(row * pitch for row in range(rows))
+            yield Tile(axes, lengths, lanes, steps, _dense(rows, width, lanes, {row: (row, 0) for row in range(rows)}))
+        span = (rows - 1) * pitch + width
+        if -(-span // lanes) <= most:
+            places = {row: divmod(row * pitch, lanes) for row in range(rows)}
+            yield Tile(axes, lengths, lanes, tuple(range(0, span, lanes)), _dense(rows, width, lanes, places))
+
+
+def _cover(length: int, lanes: int) -> tuple[int, ...]:
+    """Starts of vectors that cover `length` >= lanes elements; the last ends with them."""
+    return tuple(min(start, length - lanes) for start in range(0, length, lanes))
+
+
+def _whole(source: int, step: int, lanes: int) -> Piece:
+    return Piece(step, tuple((source, lane) for lane in range(lanes)))
+
+
+def _dense(rows: int, width: int, lanes: int, places: Mapping[int, tuple[int, int]]) -> tuple[Piece, ...]:
+    """The pieces of rows * width dense pixels, if row r begins in lane `places[r][1]` of source vector `places[r][0]`."""
+
+    def pick(pixel: int) -> tuple[int, int]:
+        row, column = divmod(pixel, width)
+        source, lane = places[row]
+        return source + (lane + column) // lanes, (lane + column) % lanes
+
+    return tuple(Piece(step, tuple(pick(step + lane) for lane in range(lanes))) for step in _cover(rows * width, lanes))
