@@ -260,6 +260,11 @@ def fma(left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
     return vector.fma(left, right, total)
 
 
+def add(left: ir.Value, right: ir.Value) -> ir.Value:
+    """left + right of floats or of vectors of floats."""
+    return arith.addf(left, right)
+
+
 def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:
     """The constant permutation `lanes` of the lanes of `left` followed by those of `right`."""
     return vector.shuffle(left, right, list(lanes))

@@ -1,0 +1,139 @@
+"""fp32 product of two activations: rows of p are broadcast, vectors lie along the columns of q."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch_mlir import ir
+
+from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, epilogue_buffers, loop, minimum, shuffle
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.problem import MatmulProblem, Problem, dense_products
+from sparsec.kernels.tile import Grid, Output, Tile, multiply
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulDense:
+    """`f32_matmul_dense`: a unit is one tile of one product; a transposed q is turned round in scratch first."""
+
+    name: str = "f32_matmul_dense"
+    format: str = "dense"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        return None if isinstance(problem, MatmulProblem) else "not a product of two activations"
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, MatmulProblem) and weight is None
+        if not problem.batch or not problem.rows or not problem.columns:
+            return LoweredLayer(())
+        if not problem.transposed or not problem.inner:
+            return LoweredLayer((_multiply(module, _merged(problem), "q", epilogue, isa),))
+        planes = 1 if problem.shared_right else problem.batch
+        turn = _transpose(module, planes, problem.columns, problem.inner, isa)
+        upright = _merged(replace(problem, transposed=False))
+        call = _multiply(module, upright, "q.transposed", epilogue, isa)
+        return LoweredLayer((turn, call), scratch={"q.transposed": planes * problem.inner * problem.columns})
+
+
+def _merged(problem: MatmulProblem) -> MatmulProblem:
+    """The same product with the batch joined to the rows where one q serves all."""
+    if problem.shared_right and not problem.shared_left:
+        return replace(problem, batch=1, rows=problem.batch * problem.rows, shared_right=False)
+    return problem
+
+
+def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: Epilogue, isa: Isa) -> Call:
+    """Add y = p q for q stored [b, k, j] in the buffer `source`."""
+    b, n, k, m = problem.batch, problem.rows, problem.inner, problem.columns
+    lefts, rights = (1 if shared else b for shared in (problem.shared_left, problem.shared_right))
+    grid = Grid.plan(isa, n, m, k)
+    buffers = {"p": ("f32", lefts * n * k), source: ("f32", rights * k * m), "y": ("f32", b * n * m)}
+    buffers |= epilogue_buffers(epilogue, b * n * m, m)
+    shared = "l" * problem.shared_left + "r" * problem.shared_right
+    name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
+
+    def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        output = Output.of(isa, grid, epilogue, memory, along_channels=True)
+        p, q = memory["p"], memory[source]
+        with loop(begin, end) as unit:
+            image, part = unit // grid.tiles, unit % grid.tiles
+            left = Index(0) if problem.shared_left else image * (n * k)
+            right = Index(0) if problem.shared_right else image * (k * m)
+
+            def build(tile: Tile) -> None:
+                rows, column = tile.row * k + left, tile.column + right
+                sums = multiply(
+                    tile,
+                    k,
+                    lambda at, r: tile.vectors.load_splat(p, rows + at + r * k),
+                    lambda at: tile.load(q, column + at * m),
+                )
+                output.store(tile, sums, image * (n * m) + tile.row * m + tile.column, m, tile.column)
+
+            grid.tile(part // grid.columns.parts, part % grid.columns.parts, build)
+
+    define(module, name, buffers, body)
+    return Call(name, tuple(buffers), b * grid.tiles, dense_products(problem))
+
+
+def _transpose(module: ir.Module, planes: int, rows: int, columns: int, isa: Isa) -> Call:
+    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is one band of vector-many rows."""
+    vectors = Vectors(isa.lanes())
+    lanes = vectors.lanes
+    bands = -(-rows // lanes)
+    size = planes * rows * columns
+    buffers = {"q": ("f32", size), "q.transposed": ("f32", size)}
+    name = f"f32_transpose_{planes}x{rows}x{columns}_{isa.suffix}"
+
+    def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        q, turned = memory["q"], memory["q.transposed"]
+        with loop(begin, end) as unit:
+            plane, row = unit // bands * (rows * columns), unit % bands * lanes
+            height = minimum(lanes, rows - row)
+
+            def block(column: Index, width: int, whole: bool) -> None:
+                """Turn one block of `lanes` rows (fewer unless `whole`) and `width` columns."""
+                inside = vectors.mask(width)
+                lines = [
+                    vectors.load(q, plane + minimum(row + r, rows - 1) * columns + column, inside) for r in range(lanes)
+                ]
+                outside = None if whole else vectors.mask(height)
+                for c, line in enumerate(transposed(lines)[:width]):
+                    vectors.store(line, turned, plane + (column + c) * rows + row, outside)
+
+            def band(whole: bool) -> None:
+                even = columns // lanes * lanes
+                if even:
+                    with loop(0, even, lanes) as column:
+                        block(column, lanes, whole)
+                if columns % lanes:
+                    block(Index(even), columns % lanes, whole)
+
+            if rows % lanes == 0:
+                band(True)
+            else:
+                choose(height.equals(lanes), lambda: band(True), lambda: band(False))
+
+    define(module, name, buffers, body)
+    return Call(name, tuple(buffers), planes * bands, size)
+
+
+def transposed(lines: Sequence[ir.Value]) -> list[ir.Value]:
+    """The transpose of a square block, one vector a line; their number is a power of two. n log n shuffles."""
+    lanes = len(lines)
+    rows = list(lines)
+    distance = lanes // 2
+    while distance:
+        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        for i in range(lanes):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = shuffle(a, b, upper), shuffle(a, b, lower)
+        distance //= 2
+    return rows
