@@ -123,9 +123,8 @@ def check_windows(layout: PaddedLayout, x: np.ndarray, planes: np.ndarray) -> No
 
 
 def pack(problem: ConvProblem, isa: Isa, x: np.ndarray, cuts: tuple[float, ...]) -> np.ndarray:
-    from torch_mlir import ir
-
     from harness import aligned, compile_text, place, to_llvm
+    from torch_mlir import ir
 
     with ir.Context() as context, ir.Location.unknown():
         context.enable_multithreading(False)
