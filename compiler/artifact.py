@@ -1,14 +1,14 @@
 """The `.sparsec` file: what a compiled program is, and how it is written, checked and mapped back.
 
-A file is a plain zip whose three members are stored, not compressed, and start on page boundaries, so that the runtime can map
-the weights and standard tools can list, test and unpack it:
+A file is a plain zip whose three members are stored, not compressed, and start on page boundaries, so that the
+runtime can map the weights and standard tools can list, test and unpack it:
 
     manifest.json   who made it, for what machine, tensors, steps, code entries and imports, the compiler's report
     code.bin        one flat position-independent image: [0, writable_offset) code and constants, then the writable tail
     weights.bin     every weight in its chosen format, at the offsets that the steps name
 
-Each member has a CRC-32 in the zip directory; the manifest repeats those of code and weights. Reading verifies all of them and
-every offset, because a wrong offset would become a wild pointer. Needs NumPy and the standard library only.
+Each member has a CRC-32 in the zip directory; the manifest repeats those of code and weights. Reading verifies all of
+them and every offset, because a wrong offset would become a wild pointer. Needs NumPy and the standard library only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NUMPY_DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "bfloat16": np.dtype("uint16"),
 }
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 
@@ -66,7 +66,10 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel call: units [0, extent) may be split among threads in chunks of at least `grain`; grain >= extent is serial."""
+    """One kernel call.
+
+    Units [0, extent) may be split among threads in chunks of at least `grain`; grain >= extent is serial.
+    """
 
     kernel: str
     args: tuple[Buffer, ...]
@@ -168,7 +171,10 @@ def _require(condition: bool, fault: str) -> None:
 
 
 def write(program: Program, path: str | os.PathLike[str]) -> None:
-    """Write `program` to `path`, whole or not at all; equal programs give equal bytes. Raises `ArtifactError`, `OSError`."""
+    """Write `program` to `path`, whole or not at all; equal programs give equal bytes.
+
+    Raises `ArtifactError`, `OSError`.
+    """
     check(program)
     weights = np.ascontiguousarray(program.weights, dtype=np.uint8).reshape(-1).data
     manifest = json.dumps(_manifest(program, weights), indent=1).encode()
@@ -196,7 +202,7 @@ def _umask() -> int:
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: memoryview) -> None:
-    """Append a stored member whose bytes start at a page boundary, padded by the extra field that Android's zipalign uses."""
+    """Append a stored member that starts at a page boundary, padded by the extra field that Android's zipalign uses."""
     assert archive.fp is not None
     zip64 = data.nbytes > 2**31
     header = archive.fp.tell() + 30 + len(name) + (20 if zip64 else 0) + 6
@@ -260,8 +266,8 @@ def _product_version() -> str:
 def read(path: str | os.PathLike[str], *, verify: bool = True) -> Program:
     """Map the artifact at `path`: weights stay in the file (read-only, paged in on use).
 
-    `verify=False` skips the checksums of code and weights. Raises `ArtifactError` if the file is damaged, of another format
-    version, or not an artifact.
+    `verify=False` skips the checksums of code and weights. Raises `ArtifactError` if the file is damaged, of another
+    format version, or not an artifact.
     """
     try:
         with open(path, "rb") as file:

@@ -169,9 +169,18 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
         row.entry, row.first_arg, row.extent, row.grain = code.entries[step.kernel], first, step.extent, step.grain
         first += len(step.args)
     description = _Program(
-        code.image, len(code.image), code.writable_offset, imports, len(imports), steps, len(steps), buffers, len(buffers),
-        weights.ctypes.data, program.arena_bytes,
-    )  # fmt: skip
+        image=code.image,
+        image_bytes=len(code.image),
+        writable_offset=code.writable_offset,
+        imports=imports,
+        import_count=len(imports),
+        steps=steps,
+        step_count=len(steps),
+        buffers=buffers,
+        buffer_count=len(buffers),
+        weights=weights.ctypes.data,
+        arena_bytes=program.arena_bytes,
+    )
     model, culprit = ctypes.c_void_p(), ctypes.c_uint64()
     status = _core().sparsec_model_create(ctypes.byref(description), ctypes.byref(model), ctypes.byref(culprit))
     if status == _UNKNOWN_IMPORT:

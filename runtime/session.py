@@ -23,14 +23,17 @@ from sparsec.runtime.tensors import Array, Feeds
 class Session:
     """A program that is ready to run.
 
-    `threads` defaults to the processors that this process may use. Calls from several threads run at once: the first uses the
-    session's threads, the others each work on the thread that called. After a fork, the child gets threads of its own.
+    `threads` defaults to the processors that this process may use. Calls from several threads run at once: the first
+    uses the session's threads, the others each work on the thread that called. After a fork, the child gets threads
+    of its own.
 
     Raises `ArtifactError` if the file is damaged or compiled for features that this processor lacks.
     """
 
     def __init__(self, program: Program | str | os.PathLike[str], *, threads: int | None = None) -> None:
-        if not isinstance(program, Program):
+        if isinstance(program, Program):
+            artifact.check(program)
+        else:
             program = artifact.read(program)
         _check_machine(program.target)
         self._program = program
@@ -66,10 +69,10 @@ class Session:
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
         """Run the model once and return its outputs by name.
 
-        `feeds` has one tensor per input, by name or in order: NumPy, torch, DLPack or buffer-protocol objects with exactly the
-        dtype and shape of the model, used in place if contiguous. `out` likewise has an array per output to write to (and
-        then these are returned); without it the outputs are fresh arrays. bfloat16 comes out as uint16 that holds the bits.
-        Raises `InputError`.
+        `feeds` has one tensor per input, by name or in order: NumPy, torch, DLPack or buffer-protocol objects with
+        exactly the dtype and shape of the model, used in place if contiguous. `out` likewise has an array per output
+        to write to (and then these are returned); without it the outputs are fresh arrays. bfloat16 comes out as
+        uint16 that holds the bits. Raises `InputError`.
         """
         return self._run(feeds, out, None)
 
@@ -86,7 +89,7 @@ class Session:
         return times
 
     def close(self) -> None:
-        """Release the code, the arenas and the threads, as soon as no run is in flight; further runs raise `UsageError`."""
+        """Release code, arenas and threads as soon as no run is in flight; further runs raise `UsageError`."""
         with self._lock:
             self._closed = True
             idle = self._running == 0
@@ -159,7 +162,7 @@ def _fresh(specs: Sequence[TensorSpec]) -> list[Array]:
 
 
 def _given(out: Feeds, specs: Sequence[TensorSpec], inputs: list[Array]) -> list[Array]:
-    """Take the caller's arrays; kernels may assume that buffers do not overlap, so an input that does is copied first."""
+    """Take the caller's arrays; kernels assume that buffers do not overlap, so an input that does is copied first."""
     arrays = [tensors.writable(*pair) for pair in zip(tensors.match(out, specs, "output"), specs, strict=True)]
     for index, array in enumerate(arrays):
         if any(tensors.overlap(array, other) for other in arrays[:index]):

@@ -36,10 +36,10 @@ def _wrong_set(what: str, specs: Sequence[TensorSpec], got: str) -> InputError:
 
 
 def readable(value: object, spec: TensorSpec) -> Array:
-    """Return `value` as a contiguous aligned array of exactly the dtype and shape of `spec`, without a copy where possible.
+    """Return `value` as a contiguous aligned array of the dtype and shape of `spec`, without a copy where possible.
 
-    Takes NumPy arrays, torch tensors, whatever speaks DLPack on the CPU, and the buffer protocol. bfloat16 is accepted as
-    torch.bfloat16, ml_dtypes.bfloat16, or uint16 that holds the bits.
+    Takes NumPy arrays, torch tensors, whatever speaks DLPack on the CPU, and the buffer protocol. bfloat16 is
+    accepted as torch.bfloat16, ml_dtypes.bfloat16, or uint16 that holds the bits.
     """
     array = _checked(value, spec, "input")
     if array.flags.c_contiguous and array.flags.aligned:

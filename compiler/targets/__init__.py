@@ -1,7 +1,7 @@
 """Targets: LLVM IR text of kernels and a target's name go in, a flat code image goes out.
 
-`TARGETS` has one row per instruction set; `resolve` finds a row, and "native" is the best row that this machine can run.
-`backend` drives LLVM (import it only to compile), `llvm_text` bridges its versions, `flat_image` links.
+`TARGETS` has one row per instruction set; `resolve` finds a row, and "native" is the best row that this machine can
+run. `backend` drives LLVM (import it only to compile), `llvm_text` bridges its versions, `flat_image` links.
 """
 
 from __future__ import annotations

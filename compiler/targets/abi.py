@@ -14,7 +14,7 @@ def entry_symbol(kernel: str) -> str:
 
 
 def wrappers(pointer_counts: Mapping[str, int]) -> str:
-    """Return LLVM IR of one wrapper per kernel `void @kernel(ptr × count, i64 begin, i64 end)`.
+    """Return LLVM IR of one wrapper per kernel `void @kernel(ptr... (count of them), i64 begin, i64 end)`.
 
     define void @entry_add(ptr %args, i64 %begin, i64 %end) {
       %a0 = load ptr, ptr %args

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -18,25 +19,28 @@ from sparsec.targets.target import Target
 def emit_image(llvm_ir: str, target: Target, entries: Sequence[str]) -> CodeImage:
     """Compile kernels `void @k(ptr…, i64 begin, i64 end)` and link them into one flat image.
 
-    `llvm_ir` is a module as torch-mlir prints it; `entries` are the kernels to call from outside, each through a wrapper with
-    the uniform ABI of `abi`. Raises `ToolchainError`, which says where the text was written.
+    `llvm_ir` is a module as torch-mlir prints it; `entries` are the kernels to call from outside, each through a
+    wrapper with the uniform ABI of `abi`. Raises `ToolchainError`, which says where the text was written.
     """
     machine = _machine(target)
-    module = _optimised(llvm_ir, target, machine, entries)
-    return flat_image.link(machine.emit_object(module), {name: abi.entry_symbol(name) for name in entries})
+    with _optimised(llvm_ir, target, machine, entries) as module:
+        elf = machine.emit_object(module)
+    return flat_image.link(elf, {name: abi.entry_symbol(name) for name in entries})
 
 
 def emit_object(llvm_ir: str, target: Target, entries: Sequence[str] = ()) -> bytes:
     """Return a relocatable object; without `entries`, of all public functions as they are."""
     machine = _machine(target)
-    data: bytes = machine.emit_object(_optimised(llvm_ir, target, machine, entries))
-    return data
+    with _optimised(llvm_ir, target, machine, entries) as module:
+        elf: bytes = machine.emit_object(module)
+    return elf
 
 
 def emit_assembly(llvm_ir: str, target: Target, entries: Sequence[str] = ()) -> str:
     """Return assembly text of what `emit_object` returns."""
     machine = _machine(target)
-    text: str = machine.emit_assembly(_optimised(llvm_ir, target, machine, entries))
+    with _optimised(llvm_ir, target, machine, entries) as module:
+        text: str = machine.emit_assembly(module)
     return text
 
 
@@ -53,24 +57,31 @@ def _machine(target: Target) -> llvm.TargetMachine:
     )
 
 
-def _optimised(text: str, target: Target, machine: llvm.TargetMachine, entries: Sequence[str]) -> llvm.ModuleRef:
-    context = llvm.create_context()
-    module = _parsed(llvm_text.for_older_parser(text), context)
-    module.triple, module.data_layout = target.triple, str(machine.target_data)
-    if entries:
-        counts = {name: _pointer_count(module, name) for name in entries}
-        wrappers = _parsed(abi.wrappers(counts), context)
+@contextmanager
+def _optimised(
+    text: str, target: Target, machine: llvm.TargetMachine, entries: Sequence[str]
+) -> Iterator[llvm.ModuleRef]:
+    """Give the optimised module, and close it before its context: the garbage collector may take the other order."""
+    with closing(llvm.create_context()) as context, closing(_parsed(text, context)) as module:
+        module.triple, module.data_layout = target.triple, str(machine.target_data)
+        if entries:
+            _add_wrappers(module, context, entries)
+        _checked(module)
+        builder = llvm.create_pass_builder(machine, _tuning())
+        builder.getModulePassManager().run(module, builder)
+        yield module
+
+
+def _add_wrappers(module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str]) -> None:
+    text = abi.wrappers({name: _pointer_count(module, name) for name in entries})
+    with closing(_parsed(text, context)) as wrappers:
         wrappers.triple, wrappers.data_layout = module.triple, module.data_layout
         module.link_in(wrappers)
-        _internalise(module, {abi.entry_symbol(name) for name in entries})
-    _checked(module)
-    builder = llvm.create_pass_builder(machine, _tuning())
-    builder.getModulePassManager().run(module, builder)
-    return module
+    _internalise(module, {abi.entry_symbol(name) for name in entries})
 
 
 def _tuning() -> llvm.PipelineTuningOptions:
-    """Vectorise loops; unrolling, interleaving and SLP cost much compile time and were not measured to pay on fused loops."""
+    """Vectorise loops; unrolling, interleaving and SLP cost much compile time, and did not pay on fused loops."""
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
     options.loop_interleaving = False
@@ -101,7 +112,8 @@ def _pointer_count(module: llvm.ModuleRef, kernel: str) -> int:
 def _internalise(module: llvm.ModuleRef, public: set[str]) -> None:
     """Hide all but the wrappers, so that unused code goes away and calls need no indirection.
 
-    Kernels stay apart from their wrappers: only as parameters do pointers keep their `noalias` up to the loop vectoriser.
+    Kernels stay apart from their wrappers: only as parameters do pointers keep their `noalias` up to the loop
+    vectoriser.
     """
     for function in module.functions:
         if not function.is_declaration and function.name not in public:
@@ -113,10 +125,11 @@ def _internalise(module: llvm.ModuleRef, public: set[str]) -> None:
 
 
 def _parsed(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
+    older = llvm_text.for_older_parser(text)
     try:
-        return llvm.parse_assembly(text, context)
+        return llvm.parse_assembly(older, context)
     except RuntimeError as error:
-        raise _refused(text, error) from error
+        raise _refused(older, error) from error
 
 
 def _checked(module: llvm.ModuleRef) -> None:

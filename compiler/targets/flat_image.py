@@ -3,9 +3,9 @@
     [ code | stubs for external calls | constants | to the next page | data, zeros | one 8-byte slot per import ]
     0                                              writable_offset
 
-Everything in the image refers to everything else by distance, so loading is: copy, write the address of each import into its
-slot, make the first part executable. What would need the absolute address of something is refused: kernels have no use for it.
-The formats are those of the System V gABI chapter 4 and of the psABI of each processor.
+Everything in the image refers to everything else by distance, so loading is: copy, write the address of each import
+into its slot, make the first part executable. What would need the absolute address of something is refused: kernels
+have no use for it. The formats are those of the System V gABI chapter 4 and of the psABI of each processor.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A relocation: at image offset `at`, of type `kind`, for `symbol` at image offset `target` (None: it is external)."""
+    """A relocation at image offset `at`, for `symbol` at image offset `target` (None: it is external)."""
 
     at: int
     kind: int
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How one processor is relocated: `relocate(image, place, stub, slot)` patches; `stub(distance)` jumps through a slot.
+    """How one processor is linked: `relocate(image, place, stub, slot)` patches; `stub(distance)` jumps via a slot.
 
     `stub` and `slot` are the image offsets of the symbol's stub and import slot, None if the symbol is in the image.
     """
@@ -66,10 +66,10 @@ class Machine:
 
 
 def link(elf: bytes, entries: Mapping[str, str]) -> CodeImage:
-    """Return the image of `elf`; `entries` maps the name of each kernel to the symbol of its entry. Raises `ToolchainError`."""
+    """Return the image of `elf`; `entries` maps kernel names to symbols of entries. Raises `ToolchainError`."""
     try:
         return _link(elf, entries)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ToolchainError("The object file is damaged.", got=str(error)) from error
 
 
@@ -134,7 +134,7 @@ def _is_loaded(section: _Section) -> bool:
 
 
 def _lay_out(elf: bytes, sections: list[_Section], stub_bytes: int) -> tuple[bytearray, dict[int, int], int, int]:
-    """Return the image, the offset of each loaded section in it, the offset of the stubs, and that of the writable part."""
+    """Return the image, the offset of each loaded section, the offset of the stubs, that of the writable part."""
     loaded = [(index, section) for index, section in enumerate(sections) if _is_loaded(section)]
     writable = [item for item in loaded if item[1].flags & _WRITE]
     code = [item for item in loaded if item[1].flags & _EXECUTE and item not in writable]

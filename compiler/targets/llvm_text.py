@@ -4,12 +4,13 @@ The newer printer writes every floating-point constant in ways the older parser 
 
     newer                                  older
     float f0x40878000                      float 0x4010F00000000000      the binary32 value, widened to binary64
-    float -8.733650e+01                    float 0xC055D58900000000      a decimal must be exact in its type
+    float -8.733650e+01                    float 0xC055D58940000000      a decimal must be exact in its type
     half 9.997550e-02 | half f0x2E66       half 0xH2E66
     bfloat -inf                            bfloat 0xRFF80
     double +qnan, +nan(0x1), +snan(0x1)    double 0x7FF8000000000000, …
 
-A constant has the type that stands nearest to its left: operands without a type of their own share the one of the instruction.
+A constant has the type that stands nearest to its left: operands without a type of their own share the one of the
+instruction.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _FORMATS = {
 
 
 def for_older_parser(text: str) -> str:
-    """Return `text` with every constant and attribute in a form that LLVM 22 parses to the same bits. Raises `ToolchainError`."""
+    """Return `text` with constants and attributes as LLVM 22 parses them to the same bits. Raises `ToolchainError`."""
     return "\n".join(_line(line) if _CANDIDATE.search(line) else line for line in text.split("\n"))
 
 

@@ -11,8 +11,8 @@ from sparsec.artifact import TargetSpec
 class Target:
     """An instruction set to compile for.
 
-    `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change only how
-    code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
+    `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change
+    only how code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
     """
 
     name: str
