@@ -1,0 +1,98 @@
+"""What `tag_sparsity` finds out about a weight: how many zeros, and in which pattern."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.formats.coo import Coo
+
+BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
+GROUPS = ((1, 4), (2, 4), (1, 8), (2, 8), (4, 8))
+_FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts about a weight seen as a matrix [rows, columns]: outputs by reduction.
+
+    `block` is the largest block shape that the nonzeros fill, `group` the first n:m that every row keeps (n nonzeros at most in each
+    m consecutive columns); None if there is none. `longest_row` counts nonzeros.
+    """
+
+    rows: int
+    columns: int
+    nonzeros: int
+    empty_rows: int
+    empty_columns: int
+    longest_row: int
+    block: tuple[int, int] | None
+    group: tuple[int, int] | None
+
+    @property
+    def density(self) -> float:
+        """Share of nonzeros; 0 for a weight without elements."""
+        size = self.rows * self.columns
+        return self.nonzeros / size if size else 0.0
+
+    @property
+    def pattern(self) -> str:
+        """In words, e.g. "90.9 % zeros, 4x1 blocks, 12 of 64 rows empty"."""
+        parts = [f"{100 * (1 - self.density):.1f} % zeros"]
+        if self.block:
+            parts.append(f"{self.block[0]}x{self.block[1]} blocks")
+        if self.group:
+            parts.append(f"{self.group[0]}:{self.group[1]}")
+        if self.empty_rows:
+            parts.append(f"{self.empty_rows} of {self.rows} rows empty")
+        if self.empty_columns:
+            parts.append(f"{self.empty_columns} of {self.columns} columns empty")
+        return ", ".join(parts)
+
+
+def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
+    """Facts of a weight [outputs, ...]; all axes after the first are the reduction."""
+    rows = weight.shape[0] if weight.shape else 1
+    columns = math.prod(weight.shape[1:])
+    if isinstance(weight, Coo):
+        stored = weight.indices[weight.values != 0]
+    else:
+        stored = np.flatnonzero(np.ascontiguousarray(weight).reshape(-1))
+    row, column = np.divmod(stored, max(columns, 1))
+    per_row = np.bincount(row, minlength=rows)
+    sparse = len(stored) < 0.9 * rows * columns
+    return Facts(
+        rows=rows,
+        columns=columns,
+        nonzeros=len(stored),
+        empty_rows=int(np.count_nonzero(per_row == 0)),
+        empty_columns=int(columns - np.count_nonzero(np.bincount(column, minlength=columns))),
+        longest_row=int(per_row.max(initial=0)),
+        block=_block(row, column, columns) if sparse else None,
+        group=_group(row, column, columns) if sparse else None,
+    )
+
+
+def _block(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:
+    """The largest block shape whose nonzero blocks are nearly full."""
+    fitting = [shape for shape in BLOCKS if len(row) and _fill(row, column, columns, shape) >= _FULL_BLOCKS]
+    return max(fitting, key=lambda shape: shape[0] * shape[1], default=None)
+
+
+def _fill(row: NDArray[np.int64], column: NDArray[np.int64], columns: int, shape: tuple[int, int]) -> float:
+    """Nonzeros over elements of the blocks that hold any."""
+    height, width = shape
+    blocks = np.unique((row // height) * -(-columns // width) + column // width)
+    return float(len(row) / (len(blocks) * height * width))
+
+
+def _group(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:
+    """The first n:m that holds everywhere."""
+    for kept, of in GROUPS:
+        groups = row * -(-columns // of) + column // of
+        if columns % of == 0 and len(row) and int(np.unique(groups, return_counts=True)[1].max()) <= kept:
+            return kept, of
+    return None

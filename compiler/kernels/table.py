@@ -1,0 +1,16 @@
+"""All kernels, by name. To add one: write its file, add its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.linear_dense import LinearDense
+from sparsec.kernels.matmul_dense import MatmulDense
+
+_ALL: tuple[Kernel, ...] = (
+    LinearDense(),
+    MatmulDense(),
+)
+
+KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}

@@ -1,0 +1,63 @@
+"""bufferize: tensors become buffers; results become arguments of `@main`.
+
+Before:
+    %w = "sparsec.weight"() {sym_name = "b"} : () -> tensor<8xf32>
+    %y = linalg.generic {...} ins(%x, %w : ...) outs(%e : tensor<4x8xf32>) ...   return %y
+After:
+    %w = "sparsec.weight"() {sym_name = "b"} : () -> memref<8xf32>
+    linalg.generic {...} ins(%x, %w : ...) outs(%result : memref<4x8xf32>) ...   return
+
+Every allocation is of static size and stays for `plan_memory`; copies are `linalg.copy`, so that they become loops like everything else.
+"""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+from torch_mlir.dialects import linalg
+
+from sparsec.ir.module import find, replace, shape_of
+from sparsec.ir.pipeline import run_pipeline
+from sparsec.ir.weights import WEIGHT_OP
+from sparsec.passes.unit import Unit
+
+_BUFFERIZE = (
+    "eliminate-empty-tensors,empty-tensor-to-alloc-tensor,"
+    "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map},"
+    "canonicalize,cse,func.func(buffer-hoisting,buffer-loop-hoisting)"
+)
+_OUT_PARAMETERS = (
+    "buffer-results-to-out-params{add-result-attr=true hoist-static-allocs=true modify-public-functions=true},"
+    "canonicalize,cse"
+)
+
+
+def bufferize(unit: Unit) -> None:
+    """Bufferise `@main` with destination-passing results."""
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name == WEIGHT_OP):
+            _as_buffer(op)
+    run_pipeline(unit.module, _BUFFERIZE, what="assigning buffers")
+    run_pipeline(unit.module, _OUT_PARAMETERS, what="turning results into arguments")
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name == "memref.copy"):
+            with op.location, ir.InsertionPoint(op):
+                linalg.copy(op.operands[0], outs=[op.operands[1]])
+            op.erase()
+
+
+def _as_buffer(op: ir.Operation) -> None:
+    """A weight becomes a buffer that nothing may write to."""
+    tensor = op.results[0].type
+    buffer = ir.MemRefType.get(shape_of(op.results[0]), ir.ShapedType(tensor).element_type)
+    ip = ir.InsertionPoint(op)
+    attributes = {name: op.attributes[name] for name in op.attributes}
+    weight = ir.Operation.create(WEIGHT_OP, results=[buffer], attributes=attributes, loc=op.location, ip=ip)
+    view = ir.Operation.create(
+        "bufferization.to_tensor",
+        results=[tensor],
+        operands=[weight.results[0]],
+        attributes={"restrict": ir.UnitAttr.get()},
+        loc=op.location,
+        ip=ip,
+    )
+    replace(op, [view.results[0]])

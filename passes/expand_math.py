@@ -1,0 +1,109 @@
+"""Replace the elementary functions of the `math` dialect by arithmetic that LLVM vectorises.
+
+Before:
+
+    %r = math.rsqrt %x : f32
+
+after:
+
+    %one = arith.constant 1.000000e+00 : f32        (at the start of the function)
+    %0 = math.sqrt %x fastmath<contract> : f32
+    %r = arith.divf %one, %0 fastmath<contract> : f32
+
+Covered: exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, the inverses of these six, atan2,
+erf, pow, cbrt and rsqrt on scalars and vectors of f32; f16 and bf16 go through f32. Results are within 2 ulp, with
+NaN, infinities, signed zeros and subnormals as in C. Left alone: what is an instruction already (sqrt, fma, absf,
+copysign, rounding), erfc, fpowi, and all f64 but rsqrt and powers with a small constant exponent;
+`convert-math-to-libm` makes calls of those. A target without an instruction for roundeven (x86 before SSE4.1) still
+calls that in sin, cos, tan and pow.
+
+Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
+replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
+limits. The rule for passes that add flags later: an operation whose flags are not `none` is decided; leave it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch_mlir import ir
+
+from sparsec.ir.expr import Builder, Expr
+from sparsec.passes.math import double, exponential, logarithm, power, trigonometric
+
+FUNCTIONS: Mapping[str, Callable[..., Expr]] = {
+    "math.acos": trigonometric.acos,
+    "math.acosh": double.acosh,
+    "math.asin": trigonometric.asin,
+    "math.asinh": double.asinh,
+    "math.atan": trigonometric.atan,
+    "math.atan2": trigonometric.atan2,
+    "math.atanh": double.atanh,
+    "math.cbrt": double.cbrt,
+    "math.cos": trigonometric.cos,
+    "math.cosh": double.cosh,
+    "math.erf": exponential.erf,
+    "math.exp": exponential.exp,
+    "math.exp2": exponential.exp2,
+    "math.expm1": exponential.expm1,
+    "math.log": logarithm.log,
+    "math.log10": logarithm.log10,
+    "math.log1p": logarithm.log1p,
+    "math.log2": logarithm.log2,
+    "math.powf": double.power,
+    "math.rsqrt": power.rsqrt,
+    "math.sin": trigonometric.sin,
+    "math.sinh": double.sinh,
+    "math.tan": trigonometric.tan,
+    "math.tanh": exponential.tanh,
+}
+
+
+_ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
+
+
+def expand_math(module: ir.Module) -> None:
+    """Expand the `math` operations of `module` in place; one without any is not changed."""
+    for top in module.body.operations:
+        found: list[ir.Operation] = []
+
+        def collect(op: ir.Operation, found: list[ir.Operation] = found) -> ir.WalkResult:
+            if op.name in FUNCTIONS and _element(op.result.type) in _ELEMENTS:
+                found.append(op)
+            return ir.WalkResult.ADVANCE
+
+        top.operation.walk(collect)
+        if found:
+            _expand(top.operation, found)
+
+
+def _element(type_: ir.Type) -> str:
+    """The element type of a scalar or vector; tensors are for later passes and have none here."""
+    if isinstance(type_, ir.RankedTensorType):
+        return ""
+    return str(type_.element_type if isinstance(type_, ir.VectorType) else type_)
+
+
+def _expand(top: ir.Operation, found: list[ir.Operation]) -> None:
+    """Expand the operations `found` inside `top`, whose first block dominates them all and takes the constants."""
+    builder = Builder(ir.InsertionPoint(top), top.location, constants=top.regions[0].blocks[0])
+    for op in found:
+        builder.at(ir.InsertionPoint(op), op.location)
+        result = _result(builder, op)
+        if result is not None:
+            op.result.replace_all_uses_with(result.value)
+            op.erase()
+
+
+def _result(builder: Builder, op: ir.Operation) -> Expr | None:
+    """What replaces `op`; None where it stays."""
+    arguments = [builder.wrap(operand) for operand in op.operands]
+    element = _element(op.result.type)
+    exponent = power.constant_exponent(op.operands[1]) if op.name == "math.powf" else None
+    exact = exponent if exponent in power.EXACT else None
+    if element == "f64" and exact is None and op.name != "math.rsqrt":
+        return None
+    if element in ("f16", "bf16"):
+        arguments = [argument.to("f32") for argument in arguments]
+    result = FUNCTIONS[op.name](*arguments) if exact is None else power.by_constant(arguments[0], exact)
+    return result.to(element)

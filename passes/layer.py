@@ -1,0 +1,164 @@
+"""What passes know of a layer in its destination-passing form (see `fuse_epilogue`): its parts, its problem, its epilogue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch_mlir import ir
+
+from sparsec.ir.module import element_of, find, integers, shape_of
+from sparsec.ir.weights import WEIGHT_OP, weight_name
+from sparsec.kernels.epilogue import IDENTITY, Epilogue, EpilogueOperand, Reach
+from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+
+LIBRARY_CALL = "sparsec"
+CONTRACTION_OPERANDS = 2  # x and w (p and q of a matmul); the epilogue's operands follow
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A `linalg.generic` with `library_call = "sparsec"`."""
+
+    op: ir.Operation
+
+    @property
+    def contraction(self) -> ir.Operation:
+        """The `sparsec.*` op that opens the body."""
+        return self.op.regions[0].blocks[0].operations[0].operation
+
+    @property
+    def inputs(self) -> list[ir.Value]:
+        """x, w, and the epilogue's operands."""
+        return list(self.op.operands)[:-1]
+
+    @property
+    def destination(self) -> ir.Value:
+        return self.op.operands[len(self.op.operands) - 1]
+
+    @property
+    def maps(self) -> list[ir.AffineMap]:
+        return [ir.AffineMapAttr(item).value for item in ir.ArrayAttr(self.op.attributes["indexing_maps"])]
+
+    @property
+    def weight(self) -> str | None:
+        """The name of the weight; None if the second operand is an activation."""
+        owner = self.op.operands[1].owner
+        is_weight = isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP
+        return weight_name(owner.operation) if is_weight else None
+
+    @property
+    def name(self) -> str:
+        return ir.StringAttr(self.op.attributes["layer"]).value
+
+    def problem(self) -> Problem:
+        """The shapes of the contraction."""
+        first, second, y = (shape_of(value) for value in (*self.inputs[:2], self.destination))
+        match self.contraction.name:
+            case "sparsec.conv":
+                return self._convolution(first, second)
+            case "sparsec.linear":
+                return LinearProblem(math.prod(first[:-1]), first[-1], y[-1])
+            case "sparsec.matmul":
+                return MatmulProblem(
+                    batch=math.prod(first[:-2]),
+                    rows=first[-2],
+                    inner=first[-1],
+                    columns=y[-1],
+                    transposed="transposed" in self.contraction.attributes,
+                )
+        raise AssertionError(f"unknown contraction {self.contraction.name}")
+
+    def _convolution(self, x: Sequence[int], w: Sequence[int]) -> ConvProblem:
+        attributes = self.contraction.attributes
+        strides, dilations, before, after = (
+            integers(attributes[name]) for name in ("strides", "dilations", "before", "after")
+        )
+        axes = tuple(map(Axis, x[2:], w[2:], strides, dilations, before, after))
+        return ConvProblem(x[0], x[1], w[0], ir.IntegerAttr(attributes["groups"]).value, axes)
+
+    def epilogue(self) -> Epilogue:
+        """The rest of the body as text, with how far each operand reaches."""
+        body = self.op.regions[0].blocks[0]
+        total = self.contraction.results[0]
+        channel = channel_axis(self.contraction.name, len(shape_of(self.destination)))
+        shape, operands = shape_of(self.destination), []
+        for value, indexing in list(zip(self.inputs, self.maps, strict=False))[CONTRACTION_OPERANDS:]:
+            covered = reach(list(indexing.results), shape, channel)
+            assert covered is not None, "fuse_epilogue only absorbs operands that kernels can read"
+            operands.append(EpilogueOperand(covered, str(element_of(value))))
+        if not operands and body.operations[1].operation.operands[0] == total:
+            return IDENTITY
+        arguments = list(body.arguments)[CONTRACTION_OPERANDS : CONTRACTION_OPERANDS + len(operands)]
+        return Epilogue(_function_text(body, [total, *arguments]), tuple(operands))
+
+
+def layers(module: ir.Module) -> list[Layer]:
+    """All layers of the module, in program order."""
+    return [Layer(op) for op in find(module, is_layer)]
+
+
+def is_layer(op: ir.Operation) -> bool:
+    name = op.attributes["library_call"] if "library_call" in op.attributes else None
+    return name is not None and ir.StringAttr(name).value == LIBRARY_CALL
+
+
+def channel_axis(contraction: str, rank: int) -> int:
+    """The axis of y that counts filters / output features."""
+    return 1 if contraction == "sparsec.conv" else rank - 1
+
+
+def reach(expressions: Sequence[ir.AffineExpr], shape: Sequence[int], channel: int) -> Reach | None:
+    """How an operand indexed by `expressions` of y's axes covers y of `shape`; None if in no way that kernels know."""
+    axes: list[int] = []
+    for expression in expressions:
+        if isinstance(expression, ir.AffineDimExpr):
+            axes.append(expression.position)
+        elif not isinstance(expression, ir.AffineConstantExpr):
+            return None
+    wide = [axis for axis in axes if shape[axis] != 1]
+    if wide == [axis for axis, size in enumerate(shape) if size != 1]:
+        return Reach.FULL
+    if wide == [channel]:
+        return Reach.CHANNEL
+    return None if wide else Reach.SCALAR
+
+
+def clone_body(source: Sequence[ir.Operation], into: ir.Block, values: dict[ir.Value, ir.Value]) -> None:
+    """Append copies of the ops of `source` to `into`, operands renamed by `values`, which learns their results."""
+    for operation in source:
+        clone = ir.Operation.create(
+            operation.name,
+            results=[result.type for result in operation.results],
+            operands=[values.get(operand, operand) for operand in operation.operands],
+            attributes={name: operation.attributes[name] for name in operation.attributes},
+            loc=operation.location,
+            ip=ir.InsertionPoint(into),
+        )
+        values.update(zip(operation.results, clone.results, strict=True))
+
+
+def _function_text(body: ir.Block, inputs: Sequence[ir.Value]) -> str:
+    """`func.func private @epilogue` of the ops after the contraction; constants from outside come in."""
+    *ops, end = [op.operation for op in body.operations][1:]
+    module = ir.Module.create(ir.Location.unknown())
+    signature = ir.FunctionType.get([value.type for value in inputs], [end.operands[0].type])
+    function = ir.Operation.create(
+        "func.func",
+        attributes={
+            "sym_name": ir.StringAttr.get("epilogue"),
+            "sym_visibility": ir.StringAttr.get("private"),
+            "function_type": ir.TypeAttr.get(signature),
+        },
+        regions=1,
+        ip=ir.InsertionPoint(module.body),
+    )
+    block = function.regions[0].blocks.append(*signature.inputs, arg_locs=[ir.Location.unknown()] * len(inputs))
+    values: dict[ir.Value, ir.Value] = dict(zip(inputs, block.arguments, strict=True))
+    inside = {result for op in ops for result in op.results} | set(inputs)
+    outside = dict.fromkeys(value for op in (*ops, end) for value in op.operands if value not in inside)
+    clone_body([value.owner.operation for value in outside], block, values)
+    clone_body(ops, block, values)
+    ir.Operation.create("func.return", operands=[values[end.operands[0]]], ip=ir.InsertionPoint(block))
+    return str(function)

@@ -1,0 +1,40 @@
+"""All passes, in the order in which they run. To add one: write its file, add its row."""
+
+from __future__ import annotations
+
+from sparsec.passes.bufferize import bufferize
+from sparsec.passes.expand_math import expand_math
+from sparsec.passes.fold_padding import fold_padding
+from sparsec.passes.form_layers import form_layers
+from sparsec.passes.fuse_epilogue import fuse_epilogue
+from sparsec.passes.lower_calls import lower_calls
+from sparsec.passes.lower_layers import lower_layers
+from sparsec.passes.lower_torch import lower_torch
+from sparsec.passes.order_loops import order_loops
+from sparsec.passes.outline import outline
+from sparsec.passes.plan_memory import plan_memory
+from sparsec.passes.select_format import select_format
+from sparsec.passes.unit import Pass, Unit
+
+
+def _expand_math(unit: Unit) -> None:
+    expand_math(unit.module)
+
+
+PASSES: tuple[tuple[str, Pass, str], ...] = (
+    # torch dialect
+    ("form_layers", form_layers, "while contractions are still single ops"),
+    ("fold_padding", fold_padding, "once convolutions carry their padding"),
+    ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
+    # linalg on tensors
+    ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
+    ("select_format", select_format, "once it is known what is fused"),
+    ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
+    # buffers
+    ("bufferize", bufferize, "everything is destination-passing now"),
+    ("lower_calls", lower_calls, "so that the rest of linalg is only what loops will do"),
+    ("order_loops", order_loops, "loop order is easiest to change before loops exist"),
+    ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
+    ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
+    ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),
+)

@@ -1,0 +1,25 @@
+"""The compilation unit: what a pass reads and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch_mlir import ir
+
+from sparsec.ir.weights import WeightStore
+from sparsec.kernels.isa import Isa
+from sparsec.report import LayerReport
+
+
+@dataclass(slots=True)
+class Unit:
+    """One network on its way through the passes: the module, the weights beside it, and what was decided so far."""
+
+    module: ir.Module
+    weights: WeightStore
+    isa: Isa
+    layers: dict[str, LayerReport] = field(default_factory=dict)  # by layer name, in program order
+
+
+Pass = Callable[[Unit], None]
