@@ -55,6 +55,7 @@ class Index:
         return self if right.known == 1 else Index(dynamic=arith.muli(self.value, right.value))
 
     def __sub__(self, other: IndexLike) -> Index:
+        """May wrap round at run time; compare with `<`, which is unsigned."""
         right = as_index(other)
         if self.known is not None and right.known is not None:
             return Index(self.known - right.known)
@@ -98,6 +99,21 @@ def minimum(left: IndexLike, right: IndexLike) -> Index:
     if a.known is not None and b.known is not None:
         return Index(min(a.known, b.known))
     return Index(dynamic=arith.minui(a.value, b.value))
+
+
+def pick(condition: ir.Value, then: IndexLike, otherwise: IndexLike) -> Index:
+    """`then` if the i1 `condition` holds, else `otherwise`."""
+    return Index(dynamic=arith.select(condition, as_index(then).value, as_index(otherwise).value))
+
+
+def both(left: ir.Value, right: ir.Value) -> ir.Value:
+    """Logical and of i1 values or masks."""
+    return arith.andi(left, right)
+
+
+def either(left: ir.Value, right: ir.Value) -> ir.Value:
+    """Exclusive or of i1 values or masks."""
+    return arith.xori(left, right)
 
 
 # ------------------------------------------------------------------------------------------------- functions and control
@@ -227,6 +243,11 @@ class Vectors:
             return vector.constant_mask(bits, [count.known])
         return vector.create_mask(bits, [count.value])
 
+    def mask_signed(self, active: Index) -> ir.Value:
+        """The mask of the first `active` lanes, where `active` may be negative (none) or large (all)."""
+        bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(1))
+        return vector.create_mask(bits, [active.value])
+
     def splat(self, value: float) -> ir.Value:
         """A constant in every lane."""
         element = ir.Type.parse(self.dtype)
@@ -249,6 +270,14 @@ class Vectors:
             vector.store(value, target.memref, [as_index(at).value])
         else:
             vector.maskedstore(target.memref, [as_index(at).value], mask, value)
+
+    def gather(self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value) -> ir.Value:
+        """Elements at, at + stride, …; lanes that the mask leaves out are not read and give 0."""
+        bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(32))
+        steps = arith.constant(
+            bits, ir.DenseElementsAttr.get(np.arange(self.lanes, dtype=np.int32) * stride, type=bits)
+        )
+        return vector.gather(self.type, source.memref, [as_index(at).value], steps, mask, self.splat(0))
 
     def load_splat(self, source: Buffer, at: IndexLike) -> ir.Value:
         """Element `at` in every lane."""
@@ -333,6 +362,11 @@ class Split:
         return self.total - self.low * self.parts
 
     @property
+    def most(self) -> int:
+        """The longest length."""
+        return self.low + bool(self.longer)
+
+    @property
     def starts(self) -> np.ndarray:
         """Where each part begins, and the total at the end."""
         return np.array([part * self.low + min(part, self.longer) for part in range(self.parts + 1)])
@@ -342,6 +376,10 @@ class Split:
         if not self.longer:
             return part * self.low
         return part * self.low + minimum(part, self.longer)
+
+    def length(self, part: Index) -> Index:
+        """How long `part` is."""
+        return pick(part < self.longer, self.low + 1, self.low) if self.longer else Index(self.low)
 
     def each_length(self, part: Index, body: Callable[[int], None]) -> None:
         """Build `body(length)` for each length that occurs, run for the length of `part`."""

@@ -15,7 +15,8 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
-from sparsec.kernels.tile import Grid, Output, Tile, multiply
+from sparsec.kernels.store import Output
+from sparsec.kernels.tile import Grid, Tile, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +45,27 @@ class LinearDense:
         name = f"{self.name}_{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            output = Output.of(isa, grid, epilogue, memory, along_channels=True)
+            output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
             x, panels = memory["x"], memory["weight"]
             lanes = grid.vectors.lanes
 
-            def build(tile: Tile) -> None:
+            def sums(tile: Tile) -> list[ir.Value]:
                 rows, panel = tile.row * k, tile.column * k
                 unmasked = replace(tile, mask=None)  # panels are padded
-                sums = multiply(
+                return multiply(
                     tile,
                     k,
-                    lambda at, r: tile.vectors.load_splat(x, rows + at + r * k),
+                    lambda at: tile.splats(x, rows + at, k),
                     lambda at: unmasked.load(panels, panel + at * (tile.width * lanes)),
                 )
-                output.store(tile, sums, tile.row * m + tile.column, m, tile.column)
 
             with loop(begin, end) as unit:
-                grid.tile(unit % grid.rows.parts, unit // grid.rows.parts, build)
+                output.tile(
+                    unit % grid.rows.parts,
+                    unit // grid.rows.parts,
+                    sums,
+                    lambda row, column: (row * m + column, column),
+                )
 
         define(module, name, buffers, body)
         call = Call(name, tuple(buffers), grid.tiles, dense_products(problem))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, epilogue_buffers, loop, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, epilogue_buffers, loop, minimum
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import MatmulProblem, Problem, dense_products
-from sparsec.kernels.tile import Grid, Output, Tile, multiply
+from sparsec.kernels.store import Output, transposed
+from sparsec.kernels.tile import Grid, Tile, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +59,25 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        output = Output.of(isa, grid, epilogue, memory, along_channels=True)
+        output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
         p, q = memory["p"], memory[source]
         with loop(begin, end) as unit:
             image, part = unit // grid.tiles, unit % grid.tiles
             left = Index(0) if problem.shared_left else image * (n * k)
             right = Index(0) if problem.shared_right else image * (k * m)
 
-            def build(tile: Tile) -> None:
+            def sums(tile: Tile) -> list[ir.Value]:
                 rows, column = tile.row * k + left, tile.column + right
-                sums = multiply(
-                    tile,
-                    k,
-                    lambda at, r: tile.vectors.load_splat(p, rows + at + r * k),
-                    lambda at: tile.load(q, column + at * m),
+                return multiply(
+                    tile, k, lambda at: tile.splats(p, rows + at, k), lambda at: tile.load(q, column + at * m)
                 )
-                output.store(tile, sums, image * (n * m) + tile.row * m + tile.column, m, tile.column)
 
-            grid.tile(part // grid.columns.parts, part % grid.columns.parts, build)
+            output.tile(
+                part // grid.columns.parts,
+                part % grid.columns.parts,
+                sums,
+                lambda row, column: (image * (n * m) + row * m + column, column),
+            )
 
     define(module, name, buffers, body)
     return Call(name, tuple(buffers), b * grid.tiles, dense_products(problem))
@@ -121,19 +123,3 @@ def _transpose(module: ir.Module, planes: int, rows: int, columns: int, isa: Isa
 
     define(module, name, buffers, body)
     return Call(name, tuple(buffers), planes * bands, size)
-
-
-def transposed(lines: Sequence[ir.Value]) -> list[ir.Value]:
-    """The transpose of a square block, one vector a line; their number is a power of two. n log n shuffles."""
-    lanes = len(lines)
-    rows = list(lines)
-    distance = lanes // 2
-    while distance:
-        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
-        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-        for i in range(lanes):
-            if not i & distance:
-                a, b = rows[i], rows[i + distance]
-                rows[i], rows[i + distance] = shuffle(a, b, upper), shuffle(a, b, lower)
-        distance //= 2
-    return rows

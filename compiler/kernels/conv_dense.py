@@ -1,0 +1,142 @@
+"""fp32 convolution with dense weights: filters are rows (their weights are broadcast), vectors lie along output pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch_mlir import ir
+
+from sparsec.formats.coo import Coo
+from sparsec.formats.dense import pack_panels
+from sparsec.kernels.conv_window import Window, emit_window
+from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.linear_dense import LinearDense
+from sparsec.kernels.problem import ConvProblem, LinearProblem, Problem, dense_products
+from sparsec.kernels.store import Output
+from sparsec.kernels.tile import Grid, Tile, multiply
+
+
+@dataclass(frozen=True, slots=True)
+class ConvDense:
+    """`f32_conv_dense`: a matrix product over x itself (pointwise) or over its `Window` copy; a unit is one register tile."""
+
+    name: str = "f32_conv_dense"
+    format: str = "dense"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, ConvProblem):
+            return "not a convolution"
+        if not problem.pointwise and Window.of(problem).elements >= 2**31:
+            return "its input copy has more than 2^31 elements"
+        return None
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, ConvProblem) and weight is not None
+        if not problem.batch or not problem.filters or not problem.pixels:
+            return LoweredLayer(())
+        linear = as_linear(problem)
+        if linear is not None:
+            return LinearDense().lower(module, linear, weight, epilogue, isa)
+        dense = np.asarray(weight.to_dense() if isinstance(weight, Coo) else weight, dtype=np.float32)
+        if problem.pointwise or not problem.reduction:
+            call, packed = _product(module, problem, None, dense, epilogue, isa)
+            return LoweredLayer((call,), {"weight": packed})
+        window = Window.of(problem)
+        copy = emit_window(module, window, isa)
+        call, packed = _product(module, problem, window, dense, epilogue, isa)
+        weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
+        return LoweredLayer((copy, call), weights, {"window": window.elements})
+
+
+def as_linear(problem: ConvProblem) -> LinearProblem | None:
+    """The linear layer that equals a convolution whose one window per image is the whole image."""
+    whole = all(a.kernel == a.size and (a.before, a.after) == (0, 0) for a in problem.axes)
+    if not whole or problem.groups != 1:
+        return None
+    return LinearProblem(problem.batch, problem.reduction, problem.filters)
+
+
+def _plan(problem: ConvProblem, isa: Isa) -> Grid:
+    """Filters x pixels; or pixels x filters (`turned`) where pixels would leave too many lanes empty."""
+    filters, k, pixels = problem.filters // problem.groups, problem.reduction, problem.pixels
+    usual = Grid.plan(isa, filters, pixels, k)
+    if filters % isa.lanes():
+        return usual
+    return min(usual, Grid.plan(isa, pixels, filters, k, turned=True), key=lambda grid: grid.cycles(k))
+
+
+def _product(
+    module: ir.Module, problem: ConvProblem, window: Window | None, weight: np.ndarray, epilogue: Epilogue, isa: Isa
+) -> tuple[Call, np.ndarray]:
+    """Add y = w x over the window copy, or over x itself; also the packed weights."""
+    filters, k, pixels = problem.filters // problem.groups, problem.reduction, problem.pixels
+    grid = _plan(problem, isa)
+    starts = grid.columns.starts * isa.lanes() if grid.turned else grid.rows.starts
+    packed = np.concatenate([pack_panels(matrix, starts) for matrix in weight.reshape(problem.groups, filters, k)])
+    channel = pixels if window is None else window.channel
+    source, group_step = ("x" if window is None else "window"), problem.channels // problem.groups * channel
+    elements = problem.batch * problem.filters * pixels
+    buffers = {source: ("f32", problem.batch * problem.channels * channel), "weight": ("f32", packed.size)}
+    if window is not None:
+        buffers["offsets"] = ("i32", k)
+    buffers |= {"y": ("f32", elements)} | epilogue_buffers(epilogue, elements, problem.filters)
+    shape = "x".join(map(str, (problem.batch, problem.groups, filters, k, pixels)))
+    geometry = "" if window is None else f"_{channel}"
+    name = f"f32_conv_dense_{shape}{geometry}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
+    rows_first = _rows_first(grid)
+
+    def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        output = Output.of(isa, grid, epilogue, memory, pixels, along_channels=False)
+        x, weights = memory[source], memory["weight"]
+        with loop(begin, end) as unit:
+            matrix, part = unit // grid.tiles, unit % grid.tiles  # matrix: (image, group)
+            group = matrix % problem.groups
+            above, panels = matrix * group_step, group * (filters * k)
+
+            def shift(at: Index) -> Index:
+                return at * channel if window is None else memory["offsets"].load_index(at)
+
+            def sums(tile: Tile) -> list[ir.Value]:
+                base, panel = above + tile.column, panels + tile.row * k
+                return multiply(
+                    tile,
+                    k,
+                    lambda at: tile.splats(weights, panel + at * tile.rows, 1),
+                    lambda at: tile.load(x, base + shift(at)),
+                )
+
+            def turned_sums(tile: Tile) -> list[ir.Value]:
+                base, panel = above + tile.row, panels + tile.column * k
+                step = tile.width * tile.vectors.lanes
+                return multiply(
+                    tile,
+                    k,
+                    lambda at: tile.splats(x, base + shift(at), 1),
+                    lambda at: tile.load(weights, panel + at * step),
+                )
+
+            def origin(row: Index, column: Index) -> tuple[Index, Index]:
+                filter_, pixel = (column, row) if grid.turned else (row, column)
+                return (matrix * filters + filter_) * pixels + pixel, group * filters + filter_
+
+            across = grid.columns.parts
+            row, column = (
+                (part % grid.rows.parts, part // grid.rows.parts) if rows_first else (part // across, part % across)
+            )
+            output.tile(row, column, turned_sums if grid.turned else sums, origin)
+
+    define(module, name, buffers, body)
+    extent = problem.batch * problem.groups * grid.tiles
+    return Call(name, tuple(buffers), extent, dense_products(problem)), packed
+
+
+def _rows_first(grid: Grid) -> bool:
+    """True if tiles of one column should follow each other: the operand that is then read again and again is the smaller."""
+    return grid.columns.parts * grid.rows.total <= grid.rows.parts * grid.elements
