@@ -12,12 +12,13 @@ Every allocation is of static size and stays for `plan_memory`; copies are `lina
 
 from __future__ import annotations
 
+import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import linalg
 
 from sparsec.ir.module import find, replace, shape_of
 from sparsec.ir.pipeline import run_pipeline
-from sparsec.ir.weights import WEIGHT_OP
+from sparsec.ir.weights import WEIGHT_OP, weight_op
 from sparsec.passes.unit import Unit
 
 _BUFFERIZE = (
@@ -34,6 +35,8 @@ _OUT_PARAMETERS = (
 def bufferize(unit: Unit) -> None:
     """Bufferise `@main` with destination-passing results."""
     with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, _is_tensor_constant):
+            _as_weight(op, unit)
         for op in find(unit.module, lambda op: op.name == WEIGHT_OP):
             _as_buffer(op)
     run_pipeline(unit.module, _BUFFERIZE, what="assigning buffers")
@@ -43,6 +46,17 @@ def bufferize(unit: Unit) -> None:
             with op.location, ir.InsertionPoint(op):
                 linalg.copy(op.operands[0], outs=[op.operands[1]])
             op.erase()
+
+
+def _is_tensor_constant(op: ir.Operation) -> bool:
+    return op.name == "arith.constant" and isinstance(op.results[0].type, ir.RankedTensorType)
+
+
+def _as_weight(op: ir.Operation, unit: Unit) -> None:
+    """A small tensor constant moves to the weights: kernels take pointers."""
+    name = unit.weights.add("constant", np.array(op.attributes["value"]))
+    value = weight_op(name, op.results[0].type, None, loc=op.location, ip=ir.InsertionPoint(op))
+    replace(op, [value])
 
 
 def _as_buffer(op: ir.Operation) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.conv_csr import ConvCsr
+from sparsec.kernels.conv_dense import ConvDense
+from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.matmul_dense import MatmulDense
 
 _ALL: tuple[Kernel, ...] = (
+    ConvDense(),
+    ConvDepthwise(),
+    ConvCsr(),
     LinearDense(),
     MatmulDense(),
 )
