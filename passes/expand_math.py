@@ -11,11 +11,11 @@ after:
     %r = arith.divf %one, %0 fastmath<contract> : f32
 
 Covered: exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, the inverses of these six, atan2,
-erf, pow, cbrt and rsqrt on scalars and vectors of f32; f16 and bf16 go through f32. Results are within 2 ulp, with
-NaN, infinities, signed zeros and subnormals as in C. Left alone: what is an instruction already (sqrt, fma, absf,
-copysign, rounding), erfc, fpowi, and all f64 but rsqrt and powers with a small constant exponent;
-`convert-math-to-libm` makes calls of those. A target without an instruction for roundeven (x86 before SSE4.1) still
-calls that in sin, cos, tan and pow.
+erf, pow, cbrt and rsqrt on scalars and vectors of f32; f16 and bf16 go through f32. Results are within 2 ulp (within 4
+for powers from -3 to 4 in halves, which become roots and products), with NaN, infinities, signed zeros and subnormals
+as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, rounding), erfc, fpowi, and all f64 but
+rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
+SSE4.1), sin, cos, tan and pow still call it.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
