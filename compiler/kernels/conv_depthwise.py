@@ -7,14 +7,16 @@ nonzero cost one store of the epilogue.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sparsec.formats.coo import Coo
-from sparsec.kernels.conv_layout import PaddedLayout, emit_copy, emit_fill, emit_pack
-from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers, fma, local, loop, when
+from sparsec.kernels.conv_layout import PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
+from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers, fma, local, loop, minimum, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
@@ -23,7 +25,9 @@ from sparsec.kernels.problem import ConvProblem, Problem
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-STACK_BYTES = 64 << 10  # a larger plane is copied by a call of its own
+AHEAD_BYTES = 2 << 10  # a smaller copy is made one unit ahead: what was just stored cannot be read at once across its vectors
+BAND_BYTES = 16 << 10  # so much of L1 for the copy of a band of rows
+STACK_BYTES = 64 << 10  # a larger band is not copied to the stack, but by a call of its own
 MOST_TAPS = 128  # all taps are written out
 
 
@@ -50,7 +54,7 @@ class ConvDepthwise:
         function = _define(module, plane, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters)
         products = problem.batch * problem.pixels * problem.taps * int(weights["used"].sum())
-        units = problem.batch * problem.channels
+        units = problem.batch * problem.channels * plane.bands
         call = Call(function, (plane.source, "taps", "used", *tails, "y"), units, max(products, 1))
         if plane.on_stack or not plane.layout.copied:
             return LoweredLayer((call,), weights)
@@ -59,28 +63,66 @@ class ConvDepthwise:
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    """How one channel is read: `layout` of the whole problem, `tile` of its pixels, and whether the copy lies `on_stack`."""
+    """How one channel is read: in bands of output rows, each copied to the stack as `layout` says and then cut into `tile`s.
 
+    A channel that has too long rows for the stack is one band, read from the buffer `source`.
+    """
+
+    problem: ConvProblem
     layout: PaddedLayout
     tile: Tile
+    rows: int
     on_stack: bool
 
     @classmethod
     def of(cls, problem: ConvProblem, isa: Isa) -> _Plane:
         layout = PaddedLayout.of(problem, isa)
+        rows, on_stack = problem.axes[0].out, layout.copied
+        if layout.copied and _bytes(layout) > BAND_BYTES:
+            fitting = [(rows, _bytes(PaddedLayout.of(_band(problem, rows), isa))) for rows in range(1, rows + 1)]
+            most = max((rows for rows, size in fitting if size <= BAND_BYTES), default=1)
+            bands = -(-rows // most)
+            on_stack = len(problem.axes) > 1 and fitting[0][1] <= STACK_BYTES
+            rows = -(-rows // bands) if on_stack else rows
+            layout = PaddedLayout.of(_band(problem, rows), isa) if on_stack else layout
         tile = plan(layout, isa, most=isa.registers // 2 - 2, work=problem.taps)
-        fits = 4 * (layout.channel + layout.slack) <= STACK_BYTES
-        return cls(layout, tile, layout.copied and fits)
+        return cls(problem, layout, tile, rows, on_stack)
+
+    @property
+    def bands(self) -> int:
+        return -(-self.problem.axes[0].out // self.rows)
 
     @property
     def source(self) -> str:
         return "x" if self.on_stack else self.layout.source
 
+    def first_row(self, unit: Index) -> Index:
+        """The first output row of a unit's band."""
+        return minimum(unit % self.bands * self.rows, self.problem.axes[0].out - self.rows)
+
+    def copy(self, x: Buffer, source: Index, first: Index, stack: Buffer, at: Index, isa: Isa) -> None:
+        """Copy to `at` what the outputs from row `first` read of the channel at element `source`."""
+        if self.bands == 1:
+            emit_copy(self.layout, x, source, stack, at, isa, spill=True)
+        else:
+            emit_copy_band(self.problem, self.layout, x, source, first, stack, at, isa)
+
+
+def _bytes(layout: PaddedLayout) -> int:
+    return 4 * (layout.channel + layout.slack)
+
+
+def _band(problem: ConvProblem, rows: int) -> ConvProblem:
+    """The problem of `rows` outputs along the first axis, all of whose samples exist."""
+    axis = problem.axes[0]
+    size = (rows - 1) * axis.stride + axis.dilation * (axis.kernel - 1) + 1
+    return replace(problem, axes=(replace(axis, size=size, before=0, after=0), *problem.axes[1:]))
+
 
 def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> str:
-    """Add the kernel; one unit is one channel of one image."""
-    layout, tile, problem = plane.layout, plane.tile, plane.layout.problem
-    size = int(np.prod([axis.size for axis in problem.axes]))
+    """Add the kernel; one unit is one band of one channel of one image."""
+    layout, problem = plane.layout, plane.problem
+    size = math.prod(axis.size for axis in problem.axes)
     outputs = problem.batch * problem.filters * problem.pixels
     spec = {
         plane.source: ("f32", problem.batch * problem.channels * size if plane.on_stack else layout.source_elements),
@@ -90,25 +132,36 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
         "y": ("f32", outputs),
     }
     digest = hashlib.sha256(f"{problem}{epilogue.tag}".encode()).hexdigest()[:8]
-    name = f"f32_conv_depthwise_{len(tile.steps)}x{tile.lanes}_{digest}_{isa.suffix}"
+    name = f"f32_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"
     multiplier = problem.filters // problem.channels
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        stack = local("f32", layout.channel + layout.slack) if plane.on_stack else None
-        if stack is not None:
-            emit_fill(stack, Index(0), stack.size, isa)
+        source, half = buffers[plane.source], layout.channel + layout.slack
+        ahead = 1 if 4 * half <= AHEAD_BYTES else 0
+
+        def copy(unit: Index) -> None:
+            number, first = unit // plane.bands, plane.first_row(unit)
+            with when(_any_used(buffers["used"], number % problem.channels, multiplier)):
+                plane.copy(buffers["x"], number * size, first, source, unit % (ahead + 1) * half, isa)
+
+        if plane.on_stack:
+            source = local("f32", half * (ahead + 1))
+            emit_fill(source, Index(0), source.size, isa)
+            if ahead:
+                with when(begin < end):
+                    copy(begin)
         with loop(begin, end) as unit:
-            channel, image = unit % problem.channels, unit // problem.channels
-            base = unit * layout.channel
-            if stack is not None:
-                base = Index(0)
-                with when(_any_used(buffers["used"], channel, multiplier)):
-                    emit_copy(layout, buffers["x"], unit * size, stack, Index(0), isa)
+            if plane.on_stack:
+                with when(unit + ahead < end):
+                    copy(unit + ahead)
+            number, first = unit // plane.bands, plane.first_row(unit)
+            channel, image = number % problem.channels, number // problem.channels
             with loop(0, multiplier) as which:
-                number = channel * multiplier + which
-                element = (image * problem.filters + number) * problem.pixels
-                source = stack if stack is not None else buffers[plane.source]
-                _emit_filter(plane, epilogue, buffers, source, base, number, element)
+                row = channel * multiplier + which
+                pixel = first * (problem.pixels // problem.axes[0].out)
+                element = (image * problem.filters + row) * problem.pixels + pixel
+                base = unit % (ahead + 1) * half if plane.on_stack else number * layout.channel
+                _emit_filter(plane, epilogue, buffers, source, base, row, element)
 
     define(module, name, spec, body)
     return name
@@ -128,34 +181,38 @@ def _emit_filter(
     buffers: Mapping[str, Buffer],
     source: Buffer,
     base: Index,
-    number: Index,
+    row: Index,
     element: Index,
 ) -> None:
-    """All pixels of one filter, whose output begins at `element`."""
+    """All pixels of one filter in one band, whose output begins at `element`."""
     tile = plane.tile
     zeros = [tile.vectors.splat(0.0)] * len(tile.steps)
 
     def used() -> None:
         with loop(0, tile.count) as part:
             position, pixel = tile.origin(part)
-            sums = _emit_taps(plane, buffers["taps"], source, base + position, number, zeros)
-            emit_store(tile, sums, epilogue, buffers, element=element + pixel, channel=number)
+            sums = _emit_taps(plane, buffers["taps"], source, base + position, row, zeros)
+            emit_store(tile, sums, epilogue, buffers, element=element + pixel, channel=row)
 
     def empty() -> None:
         with loop(0, tile.count) as part:
-            emit_store(tile, zeros, epilogue, buffers, element=element + tile.origin(part)[1], channel=number)
+            emit_store(tile, zeros, epilogue, buffers, element=element + tile.origin(part)[1], channel=row)
 
-    choose(buffers["used"].load_index(number).equals(1), used, empty)
+    choose(buffers["used"].load_index(row).equals(1), used, empty)
 
 
 def _emit_taps(
-    plane: _Plane, taps: Buffer, source: Buffer, at: Index, number: Index, sums: list[ir.Value]
+    plane: _Plane, taps: Buffer, source: Buffer, at: Index, row: Index, sums: list[ir.Value]
 ) -> list[ir.Value]:
-    """The sums of one tile."""
+    """The sums of one tile; each vector of the input is loaded once and used at once by all rows that it serves."""
     sums, vectors = list(sums), plane.tile.vectors
-    first = number * plane.layout.problem.taps
+    weights = [vectors.load_splat(taps, row * plane.problem.taps + tap) for tap in range(plane.problem.taps)]
+    users: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for tap, offset in enumerate(plane.layout.window_offsets()):
-        weight = vectors.load_splat(taps, first + tap)
         for which, step in enumerate(plane.tile.steps):
-            sums[which] = fma(weight, vectors.load(source, at + (step + int(offset))), sums[which])
+            users[step + int(offset)].append((which, tap))
+    for place in sorted(users):
+        value = vectors.load(source, at + place)
+        for which, tap in users[place]:
+            sums[which] = fma(weights[tap], value, sums[which])
     return sums

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, shuffle, when
+from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, minimum, shuffle, when
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
@@ -186,13 +186,45 @@ def emit_fill(target: Buffer, at: Index, count: int, isa: Isa) -> None:
     _runs(count, vectors, lambda step: vectors.store(vectors.splat(0), target, at + step))
 
 
-def emit_copy(layout: PaddedLayout, x: Buffer, source: Index, target: Buffer, base: Index, isa: Isa) -> None:
-    """Copy one channel of x, which begins at element `source`, to its planes at `base`; zeros must be there already."""
+def emit_copy(
+    layout: PaddedLayout, x: Buffer, source: Index, target: Buffer, base: Index, isa: Isa, *, spill: bool = False
+) -> None:
+    """Copy one channel of x, which begins at element `source`, to its planes at `base`; zeros must be there already.
+
+    With `spill`, up to a vector of zeros may be written behind the last plane.
+    """
     sizes = [axis.size for axis in layout.problem.axes]
     for ordinals in np.ndindex(*(len(line.phases) for line in layout.lines)):
         phases = [line.phases[ordinal] for line, ordinal in zip(layout.lines, ordinals, strict=True)]
         if all(phase.count for phase in phases):
-            _copy_axes(layout, phases, 0, x, source, target, base + layout.plane_offset(ordinals), sizes, isa)
+            _copy_axes(layout, phases, 0, x, source, target, base + layout.plane_offset(ordinals), sizes, isa, spill)
+
+
+def emit_copy_band(
+    problem: ConvProblem, band: PaddedLayout, x: Buffer, source: Index, first: Index, target: Buffer, at: Index, isa: Isa
+) -> None:
+    """Copy the rows that outputs from row `first` of the first axis read, and zero rows where there are none.
+
+    `band` is the layout of as many outputs without padding on that axis; zeros beside the rows must be there already.
+    """
+    sizes = [axis.size for axis in problem.axes]
+    outer, step, behind = band.lines[0], band.strides[0], math.prod(sizes[1:])
+    for phase in Line.of(problem.axes[0]).phases:
+        low, high = (
+            minimum(edge - minimum(first, edge), outer.extent) for edge in (phase.lead, phase.lead + phase.count)
+        )
+        place = [other.number for other in outer.phases].index(phase.number)
+        for ordinals in np.ndindex(*(len(line.phases) for line in band.lines[1:])):
+            phases = [line.phases[ordinal] for line, ordinal in zip(band.lines[1:], ordinals, strict=True)]
+            base = at + band.plane_offset((place, *ordinals))
+            for begin, end in ((Index(0), low), (high, Index(outer.extent))):
+                with loop(begin, end) as row:
+                    emit_fill(target, base + row * step, step, isa)
+            if phase.count and all(other.count for other in phases):
+                start = source + (first * problem.axes[0].stride + phase.number - problem.axes[0].before) * behind
+                with loop(low, high) as row:
+                    inner = (x, start + row * (problem.axes[0].stride * behind), target, base + row * step)
+                    _copy_axes(band, [outer.phases[place], *phases], 1, *inner, sizes, isa, spill=True)
 
 
 def _copy_axes(
@@ -205,36 +237,56 @@ def _copy_axes(
     base: Index,
     sizes: list[int],
     isa: Isa,
+    spill: bool,
 ) -> None:
     """Copy what is below axis `number`: loops over the outer axes, vectors along the last one."""
     phase, stride = phases[number], layout.problem.axes[number].stride
     step, size = layout.strides[number], math.prod(sizes[number + 1 :])
     source, base = source + phase.first * size, base + phase.lead * step
     if number == len(sizes) - 1:
-        copy_run(x, source, stride, target, base, phase.count, isa)
+        copy_run(x, source, stride, target, base, phase.count, isa, spill=spill)
         return
     with loop(0, phase.count) as row:
         inner = (x, source + row * (stride * size), target, base + row * step)
-        _copy_axes(layout, phases, number + 1, *inner, sizes, isa)
+        _copy_axes(layout, phases, number + 1, *inner, sizes, isa, spill)
 
 
-def copy_run(x: Buffer, source: Index, stride: int, target: Buffer, at: Index, count: int, isa: Isa) -> None:
-    """Copy the elements source, source + stride, … (`count` of them) to neighbouring elements from `at`."""
-    vectors = Vectors(lanes_for(count, isa) if stride <= 2 else 1)
-    odd = vectors.lanes - 1
+def copy_run(
+    x: Buffer, source: Index, stride: int, target: Buffer, at: Index, count: int, isa: Isa, *, spill: bool = False
+) -> None:
+    """Copy the elements source, source + stride, … (`count` of them) to neighbouring elements from `at`.
 
-    def move(step: Index) -> None:
+    With `spill`, up to a vector of zeros may be written behind them.
+    """
+    spill = spill and isa.masks and stride <= 2
+    vectors = Vectors(isa.lanes() if spill else lanes_for(count, isa) if stride <= 2 else 1)
+
+    def move(step: Index, left: int = vectors.lanes) -> None:
         first = source + step * stride
-        value = vectors.load(x, first)
-        if (
-            stride == 2 and odd
-        ):  # the second load begins one element early, so that nothing behind the last sample is read
-            rest = vectors.load(x, first + odd)
-            lanes = [2 * lane if 2 * lane <= odd else 2 * lane + 1 for lane in range(vectors.lanes)]
-            value = shuffle(value, rest, lanes)
+        value = _every_other(x, first, vectors, left) if stride == 2 else vectors.load(x, first, vectors.mask(left))
         vectors.store(value, target, at + step)
 
-    _runs(count, vectors, move)
+    if spill and count % vectors.lanes:
+        full = count // vectors.lanes * vectors.lanes
+        _runs(full, vectors, move)
+        move(Index(full), count - full)
+    else:
+        _runs(count, vectors, move)
+
+
+def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int) -> ir.Value:
+    """The elements first, first + 2, … (`count` of them, then zeros); nothing behind the last one is read."""
+    lanes = vectors.lanes
+    if lanes == 1:
+        return vectors.load(x, first)
+    if count == lanes:  # the second load begins one element early
+        odd = lanes - 1
+        picks = [2 * lane if 2 * lane <= odd else 2 * lane + 1 for lane in range(lanes)]
+        return shuffle(vectors.load(x, first), vectors.load(x, first + odd), picks)
+    span = 2 * count - 1
+    low = vectors.load(x, first, vectors.mask(min(span, lanes)))
+    high = vectors.load(x, first + lanes, vectors.mask(span - lanes)) if span > lanes else vectors.splat(0.0)
+    return shuffle(low, high, [2 * lane for lane in range(lanes)])
 
 
 def _runs(count: int, vectors: Vectors, body: Callable[[Index], None]) -> None:
