@@ -249,7 +249,7 @@ def _conv(problem: ConvProblem, x: F64, w: F64) -> F64:
             slice(t * axis.dilation, t * axis.dilation + (axis.out - 1) * axis.stride + 1, axis.stride)
             for t, axis in zip(tap, problem.axes, strict=True)
         )
-        part = x[(slice(None), slice(None), *window)].reshape(problem.batch, groups, inside, -1)
+        part = x[(slice(None), slice(None), *window)].reshape(problem.batch, groups, inside, problem.pixels)
         y += np.einsum("bgcp,gfc->bgfp", part, w[(..., *tap)]).reshape(y.shape)
     return y.reshape(output_shape(problem))
 
