@@ -1,4 +1,4 @@
-"""Link one relocatable ELF64 object into a flat image that runs wherever it is mapped.
+"""Link relocatable ELF64 objects into a flat image that runs wherever it is mapped.
 
     [ code | stubs for external calls | constants | to the next page | data, zeros | one 8-byte slot per import ]
     0                                              writable_offset
@@ -11,8 +11,9 @@ have no use for it. The formats are those of the System V gABI chapter 4 and of 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sparsec.artifact import PAGE, CodeImage
 from sparsec.errors import ToolchainError
@@ -65,42 +66,66 @@ class Machine:
     stub_bytes: int
 
 
-def link(elf: bytes, entries: Mapping[str, str]) -> CodeImage:
-    """Return the image of `elf`; `entries` maps kernel names to symbols of entries. Raises `ToolchainError`."""
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object file, taken apart."""
+
+    elf: bytes
+    machine: Machine
+    sections: list[_Section]
+    symbols: list[_Symbol]
+
+    def bytes_of(self, section: _Section) -> bytes:
+        if section.kind == _NOBITS:
+            return bytes(section.size)
+        return self.elf[section.offset : section.offset + section.size]
+
+
+_Offsets: TypeAlias = dict[tuple[int, int], int]  # (number of the object, number of the section) -> place in the image
+
+
+def link(objects: Sequence[bytes], entries: Mapping[str, str]) -> CodeImage:
+    """Return one image of all `objects`; `entries` maps kernel names to symbols of entries. Raises `ToolchainError`.
+
+    Objects share imports, and nothing else: each brings what it calls.
+    """
     try:
-        return _link(elf, entries)
+        return _link([_take_apart(elf) for elf in objects], entries)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ToolchainError("The object file is damaged.", got=str(error)) from error
 
 
-def _link(elf: bytes, entries: Mapping[str, str]) -> CodeImage:
-    machine = _machine(elf)
-    sections = _sections(elf)
-    symbols = _symbols(elf, sections)
-    externals = sorted({symbol.name for symbol in symbols if symbol.section == _UNDEFINED and symbol.name})
-    image, offsets, stubs, writable = _lay_out(elf, sections, len(externals) * machine.stub_bytes)
+def _link(objects: list[_Object], entries: Mapping[str, str]) -> CodeImage:
+    machine = objects[0].machine
+    undefined = {each.name for item in objects for each in item.symbols if each.section == _UNDEFINED and each.name}
+    externals = sorted(undefined)
+    image, offsets, stubs, writable = _lay_out(objects, len(externals) * machine.stub_bytes)
     slots = len(image)
     image += bytes(8 * len(externals))
     imports = {name: slots + 8 * index for index, name in enumerate(externals)}
     stub_of = {name: stubs + machine.stub_bytes * index for index, name in enumerate(externals)}
     for name in externals:
         image[stub_of[name] : stub_of[name] + machine.stub_bytes] = machine.stub(imports[name] - stub_of[name])
-    for place in _places(elf, sections, symbols, offsets):
-        machine.relocate(image, place, stub_of.get(place.symbol), imports.get(place.symbol))
-    defined = {each.name: offsets[each.section] + each.value for each in symbols if each.section in offsets}
+    defined: dict[str, int] = {}
+    for number, item in enumerate(objects):
+        for place in _places(item, number, offsets):
+            machine.relocate(image, place, stub_of.get(place.symbol), imports.get(place.symbol))
+        here = [each for each in item.symbols if (number, each.section) in offsets]
+        defined |= {each.name: offsets[number, each.section] + each.value for each in here}
     missing = [symbol for symbol in entries.values() if symbol not in defined]
     if missing:
-        raise ToolchainError("The object file does not define an entry.", expected=", ".join(missing))
+        raise ToolchainError("The object files do not define an entry.", expected=", ".join(missing))
     return CodeImage(bytes(image), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports)
 
 
-def _machine(elf: bytes) -> Machine:
+def _take_apart(elf: bytes) -> _Object:
     if elf[:6] != b"\x7fELF\x02\x01":
         raise ToolchainError("The object file is not a little-endian ELF64 file.", got=repr(elf[:6]))
     kind, number = struct.unpack_from("<HH", elf, 16)
     if kind != 1 or number not in MACHINES:
         raise ToolchainError("The object file cannot be linked here.", got=f"ELF type {kind}, machine {number}")
-    return MACHINES[number]
+    sections = _sections(elf)
+    return _Object(elf, MACHINES[number], sections, _symbols(elf, sections))
 
 
 def _string(elf: bytes, table: int, index: int) -> str:
@@ -133,60 +158,60 @@ def _is_loaded(section: _Section) -> bool:
     return bool(section.flags & _ALLOC) and section.size > 0 and not unwind
 
 
-def _lay_out(elf: bytes, sections: list[_Section], stub_bytes: int) -> tuple[bytearray, dict[int, int], int, int]:
+def _lay_out(objects: list[_Object], stub_bytes: int) -> tuple[bytearray, _Offsets, int, int]:
     """Return the image, the offset of each loaded section, the offset of the stubs, that of the writable part."""
-    loaded = [(index, section) for index, section in enumerate(sections) if _is_loaded(section)]
-    writable = [item for item in loaded if item[1].flags & _WRITE]
-    code = [item for item in loaded if item[1].flags & _EXECUTE and item not in writable]
-    constants = [item for item in loaded if item not in writable and item not in code]
-    image, offsets = bytearray(), dict[int, int]()
-    for index, section in code:
-        offsets[index] = _append(image, elf, section)
+    code, constants, writable = list[tuple[int, int]](), list[tuple[int, int]](), list[tuple[int, int]]()
+    for number, item in enumerate(objects):
+        for index, section in enumerate(item.sections):
+            if _is_loaded(section):
+                part = writable if section.flags & _WRITE else code if section.flags & _EXECUTE else constants
+                part.append((number, index))
+    image, offsets = bytearray(), _Offsets()
+
+    def append(part: list[tuple[int, int]]) -> None:
+        for number, index in part:
+            section = objects[number].sections[index]
+            if section.alignment > PAGE:
+                raise ToolchainError("A section wants a larger alignment than a page.", where=section.name)
+            _pad(image, section.alignment)
+            offsets[number, index] = len(image)
+            image.extend(objects[number].bytes_of(section))
+
+    append(code)
     _pad(image, 16)
     stubs = len(image)
     image += bytes(stub_bytes)
-    for index, section in constants:
-        offsets[index] = _append(image, elf, section)
+    append(constants)
     _pad(image, PAGE)
     writable_offset = len(image)
-    for index, section in writable:
-        offsets[index] = _append(image, elf, section)
+    append(writable)
     _pad(image, 8)
     return image, offsets, stubs, writable_offset
-
-
-def _append(image: bytearray, elf: bytes, section: _Section) -> int:
-    if section.alignment > PAGE:
-        raise ToolchainError("A section wants a larger alignment than a page.", where=section.name)
-    _pad(image, section.alignment)
-    start = len(image)
-    empty = section.kind == _NOBITS
-    image += bytes(section.size) if empty else elf[section.offset : section.offset + section.size]
-    return start
 
 
 def _pad(image: bytearray, alignment: int) -> None:
     image += bytes(-len(image) % alignment)
 
 
-def _places(elf: bytes, sections: list[_Section], symbols: list[_Symbol], offsets: dict[int, int]) -> list[Place]:
+def _places(item: _Object, number: int, offsets: _Offsets) -> list[Place]:
     places = []
-    for table in sections:
-        if table.kind != _RELA or table.info not in offsets:
+    for table in item.sections:
+        if table.kind != _RELA or (number, table.info) not in offsets:
             continue
-        for offset, info, addend in struct.iter_unpack("<QQq", elf[table.offset : table.offset + table.size]):
-            symbol = symbols[info >> 32]
-            at = offsets[table.info] + offset
-            places.append(Place(at, info & 0xFFFFFFFF, symbol.name, _target(symbol, sections, offsets), addend))
+        start = offsets[number, table.info]
+        for offset, info, addend in struct.iter_unpack("<QQq", item.bytes_of(table)):
+            symbol = item.symbols[info >> 32]
+            target = _target(item, number, symbol, offsets)
+            places.append(Place(start + offset, info & 0xFFFFFFFF, symbol.name, target, addend))
     return places
 
 
-def _target(symbol: _Symbol, sections: list[_Section], offsets: dict[int, int]) -> int | None:
+def _target(item: _Object, number: int, symbol: _Symbol, offsets: _Offsets) -> int | None:
     if symbol.section == _UNDEFINED:
         return None
-    if symbol.section in offsets:
-        return offsets[symbol.section] + symbol.value
-    where = "a reserved section" if symbol.section >= _FIRST_RESERVED else sections[symbol.section].name
+    if (number, symbol.section) in offsets:
+        return offsets[number, symbol.section] + symbol.value
+    where = "a reserved section" if symbol.section >= _FIRST_RESERVED else item.sections[symbol.section].name
     raise ToolchainError("The code refers to something that is not loaded.", where=symbol.name, got=where)
 
 

@@ -122,7 +122,7 @@ def test_wrappers_are_valid_for_any_name_and_number_of_pointers() -> None:
 
 
 def _link(text: str) -> flat_image.CodeImage:
-    return flat_image.link(emit_object(text, V4), {"f": "f"})
+    return flat_image.link([emit_object(text, V4)], {"f": "f"})
 
 
 def test_external_calls_get_one_slot_each() -> None:
@@ -166,24 +166,51 @@ def test_what_needs_a_real_linker_is_refused(text: str, message: str) -> None:
 
 
 def test_a_missing_entry_is_refused() -> None:
-    with pytest.raises(ToolchainError, match="does not define"):
-        flat_image.link(emit_object(SCALE, V4), {"x": "nowhere"})
+    with pytest.raises(ToolchainError, match="not define an entry"):
+        flat_image.link([emit_object(SCALE, V4)], {"x": "nowhere"})
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF\x02\x01", b"\xcf\xfa\xed\xfe" + bytes(100)])
 def test_what_is_not_an_object_is_refused(data: bytes) -> None:
     with pytest.raises(ToolchainError):
-        flat_image.link(data, {})
+        flat_image.link([data], {})
 
 
 def test_objects_of_other_processors_are_refused() -> None:
     elf = bytearray(emit_object(SCALE, V4))
     elf[18] = 183
     with pytest.raises(ToolchainError, match="machine 183"):
-        flat_image.link(bytes(elf), {})
+        flat_image.link([bytes(elf)], {})
 
 
 def test_a_truncated_object_is_refused() -> None:
     elf = emit_object(SCALE, V4)
     with pytest.raises(ToolchainError, match="damaged"):
-        flat_image.link(elf[: len(elf) // 2], {})
+        flat_image.link([elf[: len(elf) // 2]], {})
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+TWO = "declare float @expf(float)\n" + "\n".join(
+    f"define void @k{index}(ptr %x, i64 %b, i64 %e) {{\n  %v = load float, ptr %x\n"
+    f"  %r = call float @expf(float %v)\n  store float %r, ptr %x\n  ret void\n}}"
+    for index in range(5)
+)
+
+
+def test_processes_share_the_entries_and_their_imports() -> None:
+    names = [f"k{index}" for index in range(5)]
+    one, three = emit_image(TWO, V4, names, jobs=1), emit_image(TWO, V4, names, jobs=3)
+    assert one.entries.keys() == three.entries.keys() == set(names)
+    assert len(set(three.entries.values())) == 5
+    assert list(one.imports) == list(three.imports) == ["expf"]
+
+
+def test_a_fault_in_any_share_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ToolchainError, match="not in the LLVM module"):
+        emit_image(TWO, V4, ["k0", "missing"], jobs=2)
+
+
+def test_no_entries_give_an_empty_image() -> None:
+    assert emit_image(SCALE, V4, []).entries == {}
