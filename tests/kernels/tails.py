@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from harness import Array, F64, operand_shape
+from harness import F64, Array, operand_shape
 
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.problem import Problem
