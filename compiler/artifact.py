@@ -35,6 +35,7 @@ from sparsec.errors import ArtifactError
 FORMAT_VERSION = 1
 PAGE = 4096
 WEIGHT_ALIGNMENT = 64
+_ZIP64_BYTES = 2**31  # members from here on get 64-bit sizes
 
 # bfloat16 has no NumPy dtype: its arrays hold the 16 bits of each number as uint16.
 NUMPY_DTYPES: Mapping[str, np.dtype[np.generic]] = {
@@ -171,25 +172,32 @@ def _require(condition: bool, fault: str) -> None:
 
 
 def write(program: Program, path: str | os.PathLike[str]) -> None:
-    """Write `program` to `path`, whole or not at all; equal programs give equal bytes.
-
-    Raises `ArtifactError`, `OSError`.
-    """
+    """Write `program` to `path`, whole or not at all; equal programs give equal bytes. Raises `ArtifactError`."""
     check(program)
     weights = np.ascontiguousarray(program.weights, dtype=np.uint8).reshape(-1).data
     manifest = json.dumps(_manifest(program, weights), indent=1).encode()
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    members = {
+        "manifest.json": memoryview(manifest),
+        "code.bin": memoryview(program.code.image),
+        "weights.bin": weights,
+    }
+    try:
+        _write_members(Path(path), members)
+    except OSError as error:
+        raise ArtifactError("The artifact cannot be written.", where=str(path), got=error.strerror) from error
+
+
+def _write_members(path: Path, members: Mapping[str, memoryview]) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                _add(archive, "manifest.json", memoryview(manifest))
-                _add(archive, "code.bin", memoryview(program.code.image))
-                _add(archive, "weights.bin", weights)
+                for name, data in members.items():
+                    _add(archive, name, data)
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp makes private files
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -204,7 +212,7 @@ def _umask() -> int:
 def _add(archive: zipfile.ZipFile, name: str, data: memoryview) -> None:
     """Append a stored member that starts at a page boundary, padded by the extra field that Android's zipalign uses."""
     assert archive.fp is not None
-    zip64 = data.nbytes > 2**31
+    zip64 = data.nbytes >= _ZIP64_BYTES
     header = archive.fp.tell() + 30 + len(name) + (20 if zip64 else 0) + 6
     padding = -header % PAGE
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsec import artifact
-from sparsec.artifact import Buffer, CodeImage, JsonObject, Program, Space, Step, TargetSpec, TensorSpec
+from sparsec.artifact import Buffer, CodeImage, JsonObject, JsonValue, Program, Space, Step, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError
 
 IMAGE = bytes(range(256)) * 16 + bytes(16)
@@ -98,6 +100,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         artifact.write(unwritable, path)
     assert os.listdir(tmp_path) == ["a.sparsec"]
     assert path.read_bytes() == b"old"
+
+
+def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"cannot be written(.|\n)*No such file"):
+        artifact.write(small_program(), tmp_path / "none" / "a.sparsec")
+
+
+def test_members_with_64_bit_sizes_start_at_pages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact, "_ZIP64_BYTES", 0)
+    artifact.write(small_program(), tmp_path / "a.sparsec")
+    assert same(artifact.read(tmp_path / "a.sparsec"), small_program())
+    with zipfile.ZipFile(tmp_path / "a.sparsec") as archive:
+        assert archive.testzip() is None
 
 
 def _read_or_refuse(data: bytes, scratch: Path) -> None:
@@ -204,6 +219,41 @@ def test_an_impossible_manifest_is_refused(written: bytes, scratch: Path, change
     _with_manifest(written, scratch, change)
     with pytest.raises(ArtifactError, match=message):
         artifact.read(scratch)
+
+
+def _manifest_of(written: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
+        return archive.read("manifest.json")
+
+
+def _paths(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a JSON document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, (*path, key))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_other_value_in_the_manifest_is_refused_or_taken(
+    written: bytes, scratch: Path, data: st.DataObject
+) -> None:
+    manifest = json.loads(_manifest_of(written))
+    places = [path for path in _paths(manifest) if path]
+    *parents, last = data.draw(st.sampled_from(places))
+    numbers = st.integers(-(2**70), 2**70) | st.integers(-1, 5000) | st.floats()
+    scalars = numbers | st.text(max_size=5) | st.booleans() | st.none()
+    parent = manifest
+    for key in parents:
+        parent = parent[key]
+    parent[last] = data.draw(scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(), scalars, max_size=2))
+    _with_manifest(written, scratch, manifest)
+    try:
+        program = artifact.read(scratch)
+    except ArtifactError:
+        return
+    artifact.check(program)
 
 
 def test_compressed_members_are_refused(written: bytes, scratch: Path) -> None:

@@ -10,12 +10,14 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #define LINE 64           /* bytes of a cache line */
 #define SPIN_NS 100000    /* a worker that found no work for this long goes to sleep */
+#define STACK_BYTES ((size_t)8 << 20)
 #define SPINS_PER_LOOK 64 /* pauses between two looks at the clock */
 
 struct sparsec_pool {
@@ -167,6 +169,21 @@ void pool_release(sparsec_pool *pool)
     atomic_store(&pool->claimed, 0);
 }
 
+/* Workers have room for large frames whatever the system's default is, and leave signals to the threads of the program. */
+static int start_worker(pthread_t *handle, sparsec_pool *pool)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes)) return 0;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(handle, &attributes, worker, pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return !failed;
+}
+
 static int64_t processors(void)
 {
 #if defined(__linux__)
@@ -188,7 +205,7 @@ sparsec_pool *sparsec_pool_create(int64_t threads)
     pthread_cond_init(&pool->wake, NULL);
     pool->handles = calloc((size_t)threads, sizeof *pool->handles);
     while (pool->handles && pool->started < threads - 1) {
-        if (pthread_create(&pool->handles[pool->started], NULL, worker, pool)) break;
+        if (!start_worker(&pool->handles[pool->started], pool)) break;
         pool->started++;
     }
     if (!pool->handles || pool->started < threads - 1) {
