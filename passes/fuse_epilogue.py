@@ -44,7 +44,7 @@ def _wrap(op: ir.Operation) -> ir.Operation:
     for operand in op.operands:
         maps.append(_axes_map(loops, range(first, first + len(shape_of(operand)))))
         first += len(shape_of(operand))
-    layer = _generic([*op.operands, empty], [*maps, _axes_map(loops, range(rank))], loops, op)
+    layer = layer_generic([*op.operands, empty], [*maps, _axes_map(loops, range(rank))], loops, op)
     block = layer.regions[0].blocks[0]
     with op.location, ir.InsertionPoint(block):
         attributes = {name: op.attributes[name] for name in op.attributes}
@@ -60,7 +60,7 @@ def _axes_map(loops: int, axes: Sequence[int]) -> ir.AffineMap:
     return ir.AffineMap.get(loops, 0, [ir.AffineDimExpr.get(axis) for axis in axes])
 
 
-def _generic(
+def layer_generic(
     operands: Sequence[ir.Value], maps: Sequence[ir.AffineMap], loops: int, at: ir.Operation
 ) -> ir.Operation:
     """A layer's `linalg.generic` at the place of `at`, with an empty block; the last operand is the destination."""
@@ -143,7 +143,7 @@ def _absorb(layer: ir.Operation, consumer: ir.Operation) -> ir.Operation:
     added = [(value, ir.AffineMap.get(loops, 0, list(item.results))) for value, item in inputs if value != y]
     operands = [value for value, _ in (*own, *added)] + [destination[0]]
     maps = [item for _, item in (*own, *added)] + [_maps(layer)[-1]]
-    fused = _generic(operands, maps, loops, consumer)
+    fused = layer_generic(operands, maps, loops, consumer)
     block, old, tail = (op.regions[0].blocks[0] for op in (fused, layer, consumer))
     values = dict(zip(list(old.arguments)[:-1], block.arguments, strict=False))
     total = _clone(old, block, values)

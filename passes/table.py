@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.expand_math import expand_math
+from sparsec.passes.fold_batch_norm import fold_batch_norm
+from sparsec.passes.fold_constants import fold_constants
 from sparsec.passes.fold_padding import fold_padding
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.fuse_epilogue import fuse_epilogue
@@ -13,7 +15,9 @@ from sparsec.passes.lower_torch import lower_torch
 from sparsec.passes.order_loops import order_loops
 from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
+from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.select_format import select_format
+from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
 
 
@@ -23,11 +27,15 @@ def _expand_math(unit: Unit) -> None:
 
 PASSES: tuple[tuple[str, Pass, str], ...] = (
     # torch dialect
+    ("fold_constants", fold_constants, "first: weights take their final shape, so that layers find them"),
+    ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("form_layers", form_layers, "while contractions are still single ops"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
+    ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
+    ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
     # buffers

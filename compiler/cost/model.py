@@ -29,7 +29,8 @@ def _dense_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
     weight_bytes = 4 * _rows(problem) * _reduction(problem)
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
     if isinstance(problem, ConvProblem) and problem.depthwise:
-        return max(vectors / 1.0, streaming)  # one load for each multiply-add, and short chains
+        outputs = _output_vectors(problem, isa)
+        return max(outputs * (0.5 * problem.taps + 5.0), streaming)  # one load per multiply-add; store and border per vector
     return max(vectors / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), streaming)
 
 

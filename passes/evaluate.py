@@ -1,0 +1,86 @@
+"""Evaluates an epilogue on NumPy arrays, for passes that compute at compile time what a network would compute at run time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_mlir import ir
+
+from sparsec.kernels.epilogue import Epilogue
+
+Array = NDArray[np.generic]
+
+_erf = np.vectorize(math.erf, otypes=[np.float32])
+
+
+def _unordered(compare: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    return lambda a, b: compare(a, b) | np.isnan(a) | np.isnan(b)
+
+
+# arith.cmpf predicates by number: ordered ones are false on NaN, unordered ones true.
+_COMPARE: Mapping[int, Callable[[Array, Array], Array]] = {
+    1: np.equal,
+    2: np.greater,
+    3: np.greater_equal,
+    4: np.less,
+    5: np.less_equal,
+    8: _unordered(np.equal),
+    9: _unordered(np.greater),
+    10: _unordered(np.greater_equal),
+    11: _unordered(np.less),
+    12: _unordered(np.less_equal),
+    13: np.not_equal,
+}
+
+_FUNCTIONS: Mapping[str, Callable[..., Array]] = {
+    "arith.addf": np.add,
+    "arith.subf": np.subtract,
+    "arith.mulf": np.multiply,
+    "arith.divf": np.divide,
+    "arith.negf": np.negative,
+    "arith.maximumf": np.maximum,
+    "arith.minimumf": np.minimum,
+    "arith.maxnumf": np.fmax,
+    "arith.minnumf": np.fmin,
+    "arith.select": np.where,
+    "math.absf": np.abs,
+    "math.exp": np.exp,
+    "math.erf": _erf,
+    "math.tanh": np.tanh,
+    "math.sqrt": np.sqrt,
+}
+
+
+def evaluate(epilogue: Epilogue, total: Array, operands: Sequence[Array], context: ir.Context) -> Array | None:
+    """Apply `epilogue` to float32 arrays that broadcast together; None if it holds an op that is not known here."""
+    parsed = ir.Module.parse(epilogue.source, context)
+    block = parsed.body.operations[0].regions[0].blocks[0]
+    values: dict[ir.Value, Array] = dict(zip(block.arguments, [total, *operands], strict=True))
+    with np.errstate(all="ignore"):
+        for item in block.operations:
+            op = item.operation
+            arguments = [values[operand] for operand in op.operands]
+            if op.name == "func.return":
+                return arguments[0]
+            result = _apply(op, arguments)
+            if result is None:
+                return None
+            values[op.results[0]] = result
+    raise AssertionError("an epilogue ends in func.return")
+
+
+def _apply(op: ir.Operation, arguments: Sequence[Array]) -> Array | None:
+    if op.name == "arith.constant":
+        attribute = op.attributes["value"]
+        return np.asarray(attribute.value, np.float32) if isinstance(attribute, ir.FloatAttr) else None
+    if op.name == "arith.cmpf":
+        compare = _COMPARE.get(ir.IntegerAttr(op.attributes["predicate"]).value)
+        return compare(*arguments) if compare is not None else None
+    function = _FUNCTIONS.get(op.name)
+    if function is None:
+        return None
+    result = function(*arguments)
+    return result.astype(np.float32) if result.dtype == np.float64 else result
