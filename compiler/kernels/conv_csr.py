@@ -15,7 +15,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.spmm import SparseRows, emit_rows, unroll
+from sparsec.kernels.spmm import SparseRows, Visits, emit_rows, unroll
 from torch_mlir import ir
 
 UNITS = 32  # enough to share among threads
@@ -44,7 +44,8 @@ class ConvCsr:
         tile = plan(layout, isa, most=isa.registers // 2 - 2, work=csr.nnz / problem.filters)
         tiles = problem.batch * tile.count
         groups = min(-(-UNITS // tiles), -(-problem.filters // ROWS_PER_GROUP))
-        rows = SparseRows.pack(csr, _offsets(csr, layout), multiple=unroll(len(tile.steps)), groups=groups)
+        visits = Visits.balanced(csr, groups)
+        rows = SparseRows.pack(csr, _offsets(csr, layout), visits, multiple=unroll(len(tile.steps)))
         function = _define(module, layout, tile, rows, epilogue, isa)
         arguments = (layout.source, *rows.spec, *_tails(problem, epilogue), "y")
         call = Call(function, arguments, tiles * rows.groups, products=csr.nnz * problem.batch * problem.pixels)

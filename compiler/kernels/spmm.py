@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,44 @@ def unroll(vectors: int) -> int:
     return next(count for count in (1, 2, 4, 8) if count * vectors >= CHAINS - 1)
 
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The order in which a kernel visits rows: row `rows[j]` goes to place `slots[j]`; group g is [bounds[g], bounds[g + 1]).
+
+    Inside a group rows have falling numbers of nonzeros: neighbours then have equal loops, which branch prediction likes.
+    """
+
+    rows: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+
+    @classmethod
+    def balanced(cls, csr: Csr, groups: int) -> Visits:
+        """All rows in at most `groups` groups of about equal work; slots are row numbers."""
+        rows = np.argsort(-csr.counts, kind="stable")
+        work = np.cumsum(csr.counts[rows] + ROW_COST)
+        bounds = np.searchsorted(work, np.arange(1, groups) / groups * work[-1])
+        return cls(rows, rows, np.unique([0, *bounds, len(rows)]))
+
+    @classmethod
+    def blocks(cls, csr: Csr, size: int) -> Visits:
+        """Groups of `size` neighbouring rows, the last of which overlaps the one before; slots are places in the group."""
+        starts = np.minimum(np.arange(0, csr.rows, size), csr.rows - size)
+        slots = np.concatenate([np.argsort(-csr.counts[start : start + size], kind="stable") for start in starts])
+        return cls(np.repeat(starts, size) + slots, slots, np.arange(len(starts) + 1) * size)
+
+
 @dataclass(frozen=True, slots=True)
 class SparseRows:
-    """Rows in falling order of their nonzeros (neighbours then have equal loops), cut into groups of about equal work.
+    """The nonzeros of the rows in visiting order.
 
-    `values[i]` multiplies the vector at element `offsets[i]`. Visited row j is row `order[j]` of the matrix and has the nonzeros
-    [pointers[j], pointers[j + 1]), a multiple of the unrolling; group g visits rows [bounds[g], bounds[g + 1]).
+    `values[i]` multiplies the vector at element `offsets[i]`. Visit j goes to place `order[j]` and has the nonzeros [pointers[j],
+    pointers[j + 1]), a multiple of the unrolling; group g makes the visits [bounds[g], bounds[g + 1]). Rows are filled up by splitting
+    values into halves, exactly: a filler of zero would be simpler, but zero times infinity is NaN, and a row may only see what its
+    own nonzeros read.
     """
 
     values: NDArray[np.float32]
@@ -36,28 +69,21 @@ class SparseRows:
     bounds: NDArray[np.int32]
 
     @classmethod
-    def pack(cls, csr: Csr, offsets: NDArray[np.int64], *, multiple: int, groups: int) -> SparseRows:
-        """Pack with the element offset of each nonzero, rows filled up to a `multiple`, in at most `groups` groups."""
-        order = np.argsort(-csr.counts, kind="stable")
-        values: list[float] = []
-        places: list[int] = []
-        pointers = [0]
-        for row in order:
-            begin, end = csr.pointers[row : row + 2]
-            parts = _fill(list(zip(csr.values[begin:end], offsets[begin:end], strict=True)), multiple)
-            values.extend(value for value, _ in parts)
-            places.extend(place for _, place in parts)
-            pointers.append(len(values))
-        work = np.diff(pointers) + ROW_COST
-        share = np.concatenate([[0], np.cumsum(work)]) / work.sum()
-        bounds = np.searchsorted(share, np.arange(groups + 1) / groups)
-        bounds[-1] = len(order)
+    def pack(cls, csr: Csr, offsets: NDArray[np.int64], visits: Visits, *, multiple: int) -> SparseRows:
+        """Pack the visited rows with the element offset of each nonzero; rows are filled up to a `multiple`."""
+        counts = csr.counts[visits.rows].astype(np.int64)
+        fillers = np.where(counts > 0, -counts % multiple, 0)
+        inside = _ramps(counts)
+        source = np.repeat(csr.pointers[visits.rows], counts) + inside
+        extra, rest = np.divmod(np.repeat(fillers, counts), np.repeat(counts, counts))
+        pieces = 1 + extra + (inside < rest)
+        halvings = np.minimum(_ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
         return cls(
-            np.array(values or [0.0], dtype=np.float32),
-            np.array(places or [0], dtype=np.int32),
-            order.astype(np.int32),
-            np.array(pointers, dtype=np.int32),
-            np.unique(bounds).astype(np.int32),
+            _never_empty(np.ldexp(np.repeat(csr.values[source], pieces), -halvings).astype(np.float32)),
+            _never_empty(np.repeat(offsets[source], pieces).astype(np.int32)),
+            visits.slots.astype(np.int32),
+            np.concatenate([[0], np.cumsum(counts + fillers)]).astype(np.int32),
+            visits.bounds.astype(np.int32),
         )
 
     @property
@@ -81,19 +107,13 @@ class SparseRows:
         return {name: ("f32" if name == "values" else "i32", len(array)) for name, array in self.arrays.items()}
 
 
-def _fill(parts: list[tuple[np.float32, int]], multiple: int) -> list[tuple[np.float32, int]]:
-    """Lengthen a row to a multiple by splitting its largest values in two.
+def _ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 ... n - 1 for each n of `lengths`, behind each other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
-    A filler of zero would be simpler, but zero times infinity is NaN: a row must only see its own nonzeros, with weights that are not
-    zero. Halves are exact.
-    """
-    while len(parts) % multiple:
-        place = max(range(len(parts)), key=lambda i: abs(parts[i][0]))
-        value, offset = parts[place]
-        half = np.float32(value / 2)
-        parts[place] = (half, offset)
-        parts.insert(place + 1, (np.float32(value - half) if np.isfinite(value) else value, offset))
-    return parts
+
+def _never_empty(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    return array if len(array) else np.zeros(1, dtype=array.dtype)
 
 
 def emit_rows(
