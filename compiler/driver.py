@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from torch_mlir import ir
 
 from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, Program, Space, Step, TensorSpec
 from sparsec.cost.machine import GENERIC
+from sparsec.environment import read_environment
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
 from sparsec.ir.module import function, main_block
@@ -25,8 +27,9 @@ from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
 from sparsec.report import Report
 from sparsec.targets import resolve
-from sparsec.targets.backend import emit_image
+from sparsec.targets.backend import emit_assembly, emit_image
 from sparsec.targets.target import Target
+from sparsec.trace import Trace
 
 if TYPE_CHECKING:
     import onnx
@@ -56,20 +59,67 @@ def compile_program(
 
     Raises a `SparsecError` that names the node where something cannot be compiled.
     """
-    target = resolve(options.target)
+    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    imported, unit = _run_passes(source, options, example_inputs, report, trace)
+    program = _finish(unit, imported, target, report, trace)
+    trace.report(program.report)
+    return program
+
+
+class Level(Enum):
+    """Text that a compilation passes through: the planned buffers and calls, LLVM IR, assembly."""
+
+    MLIR = "mlir"
+    LLVM = "llvm"
+    ASM = "asm"
+
+
+def compile_text(
+    source: Source,
+    level: Level,
+    options: Options = Options(),
+    *,
+    example_inputs: object = None,
+    progress: Progress | None = None,
+) -> str:
+    """Compile a model down to `level` and return the text; raises as `compile_program` does."""
+    target, report = resolve(options.target), _reporter(progress)
+    _, unit = _run_passes(source, options, example_inputs, report, Trace(read_environment()))
+    if level is Level.MLIR:
+        return str(unit.module)
+    report("lower_llvm")
+    text = _kernels_text(unit)
+    if level is Level.LLVM:
+        return text
+    report("generate_code")
+    return emit_assembly(text, target)
+
+
+def _reporter(progress: Progress | None) -> Callable[[str], None]:
     stages = ["import", *(name for name, _, _ in PASSES), "lower_llvm", "generate_code"]
+    return lambda stage: progress(stage, stages.index(stage), len(stages)) if progress else None
 
-    def report(stage: str) -> None:
-        if progress is not None:
-            progress(stage, stages.index(stage), len(stages))
 
+def _run_passes(
+    source: Source, options: Options, example_inputs: object, report: Callable[[str], None], trace: Trace
+) -> tuple[Imported, Unit]:
     report("import")
     imported = import_model(source, options, example_inputs)
-    unit = Unit(imported.module, imported.weights, isa_of(target))
+    unit = Unit(imported.module, imported.weights, isa_of(resolve(options.target)))
+    trace.after("import", unit.module)
     for name, run, _ in PASSES:
         report(name)
         run(unit)
-    return _finish(unit, imported, target, report)
+        trace.after(name, unit.module)
+    return imported, unit
+
+
+def _kernels_text(unit: Unit) -> str:
+    """LLVM IR of all kernels; the unit stays as it is."""
+    with unit.module.context:
+        kernels = Unit(kernels_only(unit.module), unit.weights, unit.isa)
+        lower_llvm(kernels)
+        return llvm_text(kernels.module)
 
 
 def import_model(source: Source, options: Options, example_inputs: object) -> Imported:
@@ -89,17 +139,17 @@ def isa_of(target: Target) -> Isa:
     return Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
 
 
-def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[str], None]) -> Program:
+def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[str], None], trace: Trace) -> Program:
     """The planned module becomes steps, weights and code."""
     blob = _WeightBlob(unit.weights)
     with unit.module.context:
         steps = _steps(unit, len(imported.inputs), blob)
         arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
-        report("lower_llvm")
-        kernels = Unit(kernels_only(unit.module), unit.weights, unit.isa)
-        lower_llvm(kernels)
-        text = llvm_text(kernels.module)
+    report("lower_llvm")
+    text = _kernels_text(unit)
     report("generate_code")
+    if trace.wants_code:
+        trace.code(emit_assembly(text, target))
     code = emit_image(text, target, sorted({step.kernel for step in steps}))
     return Program(
         name=imported.name,
@@ -171,4 +221,4 @@ def _buffer(value: ir.Value, inputs: int, blob: _WeightBlob) -> Buffer:
     return Buffer(Space.ARENA, ir.IntegerAttr(op.attributes["arena_offset"]).value)
 
 
-__all__ = ["GENERIC", "Options", "compile_program"]
+__all__ = ["GENERIC", "Level", "Options", "compile_program", "compile_text"]
