@@ -29,7 +29,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
 from sparsec.errors import ArtifactError
 
 FORMAT_VERSION = 1

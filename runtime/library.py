@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-
 from sparsec.artifact import PAGE, Program, Space
 from sparsec.errors import ArtifactError, SparsecError
 
+_INTERFACE = 1  # SPARSEC_INTERFACE of native/sparsec.h
 _SPACES = {Space.INPUT: 0, Space.OUTPUT: 1, Space.WEIGHTS: 2, Space.ARENA: 3}
 _OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE = range(5)
 
@@ -51,8 +51,8 @@ class _Program(ctypes.Structure):
 
 @cache
 def _core() -> ctypes.CDLL:
-    folder = Path(__file__).resolve().parent
-    found = sorted(folder.glob("_native*.so")) + sorted(Path(__file__).parent.glob("_native*.so"))
+    folder = Path(__file__).parent  # of an editable install: links, with the library beside them or at their ends
+    found = [*sorted(folder.glob("_native*.so")), *sorted(Path(__file__).resolve().parent.glob("_native*.so"))]
     if not found:
         raise SparsecError(
             "The C core of the runtime is missing.",
@@ -61,6 +61,15 @@ def _core() -> ctypes.CDLL:
             next_step="install sparsec with a C compiler present",
         )
     core = ctypes.CDLL(str(found[0]))
+    interface = core.sparsec_interface() if hasattr(core, "sparsec_interface") else 0
+    if interface != _INTERFACE:
+        raise SparsecError(
+            "The C core of the runtime was built from another version.",
+            where=str(found[0]),
+            expected=f"interface {_INTERFACE}",
+            got=f"interface {interface}",
+            next_step="install sparsec again",
+        )
     pointers = ctypes.POINTER(ctypes.c_void_p)
     core.sparsec_pool_create.restype = ctypes.c_void_p
     core.sparsec_pool_create.argtypes = (ctypes.c_int64,)

@@ -37,6 +37,11 @@ struct sparsec_model {
     context *_Atomic contexts;
 };
 
+int sparsec_interface(void)
+{
+    return SPARSEC_INTERFACE;
+}
+
 static void *copy_of(const void *data, size_t bytes)
 {
     void *copy = malloc(bytes ? bytes : 1);

@@ -14,6 +14,10 @@
 #define SPARSEC_API
 #endif
 
+/* Counts changes of what is below, for whoever loads the library. */
+#define SPARSEC_INTERFACE 1
+SPARSEC_API int sparsec_interface(void);
+
 /* The uniform entry of a kernel: does units [begin, end) on the buffers in `args`. */
 typedef void (*sparsec_kernel)(void *const *args, int64_t begin, int64_t end);
 

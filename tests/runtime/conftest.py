@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from sparsec.artifact import Buffer, Program, Space, Step, TensorSpec
-from sparsec.targets import NATIVE, resolve
+from sparsec.targets import NATIVE, TARGETS, Target, resolve
 from sparsec.targets.backend import emit_image
 
 # y[i] = a[i] + b[i]
@@ -72,9 +71,10 @@ def program(
     *,
     arena_bytes: int = 0,
     weights: NDArray[np.generic] | None = None,
+    target: Target | None = None,
 ) -> Program:
-    """Compile `source` for this machine."""
-    target = resolve(NATIVE)
+    """Compile `source` for `target`, or for this machine."""
+    target = target or resolve(NATIVE)
     code = emit_image(source, target, sorted({step.kernel for step in steps}))
     blob = np.zeros(0, np.uint8) if weights is None else weights.reshape(-1).view(np.uint8)
     return Program("test", target.spec, tuple(inputs), tuple(outputs), arena_bytes, tuple(steps), code, blob, {})
@@ -95,12 +95,26 @@ def build_unary() -> Callable[..., Program]:
     return build
 
 
-@pytest.fixture(scope="session")
-def two_adds() -> Program:
+def _runnable() -> list[str]:
+    """The targets up to the best that this machine has."""
+    names = list(TARGETS)
+    return names[: names.index(resolve(NATIVE).name) + 1]
+
+
+@pytest.fixture(scope="session", params=_runnable())
+def two_adds(request: pytest.FixtureRequest) -> Program:
     """y = (a + weights) + b through the arena, 10000 elements, both steps parallel."""
     count = 10_000
     first = Step("add", (Buffer(Space.INPUT, 0), Buffer(Space.WEIGHTS, 64), Buffer(Space.ARENA, 128)), count, 16, "one")
     second = Step("add", (Buffer(Space.ARENA, 128), Buffer(Space.INPUT, 1), Buffer(Space.OUTPUT, 0)), count, 16, "two")
     weights = np.arange(count + 16, dtype=np.float32)
     specs = [TensorSpec(name, "float32", (100, 100)) for name in "aby"]
-    return program(ADD, [first, second], specs[:2], specs[2:], arena_bytes=128 + 4 * count, weights=weights)
+    return program(
+        ADD,
+        [first, second],
+        specs[:2],
+        specs[2:],
+        arena_bytes=128 + 4 * count,
+        weights=weights,
+        target=TARGETS[request.param],
+    )

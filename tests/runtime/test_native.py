@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-
 from sparsec.artifact import Program
+from sparsec.errors import SparsecError
 from sparsec.runtime import Session, library
 from sparsec.targets import host_features
 
@@ -211,3 +211,9 @@ def test_features_agree_with_llvm() -> None:
     found, known = library.cpu_features(), host_features()
     assert found <= known
     assert {"avx2", "avx512f", "avx512vnni", "avx512bf16", "fma", "lzcnt"} & known <= found
+
+
+def test_a_core_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_INTERFACE", 999)
+    with pytest.raises(SparsecError, match=r"another version(.|\n)*interface 999(.|\n)*interface 1"):
+        library._core.__wrapped__()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
-
 from sparsec.artifact import PAGE
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS, Target, abi, flat_image
