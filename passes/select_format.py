@@ -70,7 +70,7 @@ def _candidate(kernel: Kernel, problem: Problem, facts: Facts | None, unit: Unit
     refusal = kernel.refuses(problem, unit.isa)
     if refusal is None and facts is None and kernel.format != "dense":
         refusal = "the second operand is computed, not a weight"
-    predicted = predict(kernel.format, problem, facts, unit.isa, GENERIC) if refusal is None else None
+    predicted = predict(kernel.name, problem, facts, unit.isa, GENERIC) if refusal is None else None
     return Candidate(kernel.name, kernel.format, predicted, refusal)
 
 

@@ -7,6 +7,7 @@ candidates; `python -m bench` measures how well it does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
@@ -15,42 +16,48 @@ from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, P
 
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.85  # of the multiply-add peak, in long tiles
-_VECTORS_PER_BROADCAST = 8  # a sparse row walks this many vectors for each weight it loads
+_VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
+_ISSUE_CYCLES = 0.4  # per vector of a sparse row, beside the load
+_COPY_CYCLES = 6.0  # per vector of input that is copied to padded planes
+_STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
 
-def predict(format: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """Predicted nanoseconds of a layer on one core with its weight in `format`."""
-    cycles = _sparse_cycles(problem, facts, isa, machine) if format == "csr" and facts else _dense_cycles(problem, isa, machine)
-    return CALL_NS + (cycles + _copy_cycles(problem, isa, machine)) / machine.ghz
+def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Predicted nanoseconds on one core of a layer computed by `kernel`, a name in `sparsec.kernels.table.KERNELS`."""
+    return CALL_NS + _CYCLES[kernel](problem, facts, isa, machine) / machine.ghz
 
 
-def _dense_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
+def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     vectors = _output_vectors(problem, isa) * _reduction(problem)
     weight_bytes = 4 * _rows(problem) * _reduction(problem)
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
-    if isinstance(problem, ConvProblem) and problem.depthwise:
-        outputs = _output_vectors(problem, isa)
-        return max(outputs * (0.5 * problem.taps + 5.0), streaming)  # one load per multiply-add; store and border per vector
-    return max(vectors / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), streaming)
+    return max(vectors / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), streaming) + _copy_cycles(problem, isa)
+
+
+def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Nearly one load per multiply-add, two cycles to store a vector, and the phase split of a strided input."""
+    assert isinstance(problem, ConvProblem)
+    strided = any(axis.stride > 1 for axis in problem.axes)
+    copied = _input_elements(problem) / isa.lanes() if strided else 0.0
+    return _output_vectors(problem, isa) * (0.8 * problem.taps + 2.0) + _STRIDED_COPY_CYCLES * copied
 
 
 def _sparse_cycles(problem: Problem, facts: Facts, isa: Isa, machine: Machine) -> float:
     """One broadcast per nonzero and tile of pixels, one load and multiply-add per nonzero and vector."""
+    assert facts is not None
     vectors = _output_vectors(problem, isa) / max(_rows(problem), 1)
     tile = min(_VECTORS_PER_BROADCAST, max(vectors, 1.0))
     operand_bytes = 4 * isa.lanes() * tile * facts.columns
-    per_vector = isa.vector_bytes / _bandwidth(operand_bytes, machine)
-    tiles = vectors / tile
-    per_tile = max(tile * max(per_vector, 1 / machine.vector_fma_per_cycle), 2.0) + 0.5
-    return tiles * (facts.nonzeros * per_tile + 8.0 * facts.rows)
+    per_vector = isa.vector_bytes / _bandwidth(operand_bytes, machine) + _ISSUE_CYCLES
+    products = facts.nonzeros * max(tile * per_vector, 2.0)
+    return vectors / tile * (products + 8.0 * facts.rows) + _copy_cycles(problem, isa)
 
 
-def _copy_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
-    """Reading x and writing y once, and the padded or transposed copy of x where there is one."""
-    moved = 4.0 * (_input_elements(problem) + _output_vectors(problem, isa) * isa.lanes())
+def _copy_cycles(problem: Problem, isa: Isa) -> float:
+    """The padded copy of the input of a convolution that does not read each pixel at its own place."""
     if isinstance(problem, ConvProblem) and not problem.pointwise:
-        moved *= 2
-    return moved / _bandwidth(moved, machine)
+        return _COPY_CYCLES * _input_elements(problem) / isa.lanes()
+    return 0.0
 
 
 def _bandwidth(size: float, machine: Machine) -> float:
@@ -102,3 +109,16 @@ def _input_elements(problem: Problem) -> int:
             return problem.tokens * problem.inputs
         case MatmulProblem():
             return problem.batch * (problem.rows + problem.columns) * problem.inner
+
+
+Cycles = Callable[[Problem, Facts | None, Isa, Machine], float]
+
+# One row per kernel.
+_CYCLES: Mapping[str, Cycles] = {
+    "f32_conv_dense": _dense_cycles,
+    "f32_conv_depthwise": _depthwise_cycles,
+    "f32_conv_csr": _sparse_cycles,
+    "f32_linear_dense": _dense_cycles,
+    "f32_linear_csr": _sparse_cycles,
+    "f32_matmul_dense": _dense_cycles,
+}
