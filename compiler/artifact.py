@@ -29,6 +29,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sparsec.errors import ArtifactError
 
 FORMAT_VERSION = 1
@@ -272,6 +273,8 @@ def _product_version() -> str:
 
 def read(path: str | os.PathLike[str], *, verify: bool = True) -> Program:
     """Map the artifact at `path`: weights stay in the file (read-only, paged in on use).
+
+    Do not change a mapped file in place; `write` never does, it puts a new file under the same name.
 
     `verify=False` skips the checksums of code and weights. Raises `ArtifactError` if the file is damaged, of another
     format version, or not an artifact.
