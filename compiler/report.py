@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Self, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,16 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, object]) -> Self:
+        """The inverse of `as_dict`, also after a detour through JSON; of an empty mapping, the empty report."""
+        return cls(
+            layers=tuple(_layer(layer) for layer in cast("list[dict[str, object]]", facts.get("layers", []))),
+            notes=tuple(cast("list[str]", facts.get("notes", []))),
+        )
+
+
+def _layer(facts: dict[str, object]) -> LayerReport:
+    candidates = tuple(Candidate(**each) for each in cast("list[dict[str, str]]", facts["candidates"]))  # type: ignore[arg-type]
+    return LayerReport(**{**facts, "candidates": candidates})  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""The interface that users of ONNX Runtime know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparsec.artifact import TensorSpec
+from sparsec.errors import InputError
+from sparsec.model import CompiledModel, compile, load
+from sparsec.runtime.tensors import Array
+from sparsec.source import Kind, kind_of
+
+if TYPE_CHECKING:
+    from sparsec.model import Source
+
+
+@dataclass(frozen=True, slots=True)
+class NodeArg:
+    """One input or output: `type` in ONNX Runtime's words, e.g. "tensor(float)"."""
+
+    name: str
+    shape: list[int]
+    type: str
+
+
+class InferenceSession:
+    """A compiled model behind ONNX Runtime's interface: `InferenceSession("model.onnx").run(None, {"x": x})`."""
+
+    def __init__(
+        self,
+        path_or_model: Source | CompiledModel,
+        *,
+        target: str = "native",
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Compile a model, or load an artifact; the options are those of `sparsec.compile`."""
+        if isinstance(path_or_model, CompiledModel):
+            self._model = path_or_model
+        elif isinstance(path_or_model, (str, os.PathLike)) and kind_of(path_or_model) is Kind.ARTIFACT:
+            self._model = load(path_or_model, threads=threads)
+        else:
+            self._model = compile(path_or_model, target=target, shapes=shapes, threads=threads)
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The inputs in order."""
+        return [_node_arg(spec) for spec in self._model.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The outputs in order."""
+        return [_node_arg(spec) for spec in self._model.outputs]
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, object]) -> list[Array]:
+        """Run once; returns the outputs called `output_names`, or all of them. Raises `InputError`."""
+        known = [spec.name for spec in self._model.outputs]
+        wanted = known if output_names is None else list(output_names)
+        if unknown := [name for name in wanted if name not in known]:
+            raise InputError("The model has no such output.", expected=", ".join(known), got=", ".join(unknown))
+        results = self._model.run(input_feed)
+        return [results[name] for name in wanted]
+
+
+def _node_arg(spec: TensorSpec) -> NodeArg:
+    element = {"float32": "float", "float64": "double"}.get(spec.dtype, spec.dtype)
+    return NodeArg(spec.name, list(spec.shape), f"tensor({element})")

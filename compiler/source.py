@@ -1,0 +1,69 @@
+"""Telling files apart: an artifact, an exported torch program, or (anything else) an ONNX model."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsec.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class Kind(Enum):
+    """What a file holds."""
+
+    ARTIFACT = "artifact"
+    EXPORTED_PROGRAM = "exported program"
+    ONNX = "ONNX model"
+
+
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+def kind_of(path: str | os.PathLike[str]) -> Kind:
+    """Look at the name, and at the beginning of the file; raises `ModelError` if it cannot be read."""
+    path = Path(path)
+    if path.suffix == ".sparsec":
+        return Kind.ARTIFACT
+    if path.suffix == ".pt2":
+        return Kind.EXPORTED_PROGRAM
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _ZIP_MAGIC:
+                return Kind.ONNX
+    except OSError as error:
+        raise ModelError(f"The model cannot be read: {error.strerror}.", where=str(path)) from error
+    return Kind.ARTIFACT if "manifest.json" in _members(path) else Kind.EXPORTED_PROGRAM
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return ["manifest.json"]  # a zip that was cut; the reader of artifacts says so best
+
+
+def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
+    """Load what `torch.export.save` wrote; raises `UsageError` without torch, `ModelError` if the file is something else."""
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError(
+            "A .pt2 file needs torch, which is not installed.",
+            where=str(path),
+            next_step="pip install 'sparsec[torch]'",
+        ) from error
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # torch raises a dozen kinds of errors on damaged input
+        raise ModelError(
+            "This is not a program that torch.export.save wrote, or it is damaged.",
+            where=str(path),
+            got=f"{type(error).__name__}: {error}",
+        ) from error

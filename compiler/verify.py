@@ -1,0 +1,104 @@
+"""Comparing a compiled model with a reference, and what may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.artifact import NUMPY_DTYPES, TensorSpec
+from sparsec.model import CompiledModel
+from sparsec.reference import Engine
+from sparsec.runtime.tensors import Array
+
+# Per dtype: allowed error relative to the largest magnitude of the output. For float32: a sum of k products that is rounded in
+# another order differs by about eps * sqrt(k), 8e-6 for k = 4096; over 150 layers such errors add up like a random walk to 1e-4.
+_RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+# Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative to 1.
+_ABSOLUTE_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCheck:
+    """One output against the reference; `fault` says what is wrong other than the error, or is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    max_error: float
+    mean_error: float
+    scale: float
+    tolerance: float
+    fault: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the output is right within the tolerance."""
+        return self.fault is None and self.max_error <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All outputs against one reference."""
+
+    reference: str
+    outputs: tuple[OutputCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all outputs are right."""
+        return all(check.passed for check in self.outputs)
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON-able."""
+        outputs = [{**asdict(check), "passed": check.passed} for check in self.outputs]
+        return {"reference": self.reference, "passed": self.passed, "outputs": outputs}
+
+
+def tolerance(dtype: str, scale: float) -> float:
+    """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`; integers must be equal."""
+    relative = _RELATIVE.get(dtype, 0.0)
+    return relative * scale + _ABSOLUTE_SHARE * relative
+
+
+def verify(model: CompiledModel, engine: Engine, feeds: Mapping[str, Array]) -> Verification:
+    """Run both on `feeds` and compare every output."""
+    expected = engine.run(feeds)
+    return Verification(engine.name, compare(model.outputs, expected, list(model.run(feeds).values())))
+
+
+def compare(
+    specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array]
+) -> tuple[OutputCheck, ...]:
+    """Check arrays against those of the reference, in the order of the outputs."""
+    return tuple(_check(*each) for each in zip(specs, expected, found, strict=True))
+
+
+def _check(spec: TensorSpec, expected: Array, found: Array) -> OutputCheck:
+    reference = np.asarray(expected)
+    if reference.shape != found.shape:
+        fault = f"the reference has shape {list(reference.shape)}"
+        return OutputCheck(spec.name, spec.dtype, found.shape, np.inf, np.inf, 0.0, 0.0, fault)
+    one, other = _doubles(reference, spec.dtype), _doubles(found, spec.dtype)
+    finite = np.isfinite(one)
+    same_holes = bool(np.array_equal(one[~finite], other[~finite], equal_nan=True) and np.isfinite(other[finite]).all())
+    errors = np.abs(one[finite] - other[finite]) if same_holes else np.array([np.inf])
+    scale = float(np.abs(one[finite]).max(initial=0.0))
+    return OutputCheck(
+        name=spec.name,
+        dtype=spec.dtype,
+        shape=found.shape,
+        max_error=float(errors.max(initial=0.0)),
+        mean_error=float(errors.mean()) if errors.size else 0.0,
+        scale=scale,
+        tolerance=tolerance(spec.dtype, scale),
+        fault=None if same_holes else "infinities or NaNs stand in other places than in the reference",
+    )
+
+
+def _doubles(array: Array, dtype: str) -> NDArray[np.float64]:
+    if dtype == "bfloat16" and array.dtype == NUMPY_DTYPES["bfloat16"]:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(array, np.float64)
