@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from sparsec.artifact import PAGE, Program, Space
 from sparsec.errors import ArtifactError, SparsecError
 

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sparsec import artifact
 from sparsec.artifact import NUMPY_DTYPES, Program, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError, InputError, UsageError

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sparsec.artifact import NUMPY_DTYPES, TensorSpec
 from sparsec.errors import InputError
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsec import artifact
 from sparsec.artifact import Buffer, CodeImage, JsonObject, JsonValue, Program, Space, Step, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError

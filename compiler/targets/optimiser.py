@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 
 import llvmlite.binding as llvm
+
 from sparsec.errors import ToolchainError
 from sparsec.targets import abi, llvm_text
 from sparsec.targets.target import Target

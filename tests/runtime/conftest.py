@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from sparsec.artifact import Buffer, Program, Space, Step, TensorSpec
 from sparsec.targets import NATIVE, TARGETS, Target, resolve
 from sparsec.targets.backend import emit_image

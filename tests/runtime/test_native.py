@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+
 from sparsec.artifact import Program
 from sparsec.errors import SparsecError
 from sparsec.runtime import Session, library

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
 from sparsec import artifact
 from sparsec.artifact import Buffer, Program, Space, Step
 from sparsec.errors import ArtifactError, InputError, SparsecError, UsageError

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
+
 from sparsec.artifact import PAGE
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS, Target, abi, flat_image

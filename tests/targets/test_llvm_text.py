@@ -7,10 +7,11 @@ import struct
 
 import llvmlite.binding as llvm
 import pytest
-from sparsec.errors import ToolchainError
-from sparsec.targets.llvm_text import for_older_parser
 from torch_mlir import ir
 from torch_mlir.dialects import llvm as mlir_llvm
+
+from sparsec.errors import ToolchainError
+from sparsec.targets.llvm_text import for_older_parser
 
 # MLIR type, LLVM type, bits, bits of the mantissa
 FORMATS = [("f16", "half", 16, 10), ("bf16", "bfloat", 16, 7), ("f32", "float", 32, 23), ("f64", "double", 64, 52)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from sparsec.errors import TargetError
 from sparsec.targets import NATIVE, TARGETS, host_features, resolve
 
