@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch_mlir import ir
+
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
 from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
@@ -16,10 +18,10 @@ from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import SparseRows, Visits, emit_rows, unroll
-from torch_mlir import ir
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
+ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class ConvCsr:
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
         assert isinstance(problem, ConvProblem) and weight is not None
-        csr, layout = Csr.encode(weight), PaddedLayout.of(problem, isa)
+        csr = Csr.encode(weight)
+        layout = PaddedLayout.of(problem, isa, aligned=csr.nnz >= ALIGN_FROM * problem.channels)
         tile = plan(layout, isa, most=isa.registers // 2 - 2, work=csr.nnz / problem.filters)
         tiles = problem.batch * tile.count
         groups = min(-(-UNITS // tiles), -(-problem.filters // ROWS_PER_GROUP))
@@ -52,7 +55,7 @@ class ConvCsr:
         if not layout.copied:
             return LoweredLayer((call,), rows.arrays)
         return LoweredLayer(
-            (emit_pack(module, problem, isa), call), rows.arrays, {layout.source: layout.scratch_elements}
+            (emit_pack(module, layout, isa), call), rows.arrays, {layout.source: layout.scratch_elements}
         )
 
 

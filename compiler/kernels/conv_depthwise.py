@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch_mlir import ir
+from torch_mlir.dialects import arith
+
 from sparsec.formats.coo import Coo
 from sparsec.kernels.conv_layout import PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
 from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers, fma, local, loop, minimum, when
@@ -22,10 +25,10 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
-from torch_mlir import ir
-from torch_mlir.dialects import arith
 
-AHEAD_BYTES = 2 << 10  # a smaller copy is made one unit ahead: what was just stored cannot be read at once across its vectors
+AHEAD_BYTES = (
+    2 << 10
+)  # a smaller copy is made one unit ahead: what was just stored cannot be read at once across its vectors
 BAND_BYTES = 16 << 10  # so much of L1 for the copy of a band of rows
 STACK_BYTES = 64 << 10  # a larger band is not copied to the stack, but by a call of its own
 MOST_TAPS = 128  # all taps are written out
@@ -58,7 +61,9 @@ class ConvDepthwise:
         call = Call(function, (plane.source, "taps", "used", *tails, "y"), units, max(products, 1))
         if plane.on_stack or not plane.layout.copied:
             return LoweredLayer((call,), weights)
-        return LoweredLayer((emit_pack(module, problem, isa), call), weights, {"padded": plane.layout.scratch_elements})
+        return LoweredLayer(
+            (emit_pack(module, plane.layout, isa), call), weights, {"padded": plane.layout.scratch_elements}
+        )
 
 
 @dataclass(frozen=True, slots=True)

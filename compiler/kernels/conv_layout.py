@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch_mlir import ir
+
 from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, minimum, shuffle, when
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
-from torch_mlir import ir
 
 UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
 
@@ -62,18 +63,25 @@ def _phase(axis: Axis, number: int, extent: int) -> Phase:
 
 @dataclass(frozen=True, slots=True)
 class PaddedLayout:
-    """The planes of one convolution: [batch][channels][phases][rows][pitch] float32, or x itself if not `copied`."""
+    """The planes of one convolution: [batch][channels][phases][rows][pitch] float32, or x itself if not `copied`.
+
+    Channels begin at multiples of `alignment` elements.
+    """
 
     problem: ConvProblem
     lines: tuple[Line, ...]
     copied: bool
     slack: int
+    alignment: int = 1
 
     @classmethod
-    def of(cls, problem: ConvProblem, isa: Isa) -> PaddedLayout:
+    def of(cls, problem: ConvProblem, isa: Isa, *, aligned: bool = False) -> PaddedLayout:
+        """The layout; `aligned` copies also an input that could be read in place, if that makes its vectors aligned."""
         lines = tuple(Line.of(axis) for axis in problem.axes)
         halo = sum((line.extent - line.period) * step for line, step in zip(lines, _strides(lines), strict=True))
-        return cls(problem, lines, copied=not problem.pointwise, slack=halo + isa.lanes())
+        aligned = aligned and problem.pointwise and problem.pixels > isa.lanes() and problem.pixels % isa.lanes() > 0
+        copied, alignment = aligned or not problem.pointwise, isa.lanes() if aligned else 1
+        return cls(problem, lines, copied, slack=halo + isa.lanes(), alignment=alignment)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -88,7 +96,7 @@ class PaddedLayout:
     @property
     def channel(self) -> int:
         """Elements of one channel."""
-        return self.plane * math.prod(len(line.phases) for line in self.lines)
+        return _round_up(self.plane * math.prod(len(line.phases) for line in self.lines), self.alignment)
 
     @property
     def image(self) -> int:
@@ -143,6 +151,10 @@ class PaddedLayout:
         return tuple(joined)
 
 
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
 def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
     return tuple(math.prod(line.period for line in lines[number + 1 :]) for number in range(len(lines)))
 
@@ -150,29 +162,26 @@ def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
 # --------------------------------------------------------------------------------------------------------------- copying
 
 
-def emit_pack(module: ir.Module, problem: ConvProblem, isa: Isa) -> Call:
+def emit_pack(module: ir.Module, layout: PaddedLayout, isa: Isa) -> Call:
     """Add the function that copies x to "padded"; one unit is one channel of one image."""
-    layout = PaddedLayout.of(problem, isa)
+    problem, units = layout.problem, layout.problem.batch * layout.problem.channels
+    size = math.prod(axis.size for axis in problem.axes)
     name = f"f32_pad_{_shape_name(problem)}_{isa.suffix}"
-    spec = {"x": ("f32", _elements(problem)), "padded": ("f32", layout.scratch_elements)}
+    spec = {"x": ("f32", units * size), "padded": ("f32", layout.scratch_elements)}
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         x, padded = buffers["x"], buffers["padded"]
         with loop(begin, end) as unit:
-            emit_fill(padded, unit * layout.channel, layout.channel, isa)
-            emit_copy(
-                layout, x, unit * math.prod(axis.size for axis in problem.axes), padded, unit * layout.channel, isa
-            )
-            with when(unit.equals(problem.batch * problem.channels - 1)):
-                emit_fill(padded, Index(problem.batch * layout.image), layout.slack, isa)
+            if problem.pointwise:
+                copy_run(x, unit * size, 1, padded, unit * layout.channel, size, isa)
+            else:
+                emit_fill(padded, unit * layout.channel, layout.channel, isa)
+                emit_copy(layout, x, unit * size, padded, unit * layout.channel, isa)
+                with when(unit.equals(units - 1)):
+                    emit_fill(padded, Index(problem.batch * layout.image), layout.slack, isa)
 
     define(module, name, spec, body)
-    units = problem.batch * problem.channels
     return Call(name, ("x", "padded"), units, products=units * layout.channel // 4)
-
-
-def _elements(problem: ConvProblem) -> int:
-    return problem.batch * problem.channels * math.prod(axis.size for axis in problem.axes)
 
 
 def _shape_name(problem: ConvProblem) -> str:
@@ -201,7 +210,14 @@ def emit_copy(
 
 
 def emit_copy_band(
-    problem: ConvProblem, band: PaddedLayout, x: Buffer, source: Index, first: Index, target: Buffer, at: Index, isa: Isa
+    problem: ConvProblem,
+    band: PaddedLayout,
+    x: Buffer,
+    source: Index,
+    first: Index,
+    target: Buffer,
+    at: Index,
+    isa: Isa,
 ) -> None:
     """Copy the rows that outputs from row `first` of the first axis read, and zero rows where there are none.
 

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torch_mlir import ir
+
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, finish, local, loop, minimum, shuffle
@@ -18,7 +20,6 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import SparseRows, Visits, emit_rows, unroll
-from torch_mlir import ir
 
 TILE_BYTES = 512 << 10  # a tile of x should stay in half of L2
 MOST_VECTORS = 8
@@ -39,7 +40,9 @@ class LinearCsr:
     ) -> LoweredLayer:
         assert isinstance(problem, LinearProblem) and weight is not None
         csr, tokens = Csr.encode(weight), TokenTiles.of(problem, isa)
-        block = lanes_for(problem.outputs, isa) if tokens.lanes == 1 else min(lanes_for(problem.outputs, isa), tokens.lanes)
+        block = (
+            lanes_for(problem.outputs, isa) if tokens.lanes == 1 else min(lanes_for(problem.outputs, isa), tokens.lanes)
+        )
         offsets = csr.columns.astype("int64") * tokens.width
         rows = SparseRows.pack(csr, offsets, Visits.blocks(csr, block), multiple=unroll(tokens.vectors))
         function = _define(module, problem, tokens, block, rows, epilogue, isa)
@@ -48,7 +51,9 @@ class LinearCsr:
         call = Call(function, (tokens.source, *rows.spec, *tails, "y"), tokens.tiles * rows.groups, products)
         if not tokens.copied:
             return LoweredLayer((call,), rows.arrays)
-        return LoweredLayer((emit_transpose(module, problem, tokens, isa), call), rows.arrays, {"tiles": tokens.elements})
+        return LoweredLayer(
+            (emit_transpose(module, problem, tokens, isa), call), rows.arrays, {"tiles": tokens.elements}
+        )
 
 
 @dataclass(frozen=True, slots=True)

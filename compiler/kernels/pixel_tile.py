@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch_mlir import ir
+
 from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
 from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, finish, minimum, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
-from torch_mlir import ir
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,9 @@ def emit_store(
 def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:
     """The cheapest tile of at most `most` vectors, for `work` multiply-adds per output pixel."""
     axes = layout.pixel_axes()
+    if layout.alignment > 1 and axes[0][0] <= most * isa.lanes():
+        size, lanes = axes[0][0], isa.lanes()
+        return Tile(axes, (size,), lanes, tuple(range(0, size, lanes)), _dense(1, size, lanes, {0: (0, 0)}))
     return min(_candidates(axes, isa, most), key=lambda tile: _cycles(tile, work))
 
 

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sparsec.formats.csr import Csr
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, loop
 from torch_mlir import ir
 from torch_mlir.dialects import arith
+
+from sparsec.formats.csr import Csr
+from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, loop
 
 CHAINS = 8  # multiply-adds in flight: latency 4 cycles, 2 per cycle
 ROW_COST = 3  # an empty row costs as much as this many nonzeros

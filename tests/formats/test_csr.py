@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from sparsec.formats.coo import Coo
 from sparsec.formats.csr import Csr
 

@@ -17,6 +17,7 @@ from harness import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from sparsec.formats.coo import Coo
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
@@ -121,6 +122,14 @@ def test_a_row_sees_only_its_own_nonzeros(isa: Isa, size: int, kernel: int) -> N
     assert (y[0, 3] == 0).all()
 
 
+@pytest.mark.parametrize("isa", host_isas())
+@pytest.mark.parametrize("size", [3, 4, 5, 7, 13, 14, 19, 27])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_copies_with_aligned_vectors(isa: Isa, size: int, batch: int) -> None:
+    problem = ConvProblem(batch, 6, 40, 1, (Axis(size, 1), Axis(size, 1)))
+    check(problem, *random_layer(problem, 0.4), isa)
+
+
 def test_a_sparse_weight_is_never_made_dense() -> None:
     axis = Axis(9, 1)
     problem = ConvProblem(1, 8, 8, 1, (axis, axis))
@@ -131,8 +140,9 @@ def test_a_sparse_weight_is_never_made_dense() -> None:
 
 
 def test_equal_layers_share_a_function() -> None:
-    from sparsec.kernels.epilogue import IDENTITY
     from torch_mlir import ir
+
+    from sparsec.kernels.epilogue import IDENTITY
 
     axis = Axis(9, 3, 1, 1, 1, 1)
     problem = ConvProblem(1, 8, 8, 1, (axis, axis))

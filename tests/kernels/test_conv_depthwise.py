@@ -8,6 +8,7 @@ from harness import assert_close, host_isas, operand_shape, reference, run, tole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from sparsec.kernels import conv_depthwise
 from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
@@ -63,8 +64,14 @@ def test_agrees_with_numpy(problem: ConvProblem, isa: Isa) -> None:
     check(problem, isa)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(problems(), st.sampled_from(host_isas()), st.sampled_from([(0, 0), (300, 1 << 20), (900, 1 << 20), (1 << 20, 1 << 20)]))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(
+    problems(),
+    st.sampled_from(host_isas()),
+    st.sampled_from([(0, 0), (300, 1 << 20), (900, 1 << 20), (1 << 20, 1 << 20)]),
+)
 def test_planes_in_bands_or_packed(problem: ConvProblem, isa: Isa, limits: tuple[int, int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv_depthwise, "BAND_BYTES", limits[0])
@@ -73,7 +80,9 @@ def test_planes_in_bands_or_packed(problem: ConvProblem, isa: Isa, limits: tuple
 
 
 @pytest.mark.parametrize("isa", host_isas())
-@pytest.mark.parametrize(("size", "kernel", "stride"), [(7, 3, 1), (7, 5, 1), (14, 5, 1), (18, 5, 2), (30, 3, 2), (112, 3, 1), (114, 3, 2)])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"), [(7, 3, 1), (7, 5, 1), (14, 5, 1), (18, 5, 2), (30, 3, 2), (112, 3, 1), (114, 3, 2)]
+)
 def test_usual_maps(isa: Isa, size: int, kernel: int, stride: int) -> None:
     pad = kernel // 2 if stride == 1 else 0
     axis = Axis(size, kernel, stride, 1, pad, pad)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.kernels.pixel_tile import Tile, plan
@@ -129,8 +130,8 @@ def pack(problem: ConvProblem, isa: Isa, x: np.ndarray, cuts: tuple[float, ...])
     with ir.Context() as context, ir.Location.unknown():
         context.enable_multithreading(False)
         module = ir.Module.create()
-        call = emit_pack(module, problem, isa)
-        assert emit_pack(module, problem, isa) == call
+        call = emit_pack(module, PaddedLayout.of(problem, isa), isa)
+        assert emit_pack(module, PaddedLayout.of(problem, isa), isa) == call
         machine = compile_text(to_llvm(module), isa)
     padded = aligned(PaddedLayout.of(problem, isa).scratch_elements, np.float32)
     source = place(x)

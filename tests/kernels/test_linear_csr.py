@@ -8,6 +8,7 @@ from harness import assert_close, host_isas, operand_shape, reference, run, tole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_csr import LinearCsr
