@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TypeProto, numpy_helper
+import onnx.inliner
+import onnx.version_converter
+from onnx import TypeProto, helper, numpy_helper
 from torch_mlir import ir
 from torch_mlir.extras import onnx_importer
 
@@ -24,8 +27,36 @@ from sparsec.frontends.contract import (
 from sparsec.frontends.imported import Imported
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
 from sparsec.frontends.onnx_read import read_model
+from sparsec.frontends.onnx_rewrite import expand, rewrite
 from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold
 from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
+
+OLDEST_OPSET = 17
+"""Models of an older operator set are converted to this one; torch-mlir's coverage below it is thin."""
+
+DEFAULT_OPSET = 21
+"""The operator set assumed when a model imports only other domains."""
+
+SUPPORTED_ELEMENTS = frozenset(
+    [
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.BFLOAT16,
+        onnx.TensorProto.BOOL,
+        onnx.TensorProto.INT8,
+        onnx.TensorProto.INT16,
+        onnx.TensorProto.INT32,
+        onnx.TensorProto.INT64,
+        onnx.TensorProto.UINT8,
+        onnx.TensorProto.UINT32,
+    ]
+)
+
+RANDOM = frozenset(
+    "Bernoulli Dropout Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+)
+"""Dropout that is left after rewriting is in training mode."""
 
 PIPELINE = f"func.func(convert-torch-onnx-to-torch),torch-lower-to-backend-contract{CONTRACT_OPTIONS}"
 
@@ -41,16 +72,39 @@ def import_onnx(
     `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given). Raises `ModelError` when the model
     cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an operator cannot be expressed.
     """
-    graph = take_constants(read_model(source))
-    name_nodes(graph)
-    fix_input_shapes(graph, shapes)
-    types = infer_and_fold(graph)
-    module, weights = build_module(graph, types, context)
-    lower(module, graph, types)
+    graph, types = prepare(source, shapes)
+    module, weights, types = import_and_lower(graph, types, context)
     replace_weight_arguments(module, weights, len(graph.graph.input))
     lift_literals(module, weights)
     require_static(module, lambda place, reason: unsupported(graph, types, place, reason))
     return _imported(module, graph, weights)
+
+
+def prepare(
+    source: str | Path | bytes | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[OnnxGraph, Mapping[str, TypeProto]]:
+    """Everything that happens to the model as ONNX: read, modernise, fix shapes, fold, rewrite; with the type of each value."""
+    graph = take_constants(read_model(source))
+    modernise(graph)
+    name_nodes(graph)
+    fix_input_shapes(graph, shapes)
+    types = infer_and_fold(graph)
+    if rewrite(graph, types):
+        types = infer_and_fold(graph)
+    return graph, types
+
+
+def modernise(graph: OnnxGraph) -> None:
+    """Name the default operator set when only others are, inline the model's own functions, and convert an old operator set."""
+    if not any(opset.domain in ("", "ai.onnx") for opset in graph.model.opset_import):
+        graph.model.opset_import.append(helper.make_opsetid("", DEFAULT_OPSET))
+    if graph.model.functions:
+        graph.reload(onnx.inliner.inline_local_functions(graph.to_model()))
+    scans = any(node.op_type == "Scan" for node in graph.graph.node)
+    if graph.opset < OLDEST_OPSET and not (scans and graph.opset < 9):
+        # The converter does not know every old operator (the importer may still), and takes Scan-8 for Scan-9.
+        with contextlib.suppress(RuntimeError, ValueError, onnx.version_converter.ConvertError):
+            graph.reload(onnx.version_converter.convert_version(graph.to_model(), OLDEST_OPSET))
 
 
 def name_nodes(graph: OnnxGraph) -> None:
@@ -91,16 +145,47 @@ def build_module(
 class _ReadableConstants(onnx_importer.ContextCache):  # type: ignore[misc]
     """Makes small constants attributes whose values folders and Python can read, where the importer would make resources."""
 
+    def type_proto_to_type(self, tp: onnx.TypeProto) -> ir.Type:
+        # The importer takes a tensor of unknown rank for a scalar.
+        if tp and tp.WhichOneof("value") == "tensor_type" and not tp.tensor_type.HasField("shape"):
+            return ir.Type.parse(f"!torch.vtensor<*,{self.tensor_element_type(tp.tensor_type.elem_type)}>", self._c)
+        return super().type_proto_to_type(tp)
+
     def tensor_proto_to_attr(self, tp: onnx.TensorProto) -> ir.Attribute:
         return dense_attribute(np.asarray(numpy_helper.to_array(tp)), self._c)
 
 
-def lower(module: ir.Module, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
-    """ONNX operators -> torch backend contract, in place."""
-    complaints = run_pipeline(module, PIPELINE)
-    if complaints:
+def import_and_lower(
+    graph: OnnxGraph, types: Mapping[str, TypeProto], context: ir.Context
+) -> tuple[ir.Module, WeightStore, Mapping[str, TypeProto]]:
+    """ONNX -> torch backend contract; an operator that is refused, and that ONNX defines by others, is expanded and tried again."""
+    while True:
+        require_compilable(graph, types)
+        module, weights = build_module(graph, types, context)
+        complaints = run_pipeline(module, PIPELINE)
+        if not complaints:
+            return module, weights, types
         first = next((c for c in complaints if c.place), complaints[0])
-        raise unsupported(graph, types, first.place, _reason(first))
+        error = unsupported(graph, types, first.place, _reason(first))
+        node = next((n for n in graph.graph.node if n.name == first.place), None)
+        if node is None or node.domain not in ("", "ai.onnx") or not expand(graph, node.op_type):
+            raise error
+        types = infer_and_fold(graph)
+        if rewrite(graph, types):
+            types = infer_and_fold(graph)
+
+
+def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
+    """Refuse element types that torch-mlir does not have (it ends the process when it meets one), and random numbers."""
+    for node in graph.graph.node:
+        if node.op_type in RANDOM:
+            raise unsupported(graph, types, node.name, "its result is random, so it cannot be verified")
+        for name in [*node.input, *node.output]:
+            kind = types[name].WhichOneof("value") if name in types else None
+            element = types[name].tensor_type.elem_type if name in types else onnx.TensorProto.FLOAT
+            if kind == "tensor_type" and element not in SUPPORTED_ELEMENTS:
+                spelled = onnx.TensorProto.DataType.Name(element).lower()
+                raise unsupported(graph, types, node.name, f"the element type {spelled} of {name!r} is not supported")
 
 
 def _reason(complaint: Complaint) -> str:

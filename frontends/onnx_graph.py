@@ -69,6 +69,17 @@ class OnnxGraph:
                 model.graph.input.append(helper.make_tensor_value_info(name, element, value.shape))
         return model
 
+    def reload(self, model: onnx.ModelProto) -> None:
+        """Take over a model that was made from `to_model()`; the constants in it come beside the present ones."""
+        taken = take_constants(Source(model, self.folder, self.name), prune=False)
+        large = set(self.constants)
+        inputs = [value for value in taken.graph.input if value.name not in large]
+        del taken.graph.input[:]
+        taken.graph.input.extend(inputs)
+        self.model = taken.model
+        self.constants = {**taken.constants, **self.constants}
+        self.prune()
+
 
 def is_small(value: Weight) -> bool:
     """Whether the constant stays inside the module."""
@@ -92,7 +103,7 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
             yield from attribute.graphs
 
 
-def take_constants(source: Source) -> OnnxGraph:
+def take_constants(source: Source, *, prune: bool = True) -> OnnxGraph:
     """Move initializers (dense, sparse, external) and Constant nodes of the main graph out of the model."""
     graph = source.model.graph
     taken = OnnxGraph(source.model, source.name, source.folder)
@@ -114,7 +125,8 @@ def take_constants(source: Source) -> OnnxGraph:
     graph.initializer.extend(strings)
     graph.node.extend(nodes)
     graph.input.extend(inputs)
-    taken.prune()
+    if prune:
+        taken.prune()
     return taken
 
 

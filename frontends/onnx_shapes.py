@@ -42,11 +42,27 @@ def fix_input_shapes(graph: OnnxGraph, shapes: Mapping[str, tuple[int, ...]] | N
     """
     given = dict(shapes or {})
     symbols: dict[str, int] = {}
+    all_known = all(static_shape(value.type) is not None for value in graph.graph.input)
     for value in graph.graph.input:
         _fix(value, given.pop(value.name, None), symbols)
+        shape = static_shape(value.type)
+        if shape is not None and 0 in shape:
+            # Nothing is unknown about a tensor without elements: "reduce over no axes", say.
+            dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            _read_instead(graph, value.name, np.zeros(shape, dtype))
+    if not all_known:
+        _forget_shapes(graph)
     if given:
         names = ", ".join(value.name for value in graph.graph.input) or "none"
         raise ModelError(f"The model has no input named {next(iter(given))!r}", where=graph.name, expected=names)
+
+
+def _read_instead(graph: OnnxGraph, name: str, value: NDArray[np.generic]) -> None:
+    """Let every node of the main graph read the constant `value` in place of the input `name`."""
+    constant = f"{name}/value"
+    graph.constants[constant] = value
+    for node in graph.graph.node:
+        node.input[:] = [constant if read == name else read for read in node.input]
 
 
 def _fix(value: onnx.ValueInfoProto, given: tuple[int, ...] | None, symbols: dict[str, int]) -> None:
@@ -121,7 +137,6 @@ def _or_size(dim: onnx.TensorShapeProto.Dimension, axis: int) -> str:
 
 def infer_and_fold(graph: OnnxGraph) -> dict[str, TypeProto]:
     """Infer shapes and fold constant nodes in turns until neither changes anything; returns the type of each value."""
-    _forget_shapes(graph)
     while True:
         types = infer_types(graph)
         if not _fold_once(graph, types):

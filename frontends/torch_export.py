@@ -17,7 +17,6 @@ from torch.export.graph_signature import ConstantArgument, OutputKind
 from torch.utils import _pytree as pytree
 from torch_mlir import ir
 from torch_mlir.extras import fx_importer
-from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
 from sparsec.errors import ModelError, UnsupportedOpError, UsageError
 from sparsec.formats.coo import Coo
@@ -30,6 +29,7 @@ from sparsec.frontends.contract import (
     tensor_spec,
 )
 from sparsec.frontends.imported import LIFT_ABOVE, Imported
+from sparsec.frontends.torch_decompose import decompose
 from sparsec.ir.weights import Weight, WeightStore, dense_attribute, weight_op, weight_types
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def import_program(
         with _hollow_sparse_weights(model) as sparse, _evaluating(model):
             program = _export(model, args, kwargs)
         name = type(model).__name__
-    program = _decompose(program)
+    program = decompose(program, sparse)
     weights = WeightStore()
-    importer = fx_importer.FxImporter(context=context, hooks=_LiftWeights(weights, sparse))
+    importer = fx_importer.FxImporter(context=context, hooks=_LiftWeights(weights, sparse, program.constants))
     importer._cc = _LayerLocations(context, py_attr_tracker=importer._py_attr_tracker)
     try:
         importer.import_program(program, func_name="main")
@@ -69,12 +69,6 @@ def import_program(
     lift_literals(importer.module, weights)
     require_static(importer.module, _unsupported)
     return _imported(importer.module, program, weights, name)
-
-
-def _decompose(program: ExportedProgram) -> ExportedProgram:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        return program.run_decompositions(get_decomposition_table())
 
 
 def _arguments(example_inputs: ExampleInputs) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -197,17 +191,18 @@ def small_literal(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name
 class _LiftWeights(fx_importer.FxImporterHooks):  # type: ignore[misc]
     """Builds a weight op for each parameter, buffer and large constant; the bytes go to the store."""
 
-    def __init__(self, weights: WeightStore, sparse: Mapping[str, Coo]) -> None:
+    def __init__(self, weights: WeightStore, sparse: Mapping[str, Coo], constants: Mapping[str, object]) -> None:
         self._weights = weights
         self._sparse = sparse
         self._names: dict[int, str] = {}
         self._kept: list[torch.Tensor] = []
+        self._constants = {id(value): name for name, value in constants.items()}
 
     def resolve_input(self, gni: object, value: object, info: fx_importer.InputInfo) -> ir.Value | None:
         return self._resolve(value, str(info.input_spec.target))
 
     def resolve_literal(self, gni: object, literal: object, info: object) -> ir.Value | None:
-        return self._resolve(literal, "constant")
+        return self._resolve(literal, self._constants.get(id(literal), "constant"))
 
     def _resolve(self, tensor: object, name: str) -> ir.Value | None:
         if not isinstance(tensor, torch.Tensor):

@@ -1,0 +1,179 @@
+"""Decompositions and folding on an exported program: what torch-mlir would lower slowly becomes plain float32 arithmetic."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Collection, Sequence
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
+from torch.fx import Node
+from torch_mlir.extras.fx_decomp_util import get_decomposition_table
+
+FOLD_ELEMENTS = 1 << 20
+"""Arithmetic on weights alone is done at import when no operand or result has more elements than this."""
+
+aten = torch.ops.aten
+Triple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def decompose(program: ExportedProgram, opaque: Collection[str]) -> ExportedProgram:
+    """Core aten operators only, with the constant parts computed, except from the weights named in `opaque`."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = program.run_decompositions({**get_decomposition_table(), **DECOMPOSITIONS})
+        # The constants are shared with the program that the user passed.
+        program._constants = dict(program.constants)
+        fold_constants(program, opaque)
+    return program
+
+
+def _normalise(x: torch.Tensor, axes: Sequence[int], epsilon: float) -> Triple:
+    """Two passes in the type of `x`; upstream takes the variance in float64."""
+    mean = x.mean(axes, keepdim=True)
+    centred = x - mean
+    inverse = torch.rsqrt((centred * centred).mean(axes, keepdim=True) + epsilon)
+    return centred * inverse, mean, inverse
+
+
+def native_layer_norm(
+    x: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> Triple:
+    """`aten.native_layer_norm`."""
+    axes = list(range(x.dim() - len(normalized_shape), x.dim()))
+    y, mean, inverse = _normalise(x, axes, eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias, mean, inverse
+
+
+def native_group_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    n: int,
+    c: int,
+    hxw: int,
+    group: int,
+    eps: float,
+) -> Triple:
+    """`aten.native_group_norm`."""
+    y, mean, inverse = _normalise(x.reshape(n, group, c // group * hxw), [2], eps)
+    y = y.reshape(x.shape)
+    per_channel = [1, c] + [1] * (x.dim() - 2)
+    y = y if weight is None else y * weight.reshape(per_channel)
+    y = y if bias is None else y + bias.reshape(per_channel)
+    return y, mean.reshape(n, group), inverse.reshape(n, group)
+
+
+def batch_norm_no_training(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor,
+    running_var: torch.Tensor,
+    momentum: float,
+    eps: float,
+) -> Triple:
+    """`aten._native_batch_norm_legit_no_training` as one multiplication and one addition of constants."""
+    scale = torch.rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    shift = shift if bias is None else shift + bias
+    per_channel = [1, -1] + [1] * (x.dim() - 2)
+    empty = x.new_empty((0,))
+    return x * scale.reshape(per_channel) + shift.reshape(per_channel), empty, empty
+
+
+DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
+    aten.native_layer_norm.default: native_layer_norm,
+    aten.native_group_norm.default: native_group_norm,
+    aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
+}
+
+
+MOVES = frozenset(
+    [
+        aten.permute.default,
+        aten.transpose.int,
+        aten.t.default,
+        aten.view.default,
+        aten.reshape.default,
+        aten.expand.default,
+        aten.unsqueeze.default,
+        aten.squeeze.dims,
+        aten.squeeze.dim,
+        aten.slice.Tensor,
+        aten.select.int,
+        aten.alias.default,
+        aten.clone.default,
+    ]
+)
+"""Operators that only move elements: passes look through them, and a weight keeps its name and its pattern of zeros."""
+
+
+def fold_constants(program: ExportedProgram, opaque: Collection[str] = ()) -> None:
+    """Compute nodes that depend on parameters, buffers and constants only, and make the results constants, in place."""
+    signature = program.graph_signature
+    state: dict[str, torch.Tensor] = {}
+    for spec in signature.input_specs:
+        if isinstance(spec.arg, TensorArgument) and spec.kind != InputKind.USER_INPUT:
+            if str(spec.target) in opaque:
+                continue
+            tensor = program.state_dict.get(str(spec.target), program.constants.get(str(spec.target)))
+            if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu":
+                state[spec.arg.name] = tensor.detach()
+    mutated = set(signature.buffers_to_mutate.values())
+    buffers = signature.inputs_to_buffers
+    values: dict[Node, object] = {}
+    moved: set[Node] = set()
+    for node in list(program.graph.nodes):
+        if node.op == "placeholder" and node.name in state:
+            if state[node.name].numel() <= FOLD_ELEMENTS and buffers.get(node.name) not in mutated:
+                values[node] = state[node.name]
+                moved.add(node)
+        elif node.op == "call_function" and _is_foldable(node, values):
+            args = torch.fx.node.map_arg(node.args, lambda n: values[n])
+            kwargs = torch.fx.node.map_arg(node.kwargs, lambda n: values[n])
+            result = node.target(*args, **kwargs)
+            if not isinstance(result, torch.Tensor) or result.numel() <= FOLD_ELEMENTS:
+                values[node] = result
+                if node.target in MOVES and moved.issuperset(node.all_input_nodes):
+                    moved.add(node)
+    _replace(program, {node: value for node, value in values.items() if node not in moved})
+
+
+def _is_foldable(node: Node, values: dict[Node, object]) -> bool:
+    if not node.all_input_nodes or not all(source in values for source in node.all_input_nodes):
+        return False
+    if node.target is operator.getitem:
+        return True
+    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded not in node.target.tags
+
+
+def _replace(program: ExportedProgram, values: dict[Node, object]) -> None:
+    """Give each folded value that something else reads a placeholder for a constant tensor."""
+    graph = program.graph
+    first = next(iter(graph.nodes))
+    for number, (node, value) in enumerate(values.items()):
+        if not isinstance(value, torch.Tensor) or all(user in values for user in node.users):
+            continue
+        target = f"{_layer(node)}.folded{number}"
+        with graph.inserting_before(first):
+            placeholder = graph.placeholder(f"c_folded_{number}")
+        placeholder.meta = dict(node.meta)
+        node.replace_all_uses_with(placeholder, delete_user_cb=lambda user: user not in values)
+        program.constants[target] = value.contiguous().clone()
+        spec = InputSpec(InputKind.CONSTANT_TENSOR, TensorArgument(placeholder.name), target, None)
+        program.graph_signature.input_specs.insert(0, spec)
+    graph.eliminate_dead_code()
+
+
+def _layer(node: Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    return next((entry[0] for entry in reversed(list(stack.values())) if entry[0]), node.name)
