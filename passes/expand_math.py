@@ -74,7 +74,8 @@ def expand_math(module: ir.Module) -> None:
 
         top.operation.walk(collect)
         if found:
-            _expand(top.operation, found)
+            with top.location:  # vector types are only built where there is a location
+                _expand(top.operation, found)
 
 
 def _element(type_: ir.Type) -> str:

@@ -31,7 +31,9 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     vectors = _output_vectors(problem, isa) * _reduction(problem)
     weight_bytes = 4 * _rows(problem) * _reduction(problem)
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
-    return max(vectors / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), streaming) + _copy_cycles(problem, isa)
+    sharing = problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16  # rows that use one load of x
+    per_vector = max(1 / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), 1.2 / sharing)
+    return max(vectors * per_vector, streaming) + _copy_cycles(problem, isa)
 
 
 def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
