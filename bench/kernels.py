@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests/kernels taskset -c 1 python bench/kernels.py [--isa avx2] [--rounds 20] [--only NAME] [--json FILE]
 
-Prints per case the median time with the 10th and 90th percentile over the rounds, GFLOP/s, per cent of the roof, and the ratio to
-ONNX Runtime (more than 1: faster than it).
+Prints per case the median time with the 10th and 90th percentile over the rounds, GFLOP/s, per cent of the roof, and
+the ratio to ONNX Runtime (more than 1: faster than it).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from harness import AVX2, AVX512, Array, compile_layer, compile_text, output_shape, place, to_llvm
+from harness import F32, F64, compile_layer, compile_text, output_shape, place, to_llvm
 from onnx import TensorProto, helper, numpy_helper
 from torch_mlir import ir
 
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.emit import Vectors, carry, define, fma
-from sparsec.kernels.isa import Isa
+from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.matmul_dense import MatmulDense
@@ -80,26 +80,30 @@ def kernel_for(problem: Problem) -> Kernel:
             return MatmulDense()
 
 
-def data(problem: Problem) -> tuple[dict[str, Array], Array | None]:
+def data(problem: Problem) -> tuple[dict[str, F32], F32 | None]:
     """Random inputs by buffer name, and the weight."""
     random = np.random.default_rng(0)
 
-    def normal(*shape: int) -> Array:
+    def normal(*shape: int) -> F32:
         return random.standard_normal(shape, dtype=np.float32)
 
     match problem:
         case ConvProblem():
             inside = problem.channels // problem.groups
             x = normal(problem.batch, problem.channels, *(axis.size for axis in problem.axes))
-            return {"x": x}, normal(problem.filters, inside, *(axis.kernel for axis in problem.axes)) / 16
+            return {"x": x}, normal(problem.filters, inside, *(axis.kernel for axis in problem.axes)) * np.float32(
+                1 / 16
+            )
         case LinearProblem():
-            return {"x": normal(problem.tokens, problem.inputs)}, normal(problem.outputs, problem.inputs) / 16
+            return {"x": normal(problem.tokens, problem.inputs)}, normal(problem.outputs, problem.inputs) * np.float32(
+                1 / 16
+            )
         case MatmulProblem():
             inner = (problem.columns, problem.inner) if problem.transposed else (problem.inner, problem.columns)
             return {"p": normal(problem.batch, problem.rows, problem.inner), "q": normal(problem.batch, *inner)}, None
 
 
-def onnx_model(problem: Problem, inputs: dict[str, Array], weight: Array | None) -> bytes:
+def onnx_model(problem: Problem, inputs: dict[str, F32], weight: F32 | None) -> bytes:
     """The layer as an ONNX model."""
     constants = []
     match problem:
@@ -133,7 +137,7 @@ def onnx_model(problem: Problem, inputs: dict[str, Array], weight: Array | None)
     return bytes(onnx.ModelProto.SerializeToString(model))
 
 
-def runtime_call(problem: Problem, inputs: dict[str, Array], weight: Array | None) -> tuple[Callable[[], None], Array]:
+def runtime_call(problem: Problem, inputs: dict[str, F32], weight: F32 | None) -> tuple[Callable[[], None], F32]:
     """One run of ONNX Runtime with bound buffers on one thread, and its output."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -150,7 +154,8 @@ def runtime_call(problem: Problem, inputs: dict[str, Array], weight: Array | Non
     return lambda: session.run_with_iobinding(binding), out.numpy()
 
 
-def our_call(problem: Problem, inputs: dict[str, Array], weight: Array | None, isa: Isa) -> tuple[Callable[[], None], Array]:
+def our_call(problem: Problem, inputs: dict[str, F32], weight: F32 | None, isa: Isa) -> tuple[Callable[[], None], F32]:
+    """One run of our kernel with bound buffers, and its output."""
     layer = compile_layer(kernel_for(problem), problem, weight, isa=isa)
     bound, buffers = layer.timer(inputs)
 
@@ -160,7 +165,7 @@ def our_call(problem: Problem, inputs: dict[str, Array], weight: Array | None, i
 
     call.__dict__["alive"] = (layer, buffers)
     call()
-    return call, buffers["y"].reshape(output_shape(problem))
+    return call, buffers["y"].reshape(output_shape(problem)).view(np.float32)
 
 
 def roof(isa: Isa) -> float:
@@ -187,7 +192,7 @@ def roof(isa: Isa) -> float:
     return 2 * chains * vectors.lanes * steps / float(np.median(times)) / 1e9
 
 
-def measure(calls: list[Callable[[], None]], rounds: int) -> list[Array]:
+def measure(calls: list[Callable[[], None]], rounds: int) -> list[F64]:
     """Seconds per call, [rounds] for each, taking turns; a turn lasts a few milliseconds."""
     repeats = []
     for call in calls:

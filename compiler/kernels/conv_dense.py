@@ -1,4 +1,4 @@
-"""fp32 convolution with dense weights: filters are rows (their weights are broadcast), vectors lie along output pixels."""
+"""fp32 convolution with dense weights: weights of filters are broadcast, vectors lie along output pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sparsec.kernels.tile import Grid, Tile, multiply
 
 @dataclass(frozen=True, slots=True)
 class ConvDense:
-    """`f32_conv_dense`: a matrix product over x itself (pointwise) or over its `Window` copy; a unit is one register tile."""
+    """`f32_conv_dense`: a product over x itself (pointwise) or over its `Window` copy; a unit is one register tile."""
 
     name: str = "f32_conv_dense"
     format: str = "dense"
@@ -38,7 +38,8 @@ class ConvDense:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, ConvProblem) and weight is not None
+        assert isinstance(problem, ConvProblem)
+        assert weight is not None
         if not problem.batch or not problem.filters or not problem.pixels:
             return LoweredLayer(())
         linear = as_linear(problem)
@@ -138,5 +139,5 @@ def _product(
 
 
 def _rows_first(grid: Grid) -> bool:
-    """True if tiles of one column should follow each other: the operand that is then read again and again is the smaller."""
+    """True if tiles of one column should follow each other, so that the smaller operand is read again and again."""
     return grid.columns.parts * grid.rows.total <= grid.rows.parts * grid.elements

@@ -1,33 +1,22 @@
 """The input of a dense convolution, copied so that the convolution becomes a matrix product over pixels.
 
-Every tap must read its sample for output pixel p at `p + constant`, with pixels numbered without gaps, as y stores them. So the copy
-has one plane per tap of the inner axes (each inner axis then has exactly the output's length), and one per stride phase of the
-outermost axis, along which taps are shifts by whole rows. A 3x3 convolution copies each channel three times; nothing is computed
-for padding, and results are stored as they come.
+Every tap must read its sample for output pixel p at `p + constant`, with pixels numbered without gaps, as y stores
+them. So the copy has one plane per tap of the inner axes (each inner axis then has exactly the output's length), and
+one per stride phase of the outermost axis, along which taps are shifts by whole rows. A 3x3 convolution copies each
+channel three times; nothing is computed for padding, and results are stored as they come.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import (
-    Buffer,
-    Index,
-    Vectors,
-    as_index,
-    both,
-    define,
-    either,
-    loop,
-    pick,
-    shuffle,
-)
+from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, either, loop, shuffle
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
@@ -35,7 +24,8 @@ from sparsec.kernels.problem import Axis, ConvProblem
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One axis of the copy: each plane takes `extent` samples, plane j the input samples `stride * i + firsts[j] - before`.
+    """One axis of the copy: each plane takes `extent` samples, plane j the input samples `stride * i + firsts[j] -
+    before`.
 
     Tap t reads plane `planes[t]` at element `i + shifts[t]` for output i.
     """
@@ -101,7 +91,7 @@ class Window:
         return self.problem.batch * self.problem.channels * self.channel
 
     def offsets(self) -> NDArray[np.int32]:
-        """Where output pixel 0 finds its sample, for each (channel of a group, tap) in the order of a filter's weights."""
+        """Where output pixel 0 finds its sample, for each weight of a filter: [channels of a group * taps]."""
         counts = [len(line.firsts) for line in self.lines]
         row = math.prod(line.extent for line in self.lines[1:])
         taps = [
@@ -141,71 +131,115 @@ def emit_window(module: ir.Module, window: Window, isa: Isa) -> Call:
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         with loop(begin, end) as unit, loop(0, window.planes) as plane:
-            entry = [memory["planes"].load_index(plane * columns + i) for i in range(columns)]
+            *firsts, low, high = (memory["planes"].load_index(plane * columns + i) for i in range(columns))
             source = unit * math.prod(sizes)
             target = unit * window.channel + plane * window.plane
-            _copy_axis(window, 0, entry, memory, source, target, None, isa)
+            run = Run.of(window, low, high, isa)
+            _copy_axis(window, firsts, run, memory["x"], source, memory["window"], target)
 
     define(module, name, buffers, body)
     return Call(name, tuple(buffers), units, units * window.channel // 4)
 
 
 def _copy_axis(
-    window: Window,
-    number: int,
-    entry: list[Index],
-    memory: Mapping[str, Buffer],
-    source: Index,
-    target: Index,
-    inside: ir.Value | None,
-    isa: Isa,
+    window: Window, firsts: Sequence[Index], run: Run, x: Buffer, source: Index, target: Buffer, at: Index
 ) -> None:
-    """Copy what is below axis `number`; `inside` says that the outer axes are at a sample, not at padding."""
-    line, first = window.lines[number], entry[number]
-    if number == len(window.lines) - 1:
-        low, high = entry[-2:]
-        if inside is not None:
-            low, high = pick(inside, low, 0), pick(inside, high, 0)
-        # The position of the first sample may lie before the buffer; the mask leaves such lanes out.
-        start = source + first - line.axis.before
-        _copy_run(memory["x"], start, line, low, high, memory["window"], target, isa)
+    """Copy what is below the outermost of the axes that `firsts` has, a suffix of all: a loop per axis, then `run`."""
+    number = len(window.lines) - len(firsts)
+    line, (first, *further) = window.lines[number], firsts
+    if not further:
+        # The position of the first sample may lie before the buffer; masks leave such lanes out.
+        run.copy(x, source + first - line.axis.before, target, at)
         return
     below = math.prod(axis.size for axis in window.problem.axes[number + 1 :])
-    pitch = math.prod(further.extent for further in window.lines[number + 1 :])
+    pitch = math.prod(inner.extent for inner in window.lines[number + 1 :])
     with loop(0, line.extent) as i:
         sample = i * line.axis.stride + first - line.axis.before  # wraps round to a huge number before the first one
-        here = sample < line.axis.size
-        both_inside = here if inside is None else both(here, inside)
-        _copy_axis(window, number + 1, entry, memory, source + sample * below, target + i * pitch, both_inside, isa)
+        choose(
+            sample < line.axis.size,
+            lambda: _copy_axis(window, further, run, x, source + sample * below, target, at + i * pitch),
+            lambda: _fill(run.vectors, target, at + i * pitch, pitch),
+        )
 
 
-def _copy_run(
-    x: Buffer, start: Index, line: Line, low: Index, high: Index, target: Buffer, at: Index, isa: Isa
-) -> None:
-    """Store x[start + stride * i] for i in [low, high), and 0 for the other i < extent."""
-    vectors = Vectors(min(isa.lanes(), 1 << (line.extent - 1).bit_length()))
-    lanes, stride = vectors.lanes, line.axis.stride
+def _fill(vectors: Vectors, target: Buffer, at: Index, count: int) -> None:
+    """Store `count` zeros."""
+    whole = count // vectors.lanes * vectors.lanes
+    if whole:
+        with loop(0, whole, vectors.lanes) as i:
+            vectors.store(vectors.splat(0), target, at + i)
+    if count > whole:
+        vectors.store(vectors.splat(0), target, at + whole, vectors.mask(count - whole))
 
-    def block(i: Index) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A vector at an end of a run: masks of the samples in it (stride 2 takes two loads) and of what is stored."""
+
+    inside: tuple[ir.Value, ...]
+    outside: ir.Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Copying the innermost axis: element i is sample i * stride for i in [low, high), and 0 for the other i < extent.
+
+    The masks are computed once for all rows. If `plain`, only the first and the last vector hold zeros in any plane.
+    """
+
+    vectors: Vectors
+    line: Line
+    low: Index
+    high: Index
+    plain: bool
+    edges: tuple[Edge, ...]
+
+    @classmethod
+    def of(cls, window: Window, low: Index, high: Index, isa: Isa) -> Run:
+        line = window.lines[-1]
+        vectors = Vectors(min(isa.lanes(), 1 << (line.extent - 1).bit_length()))
+        last = (line.extent - 1) // vectors.lanes * vectors.lanes
+        bounds = [line.valid(first) for first in line.firsts]
+        plain = all(low <= vectors.lanes and high > last for low, high in bounds)
+        run = cls(vectors, line, low, high, plain or not last, ())
+        return replace(run, edges=tuple(run.edge(Index(at)) for at in sorted({0, last}))) if run.plain else run
+
+    def edge(self, i: Index) -> Edge:
+        """The masks of the vector that begins at element `i`."""
+        lanes, stride = self.vectors.lanes, self.line.axis.stride
+        first, end = self.low - i, self.high - i  # negative if before the vector
         if stride == 2:
-            halves = []
-            for half in range(2):
-                reached = (high - i) * 2 - 1 - half * lanes
-                inside = either(vectors.mask_signed(reached), vectors.mask_signed((low - i) * 2 - half * lanes))
-                halves.append(vectors.load(x, start + i * 2 + half * lanes, inside))
-            value = shuffle(halves[0], halves[1], range(0, 2 * lanes, 2))
-        else:
-            inside = either(vectors.mask_signed(high - i), vectors.mask_signed(low - i))
-            value = (
-                vectors.load(x, start + i, inside)
-                if stride == 1
-                else vectors.gather(x, start + i * stride, stride, inside)
-            )
-        outside = vectors.mask(line.extent - i) if line.extent % lanes else None
-        vectors.store(value, target, at + i, outside)
+            first, end = first * 2, end * 2 - 1
+        inside = tuple(
+            either(self.vectors.mask_signed(end - at), self.vectors.mask_signed(first - at))
+            for at in range(0, lanes * (1 + (stride == 2)), lanes)
+        )
+        return Edge(inside, self.vectors.mask(self.line.extent - i) if self.line.extent % lanes else None)
 
-    if line.extent <= lanes:
-        block(as_index(0))
-    else:
-        with loop(0, line.extent, lanes) as i:
-            block(i)
+    def copy(self, x: Buffer, start: Index, target: Buffer, at: Index) -> None:
+        """Copy one row whose sample 0 is x[start]."""
+        lanes, last = self.vectors.lanes, (self.line.extent - 1) // self.vectors.lanes * self.vectors.lanes
+        if not self.plain:
+            with loop(0, self.line.extent, lanes) as i:
+                self._move(x, start, target, at, i, self.edge(i))
+            return
+        for first, edge in zip((0, last), self.edges, strict=False):
+            self._move(x, start, target, at, Index(first), edge)
+        if last > lanes:
+            with loop(lanes, last, lanes) as middle:
+                self._move(x, start, target, at, middle, None)
+
+    def _move(self, x: Buffer, start: Index, target: Buffer, at: Index, i: Index, edge: Edge | None) -> None:
+        """Copy one vector; without an edge all its elements are samples."""
+        vectors, lanes, stride = self.vectors, self.vectors.lanes, self.line.axis.stride
+        inside: Sequence[ir.Value | None] = (None, None) if edge is None else edge.inside
+        match stride:
+            case 1:
+                value = vectors.load(x, start + i, inside[0])
+            case 2:
+                low = vectors.load(x, start + i * 2, inside[0])
+                high = vectors.load(x, start + i * 2 + lanes, inside[1])
+                value = shuffle(low, high, range(0, 2 * lanes, 2))
+            case _:
+                value = vectors.gather(x, start + i * stride, stride, inside[0])
+        vectors.store(value, target, at + i, None if edge is None else edge.outside)

@@ -1,7 +1,8 @@
 """The words in which kernel generators are written: functions over flat buffers, loops, index arithmetic, vectors.
 
-Everything is built from upstream dialects (func, scf, arith, memref, vector), at the current insertion point and location, so one
-generator serves every instruction set. Positions are `Index` values: Python integers fold, the rest becomes `arith` operations.
+Everything is built from upstream dialects (func, scf, arith, memref, vector), at the current insertion point and
+location, so one generator serves every instruction set. Positions are `Index` values: Python integers fold, the rest
+becomes `arith` operations.
 """
 
 from __future__ import annotations
@@ -116,12 +117,12 @@ def either(left: ir.Value, right: ir.Value) -> ir.Value:
     return arith.xori(left, right)
 
 
-# ------------------------------------------------------------------------------------------------- functions and control
+# ------------------------------------------------------------------------------------------------- functions and contr
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A flat memref of `size` elements of type `dtype` ("f32", "i32", …): an argument of the function or `local` memory."""
+    """A flat memref of `size` elements of type `dtype` ("f32", "i32", …): an argument of the function, or `local`."""
 
     memref: ir.Value
     dtype: str
@@ -194,7 +195,7 @@ def carry(
     start: Sequence[ir.Value],
     body: Callable[[Index, list[ir.Value]], Sequence[ir.Value]],
 ) -> list[ir.Value]:
-    """A loop that keeps values (accumulators) in registers: `body(i, values)` gives the next ones; returns the last ones."""
+    """A loop that keeps values (sums) in registers: `body(i, values)` gives the next ones; returns the last ones."""
     op = scf.ForOp(as_index(begin).value, as_index(end).value, as_index(step).value, list(start))
     with ir.InsertionPoint(op.body):
         scf.yield_(list(body(Index(dynamic=op.induction_variable), list(op.inner_iter_args))))
@@ -243,6 +244,11 @@ class Vectors:
             return vector.constant_mask(bits, [count.known])
         return vector.create_mask(bits, [count.value])
 
+    @property
+    def mask_all(self) -> ir.Value:
+        """The mask of all lanes."""
+        return vector.constant_mask(ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(1)), [self.lanes])
+
     def mask_signed(self, active: Index) -> ir.Value:
         """The mask of the first `active` lanes, where `active` may be negative (none) or large (all)."""
         bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(1))
@@ -271,7 +277,7 @@ class Vectors:
         else:
             vector.maskedstore(target.memref, [as_index(at).value], mask, value)
 
-    def gather(self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value) -> ir.Value:
+    def gather(self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value | None = None) -> ir.Value:
         """Elements at, at + stride, …; lanes that the mask leaves out are not read and give 0."""
         bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(32))
         steps = arith.constant(
@@ -321,7 +327,8 @@ def finish(
 ) -> ir.Value:
     """The epilogue of `total`, whose lane 0 is output element `element` of channel `channel`.
 
-    Lanes follow each other in the output; with `along_channels` they are consecutive channels, else pixels of one channel.
+    Lanes follow each other in the output; with `along_channels` they are consecutive channels, else pixels of one
+    channel.
     """
 
     def operand(number: int, spec: EpilogueOperand) -> ir.Value:
@@ -343,7 +350,7 @@ def finish(
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`total` things cut into `parts` runs whose lengths differ by at most one: the first `longer` have `low + 1`, the rest `low`."""
+    """`total` things in `parts` runs of nearly equal length: the first `longer` have `low + 1`, the rest `low`."""
 
     total: int
     parts: int

@@ -1,4 +1,4 @@
-"""fp32 linear layer with dense weights: tokens are rows, outputs are vectors, weights are packed in panels of outputs."""
+"""fp32 linear layer with dense weights: tokens are rows, vectors lie along outputs, weights are panels of outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class LinearDense:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem) and weight is not None
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
         n, k, m = problem.tokens, problem.inputs, problem.outputs
         if not n or not m:
             return LoweredLayer(())

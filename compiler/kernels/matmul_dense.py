@@ -29,7 +29,8 @@ class MatmulDense:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, MatmulProblem) and weight is None
+        assert isinstance(problem, MatmulProblem)
+        assert weight is None
         if not problem.batch or not problem.rows or not problem.columns:
             return LoweredLayer(())
         if not problem.transposed or not problem.inner:
@@ -84,7 +85,7 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
 
 
 def _transpose(module: ir.Module, planes: int, rows: int, columns: int, isa: Isa) -> Call:
-    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is one band of vector-many rows."""
+    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is a band of rows."""
     vectors = Vectors(isa.lanes())
     lanes = vectors.lanes
     bands = -(-rows // lanes)

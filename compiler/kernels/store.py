@@ -12,7 +12,8 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.tile import Grid, Tile
 
-# An epilogue with more operations than this (constants apart) is built once, in a loop over the tile's vectors, to keep code small.
+# An epilogue with more operations than this (constants apart) is built once, in a loop over the tile's vectors, to
+# keep code small.
 LONG_EPILOGUE = 6
 
 Sums = Callable[[Tile], Sequence[ir.Value]]  # [rows * width] vectors
@@ -23,10 +24,11 @@ Origin = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the tiles of `grid` go: buffer "y", after `epilogue`. Make it at the start of a function (it may hold stack memory).
+    """Where the tiles of `grid` go: buffer "y", after `epilogue`. Make it at the start of a function (it may hold stack
+    memory).
 
-    `pitch` elements lie between rows of y. The columns of y are channels (`along_channels`: a linear layer), or its rows are.
-    The tiles of a `turned` grid are the transpose of what is stored.
+    `pitch` elements lie between rows of y. The columns of y are channels (`along_channels`: a linear layer), or its
+    rows are. The tiles of a `turned` grid are the transpose of what is stored.
     """
 
     isa: Isa

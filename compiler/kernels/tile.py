@@ -1,7 +1,7 @@
 """The register tile: the inner loop of every dense kernel.
 
-An output matrix [rows, columns] is cut into tiles of a few rows and a few vectors of columns. A tile's sums stay in registers over
-the whole reduction; each step reads one vector per column vector and one broadcast element per row.
+An output matrix [rows, columns] is cut into tiles of a few rows and a few vectors of columns. A tile's sums stay in
+registers over the whole reduction; each step reads one vector per column vector and one broadcast element per row.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Grid:
         """
         vectors = Vectors(isa.lanes())
         wide = -(-columns // vectors.lanes)
-        # Beside the sums: the column vectors, one broadcast, a mask where masks are vectors; and one to spare where there are many.
+        # Beside the sums: the column vectors, one broadcast, a mask where masks are vectors; and one to spare where
+        # there are many.
         other = 1 + (isa.registers >= 32) + (not isa.masks and columns % vectors.lanes != 0)
         grids = [
             cls(vectors, Split.by(rows, r), Split.by(wide, w), columns, turned)
@@ -121,8 +122,8 @@ def multiply(
 ) -> list[ir.Value]:
     """The sums over k of left(k)[row] * right(k)[v], as [rows * width] vectors.
 
-    `left` gives for step k each row's element in every lane, one after the other (a generator, so that each is read just before
-    its use); `right` gives the `width` column vectors.
+    `left` gives for step k each row's element in every lane, one after the other (a generator, so that each is read
+    just before its use); `right` gives the `width` column vectors.
     """
     count = tile.rows * tile.width
     ways = min(-(-CHAINS // count), max(reduction, 1))

@@ -28,10 +28,10 @@ F64 = NDArray[np.float64]
 Function = Callable[..., None]  # (pointers…, begin, end)
 
 PIPELINE = (
-    "builtin.module(func.func(canonicalize,cse,convert-vector-to-scf),expand-strided-metadata,lower-affine,convert-scf-to-cf,"
-    "convert-vector-to-llvm{enable-x86=1},convert-math-to-llvm,convert-math-to-libm,finalize-memref-to-llvm,"
-    "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-arith-to-llvm,convert-index-to-llvm,convert-cf-to-llvm,"
-    "convert-ub-to-llvm,reconcile-unrealized-casts,canonicalize,cse)"
+    "builtin.module(func.func(canonicalize,cse,convert-vector-to-scf),expand-strided-metadata,lower-affine,"
+    "convert-scf-to-cf,convert-vector-to-llvm{enable-x86=1},convert-math-to-llvm,convert-math-to-libm,finalize-memref-to-llvm,"
+    "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-arith-to-llvm,convert-index-to-llvm,"
+    "convert-cf-to-llvm,convert-ub-to-llvm,reconcile-unrealized-casts,canonicalize,cse)"
 )
 CPU = {AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2"), AVX2: ("x86-64-v3", "")}
 
