@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch_mlir import ir
+import numpy as np
 
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import lanes_for
@@ -19,10 +20,12 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import SparseRows, Visits, emit_rows, unroll
+from sparsec.kernels.spmm import Held, SparseRows, Visits, emit_rows, unroll
 
 TILE_BYTES = 512 << 10  # a tile of x should stay in half of L2
-MOST_VECTORS = 8
+MOST_VECTORS = 4
+BLOCK_ROWS = 64
+BLOCK_BYTES = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,13 @@ class LinearCsr:
             lanes_for(problem.outputs, isa) if tokens.lanes == 1 else min(lanes_for(problem.outputs, isa), tokens.lanes)
         )
         offsets = csr.columns.astype("int64") * tokens.width
-        rows = SparseRows.pack(csr, offsets, Visits.blocks(csr, block), multiple=unroll(tokens.vectors))
-        function = _define(module, problem, tokens, block, rows, epilogue, isa)
+        height = block * max(1, min(BLOCK_ROWS // block, problem.outputs // block))
+        starts = np.minimum(np.arange(0, problem.outputs, height), problem.outputs - height)
+        slots = np.arange(height)
+        columns = max(1, BLOCK_BYTES // (4 * tokens.width))
+        visits = Visits.of(csr, [slots + start for start in starts], [slots] * len(starts), columns=columns if columns < problem.inputs else None)
+        rows = SparseRows.pack(csr, offsets, visits, multiple=unroll(tokens.vectors))
+        function = _define(module, problem, tokens, block, height, rows, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         products = csr.nnz * problem.tokens
         call = Call(function, (tokens.source, *rows.spec, *tails, "y"), tokens.tiles * rows.groups, products)
@@ -143,6 +151,7 @@ def _define(
     problem: LinearProblem,
     tokens: TokenTiles,
     block: int,
+    height: int,
     rows: SparseRows,
     epilogue: Epilogue,
     isa: Isa,
@@ -159,14 +168,10 @@ def _define(
     vectors = Vectors(tokens.lanes)
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        sums = local("f32", block * tokens.width)
-
-        def keep(slot: Index, values: list[ir.Value]) -> None:
-            for number, value in enumerate(values):
-                vectors.store(value, sums, slot * tokens.width + number * tokens.lanes)
-
+        held = Held(local("f32", height * tokens.width), vectors, tokens.vectors)
         with loop(begin, end) as unit:
             tile, group = unit // rows.groups, unit % rows.groups
+            held.clear(height)
             emit_rows(
                 buffers,
                 vectors,
@@ -174,11 +179,15 @@ def _define(
                 source=buffers[tokens.source],
                 base=tile * (problem.inputs * tokens.width),
                 group=group,
-                store=keep,
+                start=held.load,
+                store=held.save,
             )
-            first = minimum(group * block, problem.outputs - block)
-            with loop(0, tokens.vectors) as vector:
-                _emit_output(problem, tokens, block, epilogue, buffers, sums, vector, tokens.first(tile, vector), first)
+            first = minimum(group * height, problem.outputs - height)
+            with loop(0, height // block) as part, loop(0, tokens.vectors) as vector:
+                at = part * (block * tokens.width)
+                _emit_output(
+                    problem, tokens, block, epilogue, buffers, held.memory, at, vector, tokens.first(tile, vector), first + part * block
+                )
 
     define(module, name, spec, body)
     return name
@@ -191,6 +200,7 @@ def _emit_output(
     epilogue: Epilogue,
     buffers: Mapping[str, Buffer],
     sums: Buffer,
+    origin: Index,
     vector: Index,
     token: Index,
     output: Index,
@@ -203,13 +213,13 @@ def _emit_output(
         width.store(tail, buffers["y"], element)
 
     if tokens.lanes == 1:
-        store(along.load(sums, 0), along, at, output)
+        store(along.load(sums, origin), along, at, output)
     elif tokens.lanes == block:
-        columns = [along.load(sums, vector * block + row * tokens.width) for row in range(block)]
+        columns = [along.load(sums, origin + vector * block + row * tokens.width) for row in range(block)]
         for number, value in enumerate(transpose(columns)):
             store(value, along, at + number * problem.outputs, output)
     else:
         one = Vectors(1)
         with loop(0, tokens.lanes) as lane, loop(0, block) as row:
-            value = one.load(sums, row * tokens.width + vector * tokens.lanes + lane)
+            value = one.load(sums, origin + row * tokens.width + vector * tokens.lanes + lane)
             store(value, one, at + lane * problem.outputs + row, output + row)

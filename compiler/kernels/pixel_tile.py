@@ -115,10 +115,21 @@ def emit_store(
 def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:
     """The cheapest tile of at most `most` vectors, for `work` multiply-adds per output pixel."""
     axes = layout.pixel_axes()
-    if layout.alignment > 1 and axes[0][0] <= most * isa.lanes():
-        size, lanes = axes[0][0], isa.lanes()
-        return Tile(axes, (size,), lanes, tuple(range(0, size, lanes)), _dense(1, size, lanes, {0: (0, 0)}))
+    if layout.alignment > 1:
+        return _aligned_tile(axes, isa, most)
     return min(_candidates(axes, isa, most), key=lambda tile: _cycles(tile, work))
+
+
+def _aligned_tile(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Tile:
+    """Tiles of one long row whose vectors are aligned, if there are at most two: the second begins as near the end as that allows."""
+    size, lanes = axes[0][0], isa.lanes()
+    vectors = -(-size // lanes)
+    count = -(-vectors // most)
+    length = size if count == 1 else -(-vectors // count) * lanes
+    if count == 2:
+        length = min(size, (-(-vectors // 2) - 1) * lanes + size % lanes)
+        length += lanes if 2 * length < size else 0
+    return Tile(axes, (length,), lanes, tuple(range(0, length, lanes)), _dense(1, length, lanes, {0: (0, 0)}))
 
 
 def _cycles(tile: Tile, work: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,29 +29,39 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """The order in which a kernel visits rows: row `rows[j]` goes to place `slots[j]`; group g is [bounds[g], bounds[g + 1]).
+    """The order in which a kernel visits pieces of rows, in groups; group g makes the visits [bounds[g], bounds[g + 1]).
 
-    Inside a group rows have falling numbers of nonzeros: neighbours then have equal loops, which branch prediction likes.
+    A visit adds the nonzeros [begins[j], ends[j]) of a row to place `slots[j]`. A group goes through the columns block by block, so that
+    what a block reads stays in L1; inside a block rows have falling numbers of nonzeros: neighbours then have equal loops, which branch
+    prediction likes.
     """
 
-    rows: NDArray[np.int64]
     slots: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
     bounds: NDArray[np.int64]
 
     @classmethod
-    def balanced(cls, csr: Csr, groups: int) -> Visits:
-        """All rows in at most `groups` groups of about equal work; slots are row numbers."""
-        rows = np.argsort(-csr.counts, kind="stable")
-        work = np.cumsum(csr.counts[rows] + ROW_COST)
-        bounds = np.searchsorted(work, np.arange(1, groups) / groups * work[-1])
-        return cls(rows, rows, np.unique([0, *bounds, len(rows)]))
-
-    @classmethod
-    def blocks(cls, csr: Csr, size: int) -> Visits:
-        """Groups of `size` neighbouring rows, the last of which overlaps the one before; slots are places in the group."""
-        starts = np.minimum(np.arange(0, csr.rows, size), csr.rows - size)
-        slots = np.concatenate([np.argsort(-csr.counts[start : start + size], kind="stable") for start in starts])
-        return cls(np.repeat(starts, size) + slots, slots, np.arange(len(starts) + 1) * size)
+    def of(
+        cls, csr: Csr, groups: Sequence[NDArray[np.int64]], slots: Sequence[NDArray[np.int64]], *, columns: int | None
+    ) -> Visits:
+        """Visit the rows of each group, in blocks of so many `columns`; if all are one block, empty rows are visited too."""
+        inside = math.prod(csr.shape[1:])
+        blocks = 1 if columns is None else -(-inside // columns)
+        key = np.repeat(np.arange(csr.rows), csr.counts) * blocks + csr.columns // (columns or inside)
+        counts = np.bincount(key, minlength=csr.rows * blocks)
+        ends = np.cumsum(counts)
+        keys, places, bounds = [], [], [0]
+        for rows, mine in zip(groups, slots, strict=True):
+            for block in range(blocks):
+                here = rows * blocks + block
+                order = np.argsort(-counts[here], kind="stable")
+                order = order[counts[here][order] > 0] if blocks > 1 else order
+                keys.append(here[order])
+                places.append(mine[order])
+            bounds.append(sum(map(len, keys[-blocks:])) + bounds[-1])
+        picked = np.concatenate(keys)
+        return cls(np.concatenate(places), ends[picked] - counts[picked], ends[picked], np.array(bounds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +83,10 @@ class SparseRows:
     @classmethod
     def pack(cls, csr: Csr, offsets: NDArray[np.int64], visits: Visits, *, multiple: int) -> SparseRows:
         """Pack the visited rows with the element offset of each nonzero; rows are filled up to a `multiple`."""
-        counts = csr.counts[visits.rows].astype(np.int64)
+        counts = visits.ends - visits.begins
         fillers = np.where(counts > 0, -counts % multiple, 0)
         inside = _ramps(counts)
-        source = np.repeat(csr.pointers[visits.rows], counts) + inside
+        source = np.repeat(visits.begins, counts) + inside
         extra, rest = np.divmod(np.repeat(fillers, counts), np.repeat(counts, counts))
         pieces = 1 + extra + (inside < rest)
         halvings = np.minimum(_ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
@@ -125,9 +136,13 @@ def emit_rows(
     source: Buffer,
     base: Index,
     group: Index,
+    start: Callable[[Index], list[ir.Value]],
     store: Callable[[Index, list[ir.Value]], None],
 ) -> None:
-    """Rows of a group: `store(row, sums)` gets, for each step, the sum of values[i] * source[base + offsets[i] + step ...]."""
+    """The visits of a group: to the vectors `start(slot)` are added, for each step, values[i] * source[base + offsets[i] + step ...].
+
+    `store(slot, sums)` gets the result.
+    """
     count, apart = len(steps), unroll(len(steps))
 
     def nonzeros(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
@@ -141,8 +156,35 @@ def emit_rows(
 
     with loop(buffers["bounds"].load_index(group), buffers["bounds"].load_index(group + 1)) as visited:
         begin, end = (buffers["pointers"].load_index(visited + i) for i in (0, 1))
-        sums = carry(begin, end, apart, [vectors.splat(0.0)] * (count * apart), nonzeros)
-        store(buffers["order"].load_index(visited), [_tree(sums[number::count]) for number in range(count)])
+        slot = buffers["order"].load_index(visited)
+        fresh = [vectors.splat(0.0)] * (count * (apart - 1))
+        sums = carry(begin, end, apart, [*start(slot), *fresh], nonzeros)
+        store(slot, [_tree(sums[number::count]) for number in range(count)])
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The sums of a group of rows, in memory: [rows][vectors][lanes]."""
+
+    memory: Buffer
+    vectors: Vectors
+    count: int
+
+    @property
+    def width(self) -> int:
+        return self.vectors.lanes * self.count
+
+    def clear(self, rows: int) -> None:
+        """Make the sums of the first `rows` zero."""
+        with loop(0, rows) as slot:
+            self.save(slot, [self.vectors.splat(0.0)] * self.count)
+
+    def load(self, slot: Index) -> list[ir.Value]:
+        return [self.vectors.load(self.memory, slot * self.width + n * self.vectors.lanes) for n in range(self.count)]
+
+    def save(self, slot: Index, sums: list[ir.Value]) -> None:
+        for number, value in enumerate(sums):
+            self.vectors.store(value, self.memory, slot * self.width + number * self.vectors.lanes)
 
 
 def _tree(values: list[ir.Value]) -> ir.Value:

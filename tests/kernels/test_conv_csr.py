@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
+from sparsec.kernels import conv_csr
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
@@ -128,6 +129,24 @@ def test_a_row_sees_only_its_own_nonzeros(isa: Isa, size: int, kernel: int) -> N
 def test_copies_with_aligned_vectors(isa: Isa, size: int, batch: int) -> None:
     problem = ConvProblem(batch, 6, 40, 1, (Axis(size, 1), Axis(size, 1)))
     check(problem, *random_layer(problem, 0.4), isa)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(problems(), st.sampled_from(host_isas()), st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from([64, 1024]))
+def test_blocks_of_columns(problem: ConvProblem, isa: Isa, density: float, held: int) -> None:
+    """Everything in blocks that would rather be done at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_csr, "BLOCK_BYTES", 300)
+        patch.setattr(conv_csr, "HELD_BYTES", held)
+        patch.setattr(conv_csr, "_plain_cycles", lambda tile, layout, work: np.inf)
+        check(problem, *random_layer(problem, density), isa)
+
+
+def test_large_inputs_are_read_in_blocks() -> None:
+    problem = ConvProblem(1, 480, 80, 1, (Axis(14, 1), Axis(14, 1)))
+    weight, x = random_layer(problem, 0.2)
+    check(problem, weight, x, host_isas()[0])
+    assert "starts" in compile_layer(KERNEL, problem, weight).lowered.weights
 
 
 def test_a_sparse_weight_is_never_made_dense() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels import linear_csr
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.problem import ConvProblem, LinearProblem
 
@@ -41,6 +42,18 @@ def test_agrees_with_numpy(problem: LinearProblem, isa: Isa, density: float) -> 
     weight, x = random_layer(problem, density)
     y = run(KERNEL, problem, {"x": x}, weight, isa=isa, cuts=(0.3, 0.6))
     expected, scale = reference(problem, {"x": x}, weight)
+    assert_close(y, expected, tolerance(np.float32, problem.inputs, scale))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(problems, st.sampled_from(host_isas()), st.sampled_from([0.1, 0.6]), st.sampled_from([1, 24, 64]))
+def test_blocks_of_inputs(problem: LinearProblem, isa: Isa, density: float, rows: int) -> None:
+    weight, x = random_layer(problem, density)
+    expected, scale = reference(problem, {"x": x}, weight)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_csr, "BLOCK_BYTES", 1000)
+        patch.setattr(linear_csr, "BLOCK_ROWS", rows)
+        y = run(KERNEL, problem, {"x": x}, weight, isa=isa, cuts=(0.4,))
     assert_close(y, expected, tolerance(np.float32, problem.inputs, scale))
 
 
