@@ -1,8 +1,9 @@
 """How `bench/models/handlandmark.onnx.gz` was made: `python -m bench.make_handlandmark DENSE.onnx OUT.onnx.gz`.
 
-The network (see NOTICE) has 380,666 nonzeros among 2.6 million weights, all exact in half precision. Weights that are mostly zeros
-become `sparse_initializer`s with flat indices, the layout of ONNX's standard that deflates best: indices cost 1.2 bytes each and
-values 1.8, 1.4 MB in all, where the dense file takes 10.6 MB. Gunzipped, it loads in ONNX Runtime as it is.
+The network (see NOTICE) has 380,666 nonzeros among 2.6 million weights, all exact in half precision. Weights that are
+mostly zeros become `sparse_initializer`s with flat indices, the layout of ONNX's standard that deflates best: indices
+cost 1.2 bytes each and values 1.8, 1.4 MB in all, where the dense file takes 10.6 MB. Gunzipped, it loads in ONNX
+Runtime as it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """sparsec: a compiler for sparse neural networks.
 
-A model (ONNX file or proto, torch module, exported program) goes in; a `CompiledModel` comes out, which runs, reports what was
-chosen for each layer and why, and is saved as one file. Importing this loads nothing heavy: names load when they are first used.
+A model (ONNX file or proto, torch module, exported program) goes in; a `CompiledModel` comes out, which runs, reports
+what was chosen for each layer and why, and is saved as one file. Importing this loads nothing heavy: names load when
+they are first used.
 
     model = sparsec.compile("model.onnx")
     y = model(x)

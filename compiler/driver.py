@@ -1,4 +1,7 @@
-"""The driver: the only module that knows frontends, passes, targets and runtime. A model goes in, a `Program` comes out."""
+"""The driver: the only module that knows frontends, passes, targets and runtime.
+
+A model goes in, a `Program` comes out.
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ DUMP = "SPARSEC_DUMP"
 class Environment:
     """What to show for debugging.
 
-    `debug` is a ladder: 1 the report and tracebacks, 2 also the IR after each pass that changed it, 3 also the emitted assembly.
-    `dump` is a folder for the IR after each pass, as `NN-pass.mlir`.
+    `debug` is a ladder: 1 the report and tracebacks, 2 also the IR after each pass that changed it, 3 also the emitted
+    assembly. `dump` is a folder for the IR after each pass, as `NN-pass.mlir`.
     """
 
     debug: int = 0

@@ -1,7 +1,7 @@
 """The one tree of errors that users see.
 
-Every message says what went wrong, where, what was expected, what was got, and what to do next; the command line prints it
-and exits with code 2. Bugs of ours are `AssertionError`s and are not caught.
+Every message says what went wrong, where, what was expected, what was got, and what to do next; the command line prints
+it and exits with code 2. Bugs of ours are `AssertionError`s and are not caught.
 """
 
 from __future__ import annotations

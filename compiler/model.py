@@ -38,15 +38,15 @@ def compile(
 ) -> CompiledModel:
     """Compile a model for `target` and load it.
 
-    `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or an
-    `ExportedProgram`. `shapes` fixes the inputs of an ONNX model that have unknown dimensions; `threads` is how many one call may
-    use (default: all that the process may). `progress` is called with the stage, its number and the number of stages.
-    Raises a `SparsecError` that names the node where something cannot be compiled.
+    `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or
+    an `ExportedProgram`. `shapes` fixes the inputs of an ONNX model that have unknown dimensions; `threads` is how many
+    one call may use (default: all that the process may). `progress` is called with the stage, its number and the number
+    of stages. Raises a `SparsecError` that names the node where something cannot be compiled.
     """
     from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
 
     program = compile_program(
-        _readable(source), Options(target, shapes), example_inputs=example_inputs, progress=progress
+        readable(source), Options(target, shapes), example_inputs=example_inputs, progress=progress
     )
     return CompiledModel(program, threads=threads)
 
@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
     return CompiledModel(artifact.read(path), threads=threads)
 
 
-def _readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram:
+def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram:
     """A path becomes what the driver takes: the path of an ONNX file, or the program in a `.pt2` file."""
     if not isinstance(source, (str, os.PathLike)):
         return source
@@ -83,7 +83,8 @@ class CompiledModel:
     def __call__(self, *args: object, **kwargs: object) -> Output | tuple[Output, ...]:
         """Run on tensors in the order of the inputs, or by name: NumPy, torch (on the CPU), DLPack.
 
-        Returns the output, or a tuple of all outputs in order: torch tensors if one went in, else NumPy arrays. Raises `InputError`.
+        Returns the output, or a tuple of all outputs in order: torch tensors if one went in, else NumPy arrays. Raises
+        `InputError`.
         """
         arrays = self._session.run(self._feeds(args, kwargs)).values()
         results: tuple[Output, ...] = tuple(arrays)
@@ -93,7 +94,10 @@ class CompiledModel:
         return results[0] if len(results) == 1 else results
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
-        """Run on one tensor per input, by name or in order; returns arrays by output name, those of `out` if it is given."""
+        """Run on one tensor per input, by name or in order.
+
+        Returns arrays by output name, those of `out` if it is given.
+        """
         return self._session.run(feeds, out=out)
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     import onnx
     from torch.export import ExportedProgram
 
-GZIP_MAGIC = b"\x1f\x8b"
+    OnnxSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
-OnnxSource = "str | os.PathLike[str] | bytes | onnx.ModelProto"
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Engine(Protocol):
@@ -95,7 +97,7 @@ class TorchProgram:
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self._module, self._inputs = program.module(), inputs
+        self._module, self._signature, self._inputs = program.module(), program.call_spec.in_spec, inputs
         self.name = f"torch {torch.__version__}"
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
@@ -103,8 +105,9 @@ class TorchProgram:
         from torch.utils import _pytree as pytree
 
         tensors = [torch.from_numpy(np.array(feeds[spec.name])) for spec in self._inputs]
+        args, kwargs = pytree.tree_unflatten(tensors, self._signature)
         with torch.no_grad():
-            result = self._module(*tensors)
+            result = self._module(*args, **kwargs)
         return [leaf.numpy() for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
 
 
@@ -120,14 +123,14 @@ def onnx_bytes(source: OnnxSource) -> bytes | str:
             return gzip.decompress(path.read_bytes())
         except (OSError, EOFError) as error:
             raise ModelError("The model cannot be read.", where=str(path), got=str(error)) from error
-    return source.SerializeToString()
+    data: bytes = source.SerializeToString()
+    return data
 
 
-def _onnxruntime():  # type: ignore[no-untyped-def]  # it has no stubs
+def _onnxruntime() -> ModuleType:
     try:
-        import onnxruntime
+        return import_module("onnxruntime")
     except ImportError as error:
         raise UsageError(
             "ONNX Runtime, the reference, is not installed.", next_step="pip install 'sparsec[verify]'"
         ) from error
-    return onnxruntime

@@ -19,7 +19,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One layer that runs on a generated kernel. `density` is the share of nonzeros; `pattern` describes them in words."""
+    """One layer that runs on a generated kernel. `density` is the share of nonzeros.
+
+    `pattern` describes them in words.
+    """
 
     name: str
     op: str
@@ -34,7 +37,10 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole network: its layers in program order, and notes on what was folded away or left to upstream lowering."""
+    """The whole network.
+
+    Its layers in program order, and notes on what was folded away or left to upstream lowering.
+    """
 
     layers: tuple[LayerReport, ...]
     notes: tuple[str, ...] = ()
@@ -52,5 +58,6 @@ class Report:
 
 
 def _layer(facts: dict[str, object]) -> LayerReport:
-    candidates = tuple(Candidate(**each) for each in cast("list[dict[str, str]]", facts["candidates"]))  # type: ignore[arg-type]
+    listed = cast("list[dict[str, str]]", facts["candidates"])
+    candidates = tuple(Candidate(**each) for each in listed)  # type: ignore[arg-type]
     return LayerReport(**{**facts, "candidates": candidates})  # type: ignore[arg-type]

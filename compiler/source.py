@@ -50,7 +50,10 @@ def _members(path: Path) -> list[str]:
 
 
 def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
-    """Load what `torch.export.save` wrote; raises `UsageError` without torch, `ModelError` if the file is something else."""
+    """Load what `torch.export.save` wrote.
+
+    Raises `UsageError` without torch, `ModelError` if the file is something else.
+    """
     try:
         import torch
     except ImportError as error:

@@ -13,10 +13,12 @@ from sparsec.model import CompiledModel
 from sparsec.reference import Engine
 from sparsec.runtime.tensors import Array
 
-# Per dtype: allowed error relative to the largest magnitude of the output. For float32: a sum of k products that is rounded in
-# another order differs by about eps * sqrt(k), 8e-6 for k = 4096; over 150 layers such errors add up like a random walk to 1e-4.
+# Per dtype: allowed error relative to the largest magnitude of the output. For float32: a sum of k products that is
+# rounded in another order differs by about eps * sqrt(k), 8e-6 for k = 4096; over 150 layers such errors add up like a
+# random walk to 1e-4.
 _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-# Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative to 1.
+# Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative
+# to 1.
 _ABSOLUTE_SHARE = 0.1
 
 
@@ -58,7 +60,10 @@ class Verification:
 
 
 def tolerance(dtype: str, scale: float) -> float:
-    """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`; integers must be equal."""
+    """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`.
+
+    Integers must be equal.
+    """
     relative = _RELATIVE.get(dtype, 0.0)
     return relative * scale + _ABSOLUTE_SHARE * relative
 
@@ -69,9 +74,7 @@ def verify(model: CompiledModel, engine: Engine, feeds: Mapping[str, Array]) -> 
     return Verification(engine.name, compare(model.outputs, expected, list(model.run(feeds).values())))
 
 
-def compare(
-    specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array]
-) -> tuple[OutputCheck, ...]:
+def compare(specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array]) -> tuple[OutputCheck, ...]:
     """Check arrays against those of the reference, in the order of the outputs."""
     return tuple(_check(*each) for each in zip(specs, expected, found, strict=True))
 

@@ -1,0 +1,112 @@
+"""`sparsec compile`"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from sparsec.cli.console import print_json, progress, say, size
+from sparsec.cli.models import compile_model, make_feeds, reference_of, require_writable, write_whole
+from sparsec.cli.parameters import Shapes, compiles, json_option, parse_shapes
+from sparsec.cli.verify import print_verification
+from sparsec.model import CompiledModel
+from sparsec.verify import Verification, verify
+
+ARTIFACT = "artifact"
+SUFFIXES = {ARTIFACT: ".sparsec", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: MODEL's name, here]")
+@compiles
+@click.option(
+    "--emit",
+    type=click.Choice(list(SUFFIXES)),
+    default=ARTIFACT,
+    show_default=True,
+    help="What to write; text goes to stdout unless -o is given.",
+)
+@click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
+@json_option
+def command(
+    model: str, output: Path | None, target: str, shapes: tuple[str, ...], emit: str, check: bool, as_json: bool
+) -> int:
+    """Compile MODEL (.onnx, .onnx.gz or .pt2) to one file that runs without the compiler.
+
+    `sparsec run` and `sparsec.load` read it.
+    """
+    sizes = parse_shapes(shapes)
+    if emit != ARTIFACT:
+        if check or as_json:
+            raise click.UsageError("--verify and --json go with --emit artifact only")
+        return _emit_text(model, output, target, sizes, emit)
+    output = output or Path(_stem(model) + SUFFIXES[emit])
+    require_writable(output)
+    start = time.perf_counter()
+    compiled = compile_model(model, target, sizes, None)
+    seconds = time.perf_counter() - start
+    verification = _verify(model, compiled) if check else None
+    passed = verification is None or verification.passed
+    if passed:
+        compiled.save(output)
+    if as_json:
+        print_json(_summary(compiled, output if passed else None, seconds, verification))
+    else:
+        if verification is not None:
+            print_verification(verification)
+        _tell(compiled, output, seconds) if passed else say("nothing was written")
+    return 0 if passed else 1
+
+
+def _stem(model: str) -> str:
+    return Path(model).name.removesuffix(".gz").removesuffix(".onnx").removesuffix(".pt2")
+
+
+def _verify(model: str, compiled: CompiledModel) -> Verification:
+    engine = reference_of(model, compiled)
+    return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
+
+
+def _emit_text(model: str, output: Path | None, target: str, shapes: Shapes, emit: str) -> int:
+    from sparsec.driver import Level, Options, compile_text
+    from sparsec.model import readable
+
+    if output is not None:
+        require_writable(output)
+    with progress(f"compiling {Path(model).name}") as stages:
+        text = compile_text(readable(model), Level(emit), Options(target, shapes), progress=stages)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_whole(output, lambda file: file.write(text.encode()))
+    return 0
+
+
+def _summary(
+    compiled: CompiledModel, output: Path | None, seconds: float, verification: Verification | None
+) -> dict[str, object]:
+    program = compiled.session.program
+    return {
+        "output": str(output) if output else None,
+        "bytes": output.stat().st_size if output else None,
+        "target": program.target.isa,
+        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
+        "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
+        "weight_bytes": program.weights.nbytes,
+        "code_bytes": len(program.code.image),
+        "arena_bytes": program.arena_bytes,
+        "compile_seconds": seconds,
+        "verification": verification.as_dict() if verification else None,
+    }
+
+
+def _tell(compiled: CompiledModel, output: Path, seconds: float) -> None:
+    program = compiled.session.program
+    sparse = sum("csr" in layer.choice for layer in compiled.report.layers)
+    say(
+        f"{output}: {size(output.stat().st_size)}, of it {size(program.weights.nbytes)} of weights; "
+        f"for {program.target.isa}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
+    )

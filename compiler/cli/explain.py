@@ -1,0 +1,78 @@
+"""`sparsec explain`"""
+
+from __future__ import annotations
+
+import click
+
+from sparsec.cli.console import duration, make_table, print_json, print_table
+from sparsec.cli.models import make_feeds, open_model
+from sparsec.cli.parameters import compiles, json_option, parse_shapes, threads_option
+from sparsec.explain import Explanation, explain
+from sparsec.report import Candidate, LayerReport
+
+
+@click.command()
+@click.argument("model", metavar="MODEL_OR_ARTIFACT")
+@click.option("--profile", is_flag=True, help="Run it on random inputs, and show the time that each layer took.")
+@click.option("--candidates", is_flag=True, help="Show every candidate with its predicted time, or why it cannot.")
+@compiles
+@threads_option
+@json_option
+def command(
+    model: str,
+    profile: bool,
+    candidates: bool,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Say for each layer of MODEL_OR_ARTIFACT what was chosen, and why.
+
+    Times are predicted for one thread, and measured on all that may be used, or as --threads says.
+    """
+    compiled = open_model(model, target, parse_shapes(shapes), threads)
+    feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
+    rows = explain(compiled, feeds)
+    if as_json:
+        notes = compiled.report.notes
+        print_json({"parts": [row.as_dict() for row in rows], "notes": notes})
+        return
+    _print(rows, profile=profile, candidates=candidates)
+    for note in compiled.report.notes:
+        click.echo(f"note: {note}")
+
+
+def _print(rows: list[Explanation], *, profile: bool, candidates: bool) -> None:
+    table = make_table(
+        "layer", "op", "shape", ">density", "choice", ">predicted", *((">measured",) if profile else ()), "reason"
+    )
+    for row in rows:
+        spent = [duration(row.measured_ns)] if profile else []
+        if row.layer is not None:
+            table.add_row(*_layer_cells(row.layer), *spent, row.layer.reason)
+            for each in row.layer.candidates if candidates else ():
+                table.add_row(*_candidate_cells(each, row.layer), *("" for _ in spent), each.refusal or "")
+        elif profile:
+            table.add_row(
+                row.name, "-", "", "-", "upstream loops", "-", *spent, "no weights: lowered by upstream passes"
+            )
+    print_table(table)
+    others = [row for row in rows if row.layer is None]
+    if profile:
+        total, rest = (sum(row.measured_ns or 0.0 for row in some) for some in (rows, others))
+        click.echo(
+            f"\n{duration(total)} in all, of it {duration(rest)} in {len(others)} parts without a kernel of ours"
+        )
+    elif others:
+        click.echo(f"\n{len(others)} more parts are compiled by upstream lowering; --profile shows them")
+
+
+def _layer_cells(layer: LayerReport) -> list[str]:
+    density = f"{100 * layer.density:.1f} %" if layer.density is not None else "-"
+    return [layer.name, layer.op, layer.shape, density, layer.choice, duration(layer.predicted_ns)]
+
+
+def _candidate_cells(candidate: Candidate, layer: LayerReport) -> list[str]:
+    mark = "*" if candidate.kernel == layer.choice else "-"
+    return [f"  {mark} {candidate.format}", "", "", "", candidate.kernel, duration(candidate.predicted_ns)]

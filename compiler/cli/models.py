@@ -1,0 +1,103 @@
+"""What the MODEL and ARTIFACT arguments name, opened; and their inputs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from sparsec.artifact import TensorSpec
+from sparsec.cli.console import progress
+from sparsec.cli.parameters import Shapes
+from sparsec.errors import InputError, UsageError
+from sparsec.feeds import checked, random_feeds, read_tensor
+from sparsec.model import CompiledModel, compile, load
+from sparsec.reference import Engine, OnnxRuntime, TorchProgram
+from sparsec.runtime.tensors import Array
+from sparsec.source import Kind, kind_of, read_exported
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+RANDOM = "random"
+
+
+def compile_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:
+    """Compile with a progress bar."""
+    with progress(f"compiling {Path(path).name}") as stages:
+        return compile(path, target=target, shapes=shapes, threads=threads, progress=stages)
+
+
+def open_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:
+    """Load an artifact, or compile a model."""
+    if kind_of(path) is not Kind.ARTIFACT:
+        return compile_model(path, target, shapes, threads)
+    if shapes or target != "native":
+        raise UsageError("An artifact is compiled already: --shape and --target do not apply.", where=path)
+    return load(path, threads=threads)
+
+
+def reference_of(path: str, model: CompiledModel, threads: int | None = None) -> Engine:
+    """The engine that the model's file is made for; raises `UsageError` for an artifact."""
+    match kind_of(path):
+        case Kind.ARTIFACT:
+            raise UsageError("An artifact cannot be run by another engine.", where=path, next_step="name the model")
+        case Kind.EXPORTED_PROGRAM:
+            program: ExportedProgram = read_exported(path)
+            return TorchProgram(program, model.inputs, threads)
+        case Kind.ONNX:
+            return OnnxRuntime(path, threads)
+
+
+def make_feeds(specs: Sequence[TensorSpec], given: dict[str, str], seed: int, *, fill: bool) -> dict[str, Array]:
+    """Tensors for all inputs.
+
+    Files as `given`, random ones where it says so, or with `fill` wherever it says nothing.
+    """
+    expected = "; ".join(map(str, specs))
+    if unknown := given.keys() - {spec.name for spec in specs}:
+        raise InputError("The model has no such input.", expected=expected, got=", ".join(sorted(unknown)))
+    missing = [spec.name for spec in specs if spec.name not in given]
+    if missing and not fill:
+        raise InputError(
+            "Some inputs are not given.",
+            expected=expected,
+            got=", ".join(given) or "none",
+            next_step=" ".join(f"--input {name}={RANDOM}" for name in missing),
+        )
+    feeds = random_feeds(specs, seed)
+    for spec in specs:
+        if given.get(spec.name, RANDOM) != RANDOM:
+            feeds[spec.name] = checked(read_tensor(given[spec.name]), spec, given[spec.name])
+    return feeds
+
+
+def require_writable(path: Path) -> None:
+    """Raise `UsageError` if a file cannot be written at `path`: before the work, not after it."""
+    folder = path.parent
+    if path.is_dir():
+        fault = "it is a folder"
+    elif not folder.is_dir():
+        fault = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        fault = f"the folder {folder} may not be written to"
+    else:
+        return
+    raise UsageError("The output cannot be written.", where=str(path), got=fault)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a file that appears at `path` when it is complete, or not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)  # mkstemp makes private files
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,66 @@
+"""`sparsec verify`"""
+
+from __future__ import annotations
+
+import click
+
+from sparsec.cli.console import make_table, print_json, print_table
+from sparsec.cli.models import compile_model, make_feeds, reference_of
+from sparsec.cli.parameters import (
+    compiles,
+    input_option,
+    json_option,
+    parse_inputs,
+    parse_shapes,
+    seed_option,
+    threads_option,
+)
+from sparsec.model import load
+from sparsec.verify import Verification, verify
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--artifact", metavar="FILE.sparsec", help="Check this artifact; without it, MODEL is compiled.")
+@input_option
+@seed_option
+@compiles
+@threads_option
+@json_option
+def command(
+    model: str,
+    artifact: str | None,
+    inputs: tuple[str, ...],
+    seed: int,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Check MODEL, compiled, against ONNX Runtime (an exported torch program: against torch) on one set of inputs.
+
+    An output passes if its largest error is within the tolerance, which follows from its dtype and its largest
+    magnitude. Inputs that are not given are random. Exits with 1 if an output fails.
+    """
+    given, sizes = parse_inputs(inputs), parse_shapes(shapes)
+    compiled = load(artifact, threads=threads) if artifact else compile_model(model, target, sizes, threads)
+    engine = reference_of(model, compiled)
+    result = verify(compiled, engine, make_feeds(compiled.inputs, given, seed, fill=True))
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        print_verification(result)
+    return 0 if result.passed else 1
+
+
+def print_verification(result: Verification) -> None:
+    """One row per output, and the verdict."""
+    table = make_table(
+        "output", "dtype", "shape", ">largest value", ">max error", ">mean error", ">tolerance", "verdict"
+    )
+    for check in result.outputs:
+        verdict = "pass" if check.passed else f"FAIL: {check.fault or 'the error exceeds the tolerance'}"
+        numbers = [f"{x:.3g}" for x in (check.scale, check.max_error, check.mean_error, check.tolerance)]
+        table.add_row(check.name, check.dtype, str(list(check.shape)), *numbers, verdict)
+    print_table(table)
+    click.echo(f"{'verified' if result.passed else 'NOT verified'} against {result.reference}")
