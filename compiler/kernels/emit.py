@@ -279,11 +279,11 @@ class Vectors:
 
     def gather(self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value | None = None) -> ir.Value:
         """Elements at, at + stride, …; lanes that the mask leaves out are not read and give 0."""
-        bits = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(32))
-        steps = arith.constant(
-            bits, ir.DenseElementsAttr.get(np.arange(self.lanes, dtype=np.int32) * stride, type=bits)
-        )
-        return vector.gather(self.type, source.memref, [as_index(at).value], steps, mask, self.splat(0))
+        kind = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(32))
+        numbers = np.arange(self.lanes, dtype=np.int32) * stride
+        steps = arith.constant(kind, ir.DenseElementsAttr.get(numbers, type=kind))
+        reached = self.mask_all if mask is None else mask
+        return vector.gather(self.type, source.memref, [as_index(at).value], steps, reached, self.splat(0))
 
     def load_splat(self, source: Buffer, at: IndexLike) -> ir.Value:
         """Element `at` in every lane."""

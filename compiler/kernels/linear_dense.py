@@ -38,7 +38,7 @@ class LinearDense:
         if not n or not m:
             return LoweredLayer(())
         dense = weight.to_dense() if isinstance(weight, Coo) else weight
-        grid = Grid.plan(isa, n, m, k)
+        grid = Grid.plan(isa, n, m, k, rows_apart=k)
         starts = [int(start) * grid.vectors.lanes for start in grid.columns.starts]
         packed = pack_panels(np.asarray(dense, dtype=np.float32).reshape(m, k), starts)
         buffers = {"x": ("f32", n * k), "weight": ("f32", packed.size), "y": ("f32", n * m)}

@@ -53,7 +53,7 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     """Add y = p q for q stored [b, k, j] in the buffer `source`."""
     b, n, k, m = problem.batch, problem.rows, problem.inner, problem.columns
     lefts, rights = (1 if shared else b for shared in (problem.shared_left, problem.shared_right))
-    grid = Grid.plan(isa, n, m, k)
+    grid = Grid.plan(isa, n, m, k, rows_apart=k)
     buffers = {"p": ("f32", lefts * n * k), source: ("f32", rights * k * m), "y": ("f32", b * n * m)}
     buffers |= epilogue_buffers(epilogue, b * n * m, m)
     shared = "l" * problem.shared_left + "r" * problem.shared_right

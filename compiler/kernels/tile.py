@@ -16,6 +16,9 @@ from sparsec.kernels.isa import Isa
 
 # Independent sums needed to hide the latency of a fused multiply-add (4 cycles, 2 a cycle, on current x86 cores).
 CHAINS = 8
+# Rows whose elements lie a multiple of a page apart share one set of the level-1 cache, 12 lines on current x86 cores;
+# some must be left for the columns.
+PAGE, CLASHING_ROWS = 1024, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,23 @@ class Grid:
     turned: bool = False
 
     @classmethod
-    def plan(cls, isa: Isa, rows: int, columns: int, reduction: int, *, turned: bool = False) -> Grid:
+    def plan(
+        cls, isa: Isa, rows: int, columns: int, reduction: int, *, turned: bool = False, rows_apart: int = 0
+    ) -> Grid:
         """The tiling with the fewest estimated cycles among those whose sums fit the registers.
 
-        `turned` tiles are stored transposed.
+        `turned` tiles are stored transposed. Neighbouring rows are read `rows_apart` elements from each other.
         """
         vectors = Vectors(isa.lanes())
         wide = -(-columns // vectors.lanes)
         # Beside the sums: the column vectors, one broadcast, a mask where masks are vectors; and one to spare where
         # there are many.
         other = 1 + (isa.registers >= 32) + (not isa.masks and columns % vectors.lanes != 0)
+        most = vectors.lanes if turned else CLASHING_ROWS if rows_apart and rows_apart % PAGE == 0 else 28
         grids = [
             cls(vectors, Split.by(rows, r), Split.by(wide, w), columns, turned)
             for w in range(1, min(wide, 8) + 1)
-            for r in range(1, min(rows, vectors.lanes if turned else 28) + 1)
+            for r in range(1, min(rows, most) + 1)
             if r * w + w + other <= isa.registers
         ]
         return min(
@@ -76,15 +82,16 @@ class Grid:
         )
 
     def cycles(self, reduction: int) -> float:
-        """Estimated cycles: two multiply-adds and two loads a cycle, and a share of each tile's start and stores.
+        """Estimated cycles: two multiply-adds or loads a cycle, 1.3 cycles per column vector from level-2 cache,
+        and each tile's start and stores.
 
-        Each further shape of tile counts 2 %: it must be compiled, too.
+        Each further shape of tile counts 2 %, as it must be compiled, too; few tiles count more, as threads share them.
         """
         shapes = (1 + bool(self.rows.longer)) * (1 + bool(self.columns.longer))
         height, width = self.rows.total / self.rows.parts, self.columns.total / self.columns.parts
-        step = max(height * width / 2, (height + width) / 2) + 0.5
+        step = max(height * width / 2, (height + width) * 0.55, width * 1.3) + 0.25
         store = (2 * height + 8 * self.vectors.lanes * self.turned) * width + 15
-        return self.tiles * (reduction * step + store) * (1 + 0.02 * (shapes - 1))
+        return self.tiles * (reduction * step + store) * (1 + 0.02 * (shapes - 1) + 1 / self.tiles)
 
     @property
     def tiles(self) -> int:
