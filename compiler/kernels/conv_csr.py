@@ -1,4 +1,4 @@
-"""Convolution with an unstructured sparse weight: per filter and nonzero one broadcast and one multiply-add per vector of pixels."""
+"""Convolution with an unstructured sparse weight: a broadcast per nonzero, and an FMA for each vector of pixels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 @dataclass(frozen=True, slots=True)
 class ConvCsr:
-    """Any rank, stride, dilation, padding and grouping; the input is copied first unless each pixel is read at its own place."""
+    """Any rank, stride, dilation, padding and grouping; the input may be copied first, padded and aligned."""
 
     name: str = "f32_conv_csr"
     format: str = "csr"
@@ -45,7 +45,8 @@ class ConvCsr:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, ConvProblem) and weight is not None
+        assert isinstance(problem, ConvProblem)
+        assert weight is not None
         csr = Csr.encode(weight)
         layout = PaddedLayout.of(problem, isa, aligned=csr.nnz >= ALIGN_FROM * problem.channels)
         schedule = _Schedule.of(csr, layout, isa)
@@ -62,8 +63,10 @@ class ConvCsr:
 
 @dataclass(frozen=True, slots=True)
 class _Schedule:
-    """Tiles of pixels by `groups` of rows. With `columns`, a group goes through blocks of so many columns, whose part of x fits L1, and
-    holds its sums in memory; else it reads all of a row at once and stores each row when it is done.
+    """Tiles of pixels by `groups` of rows.
+
+    With `columns`, a group goes through blocks of so many columns, whose part of x fits L1, and holds its sums in
+    memory; else it reads all of a row at once and stores each row when it is done.
     """
 
     layout: PaddedLayout
@@ -156,10 +159,8 @@ def _tails(problem: ConvProblem, epilogue: Epilogue) -> dict[str, tuple[str, int
     return epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters)
 
 
-def _define(
-    module: ir.Module, schedule: _Schedule, weights: Spec, epilogue: Epilogue, isa: Isa
-) -> str:
-    """Add the kernel; a unit is one tile of pixels by one group of rows, groups first, so that a tile of x stays in cache."""
+def _define(module: ir.Module, schedule: _Schedule, weights: Spec, epilogue: Epilogue, isa: Isa) -> str:
+    """Add the kernel; a unit is one tile of pixels by one group of rows, groups first: a tile of x stays in cache."""
     layout, tile, problem = schedule.layout, schedule.tile, schedule.layout.problem
     spec = {
         layout.source: ("f32", layout.source_elements),
@@ -168,7 +169,9 @@ def _define(
         "y": ("f32", problem.batch * problem.filters * problem.pixels),
     }
     groups = len(schedule.groups)
-    digest = hashlib.sha256(f"{problem}{tile.steps}{groups}{schedule.height}{spec}{epilogue.tag}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{problem}{tile.steps}{groups}{schedule.height}{spec}{epilogue.tag}".encode()).hexdigest()[
+        :8
+    ]
     name = f"f32_conv_csr_{len(tile.steps)}x{tile.lanes}_{digest}_{isa.suffix}"
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:

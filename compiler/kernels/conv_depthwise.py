@@ -1,7 +1,7 @@
 """Depthwise convolution: every channel has filters of its own, with dense taps.
 
-A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it; filters without a single
-nonzero cost one store of the epilogue.
+A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it; filters
+without a single nonzero cost one store of the epilogue.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ class ConvDepthwise:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, ConvProblem) and weight is not None
+        assert isinstance(problem, ConvProblem)
+        assert weight is not None
         dense = weight.to_dense() if isinstance(weight, Coo) else weight
         taps = np.ascontiguousarray(dense.reshape(problem.filters, problem.taps), dtype=np.float32)
-        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), "used": taps.any(axis=1).astype(np.int32)}
+        used = np.asarray(taps.any(axis=1), dtype=np.int32)
+        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), "used": used}
         plane = _Plane.of(problem, isa)
         function = _define(module, plane, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters)
-        products = problem.batch * problem.pixels * problem.taps * int(weights["used"].sum())
+        products = problem.batch * problem.pixels * problem.taps * int(used.sum())
         units = problem.batch * problem.channels * plane.bands
         call = Call(function, (plane.source, "taps", "used", *tails, "y"), units, max(products, 1))
         if plane.on_stack or not plane.layout.copied:
@@ -68,7 +70,7 @@ class ConvDepthwise:
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    """How one channel is read: in bands of output rows, each copied to the stack as `layout` says and then cut into `tile`s.
+    """How one channel is read: in bands of output rows, each copied to the stack as `layout` says and cut into tiles.
 
     A channel that has too long rows for the stack is one band, read from the buffer `source`.
     """

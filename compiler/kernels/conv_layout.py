@@ -1,9 +1,10 @@
 """Where a convolution's input lies so that every tap is one constant offset, and how output pixels are cut into tiles.
 
-The input is copied, channel by channel, to planes in which the zero padding is real and samples are sorted by stride phase: sample
-`s * i + q` of an axis of stride `s` is element `i` of phase `q`. Output pixel (oy, ox) then has the *position* `oy * pitch + ox`, and a
-tap reads element `position + constant`. The zeros after one row are the zeros before the next one, so little is wasted. A convolution
-that reads each pixel at its own place needs no copy: there a position is the pixel's number in x itself.
+The input is copied, channel by channel, to planes in which the zero padding is real and samples are sorted by stride
+phase: sample `s * i + q` of an axis of stride `s` is element `i` of phase `q`. Output pixel (oy, ox) then has the
+*position* `oy * pitch + ox`, and a tap reads element `position + constant`. The zeros after one row are the zeros
+before the next one, so little is wasted. A convolution that reads each pixel at its own place needs no copy: there a
+position is the pixel's number in x itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Samples `first + stride * j`, j < count, of an input axis are elements `lead + j` of phase `number`; the rest is zero."""
+    """Samples `first + stride * j`, j < count, are elements `lead + j` of phase `number`; all others are zero."""
 
     number: int
     lead: int
@@ -36,7 +37,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One axis of the layout: `extent` elements are read from each phase, rows follow each other after `period` <= extent."""
+    """One axis: `extent` elements of each phase are read; rows follow each other after `period` <= extent."""
 
     phases: tuple[Phase, ...]
     extent: int
@@ -44,7 +45,7 @@ class Line:
 
     @classmethod
     def of(cls, axis: Axis) -> Line:
-        """The line of an axis: only phases that some tap reads, overlapping the zeros of neighbours where both have them."""
+        """The line of an axis: only phases that some tap reads, sharing zeros with its neighbours."""
         extent = axis.out + axis.dilation * (axis.kernel - 1) // axis.stride
         numbers = sorted({tap * axis.dilation % axis.stride for tap in range(axis.kernel)})
         phases = tuple(_phase(axis, number, extent) for number in numbers)
@@ -141,7 +142,7 @@ class PaddedLayout:
         return np.arange(self.problem.channels)[:, None] * self.channel + self.window_offsets()[None, :]
 
     def pixel_axes(self) -> tuple[tuple[int, int], ...]:
-        """(outputs, position stride) per axis, axes without waste between them joined: at most one per axis, the last stride is 1."""
+        """(outputs, position stride) per axis; axes without waste between them are joined. The last stride is 1."""
         joined: list[tuple[int, int]] = []
         for axis, step in zip(self.problem.axes, self.strides, strict=True):
             if joined and joined[-1][1] == axis.out * step:
@@ -157,9 +158,6 @@ def _round_up(size: int, multiple: int) -> int:
 
 def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
     return tuple(math.prod(line.period for line in lines[number + 1 :]) for number in range(len(lines)))
-
-
-# --------------------------------------------------------------------------------------------------------------- copying
 
 
 def emit_pack(module: ir.Module, layout: PaddedLayout, isa: Isa) -> Call:
@@ -306,7 +304,7 @@ def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int) -> ir.Va
 
 
 def _runs(count: int, vectors: Vectors, body: Callable[[Index], None]) -> None:
-    """Build `body(step)` so that the vectors at the steps cover `count` elements; the last may overlap the one before."""
+    """Build `body(step)` for vectors at steps that cover `count` elements; the last may overlap the one before."""
     full = count // vectors.lanes * vectors.lanes
     if full > UNROLLED * vectors.lanes:
         with loop(0, full, vectors.lanes) as step:

@@ -1,7 +1,7 @@
-"""Linear layer with an unstructured sparse weight: tokens along the vectors, so that each nonzero is one broadcast and a few multiply-adds.
+"""Linear layer with an unstructured sparse weight: tokens along the vectors, a broadcast and a few FMAs per nonzero.
 
-x is copied to tiles [inputs][vectors * lanes tokens] (transposed in registers); a unit computes a block of neighbouring outputs of one
-tile into a small buffer on the stack, and transposes that back on its way to y.
+x is copied to tiles [inputs][vectors * lanes tokens] (transposed in registers); a unit computes a block of neighbouring
+outputs of one tile into a small buffer on the stack, and transposes that back on its way to y.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch_mlir import ir
 import numpy as np
+from torch_mlir import ir
 
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import lanes_for
@@ -41,7 +41,8 @@ class LinearCsr:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem) and weight is not None
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
         csr, tokens = Csr.encode(weight), TokenTiles.of(problem, isa)
         block = (
             lanes_for(problem.outputs, isa) if tokens.lanes == 1 else min(lanes_for(problem.outputs, isa), tokens.lanes)
@@ -51,7 +52,12 @@ class LinearCsr:
         starts = np.minimum(np.arange(0, problem.outputs, height), problem.outputs - height)
         slots = np.arange(height)
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
-        visits = Visits.of(csr, [slots + start for start in starts], [slots] * len(starts), columns=columns if columns < problem.inputs else None)
+        visits = Visits.of(
+            csr,
+            [slots + start for start in starts],
+            [slots] * len(starts),
+            columns=columns if columns < problem.inputs else None,
+        )
         rows = SparseRows.pack(csr, offsets, visits, multiple=unroll(tokens.vectors))
         function = _define(module, problem, tokens, block, height, rows, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
@@ -186,7 +192,16 @@ def _define(
             with loop(0, height // block) as part, loop(0, tokens.vectors) as vector:
                 at = part * (block * tokens.width)
                 _emit_output(
-                    problem, tokens, block, epilogue, buffers, held.memory, at, vector, tokens.first(tile, vector), first + part * block
+                    problem,
+                    tokens,
+                    block,
+                    epilogue,
+                    buffers,
+                    held.memory,
+                    at,
+                    vector,
+                    tokens.first(tile, vector),
+                    first + part * block,
                 )
 
     define(module, name, spec, body)

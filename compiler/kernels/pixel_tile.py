@@ -1,8 +1,9 @@
 """How output pixels are cut into equal tiles of vectors, and how a tile's vectors become dense rows of y.
 
-A tile is a few whole rows of the output, or a piece of one row. Its vectors lie at constant steps from the tile's first position, the
-same for every tile, so that a kernel's inner loop has constant addresses. Tiles at the end overlap their neighbours, and a vector that
-holds pixels beyond the end of a row is repaired at the store by constant shuffles: no masks on any instruction set.
+A tile is a few whole rows of the output, or a piece of one row. Its vectors lie at constant steps from the tile's first
+position, the same for every tile, so that a kernel's inner loop has constant addresses. Tiles at the end overlap their
+neighbours, and a vector that holds pixels beyond the end of a row is repaired at the store by constant shuffles: no
+masks on any instruction set.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sparsec.kernels.isa import Isa
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A vector of y at `step` from the tile's first pixel; lane i is lane `picks[i][1]` of source vector `picks[i][0]`."""
+    """A vector of y, `step` pixels into the tile; lane i is lane `picks[i][1]` of source vector `picks[i][0]`."""
 
     step: int
     picks: tuple[tuple[int, int], ...]
@@ -105,7 +106,7 @@ def emit_store(
     element: IndexLike,
     channel: IndexLike,
 ) -> None:
-    """Store the tile's sums to buffer "y" after the epilogue; its first pixel is element `element` of y, of filter `channel`."""
+    """Store the tile's sums to "y" after the epilogue; its first pixel is `element` of y, of filter `channel`."""
     for step, total in tile.assemble(totals):
         at = element + Index(step)
         tail = finish(tile.vectors, epilogue, buffers, total, element=at, channel=channel)
@@ -121,7 +122,7 @@ def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:
 
 
 def _aligned_tile(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Tile:
-    """Tiles of one long row whose vectors are aligned, if there are at most two: the second begins as near the end as that allows."""
+    """Tiles of one long row with aligned vectors; of two, the second begins as near the end as that allows."""
     size, lanes = axes[0][0], isa.lanes()
     vectors = -(-size // lanes)
     count = -(-vectors // most)
@@ -133,7 +134,7 @@ def _aligned_tile(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Til
 
 
 def _cycles(tile: Tile, work: float) -> float:
-    """Two vector loads per cycle, one of them per multiply-add and one per weight; one store and one shuffle per cycle."""
+    """Two loads per cycle, one for each multiply-add and one for each weight; one store and one shuffle per cycle."""
     return tile.count * (work * max(len(tile.steps) + 1, 4) / 2 + 1.5 * len(tile.pieces) + tile.moved)
 
 
@@ -186,7 +187,7 @@ def _whole(source: int, step: int, lanes: int) -> Piece:
 
 
 def _dense(rows: int, width: int, lanes: int, places: Mapping[int, tuple[int, int]]) -> tuple[Piece, ...]:
-    """The pieces of rows * width dense pixels, if row r begins in lane `places[r][1]` of source vector `places[r][0]`."""
+    """The pieces of rows * width pixels, where row r begins in lane `places[r][1]` of source vector `places[r][0]`."""
 
     def pick(pixel: int) -> tuple[int, int]:
         row, column = divmod(pixel, width)

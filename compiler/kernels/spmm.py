@@ -20,7 +20,7 @@ ROW_COST = 3  # an empty row costs as much as this many nonzeros
 
 
 def unroll(vectors: int) -> int:
-    """Nonzeros per step of the inner loop, each with accumulators of its own, so that a narrow tile has CHAINS chains."""
+    """Nonzeros per step of the inner loop, each with sums of its own, so that a narrow tile has CHAINS chains."""
     return next(count for count in (1, 2, 4, 8) if count * vectors >= CHAINS - 1)
 
 
@@ -29,11 +29,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """The order in which a kernel visits pieces of rows, in groups; group g makes the visits [bounds[g], bounds[g + 1]).
+    """The order in which a kernel visits pieces of rows; group g makes the visits [bounds[g], bounds[g + 1]).
 
-    A visit adds the nonzeros [begins[j], ends[j]) of a row to place `slots[j]`. A group goes through the columns block by block, so that
-    what a block reads stays in L1; inside a block rows have falling numbers of nonzeros: neighbours then have equal loops, which branch
-    prediction likes.
+    A visit adds the nonzeros [begins[j], ends[j]) of a row to place `slots[j]`. A group goes through the columns block
+    by block, so that what a block reads stays in L1; inside a block rows have falling numbers of nonzeros: neighbours
+    then have equal loops, which branch prediction likes.
     """
 
     slots: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Visits:
     def of(
         cls, csr: Csr, groups: Sequence[NDArray[np.int64]], slots: Sequence[NDArray[np.int64]], *, columns: int | None
     ) -> Visits:
-        """Visit the rows of each group, in blocks of so many `columns`; if all are one block, empty rows are visited too."""
+        """Visit the rows of each group, in blocks of so many `columns`; if there is one block, empty rows, too."""
         inside = math.prod(csr.shape[1:])
         blocks = 1 if columns is None else -(-inside // columns)
         key = np.repeat(np.arange(csr.rows), csr.counts) * blocks + csr.columns // (columns or inside)
@@ -68,10 +68,10 @@ class Visits:
 class SparseRows:
     """The nonzeros of the rows in visiting order.
 
-    `values[i]` multiplies the vector at element `offsets[i]`. Visit j goes to place `order[j]` and has the nonzeros [pointers[j],
-    pointers[j + 1]), a multiple of the unrolling; group g makes the visits [bounds[g], bounds[g + 1]). Rows are filled up by splitting
-    values into halves, exactly: a filler of zero would be simpler, but zero times infinity is NaN, and a row may only see what its
-    own nonzeros read.
+    `values[i]` multiplies the vector at element `offsets[i]`. Visit j goes to place `order[j]` and has the nonzeros
+    [pointers[j], pointers[j + 1]), a multiple of the unrolling; group g makes the visits [bounds[g], bounds[g + 1]).
+    Rows are filled up by splitting values into halves, exactly: a filler of zero would be simpler, but zero times
+    infinity is NaN, and a row may only see what its own nonzeros read.
     """
 
     values: NDArray[np.float32]
@@ -139,9 +139,9 @@ def emit_rows(
     start: Callable[[Index], list[ir.Value]],
     store: Callable[[Index, list[ir.Value]], None],
 ) -> None:
-    """The visits of a group: to the vectors `start(slot)` are added, for each step, values[i] * source[base + offsets[i] + step ...].
+    """The visits of a group: `store(slot, sums)` gets the vectors `start(slot)` plus what the nonzeros add.
 
-    `store(slot, sums)` gets the result.
+    A nonzero adds, for each step, values[i] * source[base + offsets[i] + step ...].
     """
     count, apart = len(steps), unroll(len(steps))
 

@@ -1,4 +1,4 @@
-"""The padded layout against NumPy: what the pack writes is what every tap of every output reads, and tiles cover the output once."""
+"""The padded layout against NumPy: the pack writes what every tap reads, and tiles cover the output."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sparsec.kernels import linear_csr
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
-from sparsec.kernels import linear_csr
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.problem import ConvProblem, LinearProblem
 
