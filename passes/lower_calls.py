@@ -26,13 +26,19 @@ def lower_calls(unit: Unit) -> None:
         for op in find(unit.module, _is_call):
             ip = ir.InsertionPoint(op)
             with op.location:
-                flat = [_flat(value, ip) for value in op.operands]
+                inputs = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[0]
+                dense = [value if _is_dense(value) else _dense(value, ip) for value in op.operands]
+                for value, copy in list(zip(op.operands, dense, strict=True))[:inputs]:
+                    _copy(value, copy, ip)
+                flat = [_flat(value, ip) for value in dense]
                 order = integers(op.attributes["order"])
                 extent = ir.IntegerAttr(op.attributes["extent"]).value
                 bounds = [_index(bound, ip) for bound in (0, extent)]
                 attributes = {name: op.attributes[name] for name in ("layer", "products")}
                 function = ir.StringAttr(op.attributes["library_call"]).value.removeprefix(CALL_PREFIX)
                 call(function, [*(flat[i] for i in order), *bounds], attributes, ip)
+                for value, copy in list(zip(op.operands, dense, strict=True))[inputs:]:
+                    _copy(copy, value, ip)
             op.erase()
 
 
@@ -61,10 +67,8 @@ def _index(value: int, ip: ir.InsertionPoint) -> ir.Value:
 
 
 def _flat(value: ir.Value, ip: ir.InsertionPoint) -> ir.Value:
-    """The buffer as `memref<Nxelement>`."""
+    """A dense buffer as `memref<Nxelement>`."""
     shape = shape_of(value)
-    if not isinstance(ir.MemRefType(value.type).layout, ir.AffineMapAttr) or not _is_identity(value):
-        value = _dense_copy(value, ip)
     if len(shape) == 1:
         return value
     flat = ir.MemRefType.get([math.prod(shape)], element_of(value))
@@ -77,15 +81,21 @@ def _flat(value: ir.Value, ip: ir.InsertionPoint) -> ir.Value:
     return ir.Operation.create(name, results=[flat], operands=[value], attributes=attributes, ip=ip).results[0]
 
 
-def _is_identity(value: ir.Value) -> bool:
-    layout = ir.AffineMapAttr(ir.MemRefType(value.type).layout).value
-    return bool(layout == ir.AffineMap.get_identity(len(shape_of(value))))
+def _is_dense(value: ir.Value) -> bool:
+    layout = ir.MemRefType(value.type).layout
+    return isinstance(layout, ir.AffineMapAttr) and bool(
+        layout.value == ir.AffineMap.get_identity(len(shape_of(value)))
+    )
 
 
-def _dense_copy(value: ir.Value, ip: ir.InsertionPoint) -> ir.Value:
+def _dense(value: ir.Value, ip: ir.InsertionPoint) -> ir.Value:
+    """A new buffer like `value`, row-major without gaps."""
     dense = ir.MemRefType.get(shape_of(value), element_of(value))
     segments = {"operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 0])}
-    copy = ir.Operation.create("memref.alloc", results=[dense], attributes=segments, ip=ip).results[0]
-    with ip:
-        linalg.copy(value, outs=[copy])
-    return copy
+    return ir.Operation.create("memref.alloc", results=[dense], attributes=segments, ip=ip).results[0]
+
+
+def _copy(source: ir.Value, target: ir.Value, ip: ir.InsertionPoint) -> None:
+    if source != target:
+        with ip:
+            linalg.copy(source, outs=[target])
