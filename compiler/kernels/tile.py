@@ -89,7 +89,7 @@ class Grid:
         """
         shapes = (1 + bool(self.rows.longer)) * (1 + bool(self.columns.longer))
         height, width = self.rows.total / self.rows.parts, self.columns.total / self.columns.parts
-        step = max(height * width / 2, (height + width) * 0.55, width * 1.3) + 0.25
+        step = max(height * width / 2, (height + width) * 0.55, width * 1.3) + 0.25 + 0.15 * width
         store = (2 * height + 8 * self.vectors.lanes * self.turned) * width + 15
         return self.tiles * (reduction * step + store) * (1 + 0.02 * (shapes - 1) + 1 / self.tiles)
 
