@@ -1,6 +1,7 @@
-"""Real networks to compile and compare, taken from the PyPI packages that carry them; nothing of them is in this repository.
+"""Real networks to compile and compare, taken from the PyPI packages that carry them; none is in this repository.
 
-`load(name)` gives a `ZooModel`; `NAMES` lists what there is. A package that is absent gives a `UsageError` that says what to install.
+`load(name)` gives a `ZooModel`; `NAMES` lists what there is. A package that is absent gives a `UsageError` that says
+what to install.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ZooModel:
-    """A model with what the frontends need to know: `shapes` for ONNX (path or bytes), `example_inputs` for a torch module."""
+    """A model with what the frontends need to know: `shapes` for ONNX (path or bytes), `example_inputs` for a torch
+    module.
+    """
 
     name: str
     model: Path | bytes | nn.Module
@@ -31,7 +34,10 @@ class ZooModel:
 
 
 def load(name: str) -> ZooModel:
-    """Find or build the network called `name`; raises `UsageError` for an unknown name or a package that is not installed."""
+    """Find or build the network called `name`.
+
+    Raises `UsageError` for an unknown name or a package that is not installed.
+    """
     if name not in _LOADERS:
         raise UsageError(f"There is no network named {name!r} here", expected=", ".join(NAMES))
     return _LOADERS[name]()
@@ -118,7 +124,8 @@ def export_onnx(model: ZooModel) -> bytes:
     if importlib.util.find_spec("onnxscript") is None:
         raise UsageError("torch's ONNX exporter needs onnxscript", next_step="pip install onnxscript")
     buffer = io.BytesIO()
-    assert isinstance(model.model, torch.nn.Module) and isinstance(model.example_inputs, tuple)
+    assert isinstance(model.model, torch.nn.Module)
+    assert isinstance(model.example_inputs, tuple)
     torch.onnx.export(model.model, model.example_inputs, buffer, dynamo=True, external_data=False, verbose=False)
     return buffer.getvalue()
 

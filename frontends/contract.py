@@ -74,7 +74,9 @@ def main_function(module: ir.Module) -> ir.Operation:
 
 
 def lift_literals(module: ir.Module, weights: WeightStore) -> None:
-    """Replace each non-splat `torch.vtensor.literal` of more than `LIFT_ABOVE` elements (folding makes them) by a weight op."""
+    """Replace each non-splat `torch.vtensor.literal` of more than `LIFT_ABOVE` elements (folding makes them) by a
+    weight op.
+    """
     for op in _operations(main_function(module)):
         if op.name != "torch.vtensor.literal":
             continue
@@ -101,7 +103,9 @@ def _operations(root: ir.Operation) -> list[ir.Operation]:
 
 
 def require_static(module: ir.Module, fail: Callable[[str, str], UnsupportedOpError]) -> None:
-    """Raise `fail(place, reason)` for the first op whose result has a shape or type that is not known at compile time."""
+    """Raise `fail(place, reason)` for the first op whose result has a shape or type that is not known at compile
+    time.
+    """
     for op in _operations(main_function(module)):
         for result in op.results:
             text = str(result.type)
@@ -123,7 +127,10 @@ _NUMPY_NAMES = {
 
 
 def tensor_spec(name: str, vtensor: ir.Type) -> TensorSpec:
-    """Name, dtype and shape of a value of type `!torch.vtensor<[2,3],si64>`; raises `UnsupportedOpError` for other types."""
+    """Name, dtype and shape of a value of type `!torch.vtensor<[2,3],si64>`.
+
+    Raises `UnsupportedOpError` for other types.
+    """
     text = str(vtensor)
     if not text.startswith("!torch.vtensor<[") or "?" in text:
         raise UnsupportedOpError(f"{name!r} is not a tensor of static shape", where=name, expected="a tensor", got=text)

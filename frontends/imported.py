@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch_mlir import ir
@@ -22,9 +23,12 @@ class TensorSpec(NamedTuple):
 class Imported:
     """A model in the torch dialect's backend contract form, with its weights beside it.
 
-    `module` holds one `func.func @main`, whose arguments are `inputs` and whose results are `outputs`, in order. Each op's location is
-    the name of the node or layer that it came from. Every constant of more than `LIFT_ABOVE` elements is a `sparsec.weight` op whose
-    bytes are in `weights` under its `sym_name`.
+    `module` holds one `func.func @main`, whose arguments are `inputs` and whose results are `outputs`, in order. Each
+    op's location is the name of the node or layer that it came from. Every constant of more than `LIFT_ABOVE`
+    elements is a `sparsec.weight` op whose bytes are in `weights` under its `sym_name`.
+
+    `origins` says, for the name in a location, which operator of the model stood there and with which shapes, for
+    messages; it is empty for torch programs, whose locations are layer paths.
     """
 
     module: ir.Module
@@ -32,6 +36,7 @@ class Imported:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     name: str
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 LIFT_ABOVE = 64

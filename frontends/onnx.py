@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx.version_converter
-from onnx import TypeProto, helper, numpy_helper
+from onnx import NodeProto, TypeProto, helper, numpy_helper
 from torch_mlir import ir
 from torch_mlir.extras import onnx_importer
 
@@ -54,7 +54,7 @@ SUPPORTED_ELEMENTS = frozenset(
 )
 
 RANDOM = frozenset(
-    "Bernoulli Dropout Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+    ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
 )
 """Dropout that is left after rewriting is in training mode."""
 
@@ -69,21 +69,25 @@ def import_onnx(
 ) -> Imported:
     """Import a model from a path (`.onnx`, `.onnx.gz`), bytes, or a `ModelProto`, which is not changed.
 
-    `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given). Raises `ModelError` when the model
-    cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an operator cannot be expressed.
+    `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given). Raises `ModelError`
+    when the model cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an
+    operator cannot be expressed.
     """
     graph, types = prepare(source, shapes)
     module, weights, types = import_and_lower(graph, types, context)
     replace_weight_arguments(module, weights, len(graph.graph.input))
     lift_literals(module, weights)
     require_static(module, lambda place, reason: unsupported(graph, types, place, reason))
-    return _imported(module, graph, weights)
+    return _imported(module, graph, weights, types)
 
 
 def prepare(
     source: str | Path | bytes | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> tuple[OnnxGraph, Mapping[str, TypeProto]]:
-    """Everything that happens to the model as ONNX: read, modernise, fix shapes, fold, rewrite; with the type of each value."""
+    """Everything that happens to the model as ONNX: read, modernise, fix shapes, fold, rewrite.
+
+    With the type of each value.
+    """
     graph = take_constants(read_model(source))
     modernise(graph)
     name_nodes(graph)
@@ -95,7 +99,9 @@ def prepare(
 
 
 def modernise(graph: OnnxGraph) -> None:
-    """Name the default operator set when only others are, inline the model's own functions, and convert an old operator set."""
+    """Name the default operator set when only others are, inline the model's own functions, and convert an old
+    operator set.
+    """
     if not any(opset.domain in ("", "ai.onnx") for opset in graph.model.opset_import):
         graph.model.opset_import.append(helper.make_opsetid("", DEFAULT_OPSET))
     if graph.model.functions:
@@ -121,7 +127,10 @@ def name_nodes(graph: OnnxGraph) -> None:
 def build_module(
     graph: OnnxGraph, types: Mapping[str, TypeProto], context: ir.Context
 ) -> tuple[ir.Module, WeightStore]:
-    """Run torch-mlir's importer; large constants are arguments of `@main` behind those of the model, in the store's order."""
+    """Run torch-mlir's importer.
+
+    Large constants are arguments of `@main` behind those of the model, in the store's order.
+    """
     model = graph.to_model()
     model.graph.name = "main"
     declared = {value.name for value in [*model.graph.input, *model.graph.output]}
@@ -143,7 +152,9 @@ def build_module(
 
 
 class _ReadableConstants(onnx_importer.ContextCache):  # type: ignore[misc]
-    """Makes small constants attributes whose values folders and Python can read, where the importer would make resources."""
+    """Makes small constants attributes whose values folders and Python can read, where the importer would make
+    resources.
+    """
 
     def type_proto_to_type(self, tp: onnx.TypeProto) -> ir.Type:
         # The importer takes a tensor of unknown rank for a scalar.
@@ -158,7 +169,10 @@ class _ReadableConstants(onnx_importer.ContextCache):  # type: ignore[misc]
 def import_and_lower(
     graph: OnnxGraph, types: Mapping[str, TypeProto], context: ir.Context
 ) -> tuple[ir.Module, WeightStore, Mapping[str, TypeProto]]:
-    """ONNX -> torch backend contract; an operator that is refused, and that ONNX defines by others, is expanded and tried again."""
+    """ONNX -> torch backend contract.
+
+    An operator that is refused, and that ONNX defines by others, is expanded and tried again.
+    """
     while True:
         require_compilable(graph, types)
         module, weights = build_module(graph, types, context)
@@ -176,8 +190,11 @@ def import_and_lower(
 
 
 def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
-    """Refuse element types that torch-mlir does not have (it ends the process when it meets one), and random numbers."""
+    """Refuse random numbers, and element types that torch-mlir lacks (it ends the process when it meets one)."""
     for node in graph.graph.node:
+        axes = node.input[1] if node.op_type.startswith("Reduce") and len(node.input) > 1 else ""
+        if axes and axes not in graph.constants:
+            raise unsupported(graph, types, node.name, f"its axes {axes!r} are not known when compiling")
         if node.op_type in RANDOM:
             raise unsupported(graph, types, node.name, "its result is random, so it cannot be verified")
         for name in [*node.input, *node.output]:
@@ -223,7 +240,10 @@ def _signature(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]
 
 
 def replace_weight_arguments(module: ir.Module, weights: WeightStore, first: int) -> None:
-    """Turn the arguments of `@main` from number `first` on into `sparsec.weight` ops; unused ones leave the store, too."""
+    """Turn the arguments of `@main` from number `first` on into `sparsec.weight` ops.
+
+    Unused ones leave the store, too.
+    """
     function = main_function(module)
     block = function.regions[0].blocks[0]
     ip = ir.InsertionPoint.at_block_begin(block)
@@ -244,8 +264,13 @@ def replace_weight_arguments(module: ir.Module, weights: WeightStore, first: int
     function.attributes["function_type"] = ir.TypeAttr.get(type_, context=module.context)
 
 
-def _imported(module: ir.Module, graph: OnnxGraph, weights: WeightStore) -> Imported:
+def _imported(module: ir.Module, graph: OnnxGraph, weights: WeightStore, types: Mapping[str, TypeProto]) -> Imported:
     type_ = ir.FunctionType(ir.TypeAttr(main_function(module).attributes["function_type"]).value)
     inputs = tuple(tensor_spec(v.name, t) for v, t in zip(graph.graph.input, type_.inputs, strict=True))
     outputs = tuple(tensor_spec(v.name, t) for v, t in zip(graph.graph.output, type_.results, strict=True))
-    return Imported(module, weights, inputs, outputs, graph.name)
+    origins = {node.name: _origin(node, graph, types) for node in graph.graph.node}
+    return Imported(module, weights, inputs, outputs, graph.name, origins)
+
+
+def _origin(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> str:
+    return f"{node.domain or 'ai.onnx'} {node.op_type}, opset {graph.opset}: {_signature(node, graph, types)}"

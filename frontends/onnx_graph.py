@@ -1,7 +1,8 @@
 """The working copy of an ONNX graph: its structure as a proto, and all its constants beside it.
 
-The bytes of constants stay out of the proto, so that shape inference and import never copy (or hit protobuf's limit of 2 GB on) them:
-small ones are written into it when their values matter to shapes, and large ones appear as graph inputs that have a type only.
+The bytes of constants stay out of the proto, so that shape inference and import never copy (or hit protobuf's limit
+of 2 GB on) them: small ones are written into it when their values matter to shapes, and large ones appear as graph
+inputs that have a type only.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from sparsec.ir.weights import Weight
 
 @dataclass(slots=True)
 class OnnxGraph:
-    """`model` holds nodes, inputs, outputs and value types, but no initializer; `constants` holds every constant by value name."""
+    """`model` holds nodes, inputs, outputs and value types, but no initializer.
+
+    `constants` holds every constant by value name.
+    """
 
     model: onnx.ModelProto
     name: str
@@ -58,7 +62,9 @@ class OnnxGraph:
         self.constants = {name: value for name, value in self.constants.items() if name in used}
 
     def to_model(self) -> onnx.ModelProto:
-        """A model to infer shapes of or to import: small constants as initializers, large ones as further inputs at the end."""
+        """A model to infer shapes of or to import: small constants as initializers, large ones as further inputs at
+        the end.
+        """
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for name, value in self.constants.items():
@@ -177,7 +183,10 @@ def _map_external(tensor: TensorProto, folder: Path) -> NDArray[np.generic]:
 
 
 def read_sparse(sparse: onnx.SparseTensorProto, folder: Path) -> Coo:
-    """A `SparseTensorProto` (linear or coordinate indices, in any order) as `Coo`; raises `ModelError` when it is malformed."""
+    """A `SparseTensorProto` (linear or coordinate indices, in any order) as `Coo`.
+
+    Raises `ModelError` when it is malformed.
+    """
     values = read_tensor(sparse.values, folder).reshape(-1)
     indices = read_tensor(sparse.indices, folder).astype(np.int64)
     shape = tuple(sparse.dims)

@@ -51,7 +51,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     if not data:
         raise ModelError("The model is empty", where=where, expected="an ONNX file", got="0 bytes")
     try:
-        return onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise ModelError(
             "This is not an ONNX model, or it is damaged",
@@ -59,6 +59,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
             expected="a serialised onnx.ModelProto",
             got=f"{len(data)} bytes that begin with {data[:16]!r}",
         ) from error
+    return model
 
 
 def _checked(source: Source) -> Source:

@@ -1,7 +1,8 @@
 """Rewrites of ONNX operators that torch-mlir lowers not at all, wrongly, or slowly, into ones that it lowers well.
 
-`REWRITES` is the table: operator -> a function of the node that returns the nodes to put in its place, or None to leave it. It runs
-once shapes are known. Operators that ONNX itself defines as functions are expanded when the lowering refuses them (`expand`).
+`REWRITES` is the table: operator -> a function of the node that returns the nodes to put in its place, or None to
+leave it. It runs once shapes are known. Operators that ONNX itself defines as functions are expanded when the
+lowering refuses them (`expand`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class Builder:
         """Append a node of one result, named `to` or afresh; returns the result's name."""
         name = f"{self.node.name}/{op}.{len(self.nodes)}"
         result = to or name
-        self.nodes.append(helper.make_node(op, list(inputs), [result], name=name, **(attributes or {})))
+        node = helper.make_node(op, list(inputs), [result], name=name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in (attributes or {}).items())
+        self.nodes.append(node)
         return result
 
     def reduce(self, op: str, x: str, axes: list[int]) -> str:
@@ -143,7 +146,7 @@ def batch_normalization(b: Builder) -> list[NodeProto] | None:
 def explicit_pads(b: Builder) -> list[NodeProto] | None:
     """`auto_pad` becomes `pads`, which it is once shapes are known."""
     mode = b.attribute("auto_pad", b"NOTSET")
-    if mode in (b"NOTSET", b"") or b.node.op_type == "ConvTranspose":
+    if mode in (b"NOTSET", b""):
         return None
     shape = b.shape(b.input(0))
     kernel = b.ints("kernel_shape", [])
@@ -187,7 +190,9 @@ def max_pool(b: Builder) -> list[NodeProto] | None:
 
 
 def resize(b: Builder) -> list[NodeProto] | None:
-    """Nearest-neighbour enlargement by whole factors repeats elements: a broadcast and two reshapes, no index arithmetic."""
+    """Nearest-neighbour enlargement by whole factors repeats elements: a broadcast and two reshapes, no index
+    arithmetic.
+    """
     source, target = b.shape(b.input(0)), b.shape(b.node.output[0])
     place = b.attribute("coordinate_transformation_mode", b"half_pixel")
     rounding = b.attribute("nearest_mode", b"round_prefer_floor")
@@ -268,6 +273,95 @@ def reduce_bool(b: Builder) -> list[NodeProto] | None:
     return [wide, b.node, narrow]
 
 
+def reduction(b: Builder) -> list[NodeProto] | None:
+    """Axes that are computed, but that the shapes tell: those where the result has one element and the operand more."""
+    boolean = reduce_bool(b) if b.node.op_type in ("ReduceMax", "ReduceMin") else None
+    axes = b.input(1)
+    source, target = b.shape(b.input(0)), b.shape(b.node.output[0])
+    if not axes or axes in b.graph.constants or not b.attribute("keepdims", 1) or source is None or target is None:
+        return boolean
+    if len(source) != len(target):
+        return boolean
+    told = [i for i, (s, t) in enumerate(zip(source, target, strict=True)) if s != t or s == 1]
+    b.node.input[1] = b.constant("axes", np.array(told, np.int64))
+    return boolean or [b.node]
+
+
+def conv_transpose(b: Builder) -> list[NodeProto] | None:
+    """Explicit pads; and with groups, which upstream lowers wrongly, a convolution of the operand spread with zeros."""
+    source, weight = b.shape(b.input(0)), b.shape(b.input(1))
+    if source is None or weight is None:
+        return None
+    rank = len(source) - 2
+    kernel = list(weight[2:])
+    strides, dilations = b.ints("strides", [1] * rank), b.ints("dilations", [1] * rank)
+    extra = b.ints("output_padding", [0] * rank)
+    pads, extra = _transposed_pads(b, source, kernel, strides, dilations, extra)
+    kept = [a for a in b.node.attribute if a.name not in _RESOLVED]
+    changed = any(a.name in ("auto_pad", "output_shape") for a in b.node.attribute)
+    del b.node.attribute[:]
+    b.node.attribute.extend(
+        [*kept, helper.make_attribute("pads", pads), helper.make_attribute("output_padding", extra)]
+    )
+    group = int(str(b.attribute("group", 1)))
+    dense = b.graph.constants.get(b.input(1))
+    if group == 1 or not isinstance(dense, np.ndarray) or b.graph.opset < 11:
+        return [b.node] if changed else None
+    return _spread_convolution(b, source, dense, group, (strides, dilations, extra, pads))
+
+
+_RESOLVED = ("auto_pad", "pads", "output_shape", "output_padding")
+
+
+def _transposed_pads(
+    b: Builder, source: tuple[int, ...], kernel: list[int], strides: list[int], dilations: list[int], extra: list[int]
+) -> tuple[list[int], list[int]]:
+    """The `pads` and `output_padding` of a ConvTranspose, from `auto_pad` or `output_shape` where they say so."""
+    mode = b.attribute("auto_pad", b"NOTSET")
+    target = b.ints("output_shape", [])
+    if not target and mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        target = [size * stride for size, stride in zip(source[2:], strides, strict=True)]
+    if not target:
+        return b.ints("pads", [0] * (2 * len(kernel))), extra
+    begin, end, beyond = [], [], []
+    rows = zip(source[2:], kernel, strides, dilations, extra, target[-len(kernel) :], strict=True)
+    for size, k, stride, dilation, more, wanted in rows:
+        surplus = stride * (size - 1) + more + (k - 1) * dilation + 1 - wanted
+        small, large = max(surplus, 0) // 2, max(surplus, 0) - max(surplus, 0) // 2
+        begin.append(small if mode == b"SAME_UPPER" else large)
+        end.append(large if mode == b"SAME_UPPER" else small)
+        beyond.append(more + max(-surplus, 0))
+    return begin + end, beyond
+
+
+def _spread_convolution(
+    b: Builder,
+    source: tuple[int, ...],
+    weight: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+    group: int,
+    form: tuple[list[int], list[int], list[int], list[int]],
+) -> list[NodeProto]:
+    """The convolution, with the flipped weight, of the operand that has `stride - 1` zeros after each element."""
+    strides, dilations, extra, pads = form
+    rank, kernel = len(strides), list(weight.shape[2:])
+    c_in, per_group = weight.shape[:2]
+    turned = weight.reshape(group, c_in // group, per_group, *kernel).swapaxes(1, 2)
+    turned = np.flip(turned.reshape(group * per_group, c_in // group, *kernel), tuple(range(2, 2 + rank)))
+    split = [*source[:2], *(n for size in source[2:] for n in (size, 1))]
+    spread = [0] * 2 + [0] * (2 * rank) + [0] * 2 + [n for stride in strides for n in (0, stride - 1)]
+    joined = [*source[:2], *(size * stride for size, stride in zip(source[2:], strides, strict=True))]
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    begin = [r - p for r, p in zip(reach, pads[:rank], strict=True)]
+    end = [r - p + e - (s - 1) for r, p, e, s in zip(reach, pads[rank:], extra, strides, strict=True)]
+    x = b.emit("Reshape", b.input(0), b.constant("split", np.array(split, np.int64)))
+    x = b.emit("Pad", x, b.constant("spread", np.array(spread, np.int64)))
+    x = b.emit("Reshape", x, b.constant("joined", np.array(joined, np.int64)))
+    x = b.emit("Pad", x, b.constant("pads", np.array([0, 0, *begin, 0, 0, *end], np.int64)))
+    operands = [x, b.constant("weight", np.ascontiguousarray(turned)), *([b.input(2)] if b.input(2) else [])]
+    b.emit("Conv", *operands, to=b.node.output[0], attributes={"group": group, "dilations": dilations})
+    return b.nodes
+
+
 def power(b: Builder) -> list[NodeProto] | None:
     """Squares, cubes and square roots are no calls of `pow`."""
     exponent = b.graph.constants.get(b.input(1))
@@ -308,6 +402,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "CastLike": cast_like,
     "Conv": explicit_pads,
     "ConvInteger": explicit_pads,
+    "ConvTranspose": conv_transpose,
     "Dropout": dropout,
     "Einsum": einsum,
     "InstanceNormalization": instance_normalization,
@@ -316,13 +411,29 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "MatMul": matmul,
     "MaxPool": max_pool,
     "Pow": power,
-    "ReduceMax": reduce_bool,
-    "ReduceMin": reduce_bool,
+    "ReduceL1": reduction,
+    "ReduceL2": reduction,
+    "ReduceLogSum": reduction,
+    "ReduceLogSumExp": reduction,
+    "ReduceMax": reduction,
+    "ReduceMean": reduction,
+    "ReduceMin": reduction,
+    "ReduceProd": reduction,
+    "ReduceSum": reduction,
+    "ReduceSumSquare": reduction,
     "Resize": resize,
 }
 
-EXPANDED = ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "CenterCropPad", "AffineGrid")
-"""Functions of ONNX that are always expanded: their upstream lowering fails late, or gives shapes that are not static."""
+EXPANDED = (
+    "SoftmaxCrossEntropyLoss",
+    "NegativeLogLikelihoodLoss",  # the one before expands to it
+    "CenterCropPad",
+    "AffineGrid",
+    "RotaryEmbedding",
+)
+"""Functions of ONNX that are always expanded: their upstream lowering fails late, or gives shapes that are not
+static.
+"""
 
 
 def rewrite(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> bool:
@@ -351,7 +462,9 @@ def is_function(op_type: str, opset: int) -> bool:
         schema = onnx.defs.get_schema(op_type, opset, "")
     except onnx.defs.SchemaError:
         return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    # onnx's own stubs lack these two.
+    names = ("has_function", "has_context_dependent_function")
+    return any(bool(getattr(schema, name)) for name in names)
 
 
 def expand(graph: OnnxGraph, op_type: str) -> bool:

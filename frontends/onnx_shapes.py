@@ -1,4 +1,4 @@
-"""Making every shape of an ONNX graph static: fix the inputs, then fold what becomes constant, until nothing changes."""
+"""Making every shape of an ONNX graph static: fix the inputs, then fold constants until nothing changes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,47 @@ FOLD_CHEAP_ELEMENTS = 1 << 25
 """The same limit for the kinds that only move or convert elements."""
 
 CHEAP = frozenset(
-    "Identity Cast Reshape Transpose Squeeze Unsqueeze Flatten Slice Split Concat Gather Neg Sqrt Reciprocal Abs "
-    "Add Sub Mul Div Pow Pad Not Where".split()
+    [
+        "Identity",
+        "Cast",
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Slice",
+        "Split",
+        "Concat",
+        "Gather",
+        "Neg",
+        "Sqrt",
+        "Reciprocal",
+        "Abs",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Pad",
+        "Not",
+        "Where",
+    ]
 )
 
 # Quantisation is a fact about a weight that passes match; the others are not functions of their operands.
 NEVER_FOLDED = frozenset(
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear RandomNormal RandomNormalLike RandomUniform "
-    "RandomUniformLike Multinomial Bernoulli Dropout".split()
+    [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+        "Dropout",
+    ]
 )
 
 
@@ -98,7 +131,7 @@ def _fix(value: onnx.ValueInfoProto, given: tuple[int, ...] | None, symbols: dic
             expected=declared,
             got=",".join(map(str, given)),
         )
-    for dim, size in zip(shape.dim, given):
+    for dim, size in zip(shape.dim, given, strict=False):
         if dim.dim_param:
             symbols.setdefault(dim.dim_param, size)
     value.type.CopyFrom(helper.make_tensor_type_proto(value.type.tensor_type.elem_type, given))
@@ -186,7 +219,7 @@ def _fold_once(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> bool:
             kept.append(node)
             continue
         changed = True
-        graph.constants.update({name: value for name, value in zip(node.output, results) if name})
+        graph.constants.update({name: value for name, value in zip(node.output, results, strict=True) if name})
     if changed:
         del graph.graph.node[:]
         graph.graph.node.extend(kept)
@@ -253,7 +286,7 @@ def evaluate(graph: OnnxGraph, node: NodeProto) -> list[Weight] | None:
     """Compute a node whose operands are all constant; None when the reference evaluator cannot."""
     try:
         results = _run(graph, node, {})
-    except Exception:  # noqa: BLE001 - the evaluator raises anything; the node then stays as it is
+    except Exception:  # the evaluator raises anything; the node then stays as it is
         return None
     if not all(isinstance(result, (np.ndarray, np.generic)) for result in results):
         return None
@@ -276,7 +309,7 @@ def _run(graph: OnnxGraph, node: NodeProto, instead: Mapping[str, NDArray[np.gen
     model = helper.make_model(single, opset_imports=graph.model.opset_import)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        results: list[NDArray[np.generic]] = ReferenceEvaluator(model).run(None, feeds)
+        results = list(ReferenceEvaluator(model).run(None, feeds))
     if any(not name for name in node.output):
         found = iter(results)
         return [next(found) if name else np.zeros(0) for name in node.output]
@@ -284,7 +317,7 @@ def _run(graph: OnnxGraph, node: NodeProto, instead: Mapping[str, NDArray[np.gen
 
 
 def _constant_if(graph: OnnxGraph, node: NodeProto) -> list[NodeProto] | None:
-    """The nodes of the branch that an `If` with a constant condition takes, its results named as the `If` names them."""
+    """The nodes of the branch that an `If` with a constant condition takes, with the results that the `If` has."""
     if node.op_type != "If" or node.input[0] not in graph.constants:
         return None
     taken = "then_branch" if bool(np.asarray(graph.constants[node.input[0]]).reshape(-1)[0]) else "else_branch"
@@ -295,7 +328,9 @@ def _constant_if(graph: OnnxGraph, node: NodeProto) -> list[NodeProto] | None:
 def inline_subgraph(
     graph: OnnxGraph, body: onnx.GraphProto, arguments: Mapping[str, str], results: list[str], prefix: str
 ) -> list[NodeProto]:
-    """The nodes of `body` with its inputs replaced by `arguments`, its outputs named `results`, and all other values renamed."""
+    """The nodes of `body` with its inputs replaced by `arguments`, its outputs named `results`, and all other values
+    renamed.
+    """
     from sparsec.frontends.onnx_graph import read_tensor
 
     local = {name for inner in body.node for name in inner.output if name}
@@ -304,7 +339,7 @@ def inline_subgraph(
     for tensor in body.initializer:
         graph.constants[rename[tensor.name]] = read_tensor(tensor, graph.folder)
     nodes = [_renamed(inner, rename, prefix) for inner in body.node]
-    for output, result in zip(body.output, results):
+    for output, result in zip(body.output, results, strict=True):
         if result:
             source = rename.get(output.name, output.name)
             nodes.append(helper.make_node("Identity", [source], [result], name=f"{prefix}/{output.name}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,14 @@ def import_torch(
     *,
     context: ir.Context,
 ) -> Imported:
-    """Import a module, exported for the shapes of `example_inputs` (one tensor, positional or named arguments), or a program.
+    """Import a module, exported for the shapes of `example_inputs` (a tensor, or positional or named arguments).
 
-    The module is exported in evaluation mode and is left as it was. Its weights are not copied: don't train it while compiling.
-    Raises `UsageError` when torch or the example inputs are missing, `ModelError` when the export fails, `UnsupportedOpError` when an
-    operator cannot be expressed.
+    The module is exported in evaluation mode and is left as it was. Its weights are not copied: don't train it while
+    compiling. Raises `UsageError` when torch or the example inputs are missing, `ModelError` when the export fails,
+    `UnsupportedOpError` when an operator cannot be expressed.
     """
     try:
-        import torch  # noqa: F401
+        importlib.import_module("torch")
     except ImportError as error:
         raise UsageError(
             "This needs torch, which is not installed", next_step="pip install 'sparsec[torch]'"

@@ -1,4 +1,6 @@
-"""Decompositions and folding on an exported program: what torch-mlir would lower slowly becomes plain float32 arithmetic."""
+"""Decompositions and folding on an exported program: what torch-mlir would lower slowly becomes plain float32
+arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 from torch.fx import Node
+from torch.utils import _pytree as pytree
 from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
 FOLD_ELEMENTS = 1 << 20
@@ -30,7 +33,7 @@ def decompose(program: ExportedProgram, opaque: Collection[str]) -> ExportedProg
     return program
 
 
-def _normalise(x: torch.Tensor, axes: Sequence[int], epsilon: float) -> Triple:
+def _normalise(x: torch.Tensor, axes: list[int], epsilon: float) -> Triple:
     """Two passes in the type of `x`; upstream takes the variance in float64."""
     mean = x.mean(axes, keepdim=True)
     centred = x - mean
@@ -138,8 +141,7 @@ def fold_constants(program: ExportedProgram, opaque: Collection[str] = ()) -> No
                 values[node] = state[node.name]
                 moved.add(node)
         elif node.op == "call_function" and _is_foldable(node, values):
-            args = torch.fx.node.map_arg(node.args, lambda n: values[n])
-            kwargs = torch.fx.node.map_arg(node.kwargs, lambda n: values[n])
+            args, kwargs = pytree.tree_map_only(Node, values.__getitem__, (node.args, dict(node.kwargs)))
             result = node.target(*args, **kwargs)
             if not isinstance(result, torch.Tensor) or result.numel() <= FOLD_ELEMENTS:
                 values[node] = result

@@ -84,7 +84,7 @@ def _export(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object
         with warnings.catch_warnings(), torch.no_grad(), _quiet():
             warnings.simplefilter("ignore")
             return torch.export.export(model, args, kwargs, strict=False)
-    except Exception as error:  # noqa: BLE001 - export runs the user's code, which raises anything
+    except Exception as error:  # export runs the user's code, which raises anything
         raise ModelError(f"torch.export failed: {error}", where=type(model).__name__) from error
 
 
@@ -115,7 +115,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _hollow_sparse_weights(model: nn.Module) -> Iterator[dict[str, Coo]]:
     """Stand-ins for sparse parameters and buffers while exporting; gives their contents by name.
 
-    The stand-ins are dense in type only (their memory is never touched), so that export sees the ops of the dense layer.
+    The stand-ins are dense in type only (their memory is never touched), so that export sees the ops of the dense
+    layer.
     """
     taken: dict[str, Coo] = {}
     restore: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
@@ -146,7 +147,7 @@ def coo_of(tensor: torch.Tensor) -> Coo:
         return Coo.from_dense(array_of(tensor.to_dense()))
     if tensor.layout in (torch.sparse_bsr, torch.sparse_bsc):
         return _coo_of_blocks(tensor)
-    entries = tensor.to_sparse_coo().coalesce() if tensor.layout != torch.sparse_coo else tensor.coalesce()
+    entries = tensor.to_sparse(sparse_dim=2).coalesce() if tensor.layout != torch.sparse_coo else tensor.coalesce()
     shape = tuple(tensor.shape)
     if entries.dense_dim():
         raise UnsupportedOpError("A hybrid sparse tensor (with dense dimensions) cannot be imported", got=str(shape))
@@ -161,7 +162,7 @@ def _coo_of_blocks(tensor: torch.Tensor) -> Coo:
     blocks = array_of(tensor.values())
     outer = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
     block_row, block_column = (outer, inner) if by_row else (inner, outer)
-    count, height, width = blocks.shape
+    height, width = blocks.shape[1:]
     rows = np.broadcast_to((block_row * height)[:, None, None] + np.arange(height)[None, :, None], blocks.shape)
     columns = np.broadcast_to((block_column * width)[:, None, None] + np.arange(width)[None, None, :], blocks.shape)
     coordinates = np.stack([rows.reshape(-1), columns.reshape(-1)], axis=1)
@@ -225,7 +226,7 @@ class _LiftWeights(fx_importer.FxImporterHooks):  # type: ignore[misc]
 
 
 class _LayerLocations(fx_importer.ContextCache):  # type: ignore[misc]
-    """Gives each op the path of its layer and the name of its node ("encoder.layer.0.attention/softmax") as location."""
+    """Gives each op the path of its layer and the name of its node ("encoder.layer.0/softmax") as location."""
 
     def get_node_location(self, node: torch.fx.Node) -> ir.Location:
         stack = node.meta.get("nn_module_stack") or {}

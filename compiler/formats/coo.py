@@ -1,7 +1,7 @@
 """Coordinate form: the interchange form of every sparse weight.
 
-Frontends put a weight that its file already stores sparse into this form, and each compute format encodes from it; so no weight is
-ever made dense on the way.
+Frontends put a weight that its file already stores sparse into this form, and each compute format encodes from it; so
+no weight is ever made dense on the way.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Coo:
-    """A tensor as its nonzeros: `indices` are int64 positions in row-major order, strictly rising; `values` has one entry each.
+    """A tensor as its nonzeros: `indices` are int64 row-major positions, strictly rising; `values` has one entry each.
 
-    `indices[i]` is the flat row-major offset of `values[i]` in a dense tensor of shape `shape`. Stored zeros are allowed.
+    `indices[i]` is the flat row-major offset of `values[i]` in a dense tensor of shape `shape`. Stored zeros are
+    allowed.
     """
 
     shape: tuple[int, ...]
@@ -82,7 +83,10 @@ class Coo:
 
     @classmethod
     def from_offsets(cls, shape: tuple[int, ...], offsets: NDArray[np.int64], values: NDArray[np.generic]) -> Coo:
-        """Encode from flat row-major `offsets` [nnz] in any order; raises `ValueError` when one is outside or occurs twice."""
+        """Encode from flat row-major `offsets` [nnz] in any order.
+
+        Raises `ValueError` when one is outside or occurs twice.
+        """
         order = np.argsort(offsets, kind="stable")
         return cls(tuple(shape), offsets[order], values[order])
 

@@ -63,7 +63,7 @@ class WeightStore(MutableMapping[str, Weight]):
 def weight_op(
     name: str, tensor: ir.Type, vtensor: ir.Type | None, *, loc: ir.Location, ip: ir.InsertionPoint
 ) -> ir.Value:
-    """Build the op of weight `name` (its builtin type is `tensor`) at `ip`; with `vtensor`, also the cast to that torch type.
+    """Build the op of weight `name` (its builtin type is `tensor`) at `ip`; with `vtensor`, also the cast to that type.
 
     Returns the value to use: the cast's result, or the op's own when `vtensor` is None.
     """
@@ -128,7 +128,9 @@ def weight_types(weight: Weight, context: ir.Context) -> tuple[ir.Type, ir.Type]
 
 
 def dense_attribute(array: NDArray[np.generic], context: ir.Context) -> ir.DenseElementsAttr:
-    """A constant attribute that MLIR and Python can both read, with the signedness that torch types have: `tensor<2xsi64>`."""
+    """A constant attribute that MLIR and Python can both read, with the signedness that torch types have:
+    `tensor<2xsi64>`.
+    """
     element = ir.Type.parse(torch_element(array.dtype), context)
     with ir.Location.unknown(context):
         type_ = ir.RankedTensorType.get(array.shape, element)
