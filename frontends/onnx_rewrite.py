@@ -96,7 +96,7 @@ def _normalise(b: Builder, x: str, axes: list[int]) -> list[NodeProto]:
     centred = b.emit("Sub", x, mean)
     variance = b.reduce("ReduceMean", b.emit("Mul", centred, centred), axes)
     deviation = b.emit("Sqrt", b.emit("Add", variance, epsilon))
-    inverse = b.emit("Reciprocal", deviation)
+    inverse = b.emit("Div", b.constant("one", np.array(1, np.float32)), deviation)
     normal = b.emit("Mul", centred, inverse)
     bias = b.input(2)
     scaled = b.emit("Mul", normal, b.input(1), to=None if bias else outputs[0])
@@ -385,6 +385,13 @@ def power(b: Builder) -> list[NodeProto] | None:
     return b.nodes
 
 
+def reciprocal(b: Builder) -> list[NodeProto] | None:
+    """A division: the torch operator's lowering ends the process when an element is zero."""
+    dtype = helper.tensor_dtype_to_np_dtype(b.element(b.input(0)) or TensorProto.FLOAT)
+    b.emit("Div", b.constant("one", np.array(1, dtype)), b.input(0), to=b.node.output[0])
+    return b.nodes
+
+
 def einsum(b: Builder) -> list[NodeProto] | None:
     """Over scalars only: a product. The upstream lowering allocates without bound on it."""
     if any(b.shape(name) != () for name in b.node.input):
@@ -411,6 +418,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "MatMul": matmul,
     "MaxPool": max_pool,
     "Pow": power,
+    "Reciprocal": reciprocal,
     "ReduceL1": reduction,
     "ReduceL2": reduction,
     "ReduceLogSum": reduction,

@@ -93,10 +93,16 @@ def batch_norm_no_training(
     return x * scale.reshape(per_channel) + shift.reshape(per_channel), empty, empty
 
 
+def reciprocal(x: torch.Tensor) -> torch.Tensor:
+    """`aten.reciprocal` as a division: its upstream lowering ends the process when an element is zero."""
+    return torch.div(torch.ones((), dtype=x.dtype if x.is_floating_point() else torch.float32), x)
+
+
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.native_layer_norm.default: native_layer_norm,
     aten.native_group_norm.default: native_group_norm,
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
+    aten.reciprocal.default: reciprocal,
 }
 
 

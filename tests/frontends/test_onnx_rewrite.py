@@ -60,6 +60,7 @@ CASES = {
     ),
     "Pow": ({"x": [3, 4]}, {"e": np.array(2, np.float32)}, {}),
     "Dropout": ({"x": [3, 4]}, {}, {}),
+    "Reciprocal": ({"x": [3, 4]}, {}, {}),
 }
 
 

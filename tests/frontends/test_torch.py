@@ -101,6 +101,16 @@ def test_batch_norm_becomes_one_product_and_one_sum(context):
     assert module[1].training
 
 
+def test_a_reciprocal_asserts_nothing(context):
+    class Inverse(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 1 / x
+
+    names = op_names(import_torch(Inverse(), (torch.randn(3),), context=context))
+    assert "torch.aten.reciprocal" not in names
+    assert "torch.aten.div.Tensor" in names
+
+
 def test_an_exported_program_is_left_as_it_was(context):
     program = torch.export.export(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8)).eval(), (torch.randn(2, 16),))
     constants, inputs = dict(program.constants), list(program.graph_signature.input_specs)
