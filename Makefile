@@ -1,7 +1,7 @@
 # sparsec: `make demo` and `make test` are the two commands that a fresh Debian or Ubuntu machine with Python needs.
 
 PYTHON ?= python3
-VENV   := $(CURDIR)/.venv
+VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -10,7 +10,7 @@ INSTALLED_FROM := pyproject.toml $(wildcard runtime/native/*) $(shell find compi
 
 # Without a C compiler, the one in the PyPI package ziglang builds the runtime.
 ifeq ($(shell command -v cc || command -v gcc || command -v clang),)
-COMPILER := CC="$(BIN)/python -m ziglang cc" LDSHARED="$(BIN)/python -m ziglang cc -shared"
+COMPILER := CC="$(CURDIR)/$(BIN)/python -m ziglang cc" LDSHARED="$(CURDIR)/$(BIN)/python -m ziglang cc -shared"
 ZIG      := ziglang
 endif
 

@@ -34,6 +34,11 @@ class LayerReport:
     reason: str
     predicted_ns: float
 
+    @property
+    def format(self) -> str:
+        """The format of the weight in the chosen kernel."""
+        return next((each.format for each in self.candidates if each.kernel == self.choice), "dense")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -105,7 +105,7 @@ def _summary(
 
 def _tell(compiled: CompiledModel, output: Path, seconds: float) -> None:
     program = compiled.session.program
-    sparse = sum("csr" in layer.choice for layer in compiled.report.layers)
+    sparse = sum(layer.format != "dense" for layer in compiled.report.layers)
     say(
         f"{output}: {size(output.stat().st_size)}, of it {size(program.weights.nbytes)} of weights; "
         f"for {program.target.isa}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
