@@ -23,7 +23,7 @@ from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.pixel_tile import Tile, emit_store, plan
+from sparsec.kernels.pixel_tile import Tile, emit_piece, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
 
 AHEAD_BYTES = (
@@ -198,8 +198,7 @@ def _emit_filter(
     def used() -> None:
         with loop(0, tile.count) as part:
             position, pixel = tile.origin(part)
-            sums = _emit_taps(plane, buffers["taps"], source, base + position, row, zeros)
-            emit_store(tile, sums, epilogue, buffers, element=element + pixel, channel=row)
+            _emit_tile(plane, epilogue, buffers, source, base + position, row, element + pixel)
 
     def empty() -> None:
         with loop(0, tile.count) as part:
@@ -208,18 +207,29 @@ def _emit_filter(
     choose(buffers["used"].load_index(row).equals(1), used, empty)
 
 
-def _emit_taps(
-    plane: _Plane, taps: Buffer, source: Buffer, at: Index, row: Index, sums: list[ir.Value]
-) -> list[ir.Value]:
-    """The sums of one tile; each vector of the input is loaded once and used at once by all rows that it serves."""
-    sums, vectors = list(sums), plane.tile.vectors
-    weights = [vectors.load_splat(taps, row * plane.problem.taps + tap) for tap in range(plane.problem.taps)]
+def _emit_tile(
+    plane: _Plane,
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    source: Buffer,
+    at: Index,
+    row: Index,
+    element: Index,
+) -> None:
+    """One tile: each vector of the input is loaded once, and rows that are complete are stored at once."""
+    tile, vectors, taps = plane.tile, plane.tile.vectors, plane.problem.taps
+    sums = [vectors.splat(0.0)] * len(tile.steps)
+    weights = [vectors.load_splat(buffers["taps"], row * taps + tap) for tap in range(taps)]
     users: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for tap, offset in enumerate(plane.layout.window_offsets()):
-        for which, step in enumerate(plane.tile.steps):
+        for which, step in enumerate(tile.steps):
             users[step + int(offset)].append((which, tap))
+    left = [taps] * len(tile.steps)
+    waiting = list(tile.pieces)
     for place in sorted(users):
         value = vectors.load(source, at + place)
         for which, tap in users[place]:
             sums[which] = fma(weights[tap], value, sums[which])
-    return sums
+            left[which] -= 1
+        while waiting and not any(left[number] for number in waiting[0].sources):
+            emit_piece(tile, waiting.pop(0), sums, epilogue, buffers, element=element, channel=row)

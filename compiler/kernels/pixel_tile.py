@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
-from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, finish, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, as_index, finish, minimum, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 
@@ -26,6 +26,10 @@ class Piece:
 
     step: int
     picks: tuple[tuple[int, int], ...]
+
+    @property
+    def sources(self) -> frozenset[int]:
+        return frozenset(source for source, _ in self.picks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Tile:
     @property
     def moved(self) -> int:
         """Shuffles that one store of the tile needs."""
-        return sum(len({source for source, _ in piece.picks}) - 1 for piece in self.pieces)
+        return sum(len(piece.sources) - 1 for piece in self.pieces)
 
     def origin(self, number: Index) -> tuple[Index, Index]:
         """The position and the pixel at which tile `number` of an image begins."""
@@ -72,11 +76,6 @@ class Tile:
                 start = minimum(here // left * length, size - length)
                 position, pixel = position + start * stride, pixel + start * pixels
         return position, pixel
-
-    def assemble(self, sources: Sequence[ir.Value]) -> Iterator[tuple[int, ir.Value]]:
-        """(step, vector) for each piece of the tile."""
-        for piece in self.pieces:
-            yield piece.step, _gather(sources, piece.picks)
 
 
 def _gather(sources: Sequence[ir.Value], picks: tuple[tuple[int, int], ...]) -> ir.Value:
@@ -107,10 +106,25 @@ def emit_store(
     channel: IndexLike,
 ) -> None:
     """Store the tile's sums to "y" after the epilogue; its first pixel is `element` of y, of filter `channel`."""
-    for step, total in tile.assemble(totals):
-        at = element + Index(step)
-        tail = finish(tile.vectors, epilogue, buffers, total, element=at, channel=channel)
-        tile.vectors.store(tail, buffers["y"], at)
+    for piece in tile.pieces:
+        emit_piece(tile, piece, totals, epilogue, buffers, element=element, channel=channel)
+
+
+def emit_piece(
+    tile: Tile,
+    piece: Piece,
+    totals: Sequence[ir.Value],
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    *,
+    element: IndexLike,
+    channel: IndexLike,
+) -> None:
+    """Store one vector of `emit_store`, as soon as the sums that it takes lanes from are done."""
+    at = as_index(element) + piece.step
+    total = _gather(totals, piece.picks)
+    tail = finish(tile.vectors, epilogue, buffers, total, element=at, channel=channel)
+    tile.vectors.store(tail, buffers["y"], at)
 
 
 def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:

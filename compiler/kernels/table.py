@@ -8,6 +8,7 @@ from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.matmul_dense import MatmulDense
 
@@ -16,6 +17,7 @@ _ALL: tuple[Kernel, ...] = (
     ConvDepthwise(),
     ConvCsr(),
     LinearDense(),
+    LinearCsr(),
     MatmulDense(),
 )
 
