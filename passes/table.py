@@ -9,6 +9,7 @@ from sparsec.passes.fold_constants import fold_constants
 from sparsec.passes.fold_padding import fold_padding
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.fuse_epilogue import fuse_epilogue
+from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
 from sparsec.passes.lower_layers import lower_layers
 from sparsec.passes.lower_torch import lower_torch
@@ -17,6 +18,7 @@ from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.select_format import select_format
+from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
 
@@ -27,8 +29,10 @@ def _expand_math(unit: Unit) -> None:
 
 PASSES: tuple[tuple[str, Pass, str], ...] = (
     # torch dialect
-    ("fold_constants", fold_constants, "first: weights take their final shape, so that layers find them"),
+    ("lift_weights", lift_weights, "first: whatever contractions read is data, not text"),
+    ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
+    ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("form_layers", form_layers, "while contractions are still single ops"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
