@@ -1,0 +1,99 @@
+"""Every pass on a small module: the text before, and the text after, which is kept in `golden/`.
+
+`pytest tests/passes --update-golden` rewrites the files; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sparsec.ir.context import make_context
+from sparsec.ir.weights import WeightStore
+from sparsec.kernels.isa import AVX512
+from sparsec.passes.table import PASSES
+from sparsec.passes.unit import Unit
+from torch_mlir import ir
+
+GOLDEN = Path(__file__).parent / "golden"
+_ROWS = {name: run for name, run, _ in PASSES}
+
+
+def _eye(*shape: int) -> np.ndarray:
+    """A [filters, channels, ...] weight whose diagonal is 1, 2, 3, …"""
+    weight = np.zeros(shape, np.float32)
+    for index in range(min(shape[:2])):
+        weight[index, index] = index + 1
+    return weight
+
+
+WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
+    "fold_constants": {"w": np.arange(6, dtype=np.float32).reshape(3, 2)},
+    "fold_batch_norm": {
+        "w": np.ones((2, 1, 1, 1), np.float32),
+        "gamma": np.array([2, 4], np.float32),
+        "beta": np.array([1, 0], np.float32),
+        "mean": np.array([0, 1], np.float32),
+        "variance": np.array([4, 1], np.float32),
+    },
+    "split_transposed": {"w": np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)},
+    "form_layers": {"w": np.zeros((3, 8), np.float32), "v": np.zeros((8, 3), np.float32)},
+    "tag_sparsity": {"w": _eye(4, 4)},
+    "prune_channels": {"w1": _eye(4, 3, 1, 1), "b1": np.array([0, 0, 0, 5], np.float32), "w2": np.ones((2, 4, 1, 1), np.float32)},
+    "select_format": {"w": _eye(64, 64)},
+    "lower_layers": {"w": _eye(4, 4)},
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem.removesuffix(".in") for path in GOLDEN.glob("*.in.mlir")))
+def test_pass(name: str, request: pytest.FixtureRequest) -> None:
+    context = make_context()
+    module = ir.Module.parse((GOLDEN / f"{name}.in.mlir").read_text(), context)
+    unit = Unit(module, WeightStore(WEIGHTS.get(name, {})), AVX512)
+    _ROWS[name](unit)
+    assert unit.module.operation.verify()
+    after = _main_text(unit.module)
+    golden = GOLDEN / f"{name}.out.mlir"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(after)
+    assert after == golden.read_text()
+    assert ir.Module.parse(str(unit.module), context).operation.verify(), "what a pass prints can be read back"
+
+
+@pytest.mark.parametrize("name", sorted(_ROWS))
+def test_nothing_to_do_changes_nothing(name: str) -> None:
+    context = make_context()
+    text = "module {\n  func.func @main(%arg0: memref<4xf32>) {\n    return\n  }\n}\n"
+    unit = Unit(ir.Module.parse(text, context), WeightStore(), AVX512)
+    _ROWS[name](unit)
+    changed = str(unit.module).replace(" attributes {arena_bytes = 0 : i64}", "")
+    assert changed == text
+
+
+@pytest.mark.parametrize("name", sorted(_ROWS))
+def test_every_pass_has_a_golden_text(name: str) -> None:
+    has_own_tests = {"expand_math"}
+    assert name in has_own_tests or (GOLDEN / f"{name}.in.mlir").exists()
+
+
+def test_prune_channels_keeps_the_numbers() -> None:
+    """Filter 3 of the first layer is empty: its constant relu(5) moves into the second layer."""
+    context = make_context()
+    module = ir.Module.parse((GOLDEN / "prune_channels.in.mlir").read_text(), context)
+    unit = Unit(module, WeightStore(WEIGHTS["prune_channels"]), AVX512)
+    _ROWS["prune_channels"](unit)
+    assert unit.weights.dense("w1/pruned").shape == (3, 3, 1, 1)
+    assert unit.weights.dense("w2/pruned").shape == (2, 3, 1, 1)
+    np.testing.assert_array_equal(unit.weights.dense("constant_channels"), [5, 5])
+
+
+def _main_text(module: ir.Module) -> str:
+    """The module without the bodies of generated kernels, which have tests of their own."""
+    copy = ir.Module.parse(str(module), module.context)
+    for op in list(copy.body.operations):
+        name = ir.StringAttr(op.operation.attributes["sym_name"]).value
+        if name.startswith("f32_"):
+            op.operation.erase()
+    return copy.operation.get_asm(assume_verified=True)
