@@ -77,7 +77,7 @@ class _Schedule:
     @classmethod
     def of(cls, csr: Csr, layout: PaddedLayout, isa: Isa) -> _Schedule:
         problem, work = layout.problem, csr.nnz / layout.problem.filters
-        most = isa.registers // 2 - 2
+        most = min(isa.registers - 4, 14)
         wide = plan(layout, isa, most=most, work=work)
         tiles = [plan(layout, isa, most=count, work=work) for count in range(4, most + 1)]
         narrow = min(tiles, key=lambda tile: _blocked_cycles(tile, layout, work))
