@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # What an editable installation has to be made again for: its metadata, its C sources, and files that come or go.
 INSTALLED_FROM := pyproject.toml $(wildcard runtime/native/*) $(shell find compiler passes frontends runtime -type d)

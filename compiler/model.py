@@ -121,7 +121,7 @@ class CompiledModel:
         return self._session
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the artifact, whole or not at all; raises `OSError` if the path cannot be written."""
+        """Write the artifact, whole or not at all; raises `ArtifactError` if the path cannot be written."""
         artifact.write(self._session.program, Path(path))
 
     def __repr__(self) -> str:

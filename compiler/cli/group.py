@@ -10,8 +10,8 @@ from importlib import import_module
 
 import click
 
-from sparsec.environment import DEBUG
-from sparsec.errors import SparsecError
+from sparsec.environment import DEBUG, read_environment
+from sparsec.errors import SparsecError, UsageError
 
 DONE, NOT_VERIFIED, USERS_MISTAKE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 130, 141
 
@@ -97,13 +97,20 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return PIPE_CLOSED
+    except SystemExit as end:  # click exits with 1 of its own accord when a pipe closes
+        return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else _code(end.code)
     except (SparsecError, OSError) as error:
         _show_traceback()
         click.echo(f"error: {_sentence(error)}", err=True)
         return USERS_MISTAKE
     except Exception as error:
         return _bug(error)
-    return code if isinstance(code, int) else DONE
+    return _code(code)
+
+
+def _code(result: object) -> int:
+    """What a command returned, as an exit code."""
+    return result if isinstance(result, int) else DONE
 
 
 def _sentence(error: Exception) -> str:
@@ -121,7 +128,10 @@ def _bug(error: Exception) -> int:
 
 def _show_traceback() -> bool:
     """Print the current traceback if the environment asks for it; says whether it did."""
-    wanted = os.environ.get(DEBUG, "") not in ("", "0")
+    try:
+        wanted = read_environment().debug > 0
+    except UsageError:
+        return False
     if wanted:
         traceback.print_exc()
     return wanted

@@ -60,12 +60,19 @@ def command(
     for run in chosen:
         run(unit)
     if pipeline:
-        run_pipeline(unit.module, pipeline, what="running the given pipeline")
+        _run_upstream(unit.module, pipeline)
     text = f"{unit.module}\n"
     if output is None:
         click.echo(text, nl=False)
     else:
         write_whole(output, lambda file: file.write(text.encode()))
+
+
+def _run_upstream(module: ir.Module, pipeline: str) -> None:
+    try:
+        run_pipeline(module, pipeline, what="running the given pipeline")
+    except ValueError as error:
+        raise UsageError("MLIR does not parse the pipeline.", got=str(error).strip()) from error
 
 
 def _print_passes() -> None:

@@ -1,0 +1,172 @@
+"""Every command on a good path, as a person and as a program reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.command_line import Sparsec
+
+
+def test_help_lists_every_command_with_a_sentence(sparsec: Sparsec) -> None:
+    found = sparsec("--help")
+    assert found.code == 0
+    for name in ("compile", "run", "verify", "benchmark", "explain", "targets", "opt"):
+        assert f"\n  {name} " in found.out
+        own = sparsec(name, "--help")
+        assert own.code == 0
+        assert own.out.startswith(f"Usage: sparsec {name}")
+
+
+def test_version_names_the_product(sparsec: Sparsec) -> None:
+    assert sparsec("--version").out.startswith("sparsec ")
+
+
+def test_compile_writes_an_artifact_and_says_so_on_stderr(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    found = sparsec("compile", model, "-o", tmp_path / "m.sparsec")
+    assert (found.code, found.out) == (0, "")
+    assert "1 layers" in found.err
+    assert [each.name for each in tmp_path.iterdir()] == ["m.sparsec"]
+
+
+def test_compile_names_the_artifact_after_the_model(
+    sparsec: Sparsec, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sparsec("compile", model).code == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["tiny.sparsec"]
+
+
+def test_compile_json_is_alone_on_stdout(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    found = sparsec("compile", model, "-o", tmp_path / "m.sparsec", "--verify", "--json")
+    facts = json.loads(found.out)
+    assert facts["inputs"] == [{"name": "x", "dtype": "float32", "shape": [2, 24]}]
+    assert facts["bytes"] == (tmp_path / "m.sparsec").stat().st_size
+    assert facts["verification"]["passed"] is True
+
+
+@pytest.mark.parametrize(("level", "sign"), [("mlir", "func.func private"), ("llvm", "define void"), ("asm", ".globl")])
+def test_compile_emits_text(sparsec: Sparsec, model: Path, level: str, sign: str) -> None:
+    found = sparsec("compile", model, "--emit", level)
+    assert found.code == 0
+    assert sign in found.out
+
+
+def test_shape_fixes_what_the_model_leaves_open(sparsec: Sparsec, dynamic_model: Path) -> None:
+    found = sparsec("run", dynamic_model, "--shape", "x=5,24", "--random", "--json")
+    assert json.loads(found.out)["outputs"]["y"]["shape"] == [5, 16]
+
+
+def test_run_reads_npy_and_writes_npz(sparsec: Sparsec, artifact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((2, 24), np.float32))
+    found = sparsec("run", artifact, "--input", f"x={tmp_path / 'x.npy'}", "-o", tmp_path / "out.npz")
+    assert found.code == 0
+    with np.load(tmp_path / "out.npz") as file:
+        assert file["y"].shape == (2, 16)
+        assert (file["y"] >= 0).all()
+
+
+def test_run_takes_the_same_random_input_for_the_same_seed(sparsec: Sparsec, artifact: Path) -> None:
+    def mean(seed: int) -> float:
+        found = sparsec("run", artifact, "--input", "x=random", "--seed", seed, "--json")
+        return float(json.loads(found.out)["outputs"]["y"]["mean"])
+
+    assert mean(1) == mean(1)
+    assert mean(1) != mean(2)
+
+
+def test_verify_states_error_tolerance_and_verdict(sparsec: Sparsec, model: Path, artifact: Path) -> None:
+    found = sparsec("verify", model, "--artifact", artifact)
+    assert found.code == 0
+    assert "pass" in found.out
+    assert "verified against ONNX Runtime" in found.out
+    facts = json.loads(sparsec("verify", model, "--json").out)
+    assert facts["passed"] is True
+    assert facts["outputs"][0]["max_error"] <= facts["outputs"][0]["tolerance"]
+
+
+def test_verify_fails_an_artifact_of_another_network(
+    sparsec: Sparsec, model: Path, artifact: Path, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    other = onnx.load(model)
+    changed = numpy_helper.to_array(other.graph.initializer[1]) + 1
+    other.graph.initializer[1].CopyFrom(numpy_helper.from_array(changed, "b"))
+    onnx.save(other, tmp_path / "other.onnx")
+    found = sparsec("verify", tmp_path / "other.onnx", "--artifact", artifact)
+    assert found.code == 1
+    assert "NOT verified" in found.out
+
+
+def test_benchmark_races_peers_in_one_table(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    found = sparsec(
+        "benchmark", model, "--threads", 1, "--repeats", 3, "--against", "onnxruntime", "--json", tmp_path / "b.json"
+    )
+    assert found.code == 0
+    facts = json.loads((tmp_path / "b.json").read_text())
+    ours, theirs = facts["timings"]
+    assert (ours["name"], ours["ratio"]) == ("sparsec", 1.0)
+    assert theirs["name"].startswith("ONNX Runtime")
+    assert facts["rounds"] == 3
+
+
+def test_benchmark_json_to_stdout_is_alone_there(sparsec: Sparsec, artifact: Path) -> None:
+    found = sparsec("benchmark", artifact, "--threads", 1, "--repeats", 1, "--json", "-")
+    assert json.loads(found.out)["threads"] == 1
+
+
+def test_explain_gives_the_reason_for_each_layer(sparsec: Sparsec, artifact: Path) -> None:
+    found = sparsec("explain", artifact, "--candidates")
+    assert found.code == 0
+    assert "fc1" in found.out
+    parts = json.loads(sparsec("explain", artifact, "--profile", "--json").out)["parts"]
+    layer = next(part for part in parts if part["name"] == "fc1")
+    assert layer["layer"]["reason"]
+    assert layer["layer"]["density"] == pytest.approx(0.25, abs=0.1)
+    assert layer["measured_ns"] > 0
+
+
+def test_targets_says_what_runs_here(sparsec: Sparsec) -> None:
+    assert "runs here" in sparsec("targets").out
+    facts = json.loads(sparsec("targets", "--json").out)
+    assert {"x86-64-v3", "x86-64-v4"} <= {each["name"] for each in facts["targets"]}
+
+
+def test_opt_runs_passes_on_text(sparsec: Sparsec, tmp_path: Path) -> None:
+    source = tmp_path / "in.mlir"
+    source.write_text("func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> { return %x : tensor<4xf32> }\n")
+    found = sparsec("opt", source, "--passes", "form_layers", "--pipeline", "canonicalize")
+    assert found.code == 0
+    assert "func.func @main" in found.out
+    assert sparsec("opt", "--list").out.count("\n") > 10
+
+
+def test_every_stage_of_a_compilation_can_be_dumped_and_read_back(
+    sparsec: Sparsec, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSEC_DUMP", str(tmp_path / "dump"))
+    assert sparsec("compile", model, "-o", tmp_path / "m.sparsec").code == 0
+    dumped = sorted((tmp_path / "dump").iterdir())
+    assert dumped[0].name == "00-import.mlir"
+    for file in dumped:
+        assert sparsec("opt", file).code == 0
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = "from sparsec.cli import main; main(['opt', '--list'])"
+    read, write = os.pipe()
+    os.close(read)
+    found = subprocess.run(
+        [sys.executable, "-c", command], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert found.stderr == ""
+    assert found.returncode == 141
