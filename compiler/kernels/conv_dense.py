@@ -18,7 +18,7 @@ from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.problem import ConvProblem, LinearProblem, Problem, dense_products
 from sparsec.kernels.store import Output
-from sparsec.kernels.tile import Grid, Tile, multiply
+from sparsec.kernels.tile import PAGE, Grid, Tile, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ConvDense:
         if linear is not None:
             return LinearDense().lower(module, linear, weight, epilogue, isa)
         dense = np.asarray(weight.to_dense() if isinstance(weight, Coo) else weight, dtype=np.float32)
-        if problem.pointwise or not problem.reduction:
+        if not problem.reduction or (problem.pointwise and not _clashes(problem, isa)):
             call, packed = _product(module, problem, None, dense, epilogue, isa)
             return LoweredLayer((call,), {"weight": packed})
         window = Window.of(problem)
@@ -54,6 +54,17 @@ class ConvDense:
         call, packed = _product(module, problem, window, dense, epilogue, isa)
         weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
         return LoweredLayer((copy, call), weights, {"window": window.elements})
+
+
+def _clashes(problem: ConvProblem, isa: Isa) -> bool:
+    """True if the channels of x lie whole pages apart, so in one cache set, and are read often enough to be copied.
+
+    64-byte vectors compute long enough on each line to hide that it comes from the level-2 cache (measured).
+    """
+    if isa.vector_bytes >= 64:
+        return False
+    inside = problem.channels // problem.groups
+    return problem.pixels % PAGE == 0 and inside >= 32 and problem.filters // problem.groups >= 32
 
 
 def as_linear(problem: ConvProblem) -> LinearProblem | None:

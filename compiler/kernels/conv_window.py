@@ -20,6 +20,9 @@ from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, either,
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
+from sparsec.kernels.tile import PAGE
+
+SKEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,9 @@ class Window:
 
     @property
     def channel(self) -> int:
-        """Elements of one channel."""
-        return self.plane * self.planes
+        """Elements from one channel to the next; no multiple of a page, or all channels would share one cache set."""
+        size = self.plane * self.planes
+        return size if size % PAGE else size + SKEW
 
     @property
     def elements(self) -> int:

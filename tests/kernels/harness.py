@@ -33,7 +33,12 @@ PIPELINE = (
     "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-arith-to-llvm,convert-index-to-llvm,"
     "convert-cf-to-llvm,convert-ub-to-llvm,reconcile-unrealized-casts,canonicalize,cse)"
 )
-CPU = {AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2"), AVX2: ("x86-64-v3", "")}
+NARROW = Isa("v128", 16, 32, masks=False)  # the shape of NEON and Wasm, run here with the instructions of AVX2
+CPU = {
+    NARROW: ("x86-64-v3", ""),
+    AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2"),
+    AVX2: ("x86-64-v3", ""),
+}
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -42,7 +47,8 @@ llvm.initialize_native_asmprinter()
 def host_isas() -> list[Isa]:
     """The instruction sets that this machine can run."""
     features = llvm.get_host_cpu_features()
-    return [isa for isa, feature in ((AVX512, "avx512vl"), (AVX2, "avx2")) if features.get(feature)]
+    wanted = ((AVX512, "avx512vl"), (AVX2, "avx2"), (NARROW, "avx2"))
+    return [isa for isa, feature in wanted if features.get(feature)]
 
 
 def _old_literal(value: float) -> str:

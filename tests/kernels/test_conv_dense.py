@@ -68,6 +68,7 @@ def test_agrees_with_numpy(problem: ConvProblem, tail: Tail, isa: Isa, cuts: lis
         (square(96, 32, 7), RESIDUAL),
         (square(3, 32, 64, 3, 2, 1), BIAS_RELU),
         (square(3, 16, 64, 16, 16), PLAIN),
+        (square(32, 36, 32), BIAS_RELU),  # channels a page apart
         (square(2, 5, 200, 5, 3, 2), PLAIN),  # gathers whole vectors between the edges
         (square(16, 40, 14, 3, 1, 1), RESIDUAL),
         (square(20, 50, 1), LONG),
