@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.inliner
 import onnx.version_converter
 from onnx import NodeProto, TypeProto, helper, numpy_helper
@@ -58,6 +60,15 @@ RANDOM = frozenset(
 )
 """Dropout that is left after rewriting is in training mode."""
 
+WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("Resize", "mode"): ("nearest", "linear", "cubic"),
+    ("Upsample", "mode"): ("nearest", "linear"),
+    ("Pad", "mode"): ("constant", "reflect", "edge", "wrap"),
+    ("GridSample", "mode"): ("linear", "nearest", "cubic", "bilinear", "bicubic"),
+    ("DepthToSpace", "mode"): ("DCR", "CRD"),
+}
+"""What these attributes may say; torch-mlir ends the process on another word."""
+
 PIPELINE = f"func.func(convert-torch-onnx-to-torch),torch-lower-to-backend-contract{CONTRACT_OPTIONS}"
 
 
@@ -73,12 +84,27 @@ def import_onnx(
     when the model cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an
     operator cannot be expressed.
     """
-    graph, types = prepare(source, shapes)
-    module, weights, types = import_and_lower(graph, types, context)
+    try:
+        graph, types = prepare(source, shapes)
+        module, weights, types = import_and_lower(graph, types, context)
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise_if_malformed(source, error)
+        raise
     replace_weight_arguments(module, weights, len(graph.graph.input))
     lift_literals(module, weights)
     require_static(module, lambda place, reason: unsupported(graph, types, place, reason))
     return _imported(module, graph, weights, types)
+
+
+def raise_if_malformed(source: str | Path | bytes | onnx.ModelProto, error: Exception) -> None:
+    """Blame a model that breaks ONNX's own rules for an unforeseen error; returns when it keeps them: a bug of ours."""
+    read = read_model(source)
+    if isinstance(error, UnicodeDecodeError) or any(isinstance(n.op_type, bytes) for n in read.model.graph.node):
+        raise ModelError("The model is damaged: one of its names is not UTF-8", where=read.name) from error
+    try:
+        onnx.checker.check_model(read.model)
+    except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as found:
+        raise ModelError(f"The model breaks the rules of ONNX: {found}", where=read.name) from error
 
 
 def prepare(
@@ -143,9 +169,11 @@ def build_module(
     weights = WeightStore({name: value for name, value in graph.constants.items() if not is_small(value)})
     info = onnx_importer.ModelInfo(model)
     module = info.create_module(context=context)
+    cache = _ReadableConstants(context)
     try:
-        cache = _ReadableConstants(context)
-        onnx_importer.NodeImporter.define_function(info.main_graph, module.operation, cache).import_all()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # results that nothing reads may have no type
+            onnx_importer.NodeImporter.define_function(info.main_graph, module.operation, cache).import_all()
     except (onnx_importer.OnnxImportError, ir.MLIRError) as error:
         raise ModelError(f"The graph cannot be imported: {error}", where=graph.name) from error
     return module, weights
@@ -191,17 +219,26 @@ def import_and_lower(
 
 def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
     """Refuse random numbers, and element types that torch-mlir lacks (it ends the process when it meets one)."""
+    used = graph.used_names() - {""}
     for node in graph.graph.node:
         axes = node.input[1] if node.op_type.startswith("Reduce") and len(node.input) > 1 else ""
         if axes and axes not in graph.constants:
             raise unsupported(graph, types, node.name, f"its axes {axes!r} are not known when compiling")
+        for attribute in node.attribute:
+            allowed = WORDS.get((node.op_type, attribute.name))
+            if allowed and attribute.s.decode(errors="replace") not in allowed:
+                raise unsupported(graph, types, node.name, f"{attribute.name} = {attribute.s!r} is not a known word")
+        for name in [*node.input, *node.output]:
+            if name in used and name not in types and name not in graph.constants:
+                raise unsupported(graph, types, node.name, f"the type of {name!r} cannot be inferred")
         if node.op_type in RANDOM:
             raise unsupported(graph, types, node.name, "its result is random, so it cannot be verified")
         for name in [*node.input, *node.output]:
             kind = types[name].WhichOneof("value") if name in types else None
             element = types[name].tensor_type.elem_type if name in types else onnx.TensorProto.FLOAT
             if kind == "tensor_type" and element not in SUPPORTED_ELEMENTS:
-                spelled = onnx.TensorProto.DataType.Name(element).lower()
+                known = onnx.TensorProto.DataType.values()
+                spelled = onnx.TensorProto.DataType.Name(element).lower() if element in known else f"number {element}"
                 raise unsupported(graph, types, node.name, f"the element type {spelled} of {name!r} is not supported")
 
 
@@ -230,7 +267,8 @@ def _signature(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]
         if name not in types:
             return "?"
         tensor = types[name].tensor_type
-        element = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        known = tensor.elem_type in onnx.TensorProto.DataType.values()
+        element = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known else str(tensor.elem_type)
         sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
         return f"{element}[{', '.join(sizes)}]"
 

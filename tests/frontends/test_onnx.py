@@ -265,6 +265,19 @@ def test_element_types_on_which_the_toolchain_aborts_are_refused_first(context, 
         import_onnx(proto, context=context)
 
 
+def test_a_word_on_which_the_toolchain_crashes_is_refused_first(context):
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], mode="{earest")
+    scales = {"s": np.array([1, 1, 2, 2], np.float32)}
+    with pytest.raises((ModelError, UnsupportedOpError)):
+        import_onnx(model([node], [value("x", [1, 1, 2, 2])], [value("y", [1, 1, 4, 4])], scales), context=context)
+
+
+def test_names_that_are_not_text_are_an_error(context):
+    data = linear()[0].SerializeToString().replace(b"fc", b"\xff\xfe")
+    with pytest.raises(ModelError):
+        import_onnx(data, context=context)
+
+
 def test_an_if_with_a_constant_condition_is_the_branch(context):
     def branch(op):
         return helper.make_graph([helper.make_node(op, ["x"], ["r"])], op, [], [value("r", [2])])
