@@ -92,7 +92,9 @@ class _Plane:
             on_stack = len(problem.axes) > 1 and fitting[0][1] <= STACK_BYTES
             rows = -(-rows // bands) if on_stack else rows
             layout = PaddedLayout.of(_band(problem, rows), isa) if on_stack else layout
-        tile = plan(layout, isa, most=isa.registers // 2 - 2, work=problem.taps)
+        most = isa.registers // 2 - 2  # beside the taps, which should stay in registers, too
+        most = most if most + problem.taps <= isa.registers else isa.registers // 4
+        tile = plan(layout, isa, most=most, work=problem.taps)
         return cls(problem, layout, tile, rows, on_stack)
 
     @property
