@@ -88,7 +88,7 @@ class Layer:
             covered = reach(list(indexing.results), shape, channel)
             assert covered is not None, "fuse_epilogue only absorbs operands that kernels can read"
             operands.append(EpilogueOperand(covered, str(element_of(value))))
-        if not operands and body.operations[1].operation.operands[0] == total:
+        if len(body.operations) == 2:  # the contraction, and the yield of its result
             return IDENTITY
         arguments = list(body.arguments)[CONTRACTION_OPERANDS : CONTRACTION_OPERANDS + len(operands)]
         return Epilogue(_function_text(body, [total, *arguments]), tuple(operands))
