@@ -30,7 +30,7 @@ from sparsec.frontends.imported import Imported
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
 from sparsec.frontends.onnx_read import read_model
 from sparsec.frontends.onnx_rewrite import expand, rewrite
-from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold
+from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold, static_shape
 from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
 
 OLDEST_OPSET = 17
@@ -59,6 +59,9 @@ RANDOM = frozenset(
     ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
 )
 """Dropout that is left after rewriting is in training mode."""
+
+LARGEST_NUMBER = 1 << 31
+"""Integer attributes beyond this are damage; torch-mlir would allocate by some of them."""
 
 WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Resize", "mode"): ("nearest", "linear", "cubic"),
@@ -228,6 +231,15 @@ def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None
             allowed = WORDS.get((node.op_type, attribute.name))
             if allowed and attribute.s.decode(errors="replace") not in allowed:
                 raise unsupported(graph, types, node.name, f"{attribute.name} = {attribute.s!r} is not a known word")
+            numbers = [attribute.i, *attribute.ints]
+            if (
+                attribute.name == "axis"
+                and node.input
+                and (shape := static_shape(types.get(node.input[0]))) is not None
+            ):
+                numbers = [attribute.i] if abs(attribute.i) <= len(shape) + 1 else [LARGEST_NUMBER + 1]
+            if max(map(abs, numbers)) > LARGEST_NUMBER and attribute.name != "seed":
+                raise unsupported(graph, types, node.name, f"{attribute.name} is out of range")
         for name in [*node.input, *node.output]:
             if name in used and name not in types and name not in graph.constants:
                 raise unsupported(graph, types, node.name, f"the type of {name!r} cannot be inferred")

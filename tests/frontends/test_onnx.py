@@ -272,6 +272,12 @@ def test_a_word_on_which_the_toolchain_crashes_is_refused_first(context):
         import_onnx(model([node], [value("x", [1, 1, 2, 2])], [value("y", [1, 1, 4, 4])], scales), context=context)
 
 
+def test_an_axis_out_of_range_is_refused_first(context):
+    node = helper.make_node("Flatten", ["x"], ["y"], axis=-39406496739491841)
+    with pytest.raises((ModelError, UnsupportedOpError)):
+        import_onnx(model([node], [value("x", [2, 3, 4, 5])], [value("y", [24, 5])]), context=context)
+
+
 def test_names_that_are_not_text_are_an_error(context):
     data = linear()[0].SerializeToString().replace(b"fc", b"\xff\xfe")
     with pytest.raises(ModelError):
