@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, either, loop, shuffle
+from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, choose, define, either, loop, shuffle
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
+from sparsec.kernels.store import transposed
 from sparsec.kernels.tile import PAGE
 
 SKEW = 16
@@ -90,6 +91,16 @@ class Window:
         return size if size % PAGE else size + SKEW
 
     @property
+    def patches(self) -> bool:
+        """True if windows stand side by side along the last axis, so that all its planes are one transposition of x.
+
+        Worth it where a window is at least half a vector wide.
+        """
+        line = self.lines[-1]
+        beside = line.axis.dilation == 1 and 8 <= line.axis.kernel <= line.axis.stride
+        return len(self.lines) > 1 and beside and all(line.valid(first) == (0, line.extent) for first in line.firsts)
+
+    @property
     def elements(self) -> int:
         """Elements of the whole copy."""
         return self.problem.batch * self.problem.channels * self.channel
@@ -134,7 +145,8 @@ def emit_window(module: ir.Module, window: Window, isa: Isa) -> Call:
     columns = len(sizes) + 2
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        with loop(begin, end) as unit, loop(0, window.planes) as plane:
+        together = len(window.lines[-1].firsts) if window.patches else 1
+        with loop(begin, end) as unit, loop(0, window.planes, together) as plane:
             *firsts, low, high = (memory["planes"].load_index(plane * columns + i) for i in range(columns))
             source = unit * math.prod(sizes)
             target = unit * window.channel + plane * window.plane
@@ -152,6 +164,9 @@ def _copy_axis(
     number = len(window.lines) - len(firsts)
     line, (first, *further) = window.lines[number], firsts
     if not further:
+        if window.patches:
+            _copy_patches(window, run.vectors, x, source, target, at)
+            return
         # The position of the first sample may lie before the buffer; masks leave such lanes out.
         run.copy(x, source + first - line.axis.before, target, at)
         return
@@ -164,6 +179,27 @@ def _copy_axis(
             lambda: _copy_axis(window, further, run, x, source + sample * below, target, at + i * pitch),
             lambda: _fill(run.vectors, target, at + i * pitch, pitch),
         )
+
+
+def _copy_patches(window: Window, vectors: Vectors, x: Buffer, source: Index, target: Buffer, at: Index) -> None:
+    """Copy one row, [extent][stride] samples from x[source], to its place in each plane of the last axis."""
+    line, lanes = window.lines[-1], vectors.lanes
+
+    def block(i: IndexLike, height: int) -> None:
+        """Turn `height` windows from number `i` on."""
+        for tap in range(0, line.axis.kernel, lanes):
+            inside = vectors.mask(line.axis.kernel - tap)
+            starts = [source + (i + Index(min(r, height - 1))) * line.axis.stride + tap for r in range(lanes)]
+            lines = transposed([vectors.load(x, start, inside) for start in starts])
+            for number, value in enumerate(lines[: line.axis.kernel - tap], start=tap):
+                vectors.store(value, target, at + number * window.plane + i, vectors.mask(height))
+
+    whole = line.extent // lanes * lanes
+    if whole:
+        with loop(0, whole, lanes) as i:
+            block(i, lanes)
+    if line.extent > whole:
+        block(whole, line.extent - whole)
 
 
 def _fill(vectors: Vectors, target: Buffer, at: Index, count: int) -> None:

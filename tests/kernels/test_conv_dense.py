@@ -29,9 +29,13 @@ def axes(draw: st.DrawFn, most: int) -> Axis:
 def problems(draw: st.DrawFn) -> ConvProblem:
     rank = draw(st.integers(1, 3))
     groups = draw(st.integers(1, 3))
-    pointwise = draw(st.booleans())
-    sizes = st.integers(1, 40 // rank)
-    shape = [Axis(draw(sizes), 1) if pointwise else draw(axes(40 // rank)) for _ in range(rank)]
+    kinds = {
+        "any": axes(40 // rank),
+        "pointwise": st.builds(Axis, st.integers(1, 40 // rank), st.just(1)),
+        "patches": st.builds(Axis, st.integers(12, 150 // rank), st.integers(8, 12), st.integers(8, 20)),
+    }
+    kind = kinds[draw(st.sampled_from(sorted(kinds)))]
+    shape = [draw(kind) for _ in range(rank)]
     channels, filters = draw(st.integers(0, 6)), draw(st.sampled_from([0, 1, 3, 8, 16, 21, 32]))
     return ConvProblem(draw(st.integers(0, 2)), groups * channels, groups * filters, groups, tuple(shape))
 
@@ -67,7 +71,8 @@ def test_agrees_with_numpy(problem: ConvProblem, tail: Tail, isa: Isa, cuts: lis
         (square(96, 32, 7), LONG),
         (square(96, 32, 7), RESIDUAL),
         (square(3, 32, 64, 3, 2, 1), BIAS_RELU),
-        (square(3, 16, 64, 16, 16), PLAIN),
+        (square(3, 16, 64, 16, 16), PLAIN),  # patches: the copy is a transposition
+        (square(2, 3, 205, 11, 12), PLAIN),
         (square(32, 36, 32), BIAS_RELU),  # channels a page apart
         (square(2, 5, 200, 5, 3, 2), PLAIN),  # gathers whole vectors between the edges
         (square(16, 40, 14, 3, 1, 1), RESIDUAL),
