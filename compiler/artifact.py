@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from sparsec.errors import ArtifactError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PAGE = 4096
 WEIGHT_ALIGNMENT = 64
 _ZIP64_BYTES = 2**31  # members from here on get 64-bit sizes
@@ -115,9 +115,21 @@ class TargetSpec:
     features: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a check of the network says when it fails, and the node that it belongs to."""
+
+    where: str
+    what: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A compiled network; `weights` is a flat uint8 array, `report` is opaque here and must be JSON-able."""
+    """A compiled network; `weights` is a flat uint8 array, `report` is opaque here and must be JSON-able.
+
+    `status` is the arena offset of an int64 that is zero before a run; a step whose check number i fails stores i + 1
+    there, and `complaints[i]` says what that means. None if the network has no checks.
+    """
 
     name: str
     target: TargetSpec
@@ -128,6 +140,8 @@ class Program:
     code: CodeImage
     weights: NDArray[np.uint8] = field(repr=False)
     report: JsonObject = field(repr=False)
+    status: int | None = None
+    complaints: tuple[Complaint, ...] = ()
 
 
 def check(program: Program) -> None:
@@ -142,6 +156,10 @@ def check(program: Program) -> None:
         inside = code.writable_offset <= offset <= size - 8 and offset % 8 == 0
         _require(inside, f"the slot of import {name!r} lies outside the writable part of the code")
     _require(0 <= program.arena_bytes < 2**48, "the arena size is impossible")
+    _require((program.status is None) == (not program.complaints), "checks and their status do not belong together")
+    if program.status is not None:
+        inside = 0 <= program.status <= program.arena_bytes - 8 and program.status % 8 == 0
+        _require(inside, "the status of checks lies outside the arena")
     for specs, what in ((program.inputs, "input"), (program.outputs, "output")):
         _require(len({spec.name for spec in specs}) == len(specs), f"two {what}s have the same name")
         for spec in specs:
@@ -238,6 +256,8 @@ def _manifest(program: Program, weights: memoryview) -> JsonObject:
         "outputs": [_tensor_json(spec) for spec in program.outputs],
         "arena_bytes": program.arena_bytes,
         "steps": [_step_json(step) for step in program.steps],
+        "status": program.status,
+        "complaints": [[complaint.where, complaint.what] for complaint in program.complaints],
         "code": {
             "bytes": len(code.image),
             "crc32": zlib.crc32(code.image),
@@ -364,6 +384,8 @@ def _program(document: object, code: NDArray[np.uint8], weights: NDArray[np.uint
         ),
         weights=weights,
         report=_object(manifest["report"], "report"),
+        status=None if manifest["status"] is None else _int(manifest["status"]),
+        complaints=tuple(_complaint(item) for item in _list(manifest["complaints"])),
     )
     check(program)
     return program
@@ -378,6 +400,11 @@ def _step(value: JsonValue) -> Step:
     facts = _object(value, "step")
     args = tuple(_buffer(item) for item in _list(facts["args"]))
     return Step(_str(facts["kernel"]), args, _int(facts["extent"]), _int(facts["grain"]), _str(facts["layer"]))
+
+
+def _complaint(value: JsonValue) -> Complaint:
+    where, what = _list(value)
+    return Complaint(_str(where), _str(what))
 
 
 def _buffer(value: JsonValue) -> Buffer:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from sparsec.artifact import PAGE, Program, Space
-from sparsec.errors import ArtifactError, SparsecError
+from sparsec.errors import ArtifactError, InputError, SparsecError
 
-_INTERFACE = 1  # SPARSEC_INTERFACE of native/sparsec.h
+_INTERFACE = 2  # SPARSEC_INTERFACE of native/sparsec.h
 _SPACES = {Space.INPUT: 0, Space.OUTPUT: 1, Space.WEIGHTS: 2, Space.ARENA: 3}
-_OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE = range(5)
+_OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE, _FAILED_CHECK = range(6)
+_NO_STATUS = 2**64 - 1  # SPARSEC_NO_STATUS
 
 
 class _Buffer(ctypes.Structure):
@@ -47,6 +48,7 @@ class _Program(ctypes.Structure):
         ("buffer_count", ctypes.c_uint64),
         ("weights", ctypes.c_void_p),
         ("arena_bytes", ctypes.c_uint64),
+        ("status", ctypes.c_uint64),
     )
 
 
@@ -83,7 +85,14 @@ def _core() -> ctypes.CDLL:
     )
     core.sparsec_model_destroy.restype = None
     core.sparsec_model_destroy.argtypes = (ctypes.c_void_p,)
-    core.sparsec_model_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, pointers, pointers, ctypes.c_void_p)
+    core.sparsec_model_run.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        pointers,
+        pointers,
+        ctypes.c_void_p,
+        ctypes.POINTER(ctypes.c_int64),
+    )
     core.sparsec_cpu_features.restype = ctypes.c_uint64
     core.sparsec_cpu_feature_name.restype = ctypes.c_char_p
     core.sparsec_cpu_feature_name.argtypes = (ctypes.c_int64,)
@@ -133,20 +142,28 @@ class Pool:
 class Model:
     """A program mapped executable; may run in many threads at once; closed once, after the last run."""
 
-    __slots__ = ("_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
+    __slots__ = ("_complaints", "_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
 
     def __init__(self, program: Program) -> None:
         self._weights = _aligned(program.weights)
         self._inputs = ctypes.c_void_p * len(program.inputs)
         self._outputs = ctypes.c_void_p * len(program.outputs)
         self._run = _core().sparsec_model_run
+        self._complaints = program.complaints
         self.step_count = len(program.steps)
         self._handle: int | None = _create(program, self._weights)
 
     def run(self, pool: Pool, inputs: Sequence[int], outputs: Sequence[int], step_ns: int | None = None) -> None:
-        """Run once on the addresses of the tensors; `step_ns` is the address of `step_count` int64, or None."""
+        """Run once on the addresses of the tensors; `step_ns` is the address of `step_count` int64, or None.
+
+        Raises `InputError` if a check of the network fails, with what it says and the node that it belongs to.
+        """
         assert self._handle is not None, "the model is closed"
-        status = self._run(self._handle, pool.handle, self._inputs(*inputs), self._outputs(*outputs), step_ns)
+        failed = ctypes.c_int64()
+        status = self._run(self._handle, pool.handle, self._inputs(*inputs), self._outputs(*outputs), step_ns, failed)
+        if status == _FAILED_CHECK:
+            complaint = self._complaints[failed.value]
+            raise InputError(f"A check failed while the model ran: {complaint.what}.", where=complaint.where)
         if status != _OK:
             raise SparsecError("There is not enough memory for the arena of this run.")
 
@@ -190,6 +207,7 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
         buffer_count=len(buffers),
         weights=weights.ctypes.data,
         arena_bytes=program.arena_bytes,
+        status=_NO_STATUS if program.status is None else program.status,
     )
     model, culprit = ctypes.c_void_p(), ctypes.c_uint64()
     status = _core().sparsec_model_create(ctypes.byref(description), ctypes.byref(model), ctypes.byref(culprit))

@@ -72,7 +72,8 @@ class Session:
         `feeds` has one tensor per input, by name or in order: NumPy, torch, DLPack or buffer-protocol objects with
         exactly the dtype and shape of the model, used in place if contiguous. `out` likewise has an array per output
         to write to (and then these are returned); without it the outputs are fresh arrays. bfloat16 comes out as
-        uint16 that holds the bits. Raises `InputError`.
+        uint16 that holds the bits. Raises `InputError`, also if the network cannot take a value (an index out of
+        range): then `out` holds garbage.
         """
         return self._run(feeds, out, None)
 

@@ -33,6 +33,7 @@ struct sparsec_model {
     uint64_t buffer_count;
     uint8_t *weights;
     uint64_t arena_bytes;
+    uint64_t status;
     int has_parallel_steps;
     context *_Atomic contexts;
 };
@@ -86,6 +87,7 @@ int sparsec_model_create(const sparsec_program *program, sparsec_model **result,
     model->buffer_count = program->buffer_count;
     model->weights = (uint8_t *)(uintptr_t)program->weights; /* kernels take plain pointers, and do not write here */
     model->arena_bytes = program->arena_bytes;
+    model->status = program->status;
     if (status == SPARSEC_OK && (!model->steps || !model->buffers)) status = SPARSEC_NO_MEMORY;
     if (status != SPARSEC_OK) {
         sparsec_model_destroy(model);
@@ -174,15 +176,19 @@ static int64_t now_ns(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inputs, void *const *outputs, int64_t *step_ns)
+int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inputs, void *const *outputs, int64_t *step_ns,
+                      int64_t *failed_check)
 {
     context *run = claim_context(model);
     if (!run) return SPARSEC_NO_MEMORY;
     bind_tensors(model, run, inputs, outputs);
     const int shared = pool && model->has_parallel_steps && sparsec_pool_threads(pool) > 1 && pool_claim(pool, 1);
     const int64_t threads = shared ? sparsec_pool_threads(pool) : 1;
+    int64_t passed = 0; /* stands for the status of a model without checks */
+    int64_t *const status = model->status == SPARSEC_NO_STATUS ? &passed : (int64_t *)(void *)(run->arena + model->status);
+    *status = 0;
     int64_t before = step_ns ? now_ns() : 0;
-    for (uint64_t i = 0; i < model->step_count; i++) {
+    for (uint64_t i = 0; i < model->step_count && *status == 0; i++) {
         const sparsec_step *step = &model->steps[i];
         const sparsec_kernel kernel = (sparsec_kernel)(uintptr_t)(model->image + step->entry);
         void *const *args = run->pointers + step->first_arg;
@@ -199,6 +205,8 @@ int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inp
         }
     }
     if (shared) pool_release(pool);
+    const int64_t failed = *status;
     atomic_store(&run->claimed, 0);
-    return SPARSEC_OK;
+    *failed_check = failed - 1;
+    return failed ? SPARSEC_FAILED_CHECK : SPARSEC_OK;
 }

@@ -15,7 +15,7 @@
 #endif
 
 /* Counts changes of what is below, for whoever loads the library. */
-#define SPARSEC_INTERFACE 1
+#define SPARSEC_INTERFACE 2
 SPARSEC_API int sparsec_interface(void);
 
 /* The uniform entry of a kernel: does units [begin, end) on the buffers in `args`. */
@@ -52,12 +52,22 @@ typedef struct {
     uint64_t buffer_count;
     const uint8_t *weights; /* stays the caller's; must outlive the model */
     uint64_t arena_bytes;
+    uint64_t status; /* arena offset, a multiple of 8, of an int64 that a failed check sets to its number + 1; or SPARSEC_NO_STATUS */
 } sparsec_program;
+
+#define SPARSEC_NO_STATUS UINT64_MAX
 
 typedef struct sparsec_pool sparsec_pool;
 typedef struct sparsec_model sparsec_model;
 
-enum sparsec_status { SPARSEC_OK, SPARSEC_NO_MEMORY, SPARSEC_UNKNOWN_IMPORT, SPARSEC_NO_EXECUTABLE_MEMORY, SPARSEC_BAD_IMAGE };
+enum sparsec_status {
+    SPARSEC_OK,
+    SPARSEC_NO_MEMORY,
+    SPARSEC_UNKNOWN_IMPORT,
+    SPARSEC_NO_EXECUTABLE_MEMORY,
+    SPARSEC_BAD_IMAGE,
+    SPARSEC_FAILED_CHECK
+};
 
 /* Start a pool in which `threads` threads work, the caller's among them. NULL if none could be made. */
 SPARSEC_API sparsec_pool *sparsec_pool_create(int64_t threads);
@@ -69,9 +79,10 @@ SPARSEC_API int sparsec_model_create(const sparsec_program *program, sparsec_mod
 /* No run may be in flight. */
 SPARSEC_API void sparsec_model_destroy(sparsec_model *model);
 
-/* Run once; may be called from many threads. `step_ns`, if not NULL, receives the nanoseconds of every step. `pool` may be NULL. */
+/* Run once; may be called from many threads. `step_ns`, if not NULL, receives the nanoseconds of every step. `pool` may be NULL.
+ * After a step with a failed check no other runs, and on SPARSEC_FAILED_CHECK `*failed_check` is the number of the check. */
 SPARSEC_API int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inputs, void *const *outputs,
-                                  int64_t *step_ns);
+                                  int64_t *step_ns, int64_t *failed_check);
 
 /* Bit i is set if the processor and the operating system support the feature `sparsec_cpu_feature_name(i)`. */
 SPARSEC_API uint64_t sparsec_cpu_features(void);

@@ -216,5 +216,5 @@ def test_features_agree_with_llvm() -> None:
 
 def test_a_core_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_INTERFACE", 999)
-    with pytest.raises(SparsecError, match=r"another version(.|\n)*interface 999(.|\n)*interface 1"):
+    with pytest.raises(SparsecError, match=r"another version(.|\n)*interface 999(.|\n)*interface \d"):
         library._core.__wrapped__()
