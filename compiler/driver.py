@@ -24,6 +24,7 @@ from sparsec.ir.context import make_context
 from sparsec.ir.module import function, main_block
 from sparsec.ir.weights import WeightStore, weight_name
 from sparsec.kernels.isa import Isa
+from sparsec.passes.lower_asserts import STATUS
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
 from sparsec.passes.plan_memory import base_of
 from sparsec.passes.table import PASSES
@@ -148,6 +149,7 @@ def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[st
     with unit.module.context:
         steps = _steps(unit, len(imported.inputs), blob)
         arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
+        status = _status_offset(unit)
     report("lower_llvm")
     text = _kernels_text(unit)
     report("generate_code")
@@ -164,7 +166,15 @@ def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[st
         code=code,
         weights=blob.bytes(),
         report=Report(tuple(unit.layers.values())).as_dict(),  # type: ignore[arg-type]
+        status=status,
+        complaints=tuple(unit.complaints),
     )
+
+
+def _status_offset(unit: Unit) -> int | None:
+    """Where in the arena failed checks leave their number; None for a network without checks."""
+    marked = (op.operation for op in main_block(unit.module).operations if STATUS in op.operation.attributes)
+    return next((ir.IntegerAttr(op.attributes["arena_offset"]).value for op in marked), None)
 
 
 class _WeightBlob:

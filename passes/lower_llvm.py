@@ -13,10 +13,11 @@ from torch_mlir.dialects import llvm
 
 from sparsec.ir.module import find, symbol
 from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.lower_asserts import lower_asserts
 from sparsec.passes.unit import Unit
 
+_TO_BRANCHES = "func.func(convert-vector-to-scf,lower-affine,convert-scf-to-cf,expand-strided-metadata,lower-affine)"
 _TO_LLVM = (
-    "func.func(convert-vector-to-scf,lower-affine,convert-scf-to-cf,expand-strided-metadata,lower-affine),"
     "convert-vector-to-llvm{enable-x86=true},convert-ub-to-llvm,convert-complex-to-standard,convert-math-to-llvm,"
     "convert-math-to-libm,expand-strided-metadata,lower-affine,finalize-memref-to-llvm,"
     "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-arith-to-llvm,convert-index-to-llvm,"
@@ -38,6 +39,8 @@ def lower_llvm(unit: Unit) -> None:
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "func.func"):
             op.attributes["sym_visibility"] = ir.StringAttr.get("public")  # called by the runtime
+    run_pipeline(unit.module, _TO_BRANCHES, what="lowering kernels to branches")
+    lower_asserts(unit.module)
     run_pipeline(unit.module, _TO_LLVM, what="lowering kernels to LLVM")
 
 

@@ -7,8 +7,10 @@ After:
       scf.parallel (%i, %j) = (%begin, %c0) to (%end, %c8) step (%c1, %c1) { ... } }
     func.call @loop_3(%x, %alloc, %c0, %c4) {layer = "relu_2", products = 96 : i64}
 
-Then `@main` is a list of calls: the runtime walks it, times it and shares each call among threads; equal loops share one function.
-Views and pure arithmetic are copied into the functions that use them; a scalar read from memory travels through a one-element buffer.
+Then `@main` is a list of calls: the runtime walks it, times it and shares each call among threads; equal loops share
+one function. Views and pure arithmetic are copied into the functions that use them; a scalar read from memory travels
+through a one-element buffer. A function with checks (`cf.assert`) takes the status buffer of the run as its last
+pointer, for `lower_asserts`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ from dataclasses import dataclass, field
 
 from torch_mlir import ir
 
+from sparsec.artifact import Complaint
 from sparsec.errors import UnsupportedOpError
-from sparsec.ir.module import block_walk, main_block
+from sparsec.ir.module import block_walk, function, main_block
 from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.check_operands import check_operands
+from sparsec.passes.lower_asserts import COMPLAINT, STATUS
 from sparsec.passes.lower_calls import call
+from sparsec.passes.stack_buffers import stack_buffers
 from sparsec.passes.unit import Unit
 
 _BASES = ("memref.alloc", "sparsec.weight")
+_SIZED = (*_BASES, "memref.alloca")
 _VIEWS = (
     "memref.subview",
     "memref.collapse_shape",
@@ -46,13 +53,16 @@ def outline(unit: Unit) -> None:
         what="lowering linalg to loops",
     )
     with unit.module.context, ir.Location.unknown():
-        _Outliner(unit.module).run()
+        check_operands(function(unit.module, "main"))
+        _Outliner(unit.module, unit.complaints).run()
     run_pipeline(unit.module, "canonicalize,cse", what="removing what became unused")
 
 
 @dataclass(slots=True)
 class _Outliner:
     module: ir.Module
+    complaints: list[Complaint]
+    status: ir.Value | None = None  # made when the first check is met
     slots: dict[ir.Value, ir.Value] = field(default_factory=dict)  # scalar result of a step -> its one-element buffer
     functions: dict[str, str] = field(default_factory=dict)  # text of a function -> its name
 
@@ -69,24 +79,27 @@ class _Outliner:
         bases: dict[ir.Value, None] = dict.fromkeys(slots)
         for value in _captured(op):
             self._collect(value, bases, op)
-        function, block = self._function(name, list(bases))
+        if self._number_checks(op):
+            bases[self._status()] = None
+        outlined, block = self._function(name, list(bases))
         values: dict[ir.Value, ir.Value] = dict(zip(bases, block.arguments, strict=False))
         bounds = list(block.arguments)[-2:]
         end = block.operations[0].operation
         extent = _extent(op)
         calling = self._call(op, name, list(bases), extent[1] if extent is not None else 1)
         op.move_before(end)
+        stack_buffers(op, block, _location_name(op))
         for inner in (op, *block_walk(op)):
             for position, operand in enumerate(inner.operands):
                 if not _inside(operand, op):
                     inner.operands[position] = self._local(operand, values, op)
         if extent is not None:
-            axis, count = extent
+            axis = extent[0]
             rank = len(op.operands) // 3
             op.operands[axis], op.operands[rank + axis] = bounds
         for result, slot in zip(results, slots, strict=True):
             self._store(result, values[slot], end)
-        calling.attributes["callee"] = ir.FlatSymbolRefAttr.get(self._share(function, name))
+        calling.attributes["callee"] = ir.FlatSymbolRefAttr.get(self._share(outlined, name))
 
     def _call(self, op: ir.Operation, name: str, bases: list[ir.Value], extent: int) -> ir.Operation:
         """The call that takes the place of `op`."""
@@ -117,6 +130,26 @@ class _Outliner:
 
     def _store(self, result: ir.Value, slot: ir.Value, end: ir.Operation) -> None:
         ir.Operation.create("memref.store", operands=[result, slot], ip=ir.InsertionPoint(end))
+
+    def _number_checks(self, op: ir.Operation) -> bool:
+        """Give each `cf.assert` of `op` the number of its complaint; tell whether there are any."""
+        checks = [inner for inner in (op, *block_walk(op)) if inner.name == "cf.assert"]
+        for check in checks:
+            named = check if '"' in str(check.location) else op
+            complaint = Complaint(_location_name(named), ir.StringAttr(check.attributes["msg"]).value)
+            if complaint not in self.complaints:
+                self.complaints.append(complaint)
+            check.attributes[COMPLAINT] = _integer(self.complaints.index(complaint))
+        return bool(checks)
+
+    def _status(self) -> ir.Value:
+        """The buffer where failed checks leave their number: one for the whole run."""
+        if self.status is None:
+            attributes = {"operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 0]), STATUS: ir.UnitAttr.get()}
+            buffer = ir.MemRefType.get([], ir.IntegerType.get_signless(64))
+            ip = ir.InsertionPoint.at_block_begin(main_block(self.module))
+            self.status = ir.Operation.create("memref.alloc", results=[buffer], attributes=attributes, ip=ip).results[0]
+        return self.status
 
     def _collect(self, value: ir.Value, bases: dict[ir.Value, None], op: ir.Operation) -> None:
         """Add the buffers that `value` is made of to `bases`."""
@@ -149,7 +182,7 @@ class _Outliner:
     def _function(self, name: str, bases: list[ir.Value]) -> tuple[ir.Operation, ir.Block]:
         index = ir.IndexType.get()
         signature = ir.FunctionType.get([*(base.type for base in bases), index, index], [])
-        no_alias = ir.DictAttr.get({"llvm.noalias": ir.UnitAttr.get()})
+        marks = [ir.DictAttr.get({STATUS if _is_status(base) else "llvm.noalias": ir.UnitAttr.get()}) for base in bases]
         plain = ir.DictAttr.get({})
         function = ir.Operation.create(
             "func.func",
@@ -157,7 +190,7 @@ class _Outliner:
                 "sym_name": ir.StringAttr.get(name),
                 "sym_visibility": ir.StringAttr.get("private"),
                 "function_type": ir.TypeAttr.get(signature),
-                "arg_attrs": ir.ArrayAttr.get([no_alias] * len(bases) + [plain] * 2),
+                "arg_attrs": ir.ArrayAttr.get([*marks, plain, plain]),
             },
             regions=1,
             ip=ir.InsertionPoint.at_block_begin(self.module.body),
@@ -175,6 +208,10 @@ class _Outliner:
         if known != name:
             function.erase()
         return known
+
+
+def _is_status(base: ir.Value) -> bool:
+    return not isinstance(base.owner, ir.Block) and STATUS in base.owner.operation.attributes
 
 
 def _does_work(op: ir.Operation) -> bool:
@@ -206,7 +243,9 @@ def _extent(op: ir.Operation) -> tuple[int, int] | None:
     if op.name != "scf.parallel" or op.results:
         return None
     rank = len(op.operands) // 3
-    lower, upper, step = ([_constant(value) for value in list(op.operands)[i * rank : (i + 1) * rank]] for i in range(3))
+    lower, upper, step = (
+        [_constant(value) for value in list(op.operands)[i * rank : (i + 1) * rank]] for i in range(3)
+    )
     lengths = [
         count if (first, stride) == (0, 1) and count else 0
         for first, count, stride in zip(lower, upper, step, strict=True)
@@ -252,7 +291,7 @@ def _location_name(op: ir.Operation) -> str:
 def _refuse_dynamic(op: ir.Operation) -> None:
     for inner in (op, *block_walk(op)):
         for result in inner.results:
-            if isinstance(result.type, ir.MemRefType) and not result.type.has_static_shape and inner.name in _BASES:
+            if isinstance(result.type, ir.MemRefType) and not result.type.has_static_shape and inner.name in _SIZED:
                 raise UnsupportedOpError(
                     "the size of a tensor is only known while the network runs", where=_location_name(inner)
                 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch_mlir import ir
 
+from sparsec.artifact import Complaint
 from sparsec.ir.weights import WeightStore
 from sparsec.kernels.isa import Isa
 from sparsec.report import LayerReport
@@ -20,6 +21,7 @@ class Unit:
     weights: WeightStore
     isa: Isa
     layers: dict[str, LayerReport] = field(default_factory=dict)  # by layer name, in program order
+    complaints: list[Complaint] = field(default_factory=list)  # of checks while running, by their number
 
 
 Pass = Callable[[Unit], None]
