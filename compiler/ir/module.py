@@ -64,9 +64,10 @@ def integers(attribute: ir.Attribute) -> tuple[int, ...]:
 
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
-    """Static shape of a tensor or memref value."""
-    return tuple(ir.ShapedType(value.type).shape)
+    """Static shape of a tensor or memref value; () for a scalar."""
+    return tuple(ir.ShapedType(value.type).shape) if isinstance(value.type, ir.ShapedType) else ()
 
 
 def element_of(value: ir.Value) -> ir.Type:
-    return ir.ShapedType(value.type).element_type
+    """The element type of a tensor or memref value; the type itself of a scalar."""
+    return ir.ShapedType(value.type).element_type if isinstance(value.type, ir.ShapedType) else value.type
