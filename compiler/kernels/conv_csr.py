@@ -17,7 +17,7 @@ from sparsec.kernels.emit import Buffer, Index, Spec, define, epilogue_buffers, 
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.pixel_tile import Tile, emit_store, plan
+from sparsec.kernels.pixel_tile import Tile, emit_store, plan, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import ROW_COST, Held, SparseRows, Visits, emit_rows, unroll
 
@@ -79,8 +79,7 @@ class _Schedule:
         problem, work = layout.problem, csr.nnz / layout.problem.filters
         most = min(isa.registers - 4, 14)
         wide = plan(layout, isa, most=most, work=work)
-        tiles = [plan(layout, isa, most=count, work=work) for count in range(4, most + 1)]
-        narrow = min(tiles, key=lambda tile: _blocked_cycles(tile, layout, work))
+        narrow = min(tiles(layout, isa, most=most), key=lambda tile: _blocked_cycles(tile, layout, work))
         order = np.argsort(-csr.counts, kind="stable")
         if _blocked_cycles(narrow, layout, work) < _plain_cycles(wide, layout, work):
             count = -(-problem.filters * len(narrow.steps) * 4 * narrow.lanes // HELD_BYTES)
@@ -126,7 +125,7 @@ def _blocked_cycles(tile: Tile, layout: PaddedLayout, work: float) -> float:
     if layout.alignment > 1 and tile.count > 2:
         return math.inf  # not aligned after all
     vectors, blocks = len(tile.steps), -(-layout.problem.reduction // _block_columns(tile, layout))
-    return tile.count * (work * (vectors + 1) * _load_cycles(layout, 0) + blocks * (2.2 * vectors + 12))
+    return tile.count * (work * max(vectors + 1, 4) * _load_cycles(layout, 0) + blocks * (2.2 * vectors + 12))
 
 
 def _plain_cycles(tile: Tile, layout: PaddedLayout, work: float) -> float:

@@ -129,22 +129,20 @@ def emit_piece(
 
 def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:
     """The cheapest tile of at most `most` vectors, for `work` multiply-adds per output pixel."""
+    return min(tiles(layout, isa, most=most), key=lambda tile: _cycles(tile, work))
+
+
+def tiles(layout: PaddedLayout, isa: Isa, *, most: int) -> list[Tile]:
+    """All tiles of at most `most` vectors that are worth a look."""
     axes = layout.pixel_axes()
+    width = axes[-1][0]
+    lanes = isa.lanes() if layout.alignment > 1 else lanes_for(width, isa)
+    vectors = -(-width // lanes)
+    lengths = {-(-vectors // -(-vectors // count)) for count in range(1, min(most, vectors) + 1)}
     if layout.alignment > 1:
-        return _aligned_tile(axes, isa, most)
-    return min(_candidates(axes, isa, most), key=lambda tile: _cycles(tile, work))
-
-
-def _aligned_tile(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Tile:
-    """Tiles of one long row with aligned vectors; of two, the second begins as near the end as that allows."""
-    size, lanes = axes[0][0], isa.lanes()
-    vectors = -(-size // lanes)
-    count = -(-vectors // most)
-    length = size if count == 1 else -(-vectors // count) * lanes
-    if count == 2:
-        length = min(size, (-(-vectors // 2) - 1) * lanes + size % lanes)
-        length += lanes if 2 * length < size else 0
-    return Tile(axes, (length,), lanes, tuple(range(0, length, lanes)), _dense(1, length, lanes, {0: (0, 0)}))
+        return [_aligned_tile(axes, lanes, count) for count in lengths]
+    parts = [_part_tile(axes, lanes, min(count * lanes, width)) for count in lengths]
+    return parts if len(axes) == 1 else [*parts, *_row_tiles(axes, isa, most)]
 
 
 def _cycles(tile: Tile, work: float) -> float:
@@ -152,24 +150,20 @@ def _cycles(tile: Tile, work: float) -> float:
     return tile.count * (work * max(len(tile.steps) + 1, 4) / 2 + 1.5 * len(tile.pieces) + tile.moved)
 
 
-def _candidates(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterator[Tile]:
-    width = axes[-1][0]
-    lanes = lanes_for(width, isa)
-    vectors = -(-width // lanes)
-    for parts in range(-(-vectors // most), vectors + 1):
-        length = min(-(-vectors // parts) * lanes, width)
-        starts = _cover(length, lanes)
-        yield Tile(
-            axes,
-            (*(1 for _ in axes[1:]), length),
-            lanes,
-            starts,
-            tuple(_whole(n, s, lanes) for n, s in enumerate(starts)),
-        )
-        if length <= lanes or most == 1:
-            break
-    if len(axes) > 1:
-        yield from _row_tiles(axes, isa, most)
+def _aligned_tile(axes: tuple[tuple[int, int], ...], lanes: int, vectors: int) -> Tile:
+    """Tiles of one long row with aligned vectors; of two, the second begins as near the end as that allows."""
+    size = axes[0][0]
+    length = min(vectors * lanes, size)
+    if lanes < length < size <= 2 * length - lanes + size % lanes:
+        length += size % lanes - lanes
+    return Tile(axes, (length,), lanes, tuple(range(0, length, lanes)), _dense(1, length, lanes, {0: (0, 0)}))
+
+
+def _part_tile(axes: tuple[tuple[int, int], ...], lanes: int, length: int) -> Tile:
+    """Tiles of `length` pixels of one row."""
+    starts = _cover(length, lanes)
+    pieces = tuple(_whole(number, start, lanes) for number, start in enumerate(starts))
+    return Tile(axes, (*(1 for _ in axes[1:]), length), lanes, starts, pieces)
 
 
 def _row_tiles(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterator[Tile]:
@@ -186,7 +180,9 @@ def _row_tiles(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterat
             steps = tuple(row * pitch for row in range(rows))
             yield Tile(axes, lengths, lanes, steps, _dense(rows, width, lanes, {row: (row, 0) for row in range(rows)}))
         span = (rows - 1) * pitch + width
-        if -(-span // lanes) <= most:
+        if rows > most and span > most * lanes:
+            return
+        if span <= most * lanes:
             places = {row: divmod(row * pitch, lanes) for row in range(rows)}
             yield Tile(axes, lengths, lanes, tuple(range(0, span, lanes)), _dense(rows, width, lanes, places))
 
