@@ -36,7 +36,7 @@ check: $(VENV)/.dev
 	@echo "== ruff format" && $(BIN)/ruff format --check .
 	@echo "== ruff check"  && $(BIN)/ruff check .
 	@echo "== mypy"        && $(BIN)/mypy -p sparsec -p bench
-	@echo "== imports"     && $(BIN)/lint-imports
+	@echo "== imports"     && $(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
@@ -59,7 +59,7 @@ $(BIN)/python:
 
 # $(1): what is said, $(2): extras
 define install
-	@echo "== installing sparsec and $(1) into .venv (the first time takes a minute or two)"
+	@echo "== installing sparsec and $(1) into .venv (the first time takes some minutes)"
 	@$(if $(ZIG),echo "== there is no C compiler: using the one in the package ziglang" && $(PIP) install $(ZIG))
 	@$(COMPILER) $(PIP) install --config-settings editable_mode=strict --editable '.[$(2)]'
 	@touch $@
