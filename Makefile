@@ -9,9 +9,14 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED_FROM := pyproject.toml $(wildcard runtime/native/*) $(shell find compiler passes frontends runtime -type d)
 
 # Without a C compiler, the one in the PyPI package ziglang builds the runtime.
+# (Its binary by path: pip builds in an environment of its own, in which `python -m ziglang` is not found.)
 ifeq ($(shell command -v cc || command -v gcc || command -v clang),)
-COMPILER := CC="$(CURDIR)/$(BIN)/python -m ziglang cc" LDSHARED="$(CURDIR)/$(BIN)/python -m ziglang cc -shared"
-ZIG      := ziglang
+define use_zig
+	@echo "== there is no C compiler: using the one in the package ziglang"
+	@$(PIP) install ziglang
+endef
+ZIG_PATH := import os, ziglang; print(os.path.join(os.path.abspath(os.path.dirname(ziglang.__file__)), "zig"))
+COMPILER := zig=$$($(BIN)/python -c '$(ZIG_PATH)') && CC="$$zig cc" LDSHARED="$$zig cc -shared"
 endif
 
 .DEFAULT_GOAL := help
@@ -60,7 +65,7 @@ $(BIN)/python:
 # $(1): what is said, $(2): extras
 define install
 	@echo "== installing sparsec and $(1) into .venv (the first time takes some minutes)"
-	@$(if $(ZIG),echo "== there is no C compiler: using the one in the package ziglang" && $(PIP) install $(ZIG))
+	$(use_zig)
 	@$(COMPILER) $(PIP) install --config-settings editable_mode=strict --editable '.[$(2)]'
 	@touch $@
 endef
