@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 from torch_mlir import ir
 from torch_mlir.dialects import torch as torch_dialect
 from torch_mlir.passmanager import PassManager
@@ -10,6 +13,12 @@ from sparsec.ir.dialect import Sparsec
 
 # `torch_c` cannot be registered from Python; a pass that depends on it loads it.
 _LOADS_TORCH_C = "builtin.module(torch-func-backend-type-conversion)"
+
+
+# MLIR looks for a Python module of each dialect whenever it meets an op of it, and does not remember that there is none: 17,000
+# failed imports in one network. Any module under that name ends the search.
+for _name in ("sparsec", "torch_c"):
+    sys.modules.setdefault(f"torch_mlir.dialects.{_name}", ModuleType(_name))
 
 
 def make_context() -> ir.Context:
