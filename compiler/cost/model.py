@@ -18,8 +18,12 @@ CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.85  # of the multiply-add peak, in long tiles
 _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
 _ISSUE_CYCLES = 0.4  # per vector of a sparse row, beside the load
+_MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
+_ROW_CYCLES = 12.0  # to start and store a row of a tile
 _COPY_CYCLES = 6.0  # per vector of input that is copied to padded planes
-_STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
+_STRIDED_MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
+_ROW_CYCLES = 12.0  # to start and store a row of a tile
+_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -47,12 +51,23 @@ def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
 def _sparse_cycles(problem: Problem, facts: Facts, isa: Isa, machine: Machine) -> float:
     """One broadcast per nonzero and tile of pixels, one load and multiply-add per nonzero and vector."""
     assert facts is not None
-    vectors = _output_vectors(problem, isa) / max(_rows(problem), 1)
-    tile = min(_VECTORS_PER_BROADCAST, max(vectors, 1.0))
+    vectors = _vectors_per_row(problem, isa)
+    tile = min(_VECTORS_PER_BROADCAST, vectors)
     operand_bytes = 4 * isa.lanes() * tile * facts.columns
     per_vector = isa.vector_bytes / _bandwidth(operand_bytes, machine) + _ISSUE_CYCLES
-    products = facts.nonzeros * max(tile * per_vector, 2.0)
-    return vectors / tile * (products + 8.0 * facts.rows) + _copy_cycles(problem, isa)
+    products = facts.nonzeros * max(tile * min(per_vector, _MOST_CYCLES), 1.4)
+    return vectors / max(tile, 1) * (products + _ROW_CYCLES * facts.rows) + _copy_cycles(problem, isa)
+
+
+def _vectors_per_row(problem: Problem, isa: Isa) -> int:
+    """Vectors of pixels or tokens that one row of a sparse weight is multiplied with."""
+    match problem:
+        case ConvProblem():
+            return problem.batch * math.ceil(problem.pixels / isa.lanes())
+        case LinearProblem():
+            return math.ceil(problem.tokens / isa.lanes())
+        case MatmulProblem():
+            raise AssertionError("a matmul has no weight")
 
 
 def _copy_cycles(problem: Problem, isa: Isa) -> float:
@@ -76,9 +91,7 @@ def _output_vectors(problem: Problem, isa: Isa) -> float:
         case ConvProblem():
             return float(problem.batch * problem.filters * math.ceil(problem.pixels / lanes))
         case LinearProblem():
-            return float(min(
-                problem.tokens * math.ceil(problem.outputs / lanes), problem.outputs * math.ceil(problem.tokens / lanes)
-            ))
+            return float(problem.tokens * math.ceil(problem.outputs / lanes))
         case MatmulProblem():
             return float(problem.batch * problem.rows * math.ceil(problem.columns / lanes))
 
