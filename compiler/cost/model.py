@@ -21,9 +21,7 @@ _ISSUE_CYCLES = 0.4  # per vector of a sparse row, beside the load
 _MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
 _ROW_CYCLES = 12.0  # to start and store a row of a tile
 _COPY_CYCLES = 6.0  # per vector of input that is copied to padded planes
-_STRIDED_MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
-_ROW_CYCLES = 12.0  # to start and store a row of a tile
-_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
+_STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
