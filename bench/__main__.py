@@ -1,4 +1,4 @@
-"""`python -m bench demo` and `python -m bench models`."""
+"""`python -m bench demo`, `python -m bench models` and `python -m bench nodes`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import demo, models
+from bench import demo, models, onnx_nodes
 
 
 @click.group()
@@ -28,6 +28,13 @@ def _demo(seconds: float) -> None:
 def _models(names: tuple[str, ...], seconds: float, json_file: Path) -> None:
     """All networks that can be had, or those NAMED; what is missing is listed with the command that installs it."""
     raise SystemExit(models.run(names, seconds, json_file))
+
+
+@bench.command("nodes")
+@click.argument("pattern", default="")
+def _nodes(pattern: str) -> None:
+    """The ONNX backend node tests whose names match PATTERN, or all: passed, refused, wrong, crashed."""
+    raise SystemExit(onnx_nodes.main(pattern))
 
 
 if __name__ == "__main__":

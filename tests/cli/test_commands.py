@@ -170,3 +170,26 @@ def test_a_closed_pipe_is_no_error() -> None:
     os.close(write)
     assert found.stderr == ""
     assert found.returncode == 141
+
+
+def test_an_exported_torch_program_is_verified_against_torch(sparsec: Sparsec, tmp_path: Path) -> None:
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU()).eval()
+    torch.export.save(torch.export.export(net, (torch.rand(2, 8),)), tmp_path / "net.pt2")
+    found = sparsec("verify", tmp_path / "net.pt2")
+    assert found.code == 0, found
+    assert "verified against torch" in found.out
+
+
+def test_the_debug_ladder(sparsec: Sparsec, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for level in range(4):
+        monkeypatch.setenv("SPARSEC_DEBUG", str(level))
+        shown[level] = sparsec("compile", model, "-o", tmp_path / "m.sparsec").err
+    assert "candidates" not in shown[0]
+    assert "candidates" in shown[1]
+    assert "after form_layers" not in shown[1]
+    assert "after form_layers" in shown[2]
+    assert ".globl" not in shown[2]
+    assert ".globl" in shown[3]
