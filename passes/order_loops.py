@@ -80,17 +80,9 @@ def _allow_reassociation(op: ir.Operation) -> None:
     if not any("reduction" in kind for kind in kinds):
         return
     body = op.regions[0].blocks[0]
-    flags = ir.Attribute.parse("#arith.fastmath<reassoc>")
+    outputs = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[1]
+    accumulators = list(body.arguments)[-outputs:]
     for inner in body.operations:
         operation = inner.operation
-        if operation.name in _ACCUMULATORS and any(
-            isinstance(operand.owner, ir.Block) and _is_destination(operand, body, op) for operand in operation.operands
-        ):
-            operation.attributes["fastmath"] = flags
-
-
-def _is_destination(value: ir.Value, body: ir.Block, op: ir.Operation) -> bool:
-    outputs = len(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"])) and list(
-        ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"])
-    )[1]
-    return value in list(body.arguments)[-outputs:]
+        if operation.name in _ACCUMULATORS and any(operand in accumulators for operand in operation.operands):
+            operation.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<reassoc>")
