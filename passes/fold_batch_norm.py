@@ -69,12 +69,11 @@ def _scaled(weight: Weight, scale: Array) -> Weight:
     """Each filter times its scale; a sparse weight keeps its pattern."""
     if isinstance(weight, Coo):
         filters = weight.indices // max(weight.size // weight.shape[0], 1)
-        return Coo(weight.shape, weight.indices, (weight.values * scale[filters]).astype(np.float32))
-    return (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
+        return Coo(weight.shape, weight.indices, (weight.values.astype(np.float64) * scale[filters]).astype(np.float32))
+    scaled = weight.astype(np.float64) * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    return scaled.astype(np.float32)
 
 
 def _as_value(stem: str, weight: Weight, before: ir.Operation, unit: Unit) -> ir.Value:
     tensor, vtensor = weight_types(weight, before.context)
-    return weight_op(
-        unit.weights.add(stem, weight), tensor, vtensor, loc=before.location, ip=ir.InsertionPoint(before)
-    )
+    return weight_op(unit.weights.add(stem, weight), tensor, vtensor, loc=before.location, ip=ir.InsertionPoint(before))

@@ -29,8 +29,8 @@ from sparsec.ir.torch_values import (
     tensor_shape,
     weight_of,
 )
-from sparsec.passes.unit import Unit
 from sparsec.ir.weights import weight_op, weight_types
+from sparsec.passes.unit import Unit
 
 
 def form_layers(unit: Unit) -> None:

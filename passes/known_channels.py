@@ -76,7 +76,8 @@ class Convolution:
     @property
     def connected(self) -> Mask:
         """[filters, channels / groups]: true where any tap is nonzero."""
-        return (self.weight != 0).reshape(*self.weight.shape[:2], -1).any(axis=2)
+        taps: Mask = (self.weight != 0).reshape(*self.weight.shape[:2], -1)
+        return np.asarray(taps.any(axis=2))
 
     @property
     def out_sizes(self) -> tuple[int, ...]:
@@ -103,8 +104,9 @@ def known_after(convolution: Convolution, known: Known, unit: Unit) -> Known:
     """Which output channels are known, given what is known of the input."""
     problem = convolution.problem
     nothing = Known.nothing(problem.filters, convolution.out_sizes)
+    mask: Mask
     if convolution.plain:
-        mask = ~(convolution.connected & ~known.mask).any(axis=1)
+        mask = ~np.asarray((convolution.connected & ~known.mask).any(axis=1))
     elif convolution.channelwise:
         mask = ~convolution.connected[:, 0] | known.mask
     else:

@@ -50,7 +50,7 @@ class Layer:
 
     @property
     def name(self) -> str:
-        return ir.StringAttr(self.op.attributes["layer"]).value
+        return str(ir.StringAttr(self.op.attributes["layer"]).value)
 
     def problem(self) -> Problem:
         """The shapes of the contraction."""
@@ -100,8 +100,7 @@ def layers(module: ir.Module) -> list[Layer]:
 
 
 def is_layer(op: ir.Operation) -> bool:
-    name = op.attributes["library_call"] if "library_call" in op.attributes else None
-    return name is not None and ir.StringAttr(name).value == LIBRARY_CALL
+    return "library_call" in op.attributes and bool(ir.StringAttr(op.attributes["library_call"]).value == LIBRARY_CALL)
 
 
 def channel_axis(contraction: str, rank: int) -> int:

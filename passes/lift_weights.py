@@ -18,7 +18,13 @@ from sparsec.ir.torch_values import definition, tensor_element, tensor_shape
 from sparsec.ir.weights import weight_op, weight_types
 from sparsec.passes.unit import Unit
 
-_CONTRACTIONS = ("torch.aten.convolution", "torch.aten.linear", "torch.aten.mm", "torch.aten.matmul", "torch.aten.addmm")
+_CONTRACTIONS = (
+    "torch.aten.convolution",
+    "torch.aten.linear",
+    "torch.aten.mm",
+    "torch.aten.matmul",
+    "torch.aten.addmm",
+)
 
 
 def lift_weights(unit: Unit) -> None:

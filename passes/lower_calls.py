@@ -26,7 +26,7 @@ def lower_calls(unit: Unit) -> None:
         for op in find(unit.module, _is_call):
             ip = ir.InsertionPoint(op)
             with op.location:
-                inputs = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[0]
+                inputs, _ = ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"])
                 dense = [value if _is_dense(value) else _dense(value, ip) for value in op.operands]
                 for value, copy in list(zip(op.operands, dense, strict=True))[:inputs]:
                     _copy(value, copy, ip)
@@ -57,7 +57,7 @@ def call(
 def _is_call(op: ir.Operation) -> bool:
     if op.name != "linalg.generic" or "library_call" not in op.attributes:
         return False
-    return ir.StringAttr(op.attributes["library_call"]).value.startswith(CALL_PREFIX)
+    return str(ir.StringAttr(op.attributes["library_call"]).value).startswith(CALL_PREFIX)
 
 
 def _index(value: int, ip: ir.InsertionPoint) -> ir.Value:

@@ -19,8 +19,8 @@ from torch_mlir import ir
 
 from sparsec.ir.module import element_of, replace, shape_of
 from sparsec.ir.weights import weight_op, weight_types
-from sparsec.kernels.table import KERNELS
 from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.table import KERNELS
 from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, layers
 from sparsec.passes.unit import Unit
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
 from sparsec.ir.module import replace, shape_of, users
 from sparsec.ir.weights import weight_op, weight_types
 from sparsec.kernels.epilogue import Reach
@@ -35,7 +34,9 @@ class _Network:
     unit: Unit
     convolutions: list[Convolution]
     known: dict[ir.Value, Known] = field(default_factory=dict)
-    folded: dict[ir.Operation, Array] = field(default_factory=dict)  # layer -> what constant channels add [filters, *outs]
+    folded: dict[ir.Operation, Array] = field(
+        default_factory=dict
+    )  # layer -> what constant channels add [filters, *outs]
     live: dict[ir.Value, Mask] = field(default_factory=dict)
 
     def known_before(self, convolution: Convolution) -> Known:

@@ -100,7 +100,8 @@ def _phase_weight(weight: NDArray[np.float32], shape: _Shape) -> NDArray[np.floa
         taps = np.swapaxes(grouped[(slice(None), slice(None), slice(None), *cut)], 1, 2)
         flipped = np.flip(taps, axis=tuple(range(3, 3 + axes)))
         late = tuple(slice(most - have, most) for most, have in zip(shape.taps, flipped.shape[3:], strict=True))
-        phases[(slice(None), slice(None), *phase, slice(None), *late)] = flipped
+        where: tuple[int | slice, ...] = (slice(None), slice(None), *phase, slice(None), *late)
+        phases[where] = flipped
     count = shape.filters * math.prod(shape.strides)
     return phases.reshape(count, shape.channels // groups, *shape.taps)
 
@@ -136,7 +137,11 @@ def _interleave(stacked: ir.Value, shape: _Shape, build: TorchBuilder) -> ir.Val
     """[batch, filters * phases, *steps] to [batch, filters, *(steps * strides)]."""
     axes = len(shape.sizes)
     split = build.view(stacked, (shape.batch, shape.filters, *shape.strides, *shape.steps))
-    order = [0, 1, *(axis for pair in zip(range(2 + axes, 2 + 2 * axes), range(2, 2 + axes), strict=True) for axis in pair)]
+    order = [
+        0,
+        1,
+        *(axis for pair in zip(range(2 + axes, 2 + 2 * axes), range(2, 2 + axes), strict=True) for axis in pair),
+    ]
     sizes = tensor_shape(split) or ()
     permuted = build.create(
         "torch.aten.permute",

@@ -33,7 +33,9 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     vectors = _output_vectors(problem, isa) * _reduction(problem)
     weight_bytes = 4 * _rows(problem) * _reduction(problem)
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
-    sharing = problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16  # rows that use one load of x
+    sharing = (
+        problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16
+    )  # rows that use one load of x
     per_vector = max(1 / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), 1.2 / sharing)
     return max(vectors * per_vector, streaming) + _copy_cycles(problem, isa)
 
@@ -46,7 +48,7 @@ def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
     return _output_vectors(problem, isa) * (0.8 * problem.taps + 2.0) + _STRIDED_COPY_CYCLES * copied
 
 
-def _sparse_cycles(problem: Problem, facts: Facts, isa: Isa, machine: Machine) -> float:
+def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     """One broadcast per nonzero and tile of pixels, one load and multiply-add per nonzero and vector."""
     assert facts is not None
     vectors = _vectors_per_row(problem, isa)

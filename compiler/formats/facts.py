@@ -57,10 +57,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     """Facts of a weight [outputs, ...]; all axes after the first are the reduction."""
     rows = weight.shape[0] if weight.shape else 1
     columns = math.prod(weight.shape[1:])
-    if isinstance(weight, Coo):
-        stored = weight.indices[weight.values != 0]
-    else:
-        stored = np.flatnonzero(np.ascontiguousarray(weight).reshape(-1))
+    stored = _nonzero_positions(weight)
     row, column = np.divmod(stored, max(columns, 1))
     per_row = np.bincount(row, minlength=rows)
     sparse = len(stored) < 0.9 * rows * columns
@@ -74,6 +71,13 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
         block=_block(row, column, columns) if sparse else None,
         group=_group(row, column, columns) if sparse else None,
     )
+
+
+def _nonzero_positions(weight: NDArray[np.generic] | Coo) -> NDArray[np.int64]:
+    """Flat row-major positions; zeros that a sparse weight stores do not count."""
+    if isinstance(weight, Coo):
+        return weight.indices[weight.values != 0]
+    return np.asarray(np.flatnonzero(np.ascontiguousarray(weight).reshape(-1)))
 
 
 def _block(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:

@@ -1,11 +1,13 @@
 """The `sparsec` dialect: the only ops of ours that live in the module beside the torch and upstream dialects.
 
-`sparsec.weight` stands for a tensor whose bytes are in the `WeightStore` under the op's `sym_name`. The layer ops `linear`, `conv`
-and `matmul` are the contractions that our kernels compute. They appear in two forms, both printable and re-readable:
+`sparsec.weight` stands for a tensor whose bytes are in the `WeightStore` under the op's `sym_name`. The layer ops
+`linear`, `conv` and `matmul` are the contractions that our kernels compute. They appear in two forms, both printable
+and re-readable:
 
-- on tensors, from the torch dialect to linalg: `%y = "sparsec.conv"(%x, %w) {...} : (tensor<...>, tensor<...>) -> tensor<...>`;
-- on elements, inside a `linalg.generic` with `library_call = "sparsec"`, once `fuse_epilogue` has run: there
-  `%sum = "sparsec.conv"(%x, %w) : (f32, f32) -> f32` stands for the finished sum and the rest of the body is the epilogue.
+- on tensors, from the torch dialect to linalg: `%y = "sparsec.conv"(%x, %w) {...} : (tensor<...>, tensor<...>) ->
+tensor<...>`; - on elements, inside a `linalg.generic` with `library_call = "sparsec"`, once `fuse_epilogue` has run:
+there `%sum = "sparsec.conv"(%x, %w) : (f32, f32) -> f32` stands for the finished sum and the rest of the body is the
+epilogue.
 """
 
 # No `from __future__ import annotations` here: `ext` reads the annotations as objects.
@@ -17,7 +19,10 @@ class Sparsec(ext.Dialect, name="sparsec"):
 
 
 class Weight(Sparsec.Operation, name="weight", traits=[ext.Pure]):
-    """`%t = "sparsec.weight"() {sym_name = "conv1.weight"} : () -> tensor<8x3x3x3xf32>`; a memref after bufferisation."""
+    """`%t = "sparsec.weight"() {sym_name = "conv1.weight"} : () -> tensor<8x3x3x3xf32>`.
+
+    A memref after bufferisation.
+    """
 
     out: ext.Result[ext.Any]
 

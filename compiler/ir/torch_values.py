@@ -26,7 +26,9 @@ def scalar(value: ir.Value) -> int | float | bool | None:
     attribute = op.attributes["value"]
     if isinstance(attribute, ir.BoolAttr):
         return bool(ir.BoolAttr(attribute).value)
-    return ir.IntegerAttr(attribute).value if isinstance(attribute, ir.IntegerAttr) else ir.FloatAttr(attribute).value
+    if isinstance(attribute, ir.IntegerAttr):
+        return int(attribute.value)
+    return float(ir.FloatAttr(attribute).value)
 
 
 def integer_list(value: ir.Value) -> tuple[int, ...] | None:
@@ -119,7 +121,8 @@ class TorchBuilder:
         if cast is not None and cast.name == TO_TORCH_OP:
             return cast.operands[0]
         shape, element = tensor_shape(value), tensor_element(value)
-        assert shape is not None and element is not None
+        assert shape is not None
+        assert element is not None
         signless = element.removeprefix("s").removeprefix("u")
         builtin = ir.RankedTensorType.get(shape, ir.Type.parse(signless, self.context), loc=self.op.location)
         return self.create(FROM_TORCH_OP, [builtin], [value])

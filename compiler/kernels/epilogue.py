@@ -18,7 +18,9 @@ class Reach(Enum):
     """Which elements of an epilogue operand an output element uses."""
 
     FULL = "full"  # the element at the same place: the operand has the output's shape
-    CHANNEL = "channel"  # one value per filter (convolution) or per output feature (linear), shared by all pixels / tokens
+    CHANNEL = (
+        "channel"  # one value per filter (convolution) or per output feature (linear), shared by all pixels / tokens
+    )
     SCALAR = "scalar"  # one value for the whole tensor
 
 

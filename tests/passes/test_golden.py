@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch_mlir import ir
+
 from sparsec.ir.context import make_context
 from sparsec.ir.weights import WeightStore
 from sparsec.kernels.isa import AVX512
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
-from torch_mlir import ir
 
 GOLDEN = Path(__file__).parent / "golden"
 _ROWS = {name: run for name, run, _ in PASSES}
@@ -41,7 +42,11 @@ WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
     "split_transposed": {"w": np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)},
     "form_layers": {"w": np.zeros((3, 8), np.float32), "v": np.zeros((8, 3), np.float32)},
     "tag_sparsity": {"w": _eye(4, 4)},
-    "prune_channels": {"w1": _eye(4, 3, 1, 1), "b1": np.array([0, 0, 0, 5], np.float32), "w2": np.ones((2, 4, 1, 1), np.float32)},
+    "prune_channels": {
+        "w1": _eye(4, 3, 1, 1),
+        "b1": np.array([0, 0, 0, 5], np.float32),
+        "w2": np.ones((2, 4, 1, 1), np.float32),
+    },
     "select_format": {"w": _eye(64, 64)},
     "lower_layers": {"w": _eye(4, 4)},
 }
