@@ -15,12 +15,13 @@ from sparsec.formats.coo import Coo
 class Csr:
     """A weight as a matrix [first dimension, the rest], no stored zeros.
 
-    Row r holds `values[pointers[r]:pointers[r + 1]]` in the columns `columns[...]`, which rise strictly.
+    Row r holds `values[pointers[r]:pointers[r + 1]]` in the columns `columns[...]`, which rise strictly and have 16 bits
+    where these are enough.
     """
 
     shape: tuple[int, ...]
     values: NDArray[np.float32]
-    columns: NDArray[np.int32]
+    columns: NDArray[np.uint16] | NDArray[np.int32]
     pointers: NDArray[np.int32]
 
     @classmethod
@@ -29,14 +30,16 @@ class Csr:
         coo = weight if isinstance(weight, Coo) else Coo.from_dense(weight)
         values = coo.values.astype(np.float32)
         kept = values != 0
-        rows, columns = np.divmod(coo.indices[kept], max(1, math.prod(coo.shape[1:])))
+        inside = max(1, math.prod(coo.shape[1:]))
+        rows, columns = np.divmod(coo.indices[kept], inside)
         counts = np.bincount(rows, minlength=coo.shape[0])
         pointers = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        return cls(coo.shape, values[kept], columns.astype(np.int32), pointers)
+        narrow = columns.astype(np.uint16) if inside <= 1 << 16 else columns.astype(np.int32)
+        return cls(coo.shape, values[kept], narrow, pointers)
 
     def decode(self) -> NDArray[np.float32]:
         """The dense tensor."""
-        flat = np.zeros((self.rows, max(1, math.prod(self.shape[1:]))), dtype=np.float32)
+        flat = np.zeros((self.rows, math.prod(self.shape[1:])), dtype=np.float32)
         flat[np.repeat(np.arange(self.rows), self.counts), self.columns] = self.values
         return flat.reshape(self.shape)
 

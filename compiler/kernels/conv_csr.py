@@ -150,7 +150,7 @@ def _offsets(csr: Csr, layout: PaddedLayout) -> np.ndarray:
     problem = layout.problem
     inside = problem.channels // problem.groups
     filters = np.repeat(np.arange(csr.rows), csr.counts)
-    channel, tap = np.divmod(csr.columns, problem.taps)
+    channel, tap = np.divmod(csr.columns.astype(np.int64), problem.taps)
     return layout.tap_offsets()[filters // (problem.filters // problem.groups) * inside + channel, tap]
 
 

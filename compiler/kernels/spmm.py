@@ -48,7 +48,7 @@ class Visits:
         """Visit the rows of each group, in blocks of so many `columns`; if there is one block, empty rows, too."""
         inside = math.prod(csr.shape[1:])
         blocks = 1 if columns is None else -(-inside // columns)
-        key = np.repeat(np.arange(csr.rows), csr.counts) * blocks + csr.columns // (columns or inside)
+        key = np.repeat(np.arange(csr.rows), csr.counts) * blocks + csr.columns.astype(np.int64) // (columns or inside)
         counts = np.bincount(key, minlength=csr.rows * blocks)
         ends = np.cumsum(counts)
         keys, places, bounds = [], [], [0]

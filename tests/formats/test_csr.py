@@ -25,7 +25,7 @@ def test_decode_gives_back_the_weight(weight: NDArray[np.float32]) -> None:
         csr = Csr.encode(source)
         np.testing.assert_array_equal(csr.decode(), weight)
         assert csr.nnz == np.count_nonzero(weight)
-        assert csr.nbytes == 8 * csr.nnz + 4 * (len(weight) + 1)
+        assert csr.nbytes == 6 * csr.nnz + 4 * (len(weight) + 1)
 
 
 @given(weights())
@@ -39,6 +39,13 @@ def test_at_reads_one_element(weight: NDArray[np.float32]) -> None:
 def test_stored_zeros_are_dropped() -> None:
     coo = Coo((2, 3), np.array([1, 4], dtype=np.int64), np.array([0.0, 2.0], dtype=np.float32))
     assert Csr.encode(coo).nnz == 1
+
+
+def test_wide_rows_have_wide_columns() -> None:
+    coo = Coo((2, 1 << 17), np.array([5, 1 << 17, (1 << 18) - 1], dtype=np.int64), np.ones(3, dtype=np.float32))
+    csr = Csr.encode(coo)
+    assert csr.columns.dtype == np.int32
+    np.testing.assert_array_equal(csr.decode(), coo.to_dense())
 
 
 def test_nonfinite_values_are_kept() -> None:
