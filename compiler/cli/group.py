@@ -10,6 +10,7 @@ from importlib import import_module
 
 import click
 
+from sparsec.cli.interrupt import interrupts_held
 from sparsec.environment import DEBUG, read_environment
 from sparsec.errors import SparsecError, UsageError
 
@@ -50,7 +51,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name, module, _ in COMMANDS:
             if name == cmd_name:
-                command = import_module(f"sparsec.cli.{module}").command
+                with interrupts_held():
+                    command = import_module(f"sparsec.cli.{module}").command
                 assert isinstance(command, click.Command)
                 return command
         return None

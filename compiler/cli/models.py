@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sparsec.artifact import TensorSpec
 from sparsec.cli.console import progress
+from sparsec.cli.interrupt import interrupts_held
 from sparsec.cli.parameters import Shapes
 from sparsec.errors import InputError, UsageError
 from sparsec.feeds import checked, random_feeds, read_tensor
@@ -26,6 +28,8 @@ RANDOM = "random"
 
 def compile_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:
     """Compile with a progress bar."""
+    with interrupts_held():
+        import_module("sparsec.driver")
     with progress(f"compiling {Path(path).name}") as stages:
         return compile(path, target=target, shapes=shapes, threads=threads, progress=stages)
 
