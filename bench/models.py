@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import time
@@ -15,7 +14,7 @@ import click
 import sparsec
 from bench import demo
 from bench.measure import Measurement, measure
-from bench.models_zoo import NAMES, ZooModel, load
+from bench.models_zoo import NAMES, ZooModel, example_arguments, export_onnx, load
 from sparsec.cli.benchmark import machine
 from sparsec.cli.console import duration, make_table, print_table, size
 from sparsec.errors import SparsecError, UsageError
@@ -87,29 +86,14 @@ def _export(model: ZooModel) -> ExportedProgram:
     import torch
 
     assert isinstance(model.model, torch.nn.Module)
-    args, kwargs = _arguments(model)
+    args, kwargs = example_arguments(model)
     with torch.no_grad():
         return torch.export.export(model.model, args, kwargs, strict=False)
 
 
 def _onnx(model: ZooModel) -> Path | bytes:
     """What ONNX Runtime gets of a torch module: what torch's own exporter makes of it."""
-    if isinstance(model.model, (Path, bytes)):
-        return model.model
-    import torch
-
-    if importlib.util.find_spec("onnxscript") is None:
-        raise UsageError("torch's ONNX exporter needs onnxscript.", next_step="pip install onnxscript")
-    args, kwargs = _arguments(model)
-    program = torch.onnx.export(model.model, args, kwargs=kwargs, dynamo=True, verbose=False, optimize=True)
-    assert program is not None
-    data: bytes = program.model_proto.SerializeToString()
-    return data
-
-
-def _arguments(model: ZooModel) -> tuple[tuple[object, ...], dict[str, object]]:
-    inputs = model.example_inputs
-    return (inputs, {}) if isinstance(inputs, tuple) else ((), dict(inputs or {}))
+    return model.model if isinstance(model.model, (Path, bytes)) else export_onnx(model)
 
 
 def _print(found: Sequence[Measurement], missing: dict[str, UsageError], failed: dict[str, SparsecError]) -> None:

@@ -7,7 +7,6 @@ what to install.
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -123,11 +122,18 @@ def export_onnx(model: ZooModel) -> bytes:
 
     if importlib.util.find_spec("onnxscript") is None:
         raise UsageError("torch's ONNX exporter needs onnxscript", next_step="pip install onnxscript")
-    buffer = io.BytesIO()
     assert isinstance(model.model, torch.nn.Module)
-    assert isinstance(model.example_inputs, tuple)
-    torch.onnx.export(model.model, model.example_inputs, buffer, dynamo=True, external_data=False, verbose=False)
-    return buffer.getvalue()
+    args, kwargs = example_arguments(model)
+    program = torch.onnx.export(model.model, args, kwargs=kwargs, dynamo=True, verbose=False)
+    assert program is not None
+    data: bytes = program.model_proto.SerializeToString()
+    return data
+
+
+def example_arguments(model: ZooModel) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """The example inputs of a torch model as positional and named arguments."""
+    inputs = model.example_inputs or ()
+    return (inputs, {}) if isinstance(inputs, tuple) else ((), dict(inputs))
 
 
 def mobilenet_v2() -> nn.Module:
