@@ -64,7 +64,7 @@ def test_every_public_name_is_there() -> None:
     for name in sparsec.__all__:
         assert getattr(sparsec, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
-        _ = sparsec.nothing  # type: ignore[attr-defined]
+        _ = sparsec.nothing
 
 
 def test_call_in_order_and_by_name(model: sparsec.CompiledModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +13,15 @@ from sparsec.errors import UsageError
 
 def test_contestants_run_in_turns_and_the_first_alternates() -> None:
     order: list[str] = []
-    slow = {name: lambda name=name: (order.append(name), time.sleep(0.02))[0] for name in ("a", "b")}
-    result = race(slow, rounds=4)
+
+    def contestant(name: str) -> Callable[[], None]:
+        def run() -> None:
+            order.append(name)
+            time.sleep(0.02)
+
+        return run
+
+    result = race({name: contestant(name) for name in ("a", "b")}, rounds=4)
     assert result.rounds == 4
     assert order[-8:] == ["a", "b", "b", "a", "a", "b", "b", "a"]
 
