@@ -111,7 +111,7 @@ class _Plane:
 
     def copy(self, x: Buffer, source: Index, first: Index, stack: Buffer, at: Index, isa: Isa) -> None:
         """Copy to `at` what the outputs from row `first` read of the channel at element `source`."""
-        if self.bands == 1:
+        if self.layout.problem == self.problem:
             emit_copy(self.layout, x, source, stack, at, isa, spill=True)
         else:
             emit_copy_band(self.problem, self.layout, x, source, first, stack, at, isa)

@@ -80,6 +80,15 @@ def test_planes_in_bands_or_packed(problem: ConvProblem, isa: Isa, limits: tuple
 
 
 @pytest.mark.parametrize("isa", host_isas())
+def test_one_band_that_reads_padding(isa: Isa) -> None:
+    """One output row whose band has rows that the input lacks: nothing outside x may be read."""
+    axes = (Axis(3, 3, dilation=2, after=2), Axis(5, 1), Axis(6, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv_depthwise, "BAND_BYTES", 300)
+        check(ConvProblem(1, 1, 1, 1, axes), isa)
+
+
+@pytest.mark.parametrize("isa", host_isas())
 @pytest.mark.parametrize(
     ("size", "kernel", "stride"), [(7, 3, 1), (7, 5, 1), (14, 5, 1), (18, 5, 2), (30, 3, 2), (112, 3, 1), (114, 3, 2)]
 )
