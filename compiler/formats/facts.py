@@ -76,8 +76,10 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
 def _nonzero_positions(weight: NDArray[np.generic] | Coo) -> NDArray[np.int64]:
     """Flat row-major positions; zeros that a sparse weight stores do not count."""
     if isinstance(weight, Coo):
-        return weight.indices[weight.values != 0]
-    return np.asarray(np.flatnonzero(np.ascontiguousarray(weight).reshape(-1)))
+        stored: NDArray[np.bool_] = np.asarray(weight.values != 0)
+        return weight.indices[stored]
+    positions: NDArray[np.int64] = np.flatnonzero(np.ascontiguousarray(weight).reshape(-1))
+    return positions
 
 
 def _block(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:
