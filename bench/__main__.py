@@ -1,4 +1,4 @@
-"""`python -m bench demo`, `python -m bench models` and `python -m bench nodes`."""
+"""`python -m bench` with demo, models, nodes, spmm or roofs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from bench import demo, models, onnx_nodes
+from bench.spmm_cells import PATTERNS, QUICK, SHAPES, SPARSITIES, TOKENS, grid
+from sparsec.errors import SparsecError
 
 
 @click.group()
@@ -35,6 +37,56 @@ def _models(names: tuple[str, ...], seconds: float, json_file: Path) -> None:
 def _nodes(pattern: str) -> None:
     """The ONNX backend node tests whose names match PATTERN, or all: passed, refused, wrong, crashed."""
     raise SystemExit(onnx_nodes.main(pattern))
+
+
+@bench.command("spmm")
+@click.option("--peers", metavar="all|NAME,...", default="all", show_default=True, help="Whom to race.")
+@click.option("--shapes", metavar="MxK,...", help="Shapes of W; the default is the public grid.")
+@click.option("--tokens", metavar="N,...", help="Columns of X.")
+@click.option("--patterns", metavar="NAME,...", help="unstructured, blocks RxC, or N:M.")
+@click.option("--sparsity", metavar="PER_CENT,...", help="Per cent of zeros.")
+@click.option("--quick", is_flag=True, help="A dozen cells, in about a minute.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="How long to measure each.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Append rows here; cells in it are skipped.")
+def _spmm(
+    peers: str,
+    shapes: str | None,
+    tokens: str | None,
+    patterns: str | None,
+    sparsity: str | None,
+    quick: bool,
+    seconds: float,
+    json_file: Path | None,
+) -> None:
+    """Race our compiled layer Y = W X against dense and sparse engines, over shapes, sparsities and patterns."""
+    from bench import spmm
+
+    try:
+        chosen = grid(
+            [_shape(each) for each in shapes.split(",")] if shapes else SHAPES,
+            [int(each) for each in tokens.split(",")] if tokens else TOKENS,
+            patterns.split(",") if patterns else PATTERNS,
+            [float(each) / 100 for each in sparsity.split(",")] if sparsity else SPARSITIES,
+        )
+        raise SystemExit(spmm.run(QUICK if quick else chosen, peers, json_file, seconds))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except SparsecError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _shape(text: str) -> tuple[int, int]:
+    m, _, k = text.partition("x")
+    return int(m), int(k)
+
+
+@bench.command("roofs")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the rates here too.")
+def _roofs(json_file: Path | None) -> None:
+    """What one core of this machine can do at most: multiply-adds, dot products, reads."""
+    from bench import roofs
+
+    raise SystemExit(roofs.run(json_file))
 
 
 if __name__ == "__main__":

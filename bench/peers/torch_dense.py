@@ -1,0 +1,32 @@
+"""torch's oneDNN linear with packed weights, which torch.compile calls in a frozen model; float32, one thread."""
+
+from __future__ import annotations
+
+from bench.peers.peer import AbsentError, Calls, Layer
+
+
+class TorchDense:
+    def __init__(self) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise AbsentError(str(error)) from error
+        torch.set_num_threads(1)
+        self._torch = torch
+        self.version: str = torch.__version__
+
+    def enter(self, layer: Layer) -> Calls:
+        torch = self._torch
+        tokens = torch.from_numpy(layer.tokens)
+        with torch.inference_mode():
+            packed = torch.ops.mkldnn._reorder_linear_weight(torch.from_numpy(layer.weight), len(tokens))
+        linear, result = torch.ops.mkldnn._linear_pointwise, [tokens]
+
+        def run() -> None:
+            with torch.inference_mode():
+                result[0] = linear(tokens, packed, None, "none", [], "")
+
+        return Calls(run, lambda: result[0].numpy().T)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,113 @@
+"""What a set of rows says: shares, medians and worst cells, in tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import click
+from rich.table import Table
+
+from bench.peers.table import PEERS
+from bench.spmm_rows import OURS, Row
+from sparsec.cli.console import make_table, print_table
+
+LOSSES = 10
+
+
+def summarise(rows: Sequence[Row]) -> None:
+    """Print everything."""
+    raced = [row for row in rows if row.best() is not None]
+    if not raced:
+        return
+    click.echo(f"\n{len(raced)} cells. Ratios: the peer's time over ours, above 1 where we are faster.\n")
+    print_table(by_pattern(raced, "median ratio to the best peer", lambda group: f"{median(_leads(group)):.2f}"))
+    print_table(by_pattern(raced, "median per cent of the roof", lambda group: f"{median(_shares(group)):.0f}"))
+    print_table(by_pattern(raced, "chosen formats", _formats))
+    print_table(_by_tokens(raced))
+    print_table(_by_peer(raced))
+    print_table(_losses(raced))
+    click.echo()
+    for line in verdicts(raced):
+        click.echo(line)
+
+
+def verdicts(rows: Sequence[Row]) -> list[str]:
+    """The lines that say whether the goal is reached."""
+    faster = sum(lead > 1 for lead in _leads(rows))
+    lines = [f"faster than the best peer in {faster} of {len(rows)} cells ({100 * faster / len(rows):.0f} %)"]
+    dense = [(lead, row) for row in rows if (lead := row.lead(dense=True)) is not None]
+    if dense:
+        lead, row = min(dense, key=lambda pair: pair[0])
+        lines.append(f"worst against the best dense peer: {lead:.2f} of {row.best(dense=True)} at {row.cell}")
+    sparse = [row for row in rows if row.cell.pattern == "unstructured" and 0.8 <= row.cell.sparsity <= 0.95]
+    if sparse:
+        lines.append(f"unstructured, 80 to 95 %: median ratio to the best peer {median(_leads(sparse)):.2f}")
+    if wide := [str(row.cell) for row in rows if not row.settled]:
+        lines.append(f"spread still wide: {', '.join(wide)}")
+    return lines
+
+
+def by_pattern(rows: Sequence[Row], title: str, cell: Callable[[Sequence[Row]], str]) -> Table:
+    """A table of patterns by sparsities, each entry computed from its rows."""
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.cell.pattern, row.cell.sparsity), []).append(row)
+    sparsities = sorted({sparsity for _, sparsity in groups})
+    table = make_table("pattern", *(f">{sparsity:.3g}" for sparsity in sparsities), title=title)
+    for pattern in dict.fromkeys(pattern for pattern, _ in groups):
+        found = [groups.get((pattern, sparsity)) for sparsity in sparsities]
+        table.add_row(pattern, *(cell(group) if group else "" for group in found))
+    return table
+
+
+def _leads(rows: Sequence[Row]) -> list[float]:
+    return [lead for row in rows if (lead := row.lead()) is not None]
+
+
+def _shares(rows: Sequence[Row]) -> list[float]:
+    return [100 * row.roof_share for row in rows]
+
+
+def _formats(rows: Sequence[Row]) -> str:
+    counts = Counter(row.format for row in rows)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
+def _by_tokens(rows: Sequence[Row]) -> Table:
+    table = make_table("N", ">cells", ">faster", ">median", ">worst", title="by N, ratio to the best peer")
+    for n in sorted({row.cell.n for row in rows}):
+        leads = _leads([row for row in rows if row.cell.n == n])
+        faster = sum(lead > 1 for lead in leads)
+        table.add_row(str(n), str(len(leads)), str(faster), f"{median(leads):.2f}", f"{min(leads):.2f}")
+    return table
+
+
+def _by_peer(rows: Sequence[Row]) -> Table:
+    table = make_table("peer", ">cells", ">best in", ">we win", ">median", ">worst", "worst at", title="by peer")
+    best = Counter(row.best() for row in rows)
+    for peer in PEERS:
+        ratios = [(row.timings[peer.name].ratio, str(row.cell)) for row in rows if peer.name in row.timings]
+        if not ratios:
+            continue
+        lowest, where = min(ratios)
+        wins = sum(ratio > 1 for ratio, _ in ratios)
+        middle = median(ratio for ratio, _ in ratios)
+        table.add_row(
+            peer.name, str(len(ratios)), str(best[peer.name]), str(wins), f"{middle:.2f}", f"{lowest:.2f}", where
+        )
+    return table
+
+
+def _losses(rows: Sequence[Row]) -> Table:
+    table = make_table(
+        "cell", "format", ">us", ">% of roof", "best peer", ">us", ">ratio", title="where we lose most, or win least"
+    )
+    for row in sorted(rows, key=lambda row: row.lead() or 0.0)[:LOSSES]:
+        best = row.best()
+        assert best is not None
+        times = [f"{row.timings[name].median_ns / 1e3:.0f}" for name in (OURS, best)]
+        share, ratio = f"{100 * row.roof_share:.0f}", f"{row.timings[best].ratio:.2f}"
+        table.add_row(str(row.cell), row.format, times[0], share, best, times[1], ratio)
+    return table

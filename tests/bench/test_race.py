@@ -1,0 +1,64 @@
+"""The race: who runs when, and what is computed from the turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.peers.peer import F32, FailedError, Turn
+from bench.peers.race import FEWEST_ROUNDS, OutError, race, result
+
+
+class Stub:
+    """A contestant that says it takes `nanoseconds` per call, and notes its turns in `log`."""
+
+    def __init__(self, name: str, nanoseconds: float, log: list[tuple[str, int]], lasts: int = 10**9) -> None:
+        self.name, self.nanoseconds, self.log, self.lasts = name, nanoseconds, log, lasts
+
+    def turn(self, calls: int, /) -> Turn:
+        self.lasts -= 1
+        if self.lasts < 0:
+            raise FailedError("it died")
+        self.log.append((self.name, calls))
+        return Turn(self.nanoseconds, self.nanoseconds)
+
+    def output(self) -> F32:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+def test_contestants_take_turns_backwards_in_every_second_round() -> None:
+    log: list[tuple[str, int]] = []
+    found = race({"a": Stub("a", 1e6, log), "b": Stub("b", 5e6, log)}, seconds=1e-3)
+    assert found.rounds == FEWEST_ROUNDS
+    assert log[-4:] == [("b", 1), ("a", 4), ("a", 4), ("b", 1)]
+
+
+def test_ratios_are_to_the_first() -> None:
+    found = race({"a": Stub("a", 1e6, []), "b": Stub("b", 5e6, [])}, seconds=1e-3)
+    assert found.timings["a"].ratio == 1
+    assert found.timings["b"].ratio == pytest.approx(5)
+    assert found.timings["b"].median_ns == pytest.approx(5e6)
+    assert found.settled
+    assert found.idle == 0
+
+
+def test_who_dies_is_named() -> None:
+    with pytest.raises(OutError, match="it died") as caught:
+        race({"a": Stub("a", 1e6, []), "b": Stub("b", 1e6, [], lasts=5)}, seconds=1e-3)
+    assert caught.value.name == "b"
+
+
+def test_time_that_another_process_took_is_not_counted() -> None:
+    rounds = [{"a": Turn(2e6, 1e6)}, {"a": Turn(1e6, 1e6)}, {"a": Turn(9e6, 1e6)}]
+    found = result(rounds)
+    assert found.timings["a"].p90_ns == 1e6
+    assert found.idle == 0
+
+
+def test_a_contestant_that_sleeps_shows() -> None:
+    assert result([{"a": Turn(2e6, 1e6)}, {"a": Turn(4e6, 1e6)}]).idle == pytest.approx(0.5)
+
+
+def test_a_wide_spread_is_not_settled() -> None:
+    assert not result([{"a": Turn(time, time)} for time in (1e6, 1e6, 2e6)]).settled
