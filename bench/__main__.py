@@ -77,6 +77,8 @@ def _spmm(
 
 def _shape(text: str) -> tuple[int, int]:
     m, _, k = text.partition("x")
+    if not (m.isdecimal() and k.isdecimal()):
+        raise click.UsageError(f"a shape is written MxK, not {text!r}")
     return int(m), int(k)
 
 

@@ -117,5 +117,7 @@ def _check(cell: Cell) -> None:
     rows, columns = (1, int(match[2])) if match else _block(cell.pattern)
     if match and int(match[1]) > columns:
         raise UsageError("A pattern N:M keeps N of M.", expected="N <= M", got=cell.pattern)
+    if min(cell.m, cell.k, cell.n) < 1 or not 0 <= cell.sparsity <= 1:
+        raise UsageError("There is no such cell.", expected="sizes from 1, sparsity from 0 to 1", got=str(cell))
     if cell.m % rows or cell.k % columns:
         raise UsageError("The blocks do not divide the shape.", expected=cell.pattern, got=f"{cell.m}x{cell.k}")

@@ -22,13 +22,18 @@ def summarise(rows: Sequence[Row]) -> None:
     if not raced:
         return
     click.echo(f"\n{len(raced)} cells. Ratios: the peer's time over ours, above 1 where we are faster.\n")
-    print_table(by_pattern(raced, "median ratio to the best peer", lambda group: f"{median(_leads(group)):.2f}"))
-    print_table(by_pattern(raced, "median per cent of the roof", lambda group: f"{median(_shares(group)):.0f}"))
-    print_table(by_pattern(raced, "chosen formats", _formats))
-    print_table(_by_tokens(raced))
-    print_table(_by_peer(raced))
-    print_table(_losses(raced))
-    click.echo()
+    tables = {
+        "Median ratio to the best peer:": by_pattern(raced, lambda group: f"{median(_leads(group)):.2f}"),
+        "Median per cent of the roof:": by_pattern(raced, lambda group: f"{median(_shares(group)):.0f}"),
+        "Chosen formats:": by_pattern(raced, _formats),
+        "By N, ratio to the best peer:": _by_tokens(raced),
+        "By peer, its time over ours:": _by_peer(raced),
+        "Where we lose most, or win least:": _losses(raced),
+    }
+    for title, table in tables.items():
+        click.echo(title)
+        print_table(table)
+        click.echo()
     for line in verdicts(raced):
         click.echo(line)
 
@@ -49,13 +54,13 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def by_pattern(rows: Sequence[Row], title: str, cell: Callable[[Sequence[Row]], str]) -> Table:
+def by_pattern(rows: Sequence[Row], cell: Callable[[Sequence[Row]], str]) -> Table:
     """A table of patterns by sparsities, each entry computed from its rows."""
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.cell.pattern, row.cell.sparsity), []).append(row)
     sparsities = sorted({sparsity for _, sparsity in groups})
-    table = make_table("pattern", *(f">{sparsity:.3g}" for sparsity in sparsities), title=title)
+    table = make_table("pattern", *(f">{sparsity:.3g}" for sparsity in sparsities))
     for pattern in dict.fromkeys(pattern for pattern, _ in groups):
         found = [groups.get((pattern, sparsity)) for sparsity in sparsities]
         table.add_row(pattern, *(cell(group) if group else "" for group in found))
@@ -76,7 +81,7 @@ def _formats(rows: Sequence[Row]) -> str:
 
 
 def _by_tokens(rows: Sequence[Row]) -> Table:
-    table = make_table("N", ">cells", ">faster", ">median", ">worst", title="by N, ratio to the best peer")
+    table = make_table("N", ">cells", ">faster", ">median", ">worst")
     for n in sorted({row.cell.n for row in rows}):
         leads = _leads([row for row in rows if row.cell.n == n])
         faster = sum(lead > 1 for lead in leads)
@@ -85,7 +90,7 @@ def _by_tokens(rows: Sequence[Row]) -> Table:
 
 
 def _by_peer(rows: Sequence[Row]) -> Table:
-    table = make_table("peer", ">cells", ">best in", ">we win", ">median", ">worst", "worst at", title="by peer")
+    table = make_table("peer", ">cells", ">best in", ">we win", ">median", ">worst", "worst at")
     best = Counter(row.best() for row in rows)
     for peer in PEERS:
         ratios = [(row.timings[peer.name].ratio, str(row.cell)) for row in rows if peer.name in row.timings]
@@ -101,9 +106,7 @@ def _by_peer(rows: Sequence[Row]) -> Table:
 
 
 def _losses(rows: Sequence[Row]) -> Table:
-    table = make_table(
-        "cell", "format", ">us", ">% of roof", "best peer", ">us", ">ratio", title="where we lose most, or win least"
-    )
+    table = make_table("cell", "format", ">us", ">% of roof", "best peer", ">us", ">ratio")
     for row in sorted(rows, key=lambda row: row.lead() or 0.0)[:LOSSES]:
         best = row.best()
         assert best is not None

@@ -54,6 +54,12 @@ def test_unknown_patterns_are_refused(pattern: str) -> None:
         grid([(16, 16)], [1], [pattern], [0.5])
 
 
+@pytest.mark.parametrize(("n", "sparsity"), [(0, 0.5), (-1, 0.5), (1, 1.5), (1, -0.1)])
+def test_sizes_and_sparsities_out_of_range_are_refused(n: int, sparsity: float) -> None:
+    with pytest.raises(UsageError):
+        grid([(16, 16)], [n], ["unstructured"], [sparsity])
+
+
 @pytest.mark.parametrize("pattern", ["3x1", "1x3", "1:3"])
 def test_blocks_that_do_not_divide_a_shape_are_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="divide"):

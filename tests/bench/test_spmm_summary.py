@@ -32,7 +32,7 @@ def test_a_summary_shows_losses_first_and_needs_no_dense_peer(capsys: pytest.Cap
     summarise([row(cell, libxsmm=ratio) for cell, ratio in zip(cells, (1.5, 0.7, 1.1), strict=True)])
     out = capsys.readouterr().out
     assert "faster than the best peer in 2 of 3 cells" in out
-    assert out[out.index("where we lose most") :].index("64x32x32") < out[out.index("where we lose most") :].index(
+    assert out[out.index("Where we lose most") :].index("64x32x32") < out[out.index("Where we lose most") :].index(
         "64x32x48"
     )
 
