@@ -18,9 +18,11 @@ from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.select_format import select_format
+from sparsec.passes.separate_results import separate_results
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
+from sparsec.passes.widen_sums import widen_sums
 
 
 def _expand_math(unit: Unit) -> None:
@@ -38,10 +40,12 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
+    ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
+    ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
     # buffers
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("lower_calls", lower_calls, "so that the rest of linalg is only what loops will do"),
