@@ -9,9 +9,10 @@ import click
 
 import sparsec
 from bench.measure import Measurement, measure
-from sparsec.cli.benchmark import cpu_name, print_race
+from sparsec.cli.benchmark import print_race
 from sparsec.cli.console import duration, size
 from sparsec.cli.verify import print_verification
+from sparsec.cost.host import cpu_name
 from sparsec.errors import SparsecError
 from sparsec.reference import OnnxRuntime
 

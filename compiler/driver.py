@@ -6,7 +6,8 @@ A model goes in, a `Program` comes out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, Program, Space, Step, TensorSpec
-from sparsec.cost.machine import GENERIC
+from sparsec.cost.database import Database, Measurements, OfMachine, default_database
+from sparsec.cost.host import machine_id
+from sparsec.cost.machine_file import load_machine
 from sparsec.environment import read_environment
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
@@ -50,10 +53,16 @@ _PRODUCTS_PER_NS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to compile. `shapes` fixes input shapes by name."""
+    """How to compile. `shapes` fixes input shapes by name.
+
+    `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
+    whether choices may follow it.
+    """
 
     target: str = "native"
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    measurements: Path | None = None
+    use_measurements: bool = True
 
 
 def compile_program(
@@ -68,6 +77,14 @@ def compile_program(
     program = _finish(unit, imported, target, report, trace)
     trace.report(program.report)
     return program
+
+
+def compile_layers(
+    source: Source, options: Options = Options(), *, example_inputs: object = None, progress: Progress | None = None
+) -> Unit:
+    """Compile a model up to where formats are selected: its layers stand there with their weights and epilogues."""
+    report, trace = _reporter(progress), Trace(read_environment())
+    return _run_passes(source, options, example_inputs, report, trace, before="select_format")[1]
 
 
 class Level(Enum):
@@ -105,17 +122,41 @@ def _reporter(progress: Progress | None) -> Callable[[str], None]:
 
 
 def _run_passes(
-    source: Source, options: Options, example_inputs: object, report: Callable[[str], None], trace: Trace
+    source: Source,
+    options: Options,
+    example_inputs: object,
+    report: Callable[[str], None],
+    trace: Trace,
+    *,
+    before: str | None = None,
 ) -> tuple[Imported, Unit]:
+    """Import, and run all passes, or those before the one named."""
     report("import")
     imported = import_model(source, options, example_inputs)
-    unit = Unit(imported.module, imported.weights, isa_of(resolve(options.target)))
+    target = resolve(options.target)
+    known = load_machine(target.name)
+    unit = Unit(imported.module, imported.weights, isa_of(target), machine=known.machine, notes=[known.note])
     trace.after("import", unit.module)
-    for name, run, _ in PASSES:
-        report(name)
-        run(unit)
-        trace.after(name, unit.module)
+    with _measurements(options) as unit.measurements:
+        for name, run, _ in PASSES:
+            if name == before:
+                break
+            report(name)
+            run(unit)
+            trace.after(name, unit.module)
+    unit.measurements = None  # closed
     return imported, unit
+
+
+@contextmanager
+def _measurements(options: Options) -> Iterator[Measurements | None]:
+    """What was measured on this machine; None if there is nothing, or nothing that may be used."""
+    path = options.measurements or default_database()
+    if not options.use_measurements or (options.measurements is None and not path.exists()):
+        yield None
+        return
+    with Database(path, write=False) as database:
+        yield OfMachine(database, machine_id())
 
 
 def _kernels_text(unit: Unit) -> str:
@@ -165,7 +206,7 @@ def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[st
         steps=tuple(steps),
         code=code,
         weights=blob.bytes(),
-        report=Report(tuple(unit.layers.values())).as_dict(),  # type: ignore[arg-type]
+        report=Report(tuple(unit.layers.values()), tuple(unit.notes)).as_dict(),  # type: ignore[arg-type]
         status=status,
         complaints=tuple(unit.complaints),
     )
@@ -234,4 +275,4 @@ def _buffer(value: ir.Value, inputs: int, blob: _WeightBlob) -> Buffer:
     return Buffer(Space.ARENA, ir.IntegerAttr(op.attributes["arena_offset"]).value)
 
 
-__all__ = ["GENERIC", "Level", "Options", "compile_program", "compile_text"]
+__all__ = ["Level", "Options", "compile_layers", "compile_program", "compile_text"]

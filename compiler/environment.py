@@ -11,6 +11,7 @@ from sparsec.errors import UsageError
 
 DEBUG = "SPARSEC_DEBUG"
 DUMP = "SPARSEC_DUMP"
+CACHE = "XDG_CACHE_HOME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,9 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
         raise UsageError(f"The environment variable {DEBUG} has no such level.", expected="0, 1, 2 or 3", got=text)
     folder = variables.get(DUMP, "")
     return Environment(int(text or 0), Path(folder) if folder else None)
+
+
+def cache_folder(variables: Mapping[str, str] = os.environ) -> Path:
+    """Where measurements are kept between runs: `$XDG_CACHE_HOME/sparsec`, or `~/.cache/sparsec`; it need not exist."""
+    base = variables.get(CACHE, "")
+    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "sparsec"

@@ -57,3 +57,7 @@ class ToolchainError(SparsecError):
 
 class UsageError(SparsecError):
     """Options contradict each other or have a wrong form."""
+
+
+class DatabaseError(SparsecError):
+    """A database of measurements cannot be opened, is damaged, or is something else."""

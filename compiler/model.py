@@ -34,20 +34,24 @@ def compile(
     target: str = "native",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     threads: int | None = None,
+    measurements: str | os.PathLike[str] | None = None,
+    use_measurements: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CompiledModel:
     """Compile a model for `target` and load it.
 
     `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or
     an `ExportedProgram`. `shapes` fixes the inputs of an ONNX model that have unknown dimensions; `threads` is how many
-    one call may use (default: all that the process may). `progress` is called with the stage, its number and the number
-    of stages. Raises a `SparsecError` that names the node where something cannot be compiled.
+    one call may use (default: all that the process may). Choices follow what `sparsec tune` measured on this machine,
+    kept in the file `measurements` (default: the user's own, if there is one), unless `use_measurements` is False.
+    `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
+    node where something cannot be compiled.
     """
     from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
 
-    program = compile_program(
-        readable(source), Options(target, shapes), example_inputs=example_inputs, progress=progress
-    )
+    database = Path(measurements) if measurements is not None else None
+    options = Options(target, shapes, database, use_measurements)
+    program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
     return CompiledModel(program, threads=threads)
 
 

@@ -9,12 +9,16 @@ from typing import Self, cast
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute a layer: its predicted time, or the reason why it cannot."""
+    """One way to compute a layer: its predicted time, or the reason why it cannot.
+
+    `measured_ns` is the time that it took on this machine on its own, if the tuner has measured it.
+    """
 
     kernel: str
     format: str
     predicted_ns: float | None
     refusal: str | None = None
+    measured_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """select_format: the cost model picks a kernel, and so a weight format, for each layer; the report says why.
 
+Where the tuner has measured candidates on this machine, the fastest of them is taken if it beats the model's choice clearly.
+
 Before:
     %y = linalg.generic {library_call = "sparsec"} ins(%x, %w, %bias) ...
 After:
@@ -8,12 +10,18 @@ After:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 from torch_mlir import ir
 
-from sparsec.cost.machine import GENERIC
+from sparsec.cost.database import Result
+from sparsec.cost.layer_key import LayerKey, kernel_version
+from sparsec.cost.machine import Machine
 from sparsec.cost.model import predict
 from sparsec.errors import UnsupportedOpError
 from sparsec.formats.facts import Facts, facts_of
+from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
@@ -21,68 +29,146 @@ from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate, LayerReport
 
+NOISE = 0.03  # a measured winner must be better by this share, and by more than the measurements spread
+
 
 def select_format(unit: Unit) -> None:
     """Name every layer, set its `kernel`, and record the decision in `unit.layers`."""
     with unit.module.context, ir.Location.unknown():
-        for layer in layers(unit.module):
-            name = _name(layer, unit)
+        for name, layer in named_layers(unit):
             layer.op.attributes["layer"] = ir.StringAttr.get(name)
-            report = _decide(name, layer, unit)
+            problem, facts = layer.problem(), facts_of_layer(layer, unit)
+            results = _results(layer, problem, facts, unit)
+            report = decide(name, problem, facts, unit.isa, unit.machine, results)
             layer.op.attributes["kernel"] = ir.StringAttr.get(report.choice)
             unit.layers[name] = report
 
 
-def _name(layer: Layer, unit: Unit) -> str:
-    """The node that the layer came from, made unique."""
-    text = str(layer.contraction.location)
-    stem = text.split('"')[1] if '"' in text else layer.contraction.name.removeprefix("sparsec.")
-    name, count = stem, 1
-    while name in unit.layers:
-        count += 1
-        name = f"{stem}_{count}"
-    return name
+def named_layers(unit: Unit) -> list[tuple[str, Layer]]:
+    """All layers by the node that they came from, made unique."""
+    named: dict[str, Layer] = {}
+    for layer in layers(unit.module):
+        text = str(layer.contraction.location)
+        stem = text.split('"')[1] if '"' in text else layer.contraction.name.removeprefix("sparsec.")
+        name, count = stem, 1
+        while name in named:
+            count += 1
+            name = f"{stem}_{count}"
+        named[name] = layer
+    return list(named.items())
 
 
-def _decide(name: str, layer: Layer, unit: Unit) -> LayerReport:
-    problem = layer.problem()
-    facts = facts_of(unit.weights[layer.weight]) if layer.weight is not None else None
-    candidates = [_candidate(kernel, problem, facts, unit) for kernel in KERNELS.values()]
-    able = sorted((c for c in candidates if c.predicted_ns is not None), key=lambda c: c.predicted_ns or 0.0)
+def facts_of_layer(layer: Layer, unit: Unit) -> Facts | None:
+    """Facts about its weight; None if both operands are activations."""
+    return facts_of(unit.weights[layer.weight]) if layer.weight is not None else None
+
+
+def decide(
+    name: str,
+    problem: Problem,
+    facts: Facts | None,
+    isa: Isa,
+    machine: Machine,
+    results: Mapping[str, Result] | None = None,
+) -> LayerReport:
+    """Choose a kernel by the cost model and by `results` of measurements, by kernel.
+
+    Raises `UnsupportedOpError` if no kernel computes the layer.
+    """
+    listed = candidates(problem, facts, isa, machine, results or {})
+    able = sorted((c for c in listed if c.refusal is None), key=_predicted)
     if not able:
-        reasons = "; ".join(f"{c.kernel}: {c.refusal}" for c in candidates)
+        reasons = "; ".join(f"{c.kernel}: {c.refusal}" for c in listed)
         raise UnsupportedOpError("no kernel computes this layer", where=name, got=f"{problem}", expected=reasons)
-    best = able[0]
+    best = choose(able, results or {})
     return LayerReport(
         name=name,
-        op=layer.contraction.name.removeprefix("sparsec."),
+        op=_OPS[type(problem)],
         shape=describe(problem),
         density=facts.density if facts else None,
         pattern=facts.pattern if facts else "two activations",
-        candidates=tuple(candidates),
+        candidates=tuple(listed),
         choice=best.kernel,
-        reason=_reason(best, able[1:], facts),
-        predicted_ns=best.predicted_ns or 0.0,
+        reason=_reason(best, able, facts),
+        predicted_ns=_predicted(best),
     )
 
 
-def _candidate(kernel: Kernel, problem: Problem, facts: Facts | None, unit: Unit) -> Candidate:
-    refusal = kernel.refuses(problem, unit.isa)
+def candidates(
+    problem: Problem, facts: Facts | None, isa: Isa, machine: Machine, results: Mapping[str, Result]
+) -> list[Candidate]:
+    """Every kernel, with its predicted and measured time or the reason why it cannot."""
+    return [_candidate(kernel, problem, facts, isa, machine, results.get(kernel.name)) for kernel in KERNELS.values()]
+
+
+_OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}
+
+
+def _results(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) -> Mapping[str, Result]:
+    """What was measured on this machine for such a layer."""
+    if unit.measurements is None:
+        return {}
+    weight = unit.weights[layer.weight] if layer.weight is not None else None
+    key = LayerKey.of(problem, layer.epilogue().tag, unit.isa, facts, weight)
+    return unit.measurements.results(key, {name: kernel_version(kernel) for name, kernel in KERNELS.items()})
+
+
+def _candidate(
+    kernel: Kernel, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine, result: Result | None
+) -> Candidate:
+    refusal = kernel.refuses(problem, isa)
     if refusal is None and facts is None and kernel.format != "dense":
         refusal = "the second operand is computed, not a weight"
-    predicted = predict(kernel.name, problem, facts, unit.isa, GENERIC) if refusal is None else None
-    return Candidate(kernel.name, kernel.format, predicted, refusal)
+    if refusal is None and result is not None and result.fault is not None:
+        refusal = f"rejected by the tuner: {result.fault}"
+    predicted = predict(kernel.name, problem, facts, isa, machine) if refusal is None else None
+    return Candidate(kernel.name, kernel.format, predicted, refusal, result.median_ns if result else None)
 
 
-def _reason(best: Candidate, others: list[Candidate], facts: Facts | None) -> str:
+def choose(able: Sequence[Candidate], results: Mapping[str, Result]) -> Candidate:
+    """Of `able`, sorted by prediction: the first, unless another was measured to be faster than noise explains."""
+    default = able[0]
+    times = {each.kernel: results[each.kernel].median_ns for each in able if each.kernel in results}
+    timed = {name: time for name, time in times.items() if time is not None}
+    if default.kernel not in timed:
+        return default
+    best = min((each for each in able if each.kernel in timed), key=lambda each: timed[each.kernel])
+    spread = max(results[default.kernel].spread_ns, results[best.kernel].spread_ns)
+    gain = timed[default.kernel] - timed[best.kernel]
+    return best if gain > max(NOISE * timed[default.kernel], spread) else default
+
+
+def _predicted(candidate: Candidate) -> float:
+    return candidate.predicted_ns if candidate.predicted_ns is not None else math.inf
+
+
+def _measured(candidate: Candidate) -> float:
+    return candidate.measured_ns if candidate.measured_ns is not None else math.inf
+
+
+def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
     """One sentence."""
-    if facts is None:
+    if facts is None and len(able) == 1:
         return "both operands are activations: dense"
-    if not others:
-        return f"{best.format}: the only kernel for this shape ({facts.pattern})"
-    rival = others[0]
-    ratio = (rival.predicted_ns or 0.0) / max(best.predicted_ns or 0.0, 1e-9)
-    return f"{best.format}: {facts.pattern}; {rival.format} would take {ratio:.1f} times as long"
+    pattern = facts.pattern if facts is not None else "two activations"
+    if len(able) == 1:
+        return f"{best.format}: the only kernel for this shape ({pattern})"
+    default = able[0]
+    if best is not default:
+        ratio = _measured(default) / max(_measured(best), 1e-9)
+        return f"{best.format}: {pattern}; measured {ratio:.2f} times as fast as {_told_apart(default, best)}"
+    if len([c for c in able if c.measured_ns is not None]) > 1 and best.measured_ns is not None:
+        rival = min((c for c in able if c is not best), key=_measured)
+        ratio, verb = _measured(rival) / max(best.measured_ns, 1e-9), "was measured to take"
+    else:
+        rival = able[1]
+        ratio, verb = _predicted(rival) / max(_predicted(best), 1e-9), "would take"
+    return f"{best.format}: {pattern}; {_told_apart(rival, best)} {verb} {ratio:.1f} times as long"
+
+
+def _told_apart(other: Candidate, best: Candidate) -> str:
+    """The other's format, or its kernel where the formats are the same."""
+    return other.format if other.format != best.format else other.kernel
 
 
 def describe(problem: Problem) -> str:

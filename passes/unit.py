@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from torch_mlir import ir
 
 from sparsec.artifact import Complaint
+from sparsec.cost.database import Measurements
+from sparsec.cost.machine import GENERIC, Machine
 from sparsec.ir.weights import WeightStore
 from sparsec.kernels.isa import Isa
 from sparsec.report import LayerReport
@@ -22,6 +24,9 @@ class Unit:
     isa: Isa
     layers: dict[str, LayerReport] = field(default_factory=dict)  # by layer name, in program order
     complaints: list[Complaint] = field(default_factory=list)  # of checks while running, by their number
+    machine: Machine = GENERIC  # that predictions are for
+    measurements: Measurements | None = None  # that choices may use
+    notes: list[str] = field(default_factory=list)  # for the report
 
 
 Pass = Callable[[Unit], None]

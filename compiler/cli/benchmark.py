@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from sparsec.cli.parameters import (
     seed_option,
     threads_option,
 )
+from sparsec.cost.host import cpu_name
 from sparsec.errors import UsageError
 from sparsec.model import CompiledModel
 from sparsec.reference import OpenVino
@@ -104,16 +104,6 @@ def machine() -> dict[str, object]:
     import sparsec
 
     return {"sparsec": sparsec.__version__, "cpu": cpu_name(), "processors": len(os.sched_getaffinity(0))}
-
-
-def cpu_name() -> str:
-    """The processor by its maker's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def print_race(result: Race, threads: int) -> None:

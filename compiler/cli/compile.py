@@ -10,8 +10,10 @@ import click
 from sparsec.cli.console import print_json, progress, say, size
 from sparsec.cli.models import compile_model, make_feeds, reference_of, require_writable, write_whole
 from sparsec.cli.parameters import Shapes, compiles, json_option, parse_shapes
+from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
 from sparsec.model import CompiledModel
+from sparsec.tune.budget import parse_budget
 from sparsec.verify import Verification, verify
 
 ARTIFACT = "artifact"
@@ -30,23 +32,46 @@ SUFFIXES = {ARTIFACT: ".sparsec", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
     help="What to write; text goes to stdout unless -o is given.",
 )
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
+@click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
+@click.option(
+    "--tune-log",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Use the measurements in FILE, and keep those of --tune there [default: the user's own].",
+)
+@click.option("--no-tune-cache", is_flag=True, help="Follow the cost model only, whatever was measured.")
 @json_option
 def command(
-    model: str, output: Path | None, target: str, shapes: tuple[str, ...], emit: str, check: bool, as_json: bool
+    model: str,
+    output: Path | None,
+    target: str,
+    shapes: tuple[str, ...],
+    emit: str,
+    check: bool,
+    tune: str | None,
+    tune_log: Path | None,
+    no_tune_cache: bool,
+    as_json: bool,
 ) -> int:
     """Compile MODEL (.onnx, .onnx.gz or .pt2) to one file that runs without the compiler.
 
     `sparsec run` and `sparsec.load` read it.
     """
     sizes = parse_shapes(shapes)
-    if emit != ARTIFACT:
-        if check or as_json:
-            raise click.UsageError("--verify and --json go with --emit artifact only")
-        return _emit_text(model, output, target, sizes, emit)
-    output = output or Path(_stem(model) + SUFFIXES[emit])
-    require_writable(output)
+    if no_tune_cache and (tune is not None or tune_log is not None):
+        raise click.UsageError("--no-tune-cache goes with neither --tune nor --tune-log")
+    seconds = parse_budget(tune, "--tune") if tune is not None else None
+    if emit != ARTIFACT and (check or as_json):
+        raise click.UsageError("--verify and --json go with --emit artifact only")
+    output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit == ARTIFACT else None)
+    if output is not None:
+        require_writable(output)
+    if seconds is not None:
+        tune_model(model, target, sizes, seconds, tune_log, quiet=as_json)
+    if output is None or emit != ARTIFACT:
+        return _emit_text(model, output, emit, target, sizes, tune_log, not no_tune_cache)
     start = time.perf_counter()
-    compiled = compile_model(model, target, sizes, None)
+    compiled = compile_model(model, target, sizes, None, measurements=tune_log, use_measurements=not no_tune_cache)
     seconds = time.perf_counter() - start
     verification = _verify(model, compiled) if check else None
     passed = verification is None or verification.passed
@@ -70,14 +95,21 @@ def _verify(model: str, compiled: CompiledModel) -> Verification:
     return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
 
 
-def _emit_text(model: str, output: Path | None, target: str, shapes: Shapes, emit: str) -> int:
+def _emit_text(
+    model: str,
+    output: Path | None,
+    emit: str,
+    target: str,
+    shapes: Shapes,
+    measurements: Path | None,
+    use_measurements: bool,
+) -> int:
     from sparsec.driver import Level, Options, compile_text
     from sparsec.model import readable
 
-    if output is not None:
-        require_writable(output)
+    options = Options(target, shapes, measurements, use_measurements)
     with progress(f"compiling {Path(model).name}") as stages:
-        text = compile_text(readable(model), Level(emit), Options(target, shapes), progress=stages)
+        text = compile_text(readable(model), Level(emit), options, progress=stages)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:

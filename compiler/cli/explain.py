@@ -7,6 +7,7 @@ import click
 from sparsec.cli.console import duration, make_table, print_json, print_table
 from sparsec.cli.models import make_feeds, open_model
 from sparsec.cli.parameters import compiles, json_option, parse_shapes, threads_option
+from sparsec.cli.what_if import print_what_if
 from sparsec.explain import Explanation, explain
 from sparsec.report import Candidate, LayerReport
 
@@ -15,6 +16,11 @@ from sparsec.report import Candidate, LayerReport
 @click.argument("model", metavar="MODEL_OR_ARTIFACT")
 @click.option("--profile", is_flag=True, help="Run it on random inputs, and show the time that each layer took.")
 @click.option("--candidates", is_flag=True, help="Show every candidate with its predicted time, or why it cannot.")
+@click.option(
+    "--what-if",
+    metavar="0.9,2:4",
+    help="Predict each layer at other shares of zeros, or with N:M patterns; no weight is changed.",
+)
 @compiles
 @threads_option
 @json_option
@@ -22,6 +28,7 @@ def command(
     model: str,
     profile: bool,
     candidates: bool,
+    what_if: str | None,
     target: str,
     shapes: tuple[str, ...],
     threads: int | None,
@@ -31,6 +38,11 @@ def command(
 
     Times are predicted for one thread, and measured on all that may be used, or as --threads says.
     """
+    if what_if is not None:
+        if profile or candidates:
+            raise click.UsageError("--what-if goes with neither --profile nor --candidates")
+        print_what_if(model, what_if, target, parse_shapes(shapes), as_json=as_json)
+        return
     compiled = open_model(model, target, parse_shapes(shapes), threads)
     feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
     rows = explain(compiled, feeds)
@@ -52,7 +64,7 @@ def _print(rows: list[Explanation], *, profile: bool, candidates: bool) -> None:
         if row.layer is not None:
             table.add_row(*_layer_cells(row.layer), *spent, row.layer.reason)
             for each in row.layer.candidates if candidates else ():
-                table.add_row(*_candidate_cells(each, row.layer), *("" for _ in spent), each.refusal or "")
+                table.add_row(*_candidate_cells(each, row.layer), *("" for _ in spent), _remark(each))
         elif profile:
             table.add_row(
                 row.name, "-", "", "-", "upstream loops", "-", *spent, "no weights: lowered by upstream passes"
@@ -76,3 +88,9 @@ def _layer_cells(layer: LayerReport) -> list[str]:
 def _candidate_cells(candidate: Candidate, layer: LayerReport) -> list[str]:
     mark = "*" if candidate.kernel == layer.choice else "-"
     return [f"  {mark} {candidate.format}", "", "", "", candidate.kernel, duration(candidate.predicted_ns)]
+
+
+def _remark(candidate: Candidate) -> str:
+    if candidate.refusal is not None:
+        return candidate.refusal
+    return f"measured by the tuner: {duration(candidate.measured_ns)}" if candidate.measured_ns is not None else ""

@@ -23,7 +23,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("verify", "verify", "Check a model against ONNX Runtime (or torch)."),
     ("benchmark", "benchmark", "Time a model, also against other engines."),
     ("explain", "explain", "Say what was chosen for each layer, and why."),
-    ("targets", "targets", "List the machines that can be compiled for."),
+    ("tune", "tune", "Measure candidates on this machine, for better choices."),
+    ("targets", "targets", "List the machines that can be compiled for; calibrate this one."),
     ("opt", "opt", "Run passes on MLIR text."),
 )
 
@@ -39,6 +40,7 @@ Examples:
 Environment:
   SPARSEC_DEBUG=1   the report, and tracebacks; 2 the IR after each pass; 3 the emitted code
   SPARSEC_DUMP=DIR  write the IR after each pass to DIR as NN-pass.mlir
+  XDG_CACHE_HOME    its folder sparsec keeps calibrations and measurements [default: ~/.cache]
 """
 
 

@@ -26,12 +26,28 @@ if TYPE_CHECKING:
 RANDOM = "random"
 
 
-def compile_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:
+def compile_model(
+    path: str,
+    target: str,
+    shapes: Shapes,
+    threads: int | None,
+    *,
+    measurements: Path | None = None,
+    use_measurements: bool = True,
+) -> CompiledModel:
     """Compile with a progress bar."""
     with interrupts_held():
         import_module("sparsec.driver")
     with progress(f"compiling {Path(path).name}") as stages:
-        return compile(path, target=target, shapes=shapes, threads=threads, progress=stages)
+        return compile(
+            path,
+            target=target,
+            shapes=shapes,
+            threads=threads,
+            measurements=measurements,
+            use_measurements=use_measurements,
+            progress=stages,
+        )
 
 
 def open_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:

@@ -6,29 +6,42 @@ import platform
 
 import click
 
+from sparsec.cli.calibrate import print_calibration
 from sparsec.cli.console import make_table, print_json, print_table
-from sparsec.cli.parameters import json_option
+from sparsec.cli.parameters import json_option, target_option
 from sparsec.runtime.library import cpu_features
-from sparsec.targets import TARGETS
+from sparsec.targets import NATIVE, TARGETS
 from sparsec.targets.target import Target
 
 
 @click.command()
+@click.option("--calibrate", is_flag=True, help="Measure the roofs of one core, and keep them for the cost model.")
+@click.option("--seconds", type=float, help="How long --calibrate measures.  [default: 10]")
+@target_option
 @json_option
-def command(as_json: bool) -> None:
-    """List what can be compiled for, which of it runs here, and what this machine has."""
+def command(calibrate: bool, seconds: float | None, target: str, as_json: bool) -> None:
+    """List what can be compiled for, which of it runs here, and what this machine has.
+
+    With --calibrate, measure this machine as code for --target sees it; every later compilation for that target uses
+    the result.
+    """
+    if calibrate:
+        print_calibration(target, seconds, as_json=as_json)
+        return
+    if seconds is not None or target != NATIVE:
+        raise click.UsageError("--seconds and --target go with --calibrate only")
     present = cpu_features()
-    missing = {name: _missing(target, present) for name, target in TARGETS.items()}
+    missing = {name: _missing(row, present) for name, row in TARGETS.items()}
     native = next((name for name in reversed(list(TARGETS)) if not missing[name]), None)
     if as_json:
-        rows = [_facts(target, missing[name], name == native) for name, target in TARGETS.items()]
+        rows = [_facts(row, missing[name], name == native) for name, row in TARGETS.items()]
         print_json({"targets": rows, "machine": platform.machine(), "features": sorted(present)})
         return
     table = make_table("target", "for", ">vectors", "runs here")
-    for name, target in TARGETS.items():
+    for name, row in TARGETS.items():
         runs = f"no: lacks {', '.join(missing[name])}" if missing[name] else "yes"
         chosen = " (native)" if name == native else ""
-        table.add_row(name + chosen, target.triple, f"{target.vector_registers} x {8 * target.vector_bytes} bit", runs)
+        table.add_row(name + chosen, row.triple, f"{row.vector_registers} x {8 * row.vector_bytes} bit", runs)
     print_table(table)
     click.echo(f"\nthis machine: {platform.machine()} with {', '.join(sorted(present)) or 'no known features'}")
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Roofs of one core: clock in GHz, vector multiply-adds per cycle, cache sizes in bytes, read bandwidths in bytes per cycle."""
+    """Roofs of one core: clock in GHz, vector multiply-adds per cycle, cache sizes in bytes, read bandwidths in bytes per cycle.
+
+    A vector is one of the target's own width. `loaded_fma_per_cycle` counts multiply-adds that read an operand from L1,
+    `broadcast_fma_per_cycle` those that read one element of it into all lanes. `far_bytes_per_cycle` is the bandwidth
+    of what lies behind L2, `memory_bytes_per_cycle` that of what lies behind `l3_bytes`. `cores` share L3 and memory.
+    """
 
     name: str
     ghz: float
@@ -17,9 +22,14 @@ class Machine:
     l1_bytes_per_cycle: float
     l2_bytes_per_cycle: float
     far_bytes_per_cycle: float
+    l3_bytes: int = 32 << 20
+    memory_bytes_per_cycle: float = 7.0
+    loaded_fma_per_cycle: float = 2.0
+    broadcast_fma_per_cycle: float = 2.0
+    cores: int = 1
 
 
-# A server core of 2022 or later with full-width vector units; `vector_fma_per_cycle` counts vectors of the target's own width.
+# A server core of 2022 or later with full-width vector units.
 GENERIC = Machine(
     name="generic",
     ghz=3.5,
