@@ -13,6 +13,7 @@ from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.85  # of the multiply-add peak, in long tiles
@@ -20,6 +21,8 @@ _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for eac
 _ISSUE_CYCLES = 0.4  # per vector of a sparse row, beside the load
 _MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
 _ROW_CYCLES = 12.0  # to start and store a row of a tile
+_TURN_CYCLES = 4.6  # per vector of tokens that is transposed, on its way in or out
+_NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 6.0  # per vector of input that is copied to padded planes
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
@@ -57,6 +60,29 @@ def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     per_vector = isa.vector_bytes / _bandwidth(operand_bytes, machine) + _ISSUE_CYCLES
     products = facts.nonzeros * max(tile * min(per_vector, _MOST_CYCLES), 1.4)
     return vectors / max(tile, 1) * (products + _ROW_CYCLES * facts.rows) + _copy_cycles(problem, isa)
+
+
+def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """The best height of blocks: their multiply-adds, padding included; a start for each row of blocks and tile."""
+    assert facts is not None
+    vectors = _vectors_per_row(problem, isa)
+
+    def cycles(height: int, blocks: int) -> float:
+        tiles = math.ceil(vectors / most_vectors(height, isa))
+        return block_cycles(height, blocks, vectors, tiles) + _ROW_CYCLES * tiles * facts.rows / height
+
+    products = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)
+    return products + _store_cycles(problem, isa)
+
+
+def _store_cycles(problem: Problem, isa: Isa) -> float:
+    """What comes before and after the products: copied or transposed inputs, transposed or shifted outputs."""
+    if isinstance(problem, ConvProblem):
+        return _copy_cycles(problem, isa) + 1.5 * problem.filters * _vectors_per_row(problem, isa)
+    assert isinstance(problem, LinearProblem)
+    vectors = _vectors_per_row(problem, isa)
+    far = 2.5 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
+    return vectors * (_TURN_CYCLES * problem.inputs + (_TURN_CYCLES + far) * problem.outputs)
 
 
 def _vectors_per_row(problem: Problem, isa: Isa) -> int:
@@ -133,7 +159,9 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_dense": _dense_cycles,
     "f32_conv_depthwise": _depthwise_cycles,
     "f32_conv_csr": _sparse_cycles,
+    "f32_conv_blocked": _blocked_cycles,
     "f32_linear_dense": _dense_cycles,
     "f32_linear_csr": _sparse_cycles,
+    "f32_linear_blocked": _blocked_cycles,
     "f32_matmul_dense": _dense_cycles,
 }

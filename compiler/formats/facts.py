@@ -12,6 +12,7 @@ from sparsec.formats.coo import Coo
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 GROUPS = ((1, 4), (2, 4), (1, 8), (2, 8), (4, 8))
+HEIGHTS = (1, 4, 8)  # of blocks of rows that kernels compute, one column wide
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
 
 
@@ -21,6 +22,7 @@ class Facts:
 
     `block` is the largest block shape that the nonzeros fill, `group` the first n:m that every row keeps (n nonzeros at most in each
     m consecutive columns); None if there is none. `longest_row` counts nonzeros.
+    `row_blocks` are (height, number of height x 1 blocks with a nonzero).
     """
 
     rows: int
@@ -31,6 +33,7 @@ class Facts:
     longest_row: int
     block: tuple[int, int] | None
     group: tuple[int, int] | None
+    row_blocks: tuple[tuple[int, int], ...] = ()
 
     @property
     def density(self) -> float:
@@ -68,8 +71,9 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
         empty_rows=int(np.count_nonzero(per_row == 0)),
         empty_columns=int(columns - np.count_nonzero(np.bincount(column, minlength=columns))),
         longest_row=int(per_row.max(initial=0)),
-        block=_block(row, column, columns) if sparse else None,
+        block=_block(row, column, rows, columns) if sparse else None,
         group=_group(row, column, columns) if sparse else None,
+        row_blocks=tuple((height, _blocks(row, column, rows, columns, (height, 1))) for height in HEIGHTS),
     )
 
 
@@ -82,17 +86,23 @@ def _nonzero_positions(weight: NDArray[np.generic] | Coo) -> NDArray[np.int64]:
     return positions
 
 
-def _block(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:
+def _block(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[int, int] | None:
     """The largest block shape whose nonzero blocks are nearly full."""
-    fitting = [shape for shape in BLOCKS if len(row) and _fill(row, column, columns, shape) >= _FULL_BLOCKS]
+    fitting = [
+        shape
+        for shape in BLOCKS
+        if len(row) >= _FULL_BLOCKS * math.prod(shape) * max(_blocks(row, column, rows, columns, shape), 1)
+    ]
     return max(fitting, key=lambda shape: shape[0] * shape[1], default=None)
 
 
-def _fill(row: NDArray[np.int64], column: NDArray[np.int64], columns: int, shape: tuple[int, int]) -> float:
-    """Nonzeros over elements of the blocks that hold any."""
+def _blocks(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int, shape: tuple[int, int]) -> int:
+    """How many blocks hold a nonzero."""
     height, width = shape
-    blocks = np.unique((row // height) * -(-columns // width) + column // width)
-    return float(len(row) / (len(blocks) * height * width))
+    across = -(-columns // width)
+    held = np.zeros(-(-rows // height) * across, dtype=bool)
+    held[row // height * across + column // width] = True
+    return int(np.count_nonzero(held))
 
 
 def _group(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,16 +12,34 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
+from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
 from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, loop
+from sparsec.kernels.isa import Isa
 
 CHAINS = 8  # multiply-adds in flight: latency 4 cycles, 2 per cycle
+BLOCK_CHAINS = 14  # where loads are not the limit, some to spare are faster
+HEIGHTS = (4, 8)  # of the blocks that kernels compute; a taller block is several of these
+MOST_SUMS = 24  # vectors in registers
 ROW_COST = 3  # an empty row costs as much as this many nonzeros
 
 
-def unroll(vectors: int) -> int:
-    """Nonzeros per step of the inner loop, each with sums of its own, so that a narrow tile has CHAINS chains."""
-    return next(count for count in (1, 2, 4, 8) if count * vectors >= CHAINS - 1)
+def unroll(sums: int, chains: int = CHAINS - 1) -> int:
+    """Nonzeros or blocks per step of the inner loop, each with sums of its own, so that there are so many chains."""
+    return next(count for count in (1, 2, 4, 8, 16) if count * sums >= chains)
+
+
+def most_vectors(height: int, isa: Isa) -> int:
+    """Vectors of a tile whose sums with `height` rows fit the registers, beside what a block reads."""
+    free = min(isa.registers - 1, MOST_SUMS + 4)
+    return max(1, min(4, free // (height + 1)))
+
+
+def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:
+    """Estimated cycles of `blocks` blocks for `vectors` vectors in so many tiles: two multiply-adds a cycle, or 0.75 loads
+    from level-2 cache; CHAINS sums hide the latency."""
+    wide = max(height * vectors, tiles * CHAINS * 0.75)
+    return blocks * (max(wide * 0.54, vectors * 1.33) + tiles)
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -43,13 +61,19 @@ class Visits:
 
     @classmethod
     def of(
-        cls, csr: Csr, groups: Sequence[NDArray[np.int64]], slots: Sequence[NDArray[np.int64]], *, columns: int | None
+        cls,
+        weight: Csr | Blocked,
+        groups: Sequence[NDArray[np.int64]],
+        slots: Sequence[NDArray[np.int64]],
+        *,
+        columns: int | None,
     ) -> Visits:
-        """Visit the rows of each group, in blocks of so many `columns`; if there is one block, empty rows, too."""
-        inside = math.prod(csr.shape[1:])
+        """Visit the rows (or rows of blocks) of each group, in blocks of so many `columns`; empty ones if that is all."""
+        inside, rows_in_all = math.prod(weight.shape[1:]), len(weight.counts)
         blocks = 1 if columns is None else -(-inside // columns)
-        key = np.repeat(np.arange(csr.rows), csr.counts) * blocks + csr.columns.astype(np.int64) // (columns or inside)
-        counts = np.bincount(key, minlength=csr.rows * blocks)
+        places_in = weight.columns.astype(np.int64)
+        key = np.repeat(np.arange(rows_in_all), weight.counts) * blocks + places_in // (columns or max(inside, 1))
+        counts = np.bincount(key, minlength=rows_in_all * blocks)
         ends = np.cumsum(counts)
         keys, places, bounds = [], [], [0]
         for rows, mine in zip(groups, slots, strict=True):
@@ -66,10 +90,11 @@ class Visits:
 
 @dataclass(frozen=True, slots=True)
 class SparseRows:
-    """The nonzeros of the rows in visiting order.
+    """The nonzeros of the rows, or the blocks of the rows of blocks, in visiting order.
 
-    `values[i]` multiplies the vector at element `offsets[i]`. Visit j goes to place `order[j]` and has the nonzeros
-    [pointers[j], pointers[j + 1]), a multiple of the unrolling; group g makes the visits [bounds[g], bounds[g + 1]).
+    `values[i]` (of a block: `height` values, one for each row) multiplies the vector at element `offsets[i]`. Visit j
+    goes to place `order[j]` and has the nonzeros [pointers[j], pointers[j + 1]), a `multiple` of the unrolling; group g
+    makes the visits [bounds[g], bounds[g + 1]).
     Rows are filled up by splitting values into halves, exactly: a filler of zero would be simpler, but zero times
     infinity is NaN, and a row may only see what its own nonzeros read.
     """
@@ -79,10 +104,17 @@ class SparseRows:
     order: NDArray[np.int32]
     pointers: NDArray[np.int32]
     bounds: NDArray[np.int32]
+    multiple: int
 
     @classmethod
-    def pack(cls, csr: Csr, offsets: NDArray[np.int64], visits: Visits, *, multiple: int) -> SparseRows:
-        """Pack the visited rows with the element offset of each nonzero; rows are filled up to a `multiple`."""
+    def pack(
+        cls, values: NDArray[np.float32], offsets: NDArray[np.int64], visits: Visits, *, multiple: int
+    ) -> SparseRows:
+        """Pack the visited rows.
+
+        `values` is [nonzeros] or [blocks, height]; `offsets` has the element offset of each. Rows are filled up to a
+        `multiple`.
+        """
         counts = visits.ends - visits.begins
         fillers = np.where(counts > 0, -counts % multiple, 0)
         inside = _ramps(counts)
@@ -90,12 +122,15 @@ class SparseRows:
         extra, rest = np.divmod(np.repeat(fillers, counts), np.repeat(counts, counts))
         pieces = 1 + extra + (inside < rest)
         halvings = np.minimum(_ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
+        table = values.reshape(len(values), math.prod(values.shape[1:]))[source]
+        halved = np.ldexp(np.repeat(table, pieces, axis=0), -halvings[:, None]).astype(np.float32)
         return cls(
-            _never_empty(np.ldexp(np.repeat(csr.values[source], pieces), -halvings).astype(np.float32)),
+            _never_empty(halved.reshape(-1)),
             _never_empty(np.repeat(offsets[source], pieces).astype(np.int32)),
             visits.slots.astype(np.int32),
             np.concatenate([[0], np.cumsum(counts + fillers)]).astype(np.int32),
             visits.bounds.astype(np.int32),
+            multiple,
         )
 
     @property
@@ -133,58 +168,67 @@ def emit_rows(
     vectors: Vectors,
     steps: Sequence[int],
     *,
+    height: int,
+    apart: int,
     source: Buffer,
     base: Index,
     group: Index,
     start: Callable[[Index], list[ir.Value]],
     store: Callable[[Index, list[ir.Value]], None],
 ) -> None:
-    """The visits of a group: `store(slot, sums)` gets the vectors `start(slot)` plus what the nonzeros add.
+    """The visits of a group: `store(slot, sums)` gets the vectors `start(slot)` plus what the nonzeros or blocks add.
 
-    A nonzero adds, for each step, values[i] * source[base + offsets[i] + step ...].
+    One adds, for each of its `height` rows and each step, value * source[base + offset + step ...]. Sums are
+    [height * steps]; `apart` nonzeros are added to sums of their own.
     """
-    count, apart = len(steps), unroll(len(steps))
+    count = len(steps)
 
     def nonzeros(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
         for part in range(apart):
-            weight = vectors.load_splat(buffers["values"], at + part)
             here = base + buffers["offsets"].load_index(at + part)
-            for number, step in enumerate(steps):
-                chain = part * count + number
-                sums[chain] = fma(weight, vectors.load(source, here + step), sums[chain])
+            across = [vectors.load(source, here + step) for step in steps]
+            for row in range(height):
+                weight = vectors.load_splat(buffers["values"], (at + part) * height + row)
+                for number, operand in enumerate(across):
+                    chain = (part * height + row) * count + number
+                    sums[chain] = fma(weight, operand, sums[chain])
         return sums
 
     with loop(buffers["bounds"].load_index(group), buffers["bounds"].load_index(group + 1)) as visited:
         begin, end = (buffers["pointers"].load_index(visited + i) for i in (0, 1))
         slot = buffers["order"].load_index(visited)
-        fresh = [vectors.splat(0.0)] * (count * (apart - 1))
+        places = height * count
+        fresh = [vectors.splat(0.0)] * (places * (apart - 1))
         sums = carry(begin, end, apart, [*start(slot), *fresh], nonzeros)
-        store(slot, [_tree(sums[number::count]) for number in range(count)])
+        store(slot, [_tree(sums[number::places]) for number in range(places)])
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The sums of a group of rows, in memory: [rows][vectors][lanes]."""
+    """The sums of a group of rows, in memory: [slots][height][pitch elements], of which `count` vectors are used."""
 
     memory: Buffer
     vectors: Vectors
+    height: int
     count: int
+    pitch: int
 
-    @property
-    def width(self) -> int:
-        return self.vectors.lanes * self.count
+    def _places(self, slot: Index) -> Iterator[Index]:
+        for row in range(self.height):
+            for number in range(self.count):
+                yield slot * (self.height * self.pitch) + (row * self.pitch + number * self.vectors.lanes)
 
-    def clear(self, rows: int) -> None:
-        """Make the sums of the first `rows` zero."""
-        with loop(0, rows) as slot:
-            self.save(slot, [self.vectors.splat(0.0)] * self.count)
+    def clear(self, slots: int | Index) -> None:
+        """Make the sums of the first `slots` zero."""
+        with loop(0, slots) as slot:
+            self.save(slot, [self.vectors.splat(0.0)] * (self.height * self.count))
 
     def load(self, slot: Index) -> list[ir.Value]:
-        return [self.vectors.load(self.memory, slot * self.width + n * self.vectors.lanes) for n in range(self.count)]
+        return [self.vectors.load(self.memory, place) for place in self._places(slot)]
 
     def save(self, slot: Index, sums: list[ir.Value]) -> None:
-        for number, value in enumerate(sums):
-            self.vectors.store(value, self.memory, slot * self.width + number * self.vectors.lanes)
+        for place, value in zip(self._places(slot), sums, strict=True):
+            self.vectors.store(value, self.memory, place)
 
 
 def _tree(values: list[ir.Value]) -> ir.Value:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.matmul_dense import MatmulDense
@@ -16,8 +18,10 @@ _ALL: tuple[Kernel, ...] = (
     ConvDense(),
     ConvDepthwise(),
     ConvCsr(),
+    ConvBlocked(),
     LinearDense(),
     LinearCsr(),
+    LinearBlocked(),
     MatmulDense(),
 )
 

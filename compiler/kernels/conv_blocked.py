@@ -1,0 +1,63 @@
+"""Convolution with a weight of row blocks: one vector of pixels is loaded once for all filters of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_mlir import ir
+
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.conv_layout import PaddedLayout
+from sparsec.kernels.conv_rows import ConvRows, equal_groups
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.pixel_tile import Tile, tiles
+from sparsec.kernels.problem import ConvProblem, Problem
+from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
+
+ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
+
+
+@dataclass(frozen=True, slots=True)
+class ConvBlocked:
+    """Any rank, stride, dilation and padding; blocks that are not full are filled up with zeros."""
+
+    name: str = "f32_conv_blocked"
+    format: str = "blocked"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, ConvProblem):
+            return "only convolutions"
+        if problem.filters // problem.groups % HEIGHTS[0] and problem.groups > 1:
+            return f"blocks of {HEIGHTS[0]} filters cross the groups"
+        if PaddedLayout.of(problem, isa).image >= 2**31:
+            return "one image of the input does not fit 32-bit offsets"
+        return None
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, ConvProblem)
+        assert weight is not None
+        inside = problem.filters // problem.groups
+        heights = [height for height in HEIGHTS if problem.groups == 1 or inside % height == 0]
+        schedules = [_schedule(self.name, problem, Blocked.encode(weight, (height, 1)), isa) for height in heights]
+        _, schedule, blocked = min(schedules, key=lambda found: found[0])
+        return schedule.lower(module, blocked, epilogue, isa)
+
+
+def _schedule(name: str, problem: ConvProblem, blocked: Blocked, isa: Isa) -> tuple[float, ConvRows, Blocked]:
+    """The best schedule for blocks of this shape, and its cycles."""
+    height = blocked.block[0]
+    layout = PaddedLayout.of(problem, isa, aligned=blocked.blocks * height >= ALIGN_FROM * problem.channels)
+    found = tiles(layout, isa, most=most_vectors(height, isa))
+    tile = min(found, key=lambda tile: _cycles(tile, blocked))
+    groups = equal_groups(blocked.counts, problem.batch * tile.count)
+    return _cycles(tile, blocked), ConvRows(name, layout, tile, height, groups, None), blocked
+
+
+def _cycles(tile: Tile, blocked: Blocked) -> float:
+    """The multiply-adds, and the stores of each row: one store and one shuffle a cycle."""
+    stores = len(blocked.counts) * (blocked.block[0] * (1.5 * len(tile.pieces) + tile.moved) + 12)
+    return tile.count * (block_cycles(blocked.block[0], blocked.blocks, len(tile.steps), 1) + stores)

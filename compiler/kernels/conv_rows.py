@@ -1,0 +1,154 @@
+"""Convolutions whose sparse rows, or rows of blocks, meet tiles of pixels: what CSR and block kernels share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_mlir import ir
+
+from sparsec.formats.blocked import Blocked
+from sparsec.formats.csr import Csr
+from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
+from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, local, loop, when
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.pixel_tile import Tile, emit_store
+from sparsec.kernels.spmm import BLOCK_CHAINS, CHAINS, ROW_COST, Held, SparseRows, Visits, emit_rows, unroll
+
+UNITS = 32  # enough to share among threads
+ROWS_PER_GROUP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ConvRows:
+    """The schedule: tiles of pixels by `groups` of rows, each of `height` filters (1 for CSR).
+
+    With `columns`, a group goes through blocks of so many columns, whose part of x fits L1, and holds its sums in
+    memory; else it reads all of a row at once and stores each row when it is done.
+    """
+
+    kernel: str
+    layout: PaddedLayout
+    tile: Tile
+    height: int
+    groups: tuple[NDArray[np.int64], ...]
+    columns: int | None
+
+    @property
+    def longest(self) -> int:
+        """Rows of the longest group."""
+        return max(map(len, self.groups))
+
+    @property
+    def members(self) -> dict[str, NDArray[np.int32]]:
+        """Which rows the held sums of a group are: rows[starts[group]] …; nothing if rows are stored as they come."""
+        if self.columns is None:
+            return {}
+        starts = np.cumsum([0, *map(len, self.groups)])
+        return {"rows": np.concatenate(self.groups).astype(np.int32), "starts": starts.astype(np.int32)}
+
+    def lower(self, module: ir.Module, weight: Csr | Blocked, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
+        """Add the kernel, and the copy of x that it needs."""
+        problem, layout = self.layout.problem, self.layout
+        rows = self._pack(weight)
+        weights = {**rows.arrays, **self.members}
+        spec = {
+            layout.source: ("f32", layout.source_elements),
+            **rows.spec,
+            **{name: ("i32", len(array)) for name, array in self.members.items()},
+            **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
+            "y": ("f32", problem.batch * problem.filters * problem.pixels),
+        }
+        function = self._define(module, spec, epilogue, isa)
+        units = problem.batch * self.tile.count * rows.groups
+        products = weight.values.size * problem.batch * problem.pixels
+        call = Call(function, tuple(spec), units, products)
+        if not layout.copied:
+            return LoweredLayer((call,), weights)
+        return LoweredLayer((emit_pack(module, layout, isa), call), weights, {layout.source: layout.scratch_elements})
+
+    def _pack(self, weight: Csr | Blocked) -> SparseRows:
+        slots = self.groups if self.columns is None else [np.arange(len(group)) for group in self.groups]
+        visits = Visits.of(weight, self.groups, slots, columns=self.columns)
+        return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=self.apart)
+
+    @property
+    def apart(self) -> int:
+        """Nonzeros or blocks with sums of their own."""
+        chains = CHAINS - 1 if self.height == 1 else BLOCK_CHAINS
+        return unroll(len(self.tile.steps) * self.height, chains)
+
+    def _offsets(self, weight: Csr | Blocked) -> NDArray[np.int64]:
+        """The element that each nonzero or block reads for the pixel at position 0."""
+        problem = self.layout.problem
+        inside = problem.channels // problem.groups
+        filters = np.repeat(np.arange(len(weight.counts)), weight.counts) * self.height
+        channel, tap = np.divmod(weight.columns.astype(np.int64), problem.taps)
+        return self.layout.tap_offsets()[filters // (problem.filters // problem.groups) * inside + channel, tap]
+
+    def _define(self, module: ir.Module, spec: Mapping[str, tuple[str, int]], epilogue: Epilogue, isa: Isa) -> str:
+        """Add the kernel; a unit is one tile of pixels by one group of rows, groups first: a tile of x stays in cache."""
+        layout, tile, problem = self.layout, self.tile, self.layout.problem
+        groups, steps = len(self.groups), len(tile.steps)
+        shape = f"{problem}{tile.steps}{groups}{self.longest}{self.height}{spec}{epilogue.tag}"
+        digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
+        name = f"{self.kernel}_{self.height}x{steps * tile.lanes}_{digest}_{isa.suffix}"
+        ragged = problem.filters % self.height != 0
+
+        def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+            held = None
+            if self.columns is not None:
+                pitch = tile.lanes * steps
+                held = Held(local("f32", self.longest * self.height * pitch), tile.vectors, self.height, steps, pitch)
+            with loop(begin, end) as unit:
+                image, number, group = unit // (groups * tile.count), unit // groups % tile.count, unit % groups
+                position, pixel = tile.origin(number)
+                first = image * (problem.filters * problem.pixels) + pixel
+
+                def one(row: Index, sums: list[ir.Value], first: Index = first) -> None:
+                    emit_store(tile, sums, epilogue, buffers, element=first + row * problem.pixels, channel=row)
+
+                def store(rows: Index, sums: list[ir.Value]) -> None:
+                    for inside in range(self.height):
+                        row, own = rows * self.height + inside, sums[inside * steps : (inside + 1) * steps]
+                        if ragged and inside:
+                            with when(row < problem.filters):
+                                one(row, own)
+                        else:
+                            one(row, own)
+
+                if held is not None:
+                    held.clear(self.longest)
+                emit_rows(
+                    buffers,
+                    tile.vectors,
+                    tile.steps,
+                    height=self.height,
+                    apart=self.apart,
+                    source=buffers[layout.source],
+                    base=image * layout.image + position,
+                    group=group,
+                    start=held.load if held else lambda _: [tile.vectors.splat(0.0)] * (steps * self.height),
+                    store=held.save if held else store,
+                )
+                if held is not None:
+                    start, stop = (buffers["starts"].load_index(group + i) for i in (0, 1))
+                    with loop(start, stop) as place:
+                        store(buffers["rows"].load_index(place), held.load(place - start))
+
+        define(module, name, spec, body)
+        return name
+
+
+def equal_groups(counts: NDArray[np.int32], tiles: int) -> tuple[NDArray[np.int64], ...]:
+    """Rows dealt to groups of about equal work, longest rows first: enough groups for UNITS units over `tiles`."""
+    order = np.argsort(-counts, kind="stable")
+    count = min(-(-UNITS // tiles), -(-len(counts) // ROWS_PER_GROUP))
+    total = np.cumsum(counts[order] + ROW_COST)
+    cuts = np.unique(np.searchsorted(total, np.arange(1, count) / count * total[-1]))
+    return tuple(part for part in np.split(order, cuts) if len(part))

@@ -1,0 +1,63 @@
+"""Linear layer with a weight of row blocks: one vector of tokens is loaded once for all rows of a block.
+
+The block's rows times a few vectors of tokens are sums in registers: multiply-adds, not loads, are the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch_mlir import ir
+
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_rows import LinearRows, split_outputs
+from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.spmm import BLOCK_CHAINS, HEIGHTS, SparseRows, Visits, block_cycles, most_vectors, unroll
+from sparsec.kernels.token_tile import TokenTiles
+
+L2_BYTES = 384 << 10  # so much of x at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LinearBlocked:
+    """Any number of tokens, inputs and outputs; blocks that are not full are filled up with zeros."""
+
+    name: str = "f32_linear_blocked"
+    format: str = "blocked"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, LinearProblem):
+            return "only linear layers"
+        return "a single token fills no vector" if problem.tokens == 1 else None
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
+        blocked = min(
+            (Blocked.encode(weight, (height, 1)) for height in HEIGHTS), key=lambda found: _cycles(found, problem, isa)
+        )
+        height = blocked.block[0]
+        tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
+        columns = max(1, L2_BYTES // (4 * tokens.width))
+        parts = -(-problem.inputs // columns)
+        groups = split_outputs(problem.outputs, height, blocks=parts)
+        rows = [np.arange(begin, end) for begin, end in zip(groups.starts, groups.starts[1:], strict=False)]
+        visits = Visits.of(blocked, rows, [part - part[0] for part in rows], columns=columns if parts > 1 else None)
+        offsets = blocked.columns.astype(np.int64) * tokens.width
+        packed = SparseRows.pack(
+            blocked.values[:, 0], offsets, visits, multiple=unroll(height * tokens.vectors, BLOCK_CHAINS)
+        )
+        schedule = LinearRows(self.name, tokens, height, groups, parts, packed)
+        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+
+
+def _cycles(blocked: Blocked, problem: LinearProblem, isa: Isa) -> float:
+    height = blocked.block[0]
+    tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
+    return block_cycles(height, blocked.blocks, tokens.split.total, tokens.tiles)
