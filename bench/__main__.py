@@ -91,5 +91,19 @@ def _roofs(json_file: Path | None) -> None:
     raise SystemExit(roofs.run(json_file))
 
 
+@bench.command("cost")
+@click.option("--quick", is_flag=True, help="A few cells of the grid, in about half a minute.")
+@click.option("--target", default="native", show_default=True, metavar="NAME", help="Of the kernels.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.01), default=0.3, show_default=True, help="How long to measure each."
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cost.json]")
+def _cost(quick: bool, target: str, seconds: float, json_file: Path | None) -> None:
+    """How often the cost model chooses the best kernel, and how far its predictions are off."""
+    from bench import cost_model
+
+    raise SystemExit(cost_model.run(json_file or cost_model.RESULTS, quick=quick, target=target, seconds=seconds))
+
+
 if __name__ == "__main__":
     bench()

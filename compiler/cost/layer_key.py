@@ -23,6 +23,7 @@ from sparsec.kernels.problem import Problem
 _ROW_QUANTILES = (0, 10, 25, 50, 75, 90, 100)
 _DENSITY_STEPS = 200  # densities within half a per cent are the same
 _ROW_STEPS = 32  # and so are rows within 3 % of the columns
+_FILL_STEPS = 16  # blocks whose share of nonzeros is within 6 % are as full
 _IMPORT = re.compile(r"^from sparsec\.(kernels|formats)\.(\w+) import", re.MULTILINE)
 _SOURCES = {"kernels": Path(*kernels.__path__), "formats": Path(*formats.__path__)}
 
@@ -60,6 +61,11 @@ def signature(facts: Facts, weight: NDArray[np.generic] | Coo) -> str:
         f"density {round(facts.density * _DENSITY_STEPS) / _DENSITY_STEPS:g}",
         "rows " + " ".join(str(round(_ROW_STEPS * float(each) / size)) for each in rows),
         f"empty columns {round(16 * facts.empty_columns / size)}/16",
+        "row blocks "
+        + " ".join(
+            f"{height}:{round(_FILL_STEPS * facts.nonzeros / max(height * count, 1))}"
+            for height, count in facts.row_blocks
+        ),
         "block " + ("x".join(map(str, facts.block)) if facts.block else "-"),
         "group " + (":".join(map(str, facts.group)) if facts.group else "-"),
     ]

@@ -114,7 +114,11 @@ def _time(sessions: Mapping[str, Session], feeds: Sequence[F32], seconds: float)
 
 
 def _runs_per_turn(session: Session, feeds: Sequence[F32]) -> int:
-    return max(1, round(1e9 * TURN_SECONDS / max(_nanoseconds(session, feeds, _WARM_UP_RUNS), 1.0)))
+    """By the wall clock: of a short run, most is what Python adds."""
+    _nanoseconds(session, feeds, _WARM_UP_RUNS)
+    start = time.perf_counter()
+    _nanoseconds(session, feeds, _WARM_UP_RUNS)
+    return max(1, round(TURN_SECONDS * _WARM_UP_RUNS / (time.perf_counter() - start)))
 
 
 def _nanoseconds(session: Session, feeds: Sequence[F32], runs: int) -> float:

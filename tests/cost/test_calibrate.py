@@ -1,0 +1,53 @@
+"""Calibration: one short run gives a machine whose figures are possible, and arithmetic turns times into roofs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch_mlir import ir
+
+from sparsec.cost.calibrate import machine_of, probes
+from sparsec.kernels.isa import AVX2, AVX512, Isa
+from sparsec.runtime.library import cpu_features
+from sparsec.targets import TARGETS
+from sparsec.tune.roofs import calibrate
+
+
+@pytest.mark.parametrize("isa", [AVX2, AVX512])
+def test_probes_are_valid_and_stay_in_their_cache(isa: Isa) -> None:
+    caches = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
+    chosen = {probe.name: probe for probe in probes(isa, caches)}
+    with ir.Context(), ir.Location.unknown():
+        module = ir.Module.create()
+        for probe in chosen.values():
+            probe.define(module)
+        assert module.operation.verify()
+    sizes = {name: 4 * probe.elements for name, probe in chosen.items()}
+    assert sizes["read_l1"] < caches[1] < sizes["read_l2"] < caches[2] < sizes["read_l3"] < caches[3]
+    assert sizes["read_memory"] > 2 * caches[3]
+
+
+def test_roofs_follow_from_times() -> None:
+    chosen = probes(AVX512, {})
+    times = {probe.name: probe.units * probe.work / 4.0 for probe in chosen}  # four operations or vectors per ns
+    times["fma"] /= 2
+    times["read_l2"] *= 4
+    machine = machine_of("m", times, chosen, AVX512, {1: 1000}, 7)
+    assert machine.ghz == 4.0
+    assert machine.vector_fma_per_cycle == 2.0
+    assert (machine.l1_bytes_per_cycle, machine.l2_bytes_per_cycle) == (64.0, 16.0)
+    assert (machine.l1_bytes, machine.cores) == (1000, 7)
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_a_short_calibration(name: str) -> None:
+    target = TARGETS[name]
+    if not cpu_features().issuperset(target.requires):
+        pytest.skip(f"this machine cannot run {name}")
+    stages: list[int] = []
+    machine = calibrate(target, seconds=0.01, progress=lambda what, number, count: stages.append(number))
+    assert stages[0] == 0
+    assert stages[-1] == 100
+    figures = [machine.ghz, machine.vector_fma_per_cycle, machine.l1_bytes_per_cycle, machine.memory_bytes_per_cycle]
+    assert np.isfinite(figures).all()
+    assert min(figures) > 0

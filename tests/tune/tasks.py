@@ -1,0 +1,34 @@
+"""Tasks for tests, made without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparsec.cost.layer_key import LayerKey
+from sparsec.cost.machine import GENERIC
+from sparsec.formats.facts import facts_of
+from sparsec.kernels.epilogue import IDENTITY, Epilogue
+from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels.problem import LinearProblem
+from sparsec.passes.select_format import candidates
+from sparsec.tune.task import Task
+
+CSR, DENSE = "f32_linear_csr", "f32_linear_dense"
+
+
+def linear_task(
+    tokens: int = 32,
+    zeros: float = 0.9,
+    epilogue: Epilogue = IDENTITY,
+    isa: Isa = AVX512,
+    names: tuple[str, ...] = ("a",),
+) -> Task:
+    """A layer of 48 inputs and 40 outputs with two candidates: CSR and dense."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((40, 48)).astype(np.float32)
+    weight[random.random(weight.shape) < zeros] = 0
+    problem, facts = LinearProblem(tokens, 48, 40), facts_of(weight)
+    key = LayerKey.of(problem, epilogue.tag, isa, facts, weight)
+    listed = [each for each in candidates(problem, facts, isa, GENERIC, {}) if each.kernel in (CSR, DENSE)]
+    ranked = sorted(listed, key=lambda each: each.predicted_ns or 0.0)
+    return Task(names, key, problem, epilogue, facts, weight, tuple(ranked))
