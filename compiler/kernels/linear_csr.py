@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.csr import Csr
+from sparsec.kernels.counted_rows import CountedRows
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import SparseRows, Visits, unroll
 from sparsec.kernels.token_tile import TokenTiles
 
 TILE_BYTES = 512 << 10  # a tile of x should stay in half of L2
@@ -39,14 +38,9 @@ class LinearCsr:
         csr = Csr.encode(weight)
         tokens = TokenTiles.of(problem, isa, most=_most_vectors(problem, isa))
         groups = split_outputs(problem.outputs, 1, blocks=1)
-        rows = [np.arange(begin, end) for begin, end in zip(groups.starts, groups.starts[1:], strict=False)]
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
-        visits = Visits.of(
-            csr, rows, [part - part[0] for part in rows], columns=columns if columns < problem.inputs else None
-        )
-        offsets = csr.columns.astype(np.int64) * tokens.width
-        packed = SparseRows.pack(csr.values, offsets, visits, multiple=unroll(tokens.vectors))
-        schedule = LinearRows(self.name, tokens, 1, groups, -(-problem.inputs // columns), packed)
+        packed = CountedRows.pack(csr, groups.starts, columns=columns, width=tokens.width)
+        schedule = LinearRows(self.name, tokens, 1, groups, packed.blocks, packed)
         return schedule.lower(module, epilogue, isa, products=csr.nnz * problem.tokens)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
+from sparsec.kernels.counted_rows import CountedRows
 from sparsec.kernels.emit import Buffer, Index, Split, Vectors, define, epilogue_buffers, local, loop, minimum
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
@@ -46,7 +47,7 @@ class LinearRows:
     height: int
     groups: Split
     blocks: int
-    rows: SparseRows
+    rows: SparseRows | CountedRows
 
     def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa, *, products: int) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
@@ -67,7 +68,7 @@ class LinearRows:
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
             "y": ("f32", problem.tokens * problem.outputs),
         }
-        shape = f"{problem}{tokens}{self.height}{self.groups}{spec}{epilogue.tag}"
+        shape = f"{problem}{tokens}{self.height}{self.groups}{self.blocks}{spec}{epilogue.tag}"
         digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
         name = f"{self.kernel}_{self.height}x{tokens.width}_{digest}_{isa.suffix}"
 
@@ -88,16 +89,22 @@ class LinearRows:
         """Leave the sums of a group in memory, for a tile of `count` vectors."""
         tokens, vectors = self.tokens, Vectors(self.tokens.lanes)
         held = Held(sums, vectors, self.height, count, tokens.width)
+        steps = [number * tokens.lanes for number in range(count)]
+        source, base = buffers[tokens.source], tile * (tokens.problem.inputs * tokens.width)
+        if isinstance(self.rows, CountedRows):
+            held.clear(self.groups.length(group))
+            self.rows.emit(buffers, held, steps, source=source, base=base, width=tokens.width, group=group)
+            return
         if self.blocks > 1:
             held.clear(self.groups.length(group))
         emit_rows(
             buffers,
             vectors,
-            [number * tokens.lanes for number in range(count)],
+            steps,
             height=self.height,
             apart=self.rows.multiple,
-            source=buffers[tokens.source],
-            base=tile * (tokens.problem.inputs * tokens.width),
+            source=source,
+            base=base,
             group=group,
             start=held.load if self.blocks > 1 else lambda _: [vectors.splat(0.0)] * (self.height * count),
             store=held.save,

@@ -117,11 +117,11 @@ class SparseRows:
         """
         counts = visits.ends - visits.begins
         fillers = np.where(counts > 0, -counts % multiple, 0)
-        inside = _ramps(counts)
+        inside = ramps(counts)
         source = np.repeat(visits.begins, counts) + inside
         extra, rest = np.divmod(np.repeat(fillers, counts), np.repeat(counts, counts))
         pieces = 1 + extra + (inside < rest)
-        halvings = np.minimum(_ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
+        halvings = np.minimum(ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
         table = values.reshape(len(values), math.prod(values.shape[1:]))[source]
         halved = np.ldexp(np.repeat(table, pieces, axis=0), -halvings[:, None]).astype(np.float32)
         return cls(
@@ -154,7 +154,7 @@ class SparseRows:
         return {name: ("f32" if name == "values" else "i32", len(array)) for name, array in self.arrays.items()}
 
 
-def _ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """0 ... n - 1 for each n of `lengths`, behind each other."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
@@ -200,7 +200,7 @@ def emit_rows(
         places = height * count
         fresh = [vectors.splat(0.0)] * (places * (apart - 1))
         sums = carry(begin, end, apart, [*start(slot), *fresh], nonzeros)
-        store(slot, [_tree(sums[number::places]) for number in range(places)])
+        store(slot, [add_up(sums[number::places]) for number in range(places)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,8 @@ class Held:
             self.vectors.store(value, self.memory, place)
 
 
-def _tree(values: list[ir.Value]) -> ir.Value:
+def add_up(values: list[ir.Value]) -> ir.Value:
+    """The sum of a power of two of values, as a tree."""
     while len(values) > 1:
         values = [arith.addf(left, right) for left, right in zip(values[::2], values[1::2], strict=True)]
     return values[0]
