@@ -24,11 +24,11 @@ from sparsec.passes.unit import Unit
 _BUFFERIZE = (
     "eliminate-empty-tensors,empty-tensor-to-alloc-tensor,"
     "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map},"
-    "canonicalize,cse,func.func(buffer-hoisting,buffer-loop-hoisting)"
+    "func.func(canonicalize,cse,buffer-hoisting,buffer-loop-hoisting)"
 )
 _OUT_PARAMETERS = (
     "buffer-results-to-out-params{add-result-attr=true hoist-static-allocs=true modify-public-functions=true},"
-    "canonicalize,cse"
+    "func.func(canonicalize,cse)"
 )
 
 
@@ -39,6 +39,7 @@ def bufferize(unit: Unit) -> None:
             _as_weight(op, unit)
         for op in find(unit.module, lambda op: op.name == WEIGHT_OP):
             _as_buffer(op)
+    _bufferize_tm_tensor(unit.module)
     run_pipeline(unit.module, _BUFFERIZE, what="assigning buffers")
     run_pipeline(unit.module, _OUT_PARAMETERS, what="turning results into arguments")
     with unit.module.context, ir.Location.unknown():
@@ -46,6 +47,18 @@ def bufferize(unit: Unit) -> None:
             with op.location, ir.InsertionPoint(op):
                 linalg.copy(op.operands[0], outs=[op.operands[1]])
             op.erase()
+
+
+def _bufferize_tm_tensor(module: ir.Module) -> None:
+    """Scans, sorts and scatters of torch-mlir's tm_tensor dialect, which one-shot bufferisation does not know: each
+    works on fresh buffers.
+    """
+    if not find(module, lambda op: op.name.startswith("tm_tensor.")):
+        return
+    run_pipeline(module, "func.func(tm-tensor-bufferize)", what="assigning buffers to scans, sorts and scatters")
+    for op in find(module, lambda op: op.name == "bufferization.to_tensor"):
+        with module.context:
+            op.attributes["restrict"] = ir.UnitAttr.get()
 
 
 def _is_tensor_constant(op: ir.Operation) -> bool:

@@ -24,7 +24,7 @@ limits. The rule for passes that add flags later: an operation whose flags are n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from torch_mlir import ir
 
@@ -64,7 +64,7 @@ _ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
 
 def expand_math(module: ir.Module) -> None:
     """Expand the `math` operations of `module` in place; one without any is not changed."""
-    for top in module.body.operations:
+    for top in _functions(module.operation):
         found: list[ir.Operation] = []
 
         def collect(op: ir.Operation, found: list[ir.Operation] = found) -> ir.WalkResult:
@@ -76,6 +76,15 @@ def expand_math(module: ir.Module) -> None:
         if found:
             with top.location:  # vector types are only built where there is a location
                 _expand(top.operation, found)
+
+
+def _functions(module: ir.Operation) -> Iterator[ir.OpView]:
+    """Top-level ops, also of modules inside the module."""
+    for op in module.regions[0].blocks[0].operations:
+        if op.operation.name == "builtin.module":
+            yield from _functions(op.operation)
+        else:
+            yield op
 
 
 def _element(type_: ir.Type) -> str:

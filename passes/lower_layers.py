@@ -3,11 +3,12 @@
 Before:
     %y = linalg.generic {library_call = "sparsec", ...} ins(%x, %w, %bias) outs(%e) attrs = {kernel = "f32_conv_csr", layer = "conv1"}
 After:
-    func.func private @f32_conv_csr_...(%x: memref<...>, ..., %begin: index, %end: index) { ... }
+    module @kernels { func.func private @f32_conv_csr_...(%x: memref<...>, ..., %begin: index, %end: index) { ... } }
+    func.func private @f32_conv_csr_...(memref<...>, ..., index, index)
     %values = "sparsec.weight"() {sym_name = "conv1/values"} : () -> tensor<307xf32>
     %y = linalg.generic {library_call = "@f32_conv_csr_...", ...} ins(%x, %values, ...) outs(%e) attrs = {extent = 12, ...}
 
-The body of such a generic is a token: it names every operand, so that bufferisation sees them read, and computes nothing.
+Kernels live in a module of their own, so that passes over `@main` need not look at them. The body of such a generic is a token: it names every operand, so that bufferisation sees them read, and computes nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +26,42 @@ from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, layers
 from sparsec.passes.unit import Unit
 
 CALL_PREFIX = "@"
+KERNELS_MODULE = "kernels"
 
 
 def lower_layers(unit: Unit) -> None:
     """Generate the kernels that `select_format` chose, and call them."""
+    found = layers(unit.module)
+    if not found:
+        return
     with unit.module.context, ir.Location.unknown():
-        for layer in layers(unit.module):
-            _lower(layer, unit)
+        kernels = _kernels_module(unit.module)
+        for layer in found:
+            _lower(layer, kernels, unit)
+        for kernel in kernels.body.operations:
+            _declare(kernel.operation, unit.module)
 
 
-def _lower(layer: Layer, unit: Unit) -> None:
+def _kernels_module(module: ir.Module) -> ir.Module:
+    """An empty module `@kernels` inside `module`."""
+    attributes = {"sym_name": ir.StringAttr.get(KERNELS_MODULE)}
+    ip = ir.InsertionPoint.at_block_begin(module.body)
+    nested = ir.Operation.create("builtin.module", attributes=attributes, regions=1, ip=ip)
+    nested.regions[0].blocks.append()
+    return nested.opview
+
+
+def _declare(kernel: ir.Operation, module: ir.Module) -> None:
+    """What callers outside `@kernels` see of a kernel."""
+    attributes = {name: kernel.attributes[name] for name in ("sym_name", "sym_visibility", "function_type")}
+    ip = ir.InsertionPoint(module.body.operations[1])
+    ir.Operation.create("func.func", attributes=attributes, regions=1, ip=ip)
+
+
+def _lower(layer: Layer, kernels: ir.Module, unit: Unit) -> None:
     kernel = KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
     weight = unit.weights[layer.weight] if layer.weight is not None else None
-    lowered = kernel.lower(unit.module, layer.problem(), weight, layer.epilogue(), unit.isa)
+    lowered = kernel.lower(kernels, layer.problem(), weight, layer.epilogue(), unit.isa)
     with layer.op.location:
         values = _named_operands(layer, lowered, unit)
         for call in lowered.calls:

@@ -14,6 +14,7 @@ from torch_mlir.dialects import llvm
 from sparsec.ir.module import find, symbol
 from sparsec.ir.pipeline import run_pipeline
 from sparsec.passes.lower_asserts import lower_asserts
+from sparsec.passes.lower_layers import KERNELS_MODULE
 from sparsec.passes.unit import Unit
 
 _TO_BRANCHES = "func.func(convert-vector-to-scf,lower-affine,convert-scf-to-cf,expand-strided-metadata,lower-affine)"
@@ -26,11 +27,16 @@ _TO_LLVM = (
 
 
 def kernels_only(module: ir.Module) -> ir.Module:
-    """A copy of the module without `@main`."""
+    """A copy of the module without `@main`, where the functions of the module `@kernels` replace their declarations."""
     copy = ir.Module.parse(module.operation.get_asm(assume_verified=True), module.context)
-    for op in list(copy.body.operations):
-        if symbol(op.operation) == "main":
-            op.operation.erase()
+    for op in [item.operation for item in copy.body.operations]:
+        if symbol(op) == "main" or (op.name == "func.func" and not list(op.regions[0].blocks)):
+            op.erase()
+    nested = [op.operation for op in copy.body.operations if symbol(op.operation) == KERNELS_MODULE]
+    for kernels in nested:
+        for kernel in list(kernels.regions[0].blocks[0].operations):
+            kernel.operation.move_before(kernels)
+        kernels.erase()
     return copy
 
 

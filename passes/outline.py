@@ -49,13 +49,13 @@ def outline(unit: Unit) -> None:
     """Lower linalg to loops, then move each top-level op of `@main` that does work into a function."""
     run_pipeline(
         unit.module,
-        "func.func(convert-linalg-to-parallel-loops,fold-memref-alias-ops,canonicalize,cse)",
+        "func.func(tm-tensor-to-loops,convert-linalg-to-parallel-loops,fold-memref-alias-ops,canonicalize,cse)",
         what="lowering linalg to loops",
     )
     with unit.module.context, ir.Location.unknown():
         check_operands(function(unit.module, "main"))
         _Outliner(unit.module, unit.complaints).run()
-    run_pipeline(unit.module, "canonicalize,cse", what="removing what became unused")
+    run_pipeline(unit.module, "func.func(canonicalize,cse)", what="removing what became unused")
 
 
 @dataclass(slots=True)
@@ -99,7 +99,11 @@ class _Outliner:
             op.operands[axis], op.operands[rank + axis] = bounds
         for result, slot in zip(results, slots, strict=True):
             self._store(result, values[slot], end)
-        calling.attributes["callee"] = ir.FlatSymbolRefAttr.get(self._share(outlined, name))
+        if slots:  # its results are still used outside
+            self.functions[f"@{name}"] = name
+        else:
+            name = self._share(outlined, name)
+        calling.attributes["callee"] = ir.FlatSymbolRefAttr.get(name)
 
     def _call(self, op: ir.Operation, name: str, bases: list[ir.Value], extent: int) -> ir.Operation:
         """The call that takes the place of `op`."""
@@ -203,7 +207,7 @@ class _Outliner:
 
     def _share(self, function: ir.Operation, name: str) -> str:
         """The name of an equal function if there is one (then this one is dropped), else its own."""
-        text = str(function).replace(f"@{name}(", "@(", 1)
+        text = function.get_asm(use_local_scope=True).replace(f"@{name}(", "@(", 1)
         known = self.functions.setdefault(text, name)
         if known != name:
             function.erase()

@@ -8,10 +8,15 @@ from torch_mlir import ir
 
 
 def find(module: ir.Module, wanted: Callable[[ir.Operation], bool]) -> list[ir.Operation]:
-    """All ops of the module that are `wanted`, in program order; the list stays valid while they are replaced."""
+    """All ops of the module's functions that are `wanted`, in program order; the list stays valid while they are replaced.
+
+    Modules inside the module, which hold finished kernels, are left out.
+    """
     found: list[ir.Operation] = []
 
     def visit(op: ir.Operation) -> ir.WalkResult:
+        if op.name == "builtin.module" and op != module.operation:
+            return ir.WalkResult.SKIP
         if wanted(op):
             found.append(op)
         return ir.WalkResult.ADVANCE

@@ -2,6 +2,7 @@
 #map1 = affine_map<(d0, d1, d2, d3, d4) -> (d2)>
 #map2 = affine_map<(d0, d1, d2, d3, d4) -> (d3, d4)>
 module {
+  func.func private @f32_linear_dense_2x4x4_2x16_id_avx512(memref<8xf32>, memref<64xf32>, memref<8xf32>, index, index)
   func.func @main(%arg0: tensor<2x4xf32>) -> tensor<2x4xf32> {
     %0 = "sparsec.weight"() {sym_name = "w"} : () -> tensor<4x4xf32>
     %1 = tensor.empty() : tensor<2x4xf32>
