@@ -107,7 +107,9 @@ def _bandwidth(size: float, machine: Machine) -> float:
     """Bytes per cycle at which `size` bytes can be read again and again."""
     if size <= machine.l1_bytes:
         return machine.l1_bytes_per_cycle
-    return machine.l2_bytes_per_cycle if size <= machine.l2_bytes else machine.far_bytes_per_cycle
+    if size <= machine.l2_bytes:
+        return machine.l2_bytes_per_cycle
+    return machine.far_bytes_per_cycle if size <= machine.l3_bytes else machine.memory_bytes_per_cycle
 
 
 def _output_vectors(problem: Problem, isa: Isa) -> float:
