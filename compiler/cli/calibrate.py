@@ -25,13 +25,16 @@ def print_calibration(name: str, seconds: float | None, *, as_json: bool) -> Non
         raise UsageError("The option --seconds is out of range.", expected="above 0, up to 3600", got=f"{seconds:g}")
     target = resolve(name)
     with progress(f"measuring for {target.name}") as stages:
-        machine = calibrate(target, seconds=seconds, progress=stages)
+        found = calibrate(target, seconds=seconds, progress=stages)
+    machine = found.machine
     path = store_machine(machine, target.name, datetime.now(UTC).isoformat(timespec="seconds"))
     if as_json:
-        print_json({"target": target.name, "file": str(path), "machine": asdict(machine)})
+        print_json({"target": target.name, "file": str(path), "machine": asdict(machine), "disturbed": found.disturbed})
         return
     _print(machine, target.vector_bytes)
     click.echo(f"\n{machine.name}, {machine.cores} cores, for {target.name}; kept in {path}")
+    if found.disturbed:
+        click.echo(f"others used this machine meanwhile ({', '.join(found.disturbed)}); do it again when it is idle")
 
 
 def _print(machine: Machine, vector_bytes: int) -> None:

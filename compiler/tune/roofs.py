@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,21 @@ from sparsec.tune.native import compile_kernels, place
 
 SECONDS = 10.0
 FEWEST_ROUNDS = 5
+DISTURBED = 1.25  # times the best round: what the median of an idle machine never takes
 _NUMPY = {"f32": "float32", "i64": "int64"}
 
 Progress = Callable[[str, int, int], None]  # what is being done, a number, out of how many
 
 
-def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | None = None) -> Machine:
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`disturbed` are the probes whose rounds differed so much that others must have used what they measure."""
+
+    machine: Machine
+    disturbed: tuple[str, ...]
+
+
+def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | None = None) -> Calibration:
     """Measure this machine as seen by code for `target`, on one thread, for about `seconds`.
 
     Each roof is the best of all rounds, as others only slow a core down. Raises `ArtifactError` if this machine cannot
@@ -39,14 +49,15 @@ def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | 
     chosen = probes(isa, caches)
     with Session(_program(chosen, isa, target), threads=1) as session:
         feeds = [place(_ones(probe)) for probe in chosen]
-        best, rounds = np.full(len(chosen), np.inf), 0
-        while rounds < FEWEST_ROUNDS or time.perf_counter() - start < seconds:
-            best = np.minimum(best, session.profile(feeds, 1)[0])
-            rounds += 1
+        rounds: list[NDArray[np.int64]] = []
+        while len(rounds) < FEWEST_ROUNDS or time.perf_counter() - start < seconds:
+            rounds.append(session.profile(feeds, 1)[0])
             share = min(1.0, (time.perf_counter() - start) / max(seconds, 1e-9))
-            report(f"round {rounds}", int(100 * share), 100)
+            report(f"round {len(rounds)}", int(100 * share), 100)
+    best, typical = np.min(rounds, axis=0), np.median(rounds, axis=0)
     times = {probe.name: float(each) for probe, each in zip(chosen, best, strict=True)}
-    return machine_of(machine_id(), times, chosen, isa, caches, core_count())
+    disturbed = tuple(probe.name for probe, worse in zip(chosen, typical > DISTURBED * best, strict=True) if worse)
+    return Calibration(machine_of(machine_id(), times, chosen, isa, caches, core_count()), disturbed)
 
 
 def _program(chosen: list[Probe], isa: Isa, target: Target) -> Program:
