@@ -22,7 +22,7 @@ def fold_padding(unit: Unit) -> None:
         x, amounts, value = pad.operands
         shape, pads = tensor_shape(x), integer_list(amounts)
         casts = users(pad.results[0])
-        convolutions = [user for cast in casts for user in users(cast.results[0])]
+        convolutions = [user for cast in casts if cast.results for user in users(cast.results[0])]
         if shape is None or not pads or min(pads) < 0 or scalar(value) != 0 or any(pads[2 * (len(shape) - 2) :]):
             continue  # a pad of channels or batch stays
         if all(cast.name == FROM_TORCH_OP for cast in casts) and all(_reads(c, casts) for c in convolutions):
