@@ -115,7 +115,8 @@ def _link(objects: list[_Object], entries: Mapping[str, str]) -> CodeImage:
     missing = [symbol for symbol in entries.values() if symbol not in defined]
     if missing:
         raise ToolchainError("The object files do not define an entry.", expected=", ".join(missing))
-    return CodeImage(bytes(image), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports)
+    # A network without work has no code, and nothing cannot be mapped.
+    return CodeImage(bytes(image) or bytes(1), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports)
 
 
 def _take_apart(elf: bytes) -> _Object:
