@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.checker
-import onnx.inliner
-import onnx.version_converter
 from onnx import NodeProto, TypeProto, helper, numpy_helper
 from torch_mlir import ir
 from torch_mlir.extras import onnx_importer
 
-from sparsec.errors import ModelError, UnsupportedOpError
+from sparsec.errors import ModelError
 from sparsec.frontends.contract import (
     CONTRACT_OPTIONS,
     Complaint,
@@ -28,16 +25,12 @@ from sparsec.frontends.contract import (
 )
 from sparsec.frontends.imported import Imported
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
+from sparsec.frontends.onnx_modernise import modernise
 from sparsec.frontends.onnx_read import read_model
+from sparsec.frontends.onnx_refusal import signature, unsupported
 from sparsec.frontends.onnx_rewrite import expand, rewrite
 from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold, static_shape
 from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
-
-OLDEST_OPSET = 17
-"""Models of an older operator set are converted to this one; torch-mlir's coverage below it is thin."""
-
-DEFAULT_OPSET = 21
-"""The operator set assumed when a model imports only other domains."""
 
 SUPPORTED_ELEMENTS = frozenset(
     [
@@ -127,21 +120,6 @@ def prepare(
     return graph, types
 
 
-def modernise(graph: OnnxGraph) -> None:
-    """Name the default operator set when only others are, inline the model's own functions, and convert an old
-    operator set.
-    """
-    if not any(opset.domain in ("", "ai.onnx") for opset in graph.model.opset_import):
-        graph.model.opset_import.append(helper.make_opsetid("", DEFAULT_OPSET))
-    if graph.model.functions:
-        graph.reload(onnx.inliner.inline_local_functions(graph.to_model()))
-    scans = any(node.op_type == "Scan" for node in graph.graph.node)
-    if graph.opset < OLDEST_OPSET and not (scans and graph.opset < 9):
-        # The converter does not know every old operator (the importer may still), and takes Scan-8 for Scan-9.
-        with contextlib.suppress(RuntimeError, ValueError, onnx.version_converter.ConvertError):
-            graph.reload(onnx.version_converter.convert_version(graph.to_model(), OLDEST_OPSET))
-
-
 def name_nodes(graph: OnnxGraph) -> None:
     """Give every node of the main graph a name of its own, by which errors and locations call it."""
     taken: set[str] = set()
@@ -163,11 +141,16 @@ def build_module(
     model = graph.to_model()
     model.graph.name = "main"
     declared = {value.name for value in [*model.graph.input, *model.graph.output]}
+    del model.graph.value_info[:]  # what the model states may say less than what was inferred
     for name, type_ in types.items():
         if name not in declared and name not in graph.constants:
             model.graph.value_info.append(onnx.ValueInfoProto(name=name, type=type_))
     for output in model.graph.output:
-        if output.name in types:
+        constant = graph.constants.get(output.name)
+        if constant is not None:
+            element = helper.np_dtype_to_tensor_dtype(constant.dtype)
+            output.type.CopyFrom(helper.make_tensor_type_proto(element, constant.shape))
+        elif output.name in types:
             output.type.CopyFrom(types[output.name])
     weights = WeightStore({name: value for name, value in graph.constants.items() if not is_small(value)})
     info = onnx_importer.ModelInfo(model)
@@ -258,37 +241,6 @@ def _reason(complaint: Complaint) -> str:
     return " | ".join([complaint.message, *complaint.notes])[:600]
 
 
-def unsupported(graph: OnnxGraph, types: Mapping[str, TypeProto], place: str, reason: str) -> UnsupportedOpError:
-    """The error for the node called `place`, with its operator and shapes."""
-    node = next((n for n in graph.graph.node if n.name == place), None)
-    if node is None:
-        return UnsupportedOpError("The model cannot be compiled", where=place or graph.name, got=reason)
-    return UnsupportedOpError(
-        f"The operator {node.op_type} cannot be compiled here",
-        where=f"node {node.name!r} ({node.domain or 'ai.onnx'} {node.op_type}, opset {graph.opset})",
-        expected="a form that torch-mlir lowers",
-        got=f"{_signature(node, graph, types)}; {reason}",
-    )
-
-
-def _signature(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> str:
-    def describe(name: str) -> str:
-        if name in graph.constants:
-            value = graph.constants[name]
-            return f"{value.dtype}{list(value.shape)}"
-        if name not in types:
-            return "?"
-        tensor = types[name].tensor_type
-        known = tensor.elem_type in onnx.TensorProto.DataType.values()
-        element = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known else str(tensor.elem_type)
-        sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
-        return f"{element}[{', '.join(sizes)}]"
-
-    inputs = ", ".join(describe(name) for name in node.input if name)
-    outputs = ", ".join(describe(name) for name in node.output if name)
-    return f"({inputs}) -> ({outputs})"
-
-
 def replace_weight_arguments(module: ir.Module, weights: WeightStore, first: int) -> None:
     """Turn the arguments of `@main` from number `first` on into `sparsec.weight` ops.
 
@@ -323,4 +275,4 @@ def _imported(module: ir.Module, graph: OnnxGraph, weights: WeightStore, types: 
 
 
 def _origin(node: NodeProto, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> str:
-    return f"{node.domain or 'ai.onnx'} {node.op_type}, opset {graph.opset}: {_signature(node, graph, types)}"
+    return f"{node.domain or 'ai.onnx'} {node.op_type}, opset {graph.opset}: {signature(node, graph, types)}"
