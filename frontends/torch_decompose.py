@@ -4,6 +4,7 @@ arithmetic.
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from collections.abc import Callable, Collection, Sequence
@@ -98,10 +99,38 @@ def reciprocal(x: torch.Tensor) -> torch.Tensor:
     return torch.div(torch.ones((), dtype=x.dtype if x.is_floating_point() else torch.float32), x)
 
 
+def gelu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
+    """The approximation of `aten.gelu` with `tanh`, where upstream has 0.797724 for the root of 2 / pi."""
+    if approximate != "tanh":
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+def whole_division(x: torch.Tensor, y: torch.Tensor | int, *, rounding_mode: str | None = None) -> torch.Tensor:
+    """`aten.div` of bytes, rounded: upstream ends the process on it."""
+    if x.dtype != torch.uint8 or rounding_mode is None:
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    y = y.to(torch.int32) if isinstance(y, torch.Tensor) else y
+    return torch.div(x.to(torch.int32), y, rounding_mode=rounding_mode).to(torch.uint8)
+
+
+def remainder(x: torch.Tensor, y: torch.Tensor | int) -> torch.Tensor:
+    """`aten.remainder` of bytes: upstream ends the process on it."""
+    if x.dtype != torch.uint8 or (isinstance(y, torch.Tensor) and y.dtype != torch.uint8):
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    y = y.to(torch.int32) if isinstance(y, torch.Tensor) else y
+    return torch.remainder(x.to(torch.int32), y).to(torch.uint8)
+
+
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
+    aten.div.Scalar_mode: whole_division,
+    aten.div.Tensor_mode: whole_division,
+    aten.gelu.default: gelu,
     aten.native_layer_norm.default: native_layer_norm,
     aten.native_group_norm.default: native_group_norm,
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
+    aten.remainder.Scalar: remainder,
+    aten.remainder.Tensor: remainder,
     aten.reciprocal.default: reciprocal,
 }
 
