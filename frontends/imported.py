@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch_mlir import ir
 
+from sparsec.errors import ToolchainError, UnsupportedOpError
 from sparsec.ir.weights import WeightStore
 
 
@@ -37,6 +38,18 @@ class Imported:
     outputs: tuple[TensorSpec, ...]
     name: str
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def refusal(self, error: ToolchainError) -> UnsupportedOpError:
+        """The toolchain's failure on an op of this model, told as a refusal of the node that the op came from."""
+        place = error.where or ""
+        known = place in self.origins if self.origins else place not in ("", "unknown")
+        origin = f" ({self.origins[place]})" if place in self.origins else ""
+        return UnsupportedOpError(
+            "An operator of the model cannot be compiled",
+            where=f"node {place!r}{origin}" if known else self.name,
+            got=f"{error.what}: {error.got}",
+            next_step=error.next_step,
+        )
 
 
 LIFT_ABOVE = 64
