@@ -5,7 +5,6 @@ A model goes in, a `Program` comes out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from torch_mlir import ir
-
-from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, Program, Space, Step, TensorSpec
+from sparsec.artifact import Program
+from sparsec.assemble import Assembly
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
 from sparsec.cost.machine_file import load_machine
@@ -25,15 +21,10 @@ from sparsec.environment import read_environment
 from sparsec.errors import ToolchainError
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
-from sparsec.ir.module import function, main_block
-from sparsec.ir.weights import WeightStore, weight_name
 from sparsec.kernels.isa import Isa
-from sparsec.passes.lower_asserts import STATUS
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
-from sparsec.passes.plan_memory import base_of
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
-from sparsec.report import Report
 from sparsec.targets import resolve
 from sparsec.targets.backend import emit_assembly, emit_image
 from sparsec.targets.target import Target
@@ -47,9 +38,6 @@ if TYPE_CHECKING:
     Source = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
 
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
-
-CHUNK_NS = 5_000.0  # a thread is not woken for less
-_PRODUCTS_PER_NS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,13 @@ def compile_program(
     """
     target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
     imported, unit = _run_passes(source, options, example_inputs, report, trace)
-    program = _finish(unit, imported, target, report, trace)
+    assembly = Assembly(unit, imported)
+    report("lower_llvm")
+    text = _kernels_text(unit)
+    report("generate_code")
+    if trace.wants_code:
+        trace.code(emit_assembly(text, target))
+    program = assembly.program(target, emit_image(text, target, assembly.kernels))
     trace.report(program.report)
     return program
 
@@ -186,97 +180,3 @@ def import_model(source: Source, options: Options, example_inputs: object) -> Im
 def isa_of(target: Target) -> Isa:
     suffix = {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     return Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
-
-
-def _finish(unit: Unit, imported: Imported, target: Target, report: Callable[[str], None], trace: Trace) -> Program:
-    """The planned module becomes steps, weights and code."""
-    blob = _WeightBlob(unit.weights)
-    with unit.module.context:
-        steps = _steps(unit, len(imported.inputs), blob)
-        arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
-        status = _status_offset(unit)
-    report("lower_llvm")
-    text = _kernels_text(unit)
-    report("generate_code")
-    if trace.wants_code:
-        trace.code(emit_assembly(text, target))
-    code = emit_image(text, target, sorted({step.kernel for step in steps}))
-    return Program(
-        name=imported.name,
-        target=target.spec,
-        inputs=tuple(TensorSpec(*spec) for spec in imported.inputs),
-        outputs=tuple(TensorSpec(*spec) for spec in imported.outputs),
-        arena_bytes=arena,
-        steps=tuple(steps),
-        code=code,
-        weights=blob.bytes(),
-        report=Report(tuple(unit.layers.values()), tuple(unit.notes)).as_dict(),  # type: ignore[arg-type]
-        status=status,
-        complaints=tuple(unit.complaints),
-    )
-
-
-def _status_offset(unit: Unit) -> int | None:
-    """Where in the arena failed checks leave their number; None for a network without checks."""
-    marked = (op.operation for op in main_block(unit.module).operations if STATUS in op.operation.attributes)
-    return next((ir.IntegerAttr(op.attributes["arena_offset"]).value for op in marked), None)
-
-
-class _WeightBlob:
-    """Lays out the weights that steps use, each once, at aligned offsets."""
-
-    def __init__(self, weights: WeightStore) -> None:
-        self._weights = weights
-        self._offsets: dict[str, int] = {}
-        self._size = 0
-
-    def offset(self, name: str) -> int:
-        if name not in self._offsets:
-            self._offsets[name] = self._size
-            self._size += -(-self._weights.dense(name).nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
-        return self._offsets[name]
-
-    def bytes(self) -> NDArray[np.uint8]:
-        blob = np.zeros(self._size, np.uint8)
-        for name, offset in self._offsets.items():
-            raw = np.ascontiguousarray(self._weights.dense(name)).reshape(-1).view(np.uint8)
-            blob[offset : offset + raw.size] = raw
-        return blob
-
-
-def _steps(unit: Unit, inputs: int, blob: _WeightBlob) -> list[Step]:
-    """One step per call of `@main`."""
-    steps = []
-    for item in main_block(unit.module).operations:
-        op = item.operation
-        if op.name != "func.call":
-            continue
-        *pointers, _, end = op.operands
-        extent = end.owner.operation.attributes["value"].value
-        products = ir.IntegerAttr(op.attributes["products"]).value
-        unit_ns = products / _PRODUCTS_PER_NS / max(extent, 1)
-        steps.append(
-            Step(
-                kernel=ir.FlatSymbolRefAttr(op.attributes["callee"]).value,
-                args=tuple(_buffer(value, inputs, blob) for value in pointers),
-                extent=extent,
-                grain=max(1, min(extent, math.ceil(CHUNK_NS / max(unit_ns, 1e-9)))) if extent else 1,
-                layer=ir.StringAttr(op.attributes["layer"]).value,
-            )
-        )
-    return steps
-
-
-def _buffer(value: ir.Value, inputs: int, blob: _WeightBlob) -> Buffer:
-    base = base_of(value)
-    if isinstance(base.owner, ir.Block):
-        number = base.arg_number
-        return Buffer(Space.INPUT, number) if number < inputs else Buffer(Space.OUTPUT, number - inputs)
-    op = base.owner.operation
-    if op.name == "sparsec.weight":
-        return Buffer(Space.WEIGHTS, blob.offset(weight_name(op)))
-    assert op.name == "memref.alloc", f"a step argument comes from {op.name}"
-    return Buffer(Space.ARENA, ir.IntegerAttr(op.attributes["arena_offset"]).value)
-
-
-__all__ = ["Level", "Options", "compile_layers", "compile_program", "compile_text"]

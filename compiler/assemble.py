@@ -1,0 +1,134 @@
+"""The planned module becomes a program: steps with their buffers, weights at their offsets, code for the target."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_mlir import ir
+
+from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, CodeImage, Program, Space, Step, TensorSpec
+from sparsec.frontends.imported import Imported
+from sparsec.ir.module import function, main_block
+from sparsec.ir.weights import WeightStore, weight_name
+from sparsec.passes.lower_asserts import STATUS
+from sparsec.passes.plan_memory import base_of
+from sparsec.passes.unit import Unit
+from sparsec.report import Report
+from sparsec.targets.target import Target
+
+CHUNK_NS = 2_000.0  # a thread is not woken for less
+_LOOP_OPERATIONS_PER_NS = 10.0  # of vectorised element-wise loops, which wait for memory
+
+
+class Assembly:
+    """What a planned unit says of the program, apart from its code."""
+
+    def __init__(self, unit: Unit, imported: Imported) -> None:
+        self._unit, self._imported = unit, imported
+        self._blob = _WeightBlob(unit.weights)
+        with unit.module.context:
+            self._steps = _steps(unit, len(imported.inputs), self._blob)
+            self._arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
+            self._status = _status_offset(unit)
+
+    @property
+    def kernels(self) -> list[str]:
+        """Names of the functions that steps call."""
+        return sorted({step.kernel for step in self._steps})
+
+    def program(self, target: Target, code: CodeImage) -> Program:
+        return Program(
+            name=self._imported.name,
+            target=target.spec,
+            inputs=tuple(TensorSpec(*spec) for spec in self._imported.inputs),
+            outputs=tuple(TensorSpec(*spec) for spec in self._imported.outputs),
+            arena_bytes=self._arena,
+            steps=tuple(self._steps),
+            code=code,
+            weights=self._blob.bytes(),
+            report=Report(tuple(self._unit.layers.values()), tuple(self._unit.notes)).as_dict(),  # type: ignore[arg-type]
+            status=self._status,
+            complaints=tuple(self._unit.complaints),
+        )
+
+
+def _status_offset(unit: Unit) -> int | None:
+    """Where in the arena failed checks leave their number; None for a network without checks."""
+    marked = (op.operation for op in main_block(unit.module).operations if STATUS in op.operation.attributes)
+    return next((ir.IntegerAttr(op.attributes["arena_offset"]).value for op in marked), None)
+
+
+class _WeightBlob:
+    """Lays out the weights that steps use, each once, at aligned offsets."""
+
+    def __init__(self, weights: WeightStore) -> None:
+        self._weights = weights
+        self._offsets: dict[str, int] = {}
+        self._size = 0
+
+    def offset(self, name: str) -> int:
+        if name not in self._offsets:
+            self._offsets[name] = self._size
+            self._size += -(-self._weights.dense(name).nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+        return self._offsets[name]
+
+    def bytes(self) -> NDArray[np.uint8]:
+        blob = np.zeros(self._size, np.uint8)
+        for name, offset in self._offsets.items():
+            raw = np.ascontiguousarray(self._weights.dense(name)).reshape(-1).view(np.uint8)
+            blob[offset : offset + raw.size] = raw
+        return blob
+
+
+def _steps(unit: Unit, inputs: int, blob: _WeightBlob) -> list[Step]:
+    """One step per call of `@main`."""
+    calls = [op.operation for op in main_block(unit.module).operations if op.operation.name == "func.call"]
+    products: Counter[str] = Counter()
+    for call in calls:
+        products[_layer(call)] += _products(call)
+    return [_step(call, unit, products, inputs, blob) for call in calls]
+
+
+def _step(call: ir.Operation, unit: Unit, products: Mapping[str, int], inputs: int, blob: _WeightBlob) -> Step:
+    *pointers, _, end = call.operands
+    extent = end.owner.operation.attributes["value"].value
+    unit_ns = _predicted_ns(call, unit, products) / max(extent, 1)
+    return Step(
+        kernel=ir.FlatSymbolRefAttr(call.attributes["callee"]).value,
+        args=tuple(_buffer(value, inputs, blob) for value in pointers),
+        extent=extent,
+        grain=max(1, min(extent, math.ceil(CHUNK_NS / max(unit_ns, 1e-9)))),
+        layer=_layer(call),
+    )
+
+
+def _predicted_ns(call: ir.Operation, unit: Unit, products: Mapping[str, int]) -> float:
+    """One thread's time for a call: its share of what the cost model says of its layer; loops count operations."""
+    layer = unit.layers.get(_layer(call))
+    if layer is None:
+        return _products(call) / _LOOP_OPERATIONS_PER_NS
+    return layer.predicted_ns * _products(call) / max(products[_layer(call)], 1)
+
+
+def _layer(call: ir.Operation) -> str:
+    return str(ir.StringAttr(call.attributes["layer"]).value)
+
+
+def _products(call: ir.Operation) -> int:
+    return int(ir.IntegerAttr(call.attributes["products"]).value)
+
+
+def _buffer(value: ir.Value, inputs: int, blob: _WeightBlob) -> Buffer:
+    base = base_of(value)
+    if isinstance(base.owner, ir.Block):
+        number = base.arg_number
+        return Buffer(Space.INPUT, number) if number < inputs else Buffer(Space.OUTPUT, number - inputs)
+    op = base.owner.operation
+    if op.name == "sparsec.weight":
+        return Buffer(Space.WEIGHTS, blob.offset(weight_name(op)))
+    assert op.name == "memref.alloc", f"a step argument comes from {op.name}"
+    return Buffer(Space.ARENA, ir.IntegerAttr(op.attributes["arena_offset"]).value)
