@@ -5,7 +5,7 @@ module {
   func.func @main(%arg0: tensor<64x64xf32>) -> tensor<64x64xf32> {
     %0 = "sparsec.weight"() {sym_name = "w"} : () -> tensor<64x64xf32>
     %1 = tensor.empty() : tensor<64x64xf32>
-    %2 = linalg.generic {indexing_maps = [#map, #map1, #map2], iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction", "reduction"], library_call = "sparsec"} ins(%arg0, %0 : tensor<64x64xf32>, tensor<64x64xf32>) outs(%1 : tensor<64x64xf32>) attrs =  {kernel = "f32_linear_csr", layer = "-"} {
+    %2 = linalg.generic {indexing_maps = [#map, #map1, #map2], iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction", "reduction"], library_call = "sparsec"} ins(%arg0, %0 : tensor<64x64xf32>, tensor<64x64xf32>) outs(%1 : tensor<64x64xf32>) attrs =  {kernel = "f32_linear_dense", layer = "-"} {
     ^bb0(%in: f32, %in_0: f32, %out: f32):
       %3 = "sparsec.linear"(%in, %in_0) : (f32, f32) -> f32
       linalg.yield %3 : f32
