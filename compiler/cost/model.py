@@ -12,18 +12,29 @@ from collections.abc import Callable, Mapping
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.linear_csr import BLOCK_BYTES, MOST_VECTORS
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 
 CALL_NS = 40.0  # handing one step to the runtime
-_DENSE_EFFICIENCY = 0.85  # of the multiply-add peak, in long tiles
+_DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
+_STORE_CYCLES = 1.0  # per vector of a dense output
+_LOAD_CYCLES = 1.8  # of a dense convolution, per vector of input; filters share it
 _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
-_ISSUE_CYCLES = 0.4  # per vector of a sparse row, beside the load
-_MOST_CYCLES = 1.35  # per vector: inputs that leave L1 are walked in blocks of columns, or copied
-_ROW_CYCLES = 12.0  # to start and store a row of a tile
+_PIXELS_CYCLES = 0.8  # per vector of a sparse row, its input in L1
+_WINDOW_CYCLES = 0.4  # more where windows make loads cross cache lines
+_TILE_CYCLES = 0.4  # per nonzero and tile
+_L1_BLOCK = 32 << 10  # bytes of input that a sparse row walks at a time
+_ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its columns
+_LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse row
+_BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
+_NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _TURN_CYCLES = 4.6  # per vector of tokens that is transposed, on its way in or out
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
-_COPY_CYCLES = 6.0  # per vector of input that is copied to padded planes
+_COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
+_PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
+_EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, which a filter of zeros does not have
+_CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
 
@@ -33,33 +44,66 @@ def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machin
 
 
 def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    vectors = _output_vectors(problem, isa) * _reduction(problem)
+    stored = _output_vectors(problem, isa)
     weight_bytes = 4 * _rows(problem) * _reduction(problem)
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
     sharing = (
         problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16
     )  # rows that use one load of x
-    per_vector = max(1 / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), 1.2 / sharing)
-    return max(vectors * per_vector, streaming) + _copy_cycles(problem, isa)
+    per_vector = max(1 / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), _LOAD_CYCLES / sharing)
+    return max(stored * (_reduction(problem) * per_vector + _STORE_CYCLES), streaming) + _copy_cycles(problem, isa)
 
 
 def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     """Nearly one load per multiply-add, two cycles to store a vector, and the phase split of a strided input."""
+    assert facts is not None
     assert isinstance(problem, ConvProblem)
     strided = any(axis.stride > 1 for axis in problem.axes)
     copied = _input_elements(problem) / isa.lanes() if strided else 0.0
-    return _output_vectors(problem, isa) * (0.8 * problem.taps + 2.0) + _STRIDED_COPY_CYCLES * copied
+    full = 1 - _EMPTY_TAPS * facts.empty_rows / max(facts.rows, 1)
+    each = _vectors_per_row(problem, isa) * (0.8 * problem.taps + 2.0) + _CHANNEL_CYCLES
+    return full * problem.filters * each + _STRIDED_COPY_CYCLES * copied
+
+
+def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """CSR of a linear layer: blocks of columns in L1, and what each visit of a row to a block costs."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
+    vectors = math.ceil(problem.tokens / lanes)
+    tiles = math.ceil(vectors / MOST_VECTORS)
+    blocks = math.ceil(4 * lanes * math.ceil(vectors / tiles) * problem.inputs / BLOCK_BYTES)
+    visited = facts.rows * blocks * (1 - math.exp(-facts.nonzeros / max(facts.rows * blocks, 1)))
+    each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, _NARROW_CYCLES * tiles)
+    streamed = _streaming(6 * facts.nonzeros, machine) * tiles
+    copied = _store_cycles(problem, isa) if problem.tokens > 1 else 0.0
+    products = facts.nonzeros * each
+    walked = products + streamed if vectors > 1 else max(products, streamed)
+    return walked + visited * (6.0 * tiles + 1.5 * vectors) + copied
+
+
+def _bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """An expansion per sixteen elements, zero or not, or the bytes of the weight."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    words = facts.rows * math.ceil(facts.columns / 16)
+    size = 4 * facts.nonzeros + 2 * words
+    return max(words * (1.7 + 0.4 * problem.tokens), size / _bandwidth(size, machine)) + 10.0 * facts.rows
 
 
 def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """One broadcast per nonzero and tile of pixels, one load and multiply-add per nonzero and vector."""
+    """CSR of a convolution: a broadcast per nonzero and tile, blocks of columns in L1, visits of rows to blocks."""
     assert facts is not None
+    assert isinstance(problem, ConvProblem)
     vectors = _vectors_per_row(problem, isa)
-    tile = min(_VECTORS_PER_BROADCAST, vectors)
-    operand_bytes = 4 * isa.lanes() * tile * facts.columns
-    per_vector = isa.vector_bytes / _bandwidth(operand_bytes, machine) + _ISSUE_CYCLES
-    products = facts.nonzeros * max(tile * min(per_vector, _MOST_CYCLES), 1.4)
-    return vectors / max(tile, 1) * (products + _ROW_CYCLES * facts.rows) + _copy_cycles(problem, isa)
+    tile = max(min(_VECTORS_PER_BROADCAST, vectors), 1)
+    window = 1 if problem.taps == 1 else 2
+    blocks = math.ceil(isa.vector_bytes * tile * window * facts.columns / max(problem.taps, 1) / _L1_BLOCK)
+    visits = facts.rows * max(blocks, 1)
+    visited = visits * (1 - math.exp(-facts.nonzeros / max(visits, 1)))
+    per_vector = _PIXELS_CYCLES + (0.0 if problem.pointwise else _WINDOW_CYCLES)
+    products = facts.nonzeros * max(tile * per_vector + _TILE_CYCLES, 1.4)
+    return vectors / tile * (products + _ROW_CYCLES * visited) + _copy_cycles(problem, isa)
 
 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -69,7 +113,9 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
 
     def cycles(height: int, blocks: int) -> float:
         tiles = math.ceil(vectors / most_vectors(height, isa))
-        return block_cycles(height, blocks, vectors, tiles) + _ROW_CYCLES * tiles * facts.rows / height
+        starts = _ROW_CYCLES * facts.rows / height
+        streamed = _streaming(4 * (height + 1) * blocks, machine)
+        return block_cycles(height, blocks, vectors, tiles) + tiles * (starts + streamed)
 
     products = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)
     return products + _store_cycles(problem, isa)
@@ -81,7 +127,7 @@ def _store_cycles(problem: Problem, isa: Isa) -> float:
         return _copy_cycles(problem, isa) + 1.5 * problem.filters * _vectors_per_row(problem, isa)
     assert isinstance(problem, LinearProblem)
     vectors = _vectors_per_row(problem, isa)
-    far = 2.5 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
+    far = 5.0 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
     return vectors * (_TURN_CYCLES * problem.inputs + (_TURN_CYCLES + far) * problem.outputs)
 
 
@@ -99,8 +145,15 @@ def _vectors_per_row(problem: Problem, isa: Isa) -> int:
 def _copy_cycles(problem: Problem, isa: Isa) -> float:
     """The padded copy of the input of a convolution that does not read each pixel at its own place."""
     if isinstance(problem, ConvProblem) and not problem.pointwise:
-        return _COPY_CYCLES * _input_elements(problem) / isa.lanes()
+        strided = any(axis.stride > 1 for axis in problem.axes)
+        return (_PHASES_CYCLES if strided else _COPY_CYCLES) * _input_elements(problem) / isa.lanes()
     return 0.0
+
+
+def _streaming(size: int, machine: Machine) -> float:
+    """Cycles to read a packed weight once per tile of x, which takes half of a shared L3: nearly none from there."""
+    hidden = 4.0 if size <= machine.l3_bytes // 2 else 1.0
+    return size / (hidden * _bandwidth(2 * size, machine)) if size > machine.l2_bytes else 0.0
 
 
 def _bandwidth(size: float, machine: Machine) -> float:
@@ -117,7 +170,9 @@ def _output_vectors(problem: Problem, isa: Isa) -> float:
     lanes = isa.lanes()
     match problem:
         case ConvProblem():
-            return float(problem.batch * problem.filters * math.ceil(problem.pixels / lanes))
+            along_pixels = problem.filters * math.ceil(problem.pixels / lanes)
+            along_filters = problem.pixels * problem.groups * math.ceil(problem.filters / problem.groups / lanes)
+            return float(problem.batch * min(along_pixels, along_filters))
         case LinearProblem():
             return float(problem.tokens * math.ceil(problem.outputs / lanes))
         case MatmulProblem():
@@ -163,7 +218,8 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_csr": _sparse_cycles,
     "f32_conv_blocked": _blocked_cycles,
     "f32_linear_dense": _dense_cycles,
-    "f32_linear_csr": _sparse_cycles,
+    "f32_linear_csr": _counted_cycles,
     "f32_linear_blocked": _blocked_cycles,
+    "f32_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,
 }

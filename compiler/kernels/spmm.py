@@ -38,8 +38,8 @@ def most_vectors(height: int, isa: Isa) -> int:
 def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:
     """Estimated cycles of `blocks` blocks for `vectors` vectors in so many tiles: two multiply-adds a cycle, or 0.75 loads
     from level-2 cache; CHAINS sums hide the latency."""
-    wide = max(height * vectors, tiles * CHAINS * 0.75)
-    return blocks * (max(wide * 0.54, vectors * 1.33) + tiles)
+    wide = max(height * vectors, tiles * CHAINS * 0.65)
+    return blocks * (max(wide * 0.515, vectors * 1.33) + 0.35 * tiles)
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -9,6 +9,7 @@ from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
@@ -22,6 +23,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearDense(),
     LinearCsr(),
     LinearBlocked(),
+    LinearBitmap(),
     MatmulDense(),
 )
 
