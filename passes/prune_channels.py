@@ -54,8 +54,12 @@ def prune_channels(unit: Unit) -> None:
             network.known[convolution.y] = known_after(convolution, before, unit)
             _fold(convolution, before, network)
         _find_live(network)
-        for change in [change for convolution in network.convolutions if (change := _plan(convolution, network))]:
+        changes = [change for convolution in network.convolutions if (change := _plan(convolution, network))]
+        for change in changes:
             _rewrite(change, unit)
+        dropped = sum(int(np.count_nonzero(~change.filters)) for change in changes)
+        if dropped:
+            unit.notes.append(f"{dropped} channels that are constant or that nobody reads were folded away")
 
 
 def _fold(convolution: Convolution, known: Known, network: _Network) -> None:
