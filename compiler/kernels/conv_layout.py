@@ -22,6 +22,8 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Axis, ConvProblem
 
+CLASH = 512  # elements; channels a multiple of this apart share a few sets of the level-1 cache
+APART = 16  # elements between such channels: a cache line
 UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
 
 
@@ -77,10 +79,15 @@ class PaddedLayout:
 
     @classmethod
     def of(cls, problem: ConvProblem, isa: Isa, *, aligned: bool = False) -> PaddedLayout:
-        """The layout; `aligned` copies also an input that could be read in place, if that makes its vectors aligned."""
+        """The layout.
+
+        `aligned` copies also an input that could be read in place, if that makes its vectors aligned or moves its
+        channels to different sets of the cache.
+        """
         lines = tuple(Line.of(axis) for axis in problem.axes)
         halo = sum((line.extent - line.period) * step for line, step in zip(lines, _strides(lines), strict=True))
-        aligned = aligned and problem.pointwise and problem.pixels > isa.lanes() and problem.pixels % isa.lanes() > 0
+        aligned = aligned and problem.pointwise and problem.pixels > isa.lanes()
+        aligned = aligned and (problem.pixels % isa.lanes() > 0 or problem.pixels % CLASH == 0)
         copied, alignment = aligned or not problem.pointwise, isa.lanes() if aligned else 1
         return cls(problem, lines, copied, slack=halo + isa.lanes(), alignment=alignment)
 
@@ -97,7 +104,8 @@ class PaddedLayout:
     @property
     def channel(self) -> int:
         """Elements of one channel."""
-        return _round_up(self.plane * math.prod(len(line.phases) for line in self.lines), self.alignment)
+        size = _round_up(self.plane * math.prod(len(line.phases) for line in self.lines), self.alignment)
+        return size + APART if self.copied and size % CLASH == 0 else size
 
     @property
     def image(self) -> int:
