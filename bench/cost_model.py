@@ -60,7 +60,7 @@ def run(json_file: Path, *, quick: bool, target: str, seconds: float) -> int:
     summary = _summary(rows)
     document = {**machine(), "target": resolved.name, "model": asdict(known.machine), "summary": summary}
     json_file.parent.mkdir(parents=True, exist_ok=True)
-    json_file.write_text(json.dumps({**document, "cells": [asdict(row) for row in rows]}, indent=1))
+    json_file.write_text(_json(document, rows))
     _print(rows, summary)
     say(f"{known.note}; {json_file}")
     return 1 if any(row.wrong for row in rows) else 0
@@ -107,6 +107,18 @@ def _summary(rows: Sequence[Row]) -> dict[str, object]:
         "mean_regret": float(np.exp(np.mean(np.log(regrets)))),
         "predicted_over_measured": {name: np.percentile(each, (10, 50, 90)).tolist() for name, each in errors.items()},
     }
+
+
+def _json(document: dict[str, object], rows: Sequence[Row]) -> str:
+    """One cell per line, so that versions can be compared."""
+    cells = ",\n  ".join(json.dumps(_rounded(asdict(row))) for row in rows)
+    return f'{json.dumps(document, indent=1)[:-2]},\n "cells": [\n  {cells}\n ]\n}}\n'
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def _print(rows: Sequence[Row], summary: dict[str, object]) -> None:
