@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.linear_csr import BLOCK_BYTES, MOST_VECTORS
+from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 
@@ -71,7 +71,7 @@ def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
     assert isinstance(problem, LinearProblem)
     lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
     vectors = math.ceil(problem.tokens / lanes)
-    tiles = math.ceil(vectors / MOST_VECTORS)
+    tiles = math.ceil(vectors / tile_vectors(isa))
     blocks = math.ceil(4 * lanes * math.ceil(vectors / tiles) * problem.inputs / BLOCK_BYTES)
     visited = facts.rows * blocks * (1 - math.exp(-facts.nonzeros / max(facts.rows * blocks, 1)))
     each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, _NARROW_CYCLES * tiles)

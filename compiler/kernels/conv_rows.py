@@ -18,7 +18,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pixel_tile import Tile, emit_store
-from sparsec.kernels.spmm import BLOCK_CHAINS, CHAINS, ROW_COST, Held, SparseRows, Visits, emit_rows, unroll
+from sparsec.kernels.spmm import ROW_COST, Held, SparseRows, Visits, block_unroll, emit_rows, unroll
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
@@ -55,7 +55,7 @@ class ConvRows:
     def lower(self, module: ir.Module, weight: Csr | Blocked, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         problem, layout = self.layout.problem, self.layout
-        rows = self._pack(weight)
+        rows = self._pack(weight, isa)
         weights = {**rows.arrays, **self.members}
         spec = {
             layout.source: ("f32", layout.source_elements),
@@ -64,7 +64,7 @@ class ConvRows:
             **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
             "y": ("f32", problem.batch * problem.filters * problem.pixels),
         }
-        function = self._define(module, spec, epilogue, isa)
+        function = self._define(module, spec, rows.multiple, epilogue, isa)
         units = problem.batch * self.tile.count * rows.groups
         products = weight.values.size * problem.batch * problem.pixels
         call = Call(function, tuple(spec), units, products)
@@ -72,16 +72,12 @@ class ConvRows:
             return LoweredLayer((call,), weights)
         return LoweredLayer((emit_pack(module, layout, isa), call), weights, {layout.source: layout.scratch_elements})
 
-    def _pack(self, weight: Csr | Blocked) -> SparseRows:
+    def _pack(self, weight: Csr | Blocked, isa: Isa) -> SparseRows:
         slots = self.groups if self.columns is None else [np.arange(len(group)) for group in self.groups]
         visits = Visits.of(weight, self.groups, slots, columns=self.columns)
-        return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=self.apart)
-
-    @property
-    def apart(self) -> int:
-        """Nonzeros or blocks with sums of their own."""
-        chains = CHAINS - 1 if self.height == 1 else BLOCK_CHAINS
-        return unroll(len(self.tile.steps) * self.height, chains)
+        sums = len(self.tile.steps) * self.height
+        multiple = unroll(sums) if self.height == 1 else block_unroll(sums, isa)
+        return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=multiple)
 
     def _offsets(self, weight: Csr | Blocked) -> NDArray[np.int64]:
         """The element that each nonzero or block reads for the pixel at position 0."""
@@ -91,7 +87,9 @@ class ConvRows:
         channel, tap = np.divmod(weight.columns.astype(np.int64), problem.taps)
         return self.layout.tap_offsets()[filters // (problem.filters // problem.groups) * inside + channel, tap]
 
-    def _define(self, module: ir.Module, spec: Mapping[str, tuple[str, int]], epilogue: Epilogue, isa: Isa) -> str:
+    def _define(
+        self, module: ir.Module, spec: Mapping[str, tuple[str, int]], apart: int, epilogue: Epilogue, isa: Isa
+    ) -> str:
         """Add the kernel; a unit is one tile of pixels by one group of rows, groups first: a tile of x stays in cache."""
         layout, tile, problem = self.layout, self.tile, self.layout.problem
         groups, steps = len(self.groups), len(tile.steps)
@@ -129,7 +127,7 @@ class ConvRows:
                     tile.vectors,
                     tile.steps,
                     height=self.height,
-                    apart=self.apart,
+                    apart=apart,
                     source=buffers[layout.source],
                     base=image * layout.image + position,
                     group=group,

@@ -16,7 +16,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import BLOCK_CHAINS, HEIGHTS, SparseRows, Visits, block_cycles, most_vectors, unroll
+from sparsec.kernels.spmm import HEIGHTS, SparseRows, Visits, block_cycles, block_unroll, most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 
 L2_BYTES = 384 << 10  # so much of x at a time
@@ -51,7 +51,7 @@ class LinearBlocked:
         visits = Visits.of(blocked, rows, [part - part[0] for part in rows], columns=columns if parts > 1 else None)
         offsets = blocked.columns.astype(np.int64) * tokens.width
         packed = SparseRows.pack(
-            blocked.values[:, 0], offsets, visits, multiple=unroll(height * tokens.vectors, BLOCK_CHAINS)
+            blocked.values[:, 0], offsets, visits, multiple=block_unroll(height * tokens.vectors, isa)
         )
         schedule = LinearRows(self.name, tokens, height, groups, parts, packed)
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)

@@ -15,8 +15,7 @@ from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.token_tile import TokenTiles
 
-TILE_BYTES = 512 << 10  # a tile of x should stay in half of L2
-MOST_VECTORS = 4
+TILE_TOKENS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 BLOCK_BYTES = 32 << 10
 
 
@@ -36,7 +35,7 @@ class LinearCsr:
         assert isinstance(problem, LinearProblem)
         assert weight is not None
         csr = Csr.encode(weight)
-        tokens = TokenTiles.of(problem, isa, most=_most_vectors(problem, isa))
+        tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         groups = split_outputs(problem.outputs, 1, blocks=1)
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
         packed = CountedRows.pack(csr, groups.starts, columns=columns, width=tokens.width)
@@ -44,6 +43,6 @@ class LinearCsr:
         return schedule.lower(module, epilogue, isa, products=csr.nnz * problem.tokens)
 
 
-def _most_vectors(problem: LinearProblem, isa: Isa) -> int:
-    lanes = isa.lanes()
-    return max(2, min(MOST_VECTORS, TILE_BYTES // (4 * lanes * problem.inputs)))
+def tile_vectors(isa: Isa) -> int:
+    """Vectors of the widest tile."""
+    return max(1, TILE_TOKENS // isa.lanes())

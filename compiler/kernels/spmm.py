@@ -35,6 +35,11 @@ def most_vectors(height: int, isa: Isa) -> int:
     return max(1, min(4, free // (height + 1)))
 
 
+def block_unroll(sums: int, isa: Isa) -> int:
+    """Blocks per step of the inner loop; there must be registers for that."""
+    return unroll(sums, BLOCK_CHAINS if isa.registers >= 32 else CHAINS - 1)
+
+
 def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:
     """Estimated cycles of `blocks` blocks for `vectors` vectors in so many tiles: two multiply-adds a cycle, or 0.75 loads
     from level-2 cache; CHAINS sums hide the latency."""

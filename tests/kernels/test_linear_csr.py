@@ -86,7 +86,7 @@ def test_an_output_sees_only_its_own_nonzeros(isa: Isa, tokens: int) -> None:
 
 
 @pytest.mark.parametrize("isa", host_isas())
-def test_wide_inputs_take_narrow_tiles(isa: Isa) -> None:
+def test_wide_inputs(isa: Isa) -> None:
     problem = LinearProblem(70, 5000, 20)
     weight, x = random_layer(problem, 0.02)
     expected, scale = reference(problem, {"x": x}, weight)
