@@ -29,7 +29,7 @@ from sparsec.frontends.onnx_elements import (
     widen,
 )
 from sparsec.frontends.onnx_graph import OnnxGraph
-from sparsec.frontends.onnx_matrices import dequantize, einsum, gemm, matmul, matmul_integer, qlinear_matmul, quantize
+from sparsec.frontends.onnx_matrices import einsum, gemm, matmul
 from sparsec.frontends.onnx_moves import (
     compress,
     expand_to,
@@ -48,6 +48,14 @@ from sparsec.frontends.onnx_norms import (
     lp_normalization,
     rms_normalization,
 )
+from sparsec.frontends.onnx_quantized import (
+    conv_integer,
+    dequantize,
+    matmul_integer,
+    qlinear_conv,
+    qlinear_matmul,
+    quantize,
+)
 from sparsec.frontends.onnx_recurrent import recurrent
 from sparsec.frontends.onnx_reductions import reduction
 from sparsec.frontends.onnx_resize import grid_sample, resize
@@ -62,7 +70,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "Clip": clip,
     "Compress": compress,
     "Conv": explicit_pads,
-    "ConvInteger": explicit_pads,
+    "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,
     "DequantizeLinear": dequantize,
     "Div": widen,
@@ -89,6 +97,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "OneHot": one_hot,
     "Pad": pad,
     "Pow": power,
+    "QLinearConv": qlinear_conv,
     "QLinearMatMul": qlinear_matmul,
     "QuantizeLinear": quantize,
     "RNN": recurrent,

@@ -13,13 +13,13 @@ from onnx import NodeProto, TensorProto, helper
 from sparsec.frontends.onnx_builder import Builder
 
 
-def explicit_pads(b: Builder) -> list[NodeProto] | None:
-    """`auto_pad` becomes `pads`, which it is once shapes are known."""
+def explicit_pads(b: Builder, kernel: list[int] | None = None) -> list[NodeProto] | None:
+    """`auto_pad` becomes `pads`, which it is once shapes are known; `kernel` is that of the second operand unless given."""
     mode = b.attribute("auto_pad", b"NOTSET")
     if mode in (b"NOTSET", b""):
         return None
     shape = b.shape(b.input(0))
-    kernel = b.ints("kernel_shape", [])
+    kernel = kernel or b.ints("kernel_shape", [])
     if not kernel:
         weight = b.shape(b.input(1))
         kernel = list(weight[2:]) if weight else []
@@ -198,7 +198,7 @@ def conv_transpose(b: Builder) -> list[NodeProto] | None:
     )
     group = int(str(b.attribute("group", 1)))
     dense = b.graph.constants.get(b.input(1))
-    if group == 1 and any(extra) and pads[:rank] != pads[rank:]:
+    if group == 1 and pads[:rank] != pads[rank:]:
         return _cropped(b, (list(source[2:]), kernel, strides, dilations), extra, pads)
     if group == 1 or not isinstance(dense, np.ndarray) or b.graph.opset < 11:
         return [b.node] if changed else None

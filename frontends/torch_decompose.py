@@ -106,32 +106,72 @@ def gelu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
-def whole_division(x: torch.Tensor, y: torch.Tensor | int, *, rounding_mode: str | None = None) -> torch.Tensor:
-    """`aten.div` of bytes, rounded: upstream ends the process on it."""
-    if x.dtype != torch.uint8 or rounding_mode is None:
-        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
-    y = y.to(torch.int32) if isinstance(y, torch.Tensor) else y
-    return torch.div(x.to(torch.int32), y, rounding_mode=rounding_mode).to(torch.uint8)
+def of_bytes(operator: torch._ops.OpOverload) -> Callable[..., object]:
+    """The operator on bytes, computed as int32: upstream takes unsigned ones for signed, or ends the process."""
+
+    def decomposed(*args: object, **kwargs: object) -> object:
+        types = [each.dtype for each in args if isinstance(each, torch.Tensor)]
+        if not types or not all(each in (torch.uint8, torch.int8) for each in types):
+            return NotImplemented  # the operator stays
+        wide = [each.to(torch.int32) if isinstance(each, torch.Tensor) else each for each in args]
+        narrow: object = pytree.tree_map(
+            lambda each: each.to(types[0]) if each.dtype == torch.int32 else each, operator(*wide, **kwargs)
+        )
+        return narrow
+
+    return decomposed
 
 
-def remainder(x: torch.Tensor, y: torch.Tensor | int) -> torch.Tensor:
-    """`aten.remainder` of bytes: upstream ends the process on it."""
-    if x.dtype != torch.uint8 or (isinstance(y, torch.Tensor) and y.dtype != torch.uint8):
-        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
-    y = y.to(torch.int32) if isinstance(y, torch.Tensor) else y
-    return torch.remainder(x.to(torch.int32), y).to(torch.uint8)
+OF_BYTES = (
+    aten.abs.default,
+    aten.amax.default,
+    aten.amin.default,
+    aten.addmm.default,
+    aten.bmm.default,
+    aten.div.Scalar_mode,
+    aten.div.Tensor_mode,
+    aten.max.default,
+    aten.max.dim,
+    aten.min.default,
+    aten.min.dim,
+    aten.mm.default,
+    aten.remainder.Scalar,
+    aten.remainder.Tensor,
+)
+
+
+def clamp(x: torch.Tensor, low: float | None = None, high: float | None = None) -> object:
+    """`aten.clamp`; what is no number stays so, which upstream makes the lower bound."""
+    if not x.dtype.is_floating_point:
+        return of_bytes(aten.clamp.default)(x, low, high)
+    y = x if low is None else torch.where(x < low, torch.full((), low, dtype=x.dtype), x)
+    return y if high is None else torch.where(y > high, torch.full((), high, dtype=x.dtype), y)
+
+
+def maximum(x: torch.Tensor, y: torch.Tensor) -> object:
+    """`aten.maximum`; what is no number wins, of which upstream knows in the second operand only."""
+    if not (x.dtype.is_floating_point and x.dtype == y.dtype):
+        return NotImplemented
+    return torch.where((x > y) | (x != x), x, y)
+
+
+def minimum(x: torch.Tensor, y: torch.Tensor) -> object:
+    """`aten.minimum`, likewise."""
+    if not (x.dtype.is_floating_point and x.dtype == y.dtype):
+        return NotImplemented
+    return torch.where((x < y) | (x != x), x, y)
 
 
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
-    aten.div.Scalar_mode: whole_division,
-    aten.div.Tensor_mode: whole_division,
+    aten.clamp.default: clamp,
     aten.gelu.default: gelu,
+    aten.maximum.default: maximum,
+    aten.minimum.default: minimum,
     aten.native_layer_norm.default: native_layer_norm,
     aten.native_group_norm.default: native_group_norm,
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
-    aten.remainder.Scalar: remainder,
-    aten.remainder.Tensor: remainder,
     aten.reciprocal.default: reciprocal,
+    **{operator: of_bytes(operator) for operator in OF_BYTES},
 }
 
 

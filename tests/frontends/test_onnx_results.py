@@ -273,6 +273,18 @@ case("MatMulInteger", bytes_(3, 4), i(4, 5, dtype=np.int8), Const(100, np.uint8)
 SCALED = (real(0.01), Const(100, np.uint8))
 case("QLinearMatMul", bytes_(3, 4), *SCALED, bytes_(4, 5), *SCALED, real(0.05), Const(100, np.uint8))
 case("QLinearMatMul", bytes_(2, 3, 4), *SCALED, bytes_(2, 4, 5), *SCALED, real(0.05), Const(100, np.uint8))
+SMALL = (real(0.1), Const(100, np.uint8))
+BYTES = Const(bytes_(6, 2, 3, 2))
+PER_CHANNEL = (real([0.2, 0.1, 0.3, 0.2, 0.1, 0.05]), Const([0] * 6, np.int8))
+for words in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+    case("QLinearConv", bytes_(1, 2, 5, 6), *SMALL, BYTES, *SMALL, real(3.0), Const(100, np.uint8), auto_pad=words)
+    case("ConvInteger", bytes_(1, 2, 5, 6), BYTES, Const(100, np.uint8), Const(3, np.uint8), auto_pad=words)
+    case("ConvTranspose", f(1, 4, 5, 4), Const(f(4, 3, 3, 2)), strides=[2, 2], auto_pad=words)
+padded = {"group": 2, "dilations": [1, 2], "pads": [1, 0, 1, 2]}
+signed = Const(i(6, 2, 3, 2, dtype=np.int8))
+operands = (bytes_(1, 4, 5, 6), *SMALL, signed, *PER_CHANNEL, real(3.0), Const(100, np.uint8))
+case("QLinearConv", *operands, Const(i(6, dtype=np.int32)), **padded)
+case("ConvInteger", bytes_(1, 4, 5, 6), BYTES, Const(100, np.uint8), Const(3, np.uint8), **padded)
 case("QuantizeLinear", f(3, 4) * 100, real(0.5))
 case("QuantizeLinear", f(3, 4) * 10, real([0.5, 0.6, 0.7, 0.8]), Const([1, 2, 3, 4], np.uint8), axis=1)
 case("QuantizeLinear", f(3, 4) * 10, real([0.5, 0.6, 0.7]), Const([1, 2, 3], np.int8), axis=0)
@@ -328,6 +340,12 @@ def test_results_are_those_of_onnx_runtime(op, opset):
         about = f"{name}: {attributes}, {[getattr(operand, 'shape', None) for operand in operands]}"
         assert (got[name].shape, got[name].dtype) == (expected.shape, expected.dtype), about
         np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5, err_msg=about)
+
+
+def test_a_product_of_bytes_is_refused():
+    model, _ = model_of("MatMul", 18, [([bytes_(2, 3), bytes_(3, 2)], {}, 1)])
+    with pytest.raises(sparsec.UnsupportedOpError, match="MatMulInteger"):
+        sparsec.compile(model)
 
 
 @pytest.mark.parametrize(

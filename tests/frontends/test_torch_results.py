@@ -1,0 +1,69 @@
+"""Torch operators compiled and run, against torch: scans, sorts, scatters, bytes, and what upstream has wrong."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+import sparsec
+
+torch.manual_seed(0)
+X = torch.randn(4, 7)
+PLACES = torch.randint(0, 4, (4, 7))
+BYTES = torch.tensor([250, 3, 7], dtype=torch.uint8)
+IMAGE = torch.randn(1, 2, 8, 9)
+
+CASES = {
+    "topk": (lambda x: torch.topk(x, 3), X),
+    "topk of the least": (lambda x: torch.topk(x, 3, dim=0, largest=False), X),
+    "sort": (lambda x: torch.sort(x, dim=0, descending=True), X),
+    "sort of many": (torch.sort, torch.randn(3, 200)),
+    "argsort": (torch.argsort, X),
+    "cumsum": (lambda x: torch.cumsum(x, 1), X),
+    "cumsum of integers": (lambda x: torch.cumsum(x, 0), PLACES),
+    "cumprod": (lambda x: torch.cumprod(x, 1), X),
+    "scatter_add": (lambda x, i: torch.zeros(4, 7).scatter_add(0, i, x), X, PLACES),
+    "scatter_reduce": (lambda x, i: torch.zeros(4, 7).scatter_reduce(0, i, x, "amax"), X, PLACES),
+    "index_put": (lambda x, i: torch.index_put(x, (i,), torch.zeros(7)), X, torch.tensor([1, 2])),
+    "index_add": (lambda x, i: torch.index_add(x, 0, i, torch.ones(2, 7)), X, torch.tensor([1, 1])),
+    "gelu with tanh": (lambda x: functional.gelu(x, approximate="tanh"), X),
+    "gelu": (functional.gelu, X),
+    "logsumexp": (lambda x: torch.logsumexp(x * 1000, 1), X),
+    "maximum": (torch.maximum, torch.tensor([np.nan, 1.0]), torch.tensor([0.0, np.nan])),
+    "clamp": (lambda x: torch.clamp(x, 0, 1), torch.tensor([np.nan, 2.0])),
+    "max_pool2d with positions": (lambda x: functional.max_pool2d(x, 3, 2, 1, return_indices=True), IMAGE),
+    "avg_pool2d": (lambda x: functional.avg_pool2d(x, 2, 3, 1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "interpolate": (lambda x: functional.interpolate(x, scale_factor=1.7, mode="bicubic", align_corners=True), IMAGE),
+    "division of bytes": (lambda x: torch.div(x, 3, rounding_mode="floor"), BYTES),
+    "remainder of bytes": (lambda x: x % 3, BYTES),
+    "magnitude of bytes": (lambda x: torch.abs(x) + torch.clamp(x, 2, 200), BYTES),
+    "greatest byte": (lambda x: x.max(), BYTES),
+    "product of bytes": (lambda x: x @ x, torch.ones(3, 3, dtype=torch.int8)),
+    "lstm": (torch.nn.LSTM(7, 5, batch_first=True, bidirectional=True), torch.randn(2, 4, 7)),
+}
+
+
+class Module(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *operands):
+        return self.function(*operands)
+
+
+@pytest.mark.filterwarnings("ignore")  # export warns about torch's own code
+@pytest.mark.parametrize("name", CASES)
+def test_results_are_those_of_torch(name):
+    function, *operands = CASES[name]
+    module = function if isinstance(function, torch.nn.Module) else Module(function)
+    compiled = sparsec.compile(module, example_inputs=tuple(operands))
+    feeds = {spec.name: operand.numpy() for spec, operand in zip(compiled.inputs, operands, strict=True)}
+    with torch.no_grad():
+        expected = pytree.tree_leaves(module(*operands))
+    for got, wanted in zip(compiled.run(feeds).values(), expected, strict=True):
+        assert got.shape == tuple(wanted.shape)
+        np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-4, atol=1e-5)
