@@ -116,7 +116,9 @@ def _link(objects: list[_Object], entries: Mapping[str, str]) -> CodeImage:
     if missing:
         raise ToolchainError("The object files do not define an entry.", expected=", ".join(missing))
     # A network without work has no code, and nothing cannot be mapped.
-    return CodeImage(bytes(image) or bytes(1), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports)
+    return CodeImage(
+        bytes(image) or bytes(1), writable, {name: defined[symbol] for name, symbol in entries.items()}, imports
+    )
 
 
 def _take_apart(elf: bytes) -> _Object:
