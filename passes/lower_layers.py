@@ -8,7 +8,8 @@ After:
     %values = "sparsec.weight"() {sym_name = "conv1/values"} : () -> tensor<307xf32>
     %y = linalg.generic {library_call = "@f32_conv_csr_...", ...} ins(%x, %values, ...) outs(%e) attrs = {extent = 12, ...}
 
-Kernels live in a module of their own, so that passes over `@main` need not look at them. The body of such a generic is a token: it names every operand, so that bufferisation sees them read, and computes nothing.
+Kernels live in a module of their own, so that passes over `@main` need not look at them. The body of such a generic is a token: it
+names every operand, so that bufferisation sees them read, and computes nothing.
 """
 
 from __future__ import annotations
