@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
+from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
@@ -103,7 +104,8 @@ def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     visited = visits * (1 - math.exp(-facts.nonzeros / max(visits, 1)))
     per_vector = _PIXELS_CYCLES + (0.0 if problem.pointwise else _WINDOW_CYCLES)
     products = facts.nonzeros * max(tile * per_vector + _TILE_CYCLES, 1.4)
-    return vectors / tile * (products + _ROW_CYCLES * visited) + _copy_cycles(problem, isa)
+    copied = _copy_cycles(problem, isa) + _apart_cycles(problem, isa)
+    return vectors / tile * (products + _ROW_CYCLES * visited) + copied
 
 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -124,7 +126,8 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
 def _store_cycles(problem: Problem, isa: Isa) -> float:
     """What comes before and after the products: copied or transposed inputs, transposed or shifted outputs."""
     if isinstance(problem, ConvProblem):
-        return _copy_cycles(problem, isa) + 1.5 * problem.filters * _vectors_per_row(problem, isa)
+        copied = _copy_cycles(problem, isa) + _apart_cycles(problem, isa)
+        return copied + 1.5 * problem.filters * _vectors_per_row(problem, isa)
     assert isinstance(problem, LinearProblem)
     vectors = _vectors_per_row(problem, isa)
     far = 5.0 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
@@ -147,6 +150,13 @@ def _copy_cycles(problem: Problem, isa: Isa) -> float:
     if isinstance(problem, ConvProblem) and not problem.pointwise:
         strided = any(axis.stride > 1 for axis in problem.axes)
         return (_PHASES_CYCLES if strided else _COPY_CYCLES) * _input_elements(problem) / isa.lanes()
+    return 0.0
+
+
+def _apart_cycles(problem: Problem, isa: Isa) -> float:
+    """The copy that moves channels to different sets of the cache."""
+    if isinstance(problem, ConvProblem) and problem.pointwise and problem.pixels % CLASH == 0:
+        return _TURN_CYCLES * _input_elements(problem) / isa.lanes()
     return 0.0
 
 

@@ -73,7 +73,7 @@ def _channel_bytes(tile: Tile, layout: PaddedLayout) -> int:
 
 def _blocked_cycles(tile: Tile, layout: PaddedLayout, work: float) -> float:
     """Cycles of one row over all pixels: loads from L1, and per block a loop and the sums from and to memory."""
-    if layout.alignment > 1 and tile.count > 2:
+    if layout.alignment > 1 and tile.count > 2 and layout.problem.pixels % tile.lanes:
         return math.inf  # not aligned after all
     vectors, blocks = len(tile.steps), -(-layout.problem.reduction // _block_columns(tile, layout))
     return tile.count * (work * max(vectors + 1, 4) * _load_cycles(layout, 0) + blocks * (2.2 * vectors + 12))
