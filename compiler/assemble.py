@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -63,24 +64,30 @@ def _status_offset(unit: Unit) -> int | None:
 
 
 class _WeightBlob:
-    """Lays out the weights that steps use, each once, at aligned offsets."""
+    """Lays out the weights that steps use at aligned offsets; equal bytes are stored once, whatever their names."""
 
     def __init__(self, weights: WeightStore) -> None:
         self._weights = weights
         self._offsets: dict[str, int] = {}
+        self._known: dict[bytes, int] = {}  # digest -> offset
+        self._parts: list[tuple[int, NDArray[np.uint8]]] = []
         self._size = 0
 
     def offset(self, name: str) -> int:
         if name not in self._offsets:
-            self._offsets[name] = self._size
-            self._size += -(-self._weights.dense(name).nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+            raw = np.ascontiguousarray(self._weights.dense(name)).reshape(-1).view(np.uint8)
+            digest = hashlib.blake2b(raw.data, digest_size=16).digest()
+            if digest not in self._known:
+                self._known[digest] = self._size
+                self._parts.append((self._size, raw))
+                self._size += -(-raw.nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+            self._offsets[name] = self._known[digest]
         return self._offsets[name]
 
     def bytes(self) -> NDArray[np.uint8]:
         blob = np.zeros(self._size, np.uint8)
-        for name, offset in self._offsets.items():
-            raw = np.ascontiguousarray(self._weights.dense(name)).reshape(-1).view(np.uint8)
-            blob[offset : offset + raw.size] = raw
+        for offset, raw in self._parts:
+            blob[offset : offset + raw.nbytes] = raw
         return blob
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparsec
+from sparsec.driver import compile_program
 
 TARGETS = ("x86-64-v3", "x86-64-v4")
 
@@ -174,3 +175,12 @@ def test_any_convolution(
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(channels, filters, kernel, stride, padding), nn.ReLU(), nn.Conv2d(filters, 3, 1))
     _check(_prune(net, share), torch.randn(batch, channels, size, size + 1))
+
+
+def test_equal_weights_are_stored_once() -> None:
+    layer = nn.Linear(64, 64)
+    twice = _Lambda(lambda net, x: net.a(torch.relu(net.a(x))), a=layer)
+    x = torch.randn(8, 64)
+    sizes = [compile_program(net.eval(), example_inputs=(x,)).weights.nbytes for net in (layer, twice)]
+    assert sizes[0] == sizes[1]
+    _check(twice, x)
