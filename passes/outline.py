@@ -22,7 +22,7 @@ from torch_mlir import ir
 
 from sparsec.artifact import Complaint
 from sparsec.errors import UnsupportedOpError
-from sparsec.ir.module import block_walk, function, main_block
+from sparsec.ir.module import block_walk, function, main_block, node_name
 from sparsec.ir.pipeline import run_pipeline
 from sparsec.passes.check_operands import check_operands
 from sparsec.passes.lower_asserts import COMPLAINT, STATUS
@@ -139,7 +139,7 @@ class _Outliner:
         """Give each `cf.assert` of `op` the number of its complaint; tell whether there are any."""
         checks = [inner for inner in (op, *block_walk(op)) if inner.name == "cf.assert"]
         for check in checks:
-            named = check if '"' in str(check.location) else op
+            named = check if node_name(check) else op
             complaint = Complaint(_location_name(named), ir.StringAttr(check.attributes["msg"]).value)
             if complaint not in self.complaints:
                 self.complaints.append(complaint)
@@ -289,8 +289,7 @@ def _integer(value: int) -> ir.Attribute:
 
 
 def _location_name(op: ir.Operation) -> str:
-    text = str(op.location).removeprefix("loc(").removesuffix(")")
-    return text.split('"')[1] if '"' in text else op.name
+    return node_name(op) or op.name
 
 
 def _refuse_dynamic(op: ir.Operation) -> None:

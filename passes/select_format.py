@@ -20,7 +20,8 @@ from sparsec.cost.layer_key import LayerKey, kernel_version
 from sparsec.cost.machine import Machine
 from sparsec.cost.model import predict
 from sparsec.errors import UnsupportedOpError
-from sparsec.formats.facts import Facts, facts_of
+from sparsec.formats.facts import Facts
+from sparsec.ir.module import node_name
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
@@ -48,8 +49,7 @@ def named_layers(unit: Unit) -> list[tuple[str, Layer]]:
     """All layers by the node that they came from, made unique."""
     named: dict[str, Layer] = {}
     for layer in layers(unit.module):
-        text = str(layer.contraction.location)
-        stem = text.split('"')[1] if '"' in text else layer.contraction.name.removeprefix("sparsec.")
+        stem = node_name(layer.contraction) or layer.contraction.name.removeprefix("sparsec.")
         name, count = stem, 1
         while name in named:
             count += 1
@@ -60,7 +60,7 @@ def named_layers(unit: Unit) -> list[tuple[str, Layer]]:
 
 def facts_of_layer(layer: Layer, unit: Unit) -> Facts | None:
     """Facts about its weight; None if both operands are activations."""
-    return facts_of(unit.weights[layer.weight]) if layer.weight is not None else None
+    return unit.facts(layer.weight) if layer.weight is not None else None
 
 
 def decide(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from torch_mlir import ir
 
-from sparsec.formats.facts import facts_of
 from sparsec.ir.dialect import LAYERS
 from sparsec.ir.module import find
 from sparsec.ir.weights import WEIGHT_OP, weight_name
@@ -20,13 +19,13 @@ from sparsec.passes.unit import Unit
 
 
 def tag_sparsity(unit: Unit) -> None:
-    """Set `density` and `facts` on each weight that is the second operand of a layer, and keep the facts in `unit`."""
+    """Set `density` and `facts` on each weight that is the second operand of a layer."""
     with unit.module.context:
         for layer in find(unit.module, lambda op: op.name in LAYERS):
             owner = layer.operands[1].owner
             op = owner.operation if isinstance(owner, (ir.Operation, ir.OpView)) else None
             if op is None or op.name != WEIGHT_OP or weight_name(op) not in unit.weights:
                 continue
-            facts = facts_of(unit.weights[weight_name(op)])
+            facts = unit.facts(weight_name(op))
             op.attributes["density"] = ir.FloatAttr.get_f64(facts.density)
             op.attributes["facts"] = ir.StringAttr.get(facts.pattern)

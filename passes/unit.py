@@ -10,6 +10,7 @@ from torch_mlir import ir
 from sparsec.artifact import Complaint
 from sparsec.cost.database import Measurements
 from sparsec.cost.machine import GENERIC, Machine
+from sparsec.formats.facts import Facts, facts_of
 from sparsec.ir.weights import WeightStore
 from sparsec.kernels.isa import Isa
 from sparsec.report import LayerReport
@@ -27,6 +28,13 @@ class Unit:
     machine: Machine = GENERIC  # that predictions are for
     measurements: Measurements | None = None  # that choices may use
     notes: list[str] = field(default_factory=list)  # for the report
+    _facts: dict[str, Facts] = field(default_factory=dict)
+
+    def facts(self, weight: str) -> Facts:
+        """Facts about a weight, found out once; a weight does not change under its name."""
+        if weight not in self._facts:
+            self._facts[weight] = facts_of(self.weights[weight])
+        return self._facts[weight]
 
 
 Pass = Callable[[Unit], None]

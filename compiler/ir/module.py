@@ -68,6 +68,12 @@ def integers(attribute: ir.Attribute) -> tuple[int, ...]:
     return tuple(ir.IntegerAttr(item).value for item in ir.ArrayAttr(attribute))
 
 
+def node_name(op: ir.Operation) -> str | None:
+    """The name of the model's node that an op came from: the first name in its location."""
+    parts = str(op.location).split('"')
+    return parts[1] if len(parts) > 1 else None
+
+
 def shape_of(value: ir.Value) -> tuple[int, ...]:
     """Static shape of a tensor or memref value; () for a scalar."""
     return tuple(ir.ShapedType(value.type).shape) if isinstance(value.type, ir.ShapedType) else ()

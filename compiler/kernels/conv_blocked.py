@@ -8,15 +8,13 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_layout import PaddedLayout
-from sparsec.kernels.conv_rows import ConvRows, equal_groups
+from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
-
-ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from torch_mlir import ir
 
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import PaddedLayout
-from sparsec.kernels.conv_rows import ConvRows, equal_groups
+from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -19,7 +19,6 @@ from sparsec.kernels.problem import ConvProblem, Problem
 
 BLOCK_BYTES = 32 << 10  # so much of x in L1 at a time
 HELD_BYTES = 16 << 10  # so much of y beside it
-ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 
 @dataclass(frozen=True, slots=True)

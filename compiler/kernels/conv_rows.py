@@ -22,6 +22,7 @@ from sparsec.kernels.spmm import ROW_COST, Held, SparseRows, Visits, block_unrol
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
+ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 
 @dataclass(frozen=True, slots=True)

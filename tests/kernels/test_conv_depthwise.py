@@ -8,6 +8,7 @@ from harness import assert_close, host_isas, operand_shape, reference, run, tole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from strategies import axes
 
 from sparsec.kernels import conv_depthwise
 from sparsec.kernels.conv_depthwise import ConvDepthwise
@@ -24,14 +25,6 @@ TAIL = Epilogue(
     }""",
     (EpilogueOperand(Reach.CHANNEL, "f32"), EpilogueOperand(Reach.FULL, "f32")),
 )
-
-
-@st.composite
-def axes(draw: st.DrawFn, most: int) -> Axis:
-    stride, dilation, kernel = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 4))
-    before, after = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-    least = max(1, dilation * (kernel - 1) + 1 - before - after)
-    return Axis(draw(st.integers(least, max(least, most))), kernel, stride, dilation, before, after)
 
 
 @st.composite
