@@ -59,6 +59,11 @@ class Csr:
         return np.diff(self.pointers)
 
     @property
+    def members(self) -> NDArray[np.int64]:
+        """The row of each run of nonzeros, [rows, 1]."""
+        return np.arange(self.rows)[:, None]
+
+    @property
     def nnz(self) -> int:
         return len(self.values)
 

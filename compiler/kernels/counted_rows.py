@@ -1,36 +1,61 @@
-"""Unstructured sparse rows in blocks of columns, walked four nonzeros at a time.
+"""Unstructured sparse rows, alone or bundled, in blocks of columns, walked four nonzeros at a time.
 
-What limits such a kernel is loads: one of x per multiply-add, and besides them as few as possible. So four weights are
-one load, four 16-bit offsets are another, and blocks of columns are small enough that x comes from the level-1 cache.
-Visits to rows are sorted by their count of nonzeros modulo four and then by count, so that loops run alike from one
-visit to the next and the odd nonzeros need no loop.
+What limits such a kernel is loads: one of x for the multiply-adds of a column, and besides them as few as possible. So
+four offsets of 16 bits are one load, four weights of a single row are another, and blocks of columns are small enough
+that x comes from the level-1 cache. Visits are sorted by their count of nonzeros modulo four and then by count, so that
+loops run alike from one visit to the next and the odd nonzeros need no loop.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
-from sparsec.formats.csr import Csr
 from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, shuffle
-from sparsec.kernels.spmm import CHAINS, Held, add_up, ramps
+from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
 
 STEP = 4  # nonzeros that share a load of weights and one of offsets
 
 
+class Runs(Protocol):
+    """Nonzeros that lie in the same columns of some rows: a run of nonzeros of one row, or of bundled rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape: a matrix [first dimension, the rest]."""
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """The rows of each run, [runs, height]; all of one group."""
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Columns of each run."""
+
+    @property
+    def columns(self) -> NDArray[np.integer]:
+        """The columns of all runs, rising inside a run."""
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Their weights, [columns, height]; [columns] of single rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class CountedRows:
-    """The nonzeros of groups of rows, group by group and block of columns by block.
+    """The nonzeros of runs, group of rows by group and block of columns by block.
 
-    Nonzero i has `values[i]` and reads x at `offsets[i]` elements from its block's first column. A visit adds
-    STEP * `steps[j]` + r nonzeros to row `slots[j]` of its group; the visits of block b of group g with remainder r are
-    [bounds[n], bounds[n + 1]) with n = (g * blocks + b) * STEP + r. The nonzeros of group g begin at `starts[g]`.
+    Nonzero i has `height` weights from `values[i * height]` on and reads x at `offsets[i]` elements from its block's first
+    column. A visit adds STEP * `steps[j]` + r nonzeros to the rows `slots[j * height] ...` of its group; the visits of block b
+    of group g with remainder r are [bounds[n], bounds[n + 1]) with n = (g * blocks + b) * STEP + r. The nonzeros of group g
+    begin at `starts[g]`.
     """
 
     values: NDArray[np.float32]
@@ -39,30 +64,35 @@ class CountedRows:
     steps: NDArray[np.uint16]
     bounds: NDArray[np.int32]
     starts: NDArray[np.int32]
+    height: int
     columns: int
     blocks: int
 
     @classmethod
-    def pack(cls, csr: Csr, groups: NDArray[np.int64], *, columns: int, width: int) -> CountedRows:
+    def pack(cls, runs: Runs, groups: NDArray[np.int64], *, columns: int, width: int) -> CountedRows:
         """Rows [groups[g], groups[g + 1]) are a group; a block has so many `columns`, `width` elements of x apart."""
-        blocks = max(1, -(-math.prod(csr.shape[1:]) // columns))
-        row = np.repeat(np.arange(csr.rows), csr.counts)
-        group = np.searchsorted(groups, row, side="right") - 1
-        block, inside = np.divmod(csr.columns.astype(np.int64), columns)
-        place = row * blocks + block  # rising: the nonzeros of a visit are neighbours
-        visited, first, counts = np.unique(place, return_index=True, return_counts=True)
-        bucket = (group[first] * blocks + block[first]) * STEP + counts % STEP
+        height = runs.members.shape[1]
+        values = runs.values.reshape(-1, height)
+        blocks = max(1, -(-math.prod(runs.shape[1:]) // columns))
+        run = np.repeat(np.arange(len(runs.counts)), runs.counts)
+        block, inside = np.divmod(runs.columns.astype(np.int64), columns)
+        visited, first, counts = np.unique(run * blocks + block, return_index=True, return_counts=True)
+        members = runs.members[visited // blocks]
+        group = np.searchsorted(groups, members[:, 0], side="right") - 1
+        bucket = (group * blocks + block[first]) * STEP + counts % STEP
         order = np.lexsort((-counts, bucket))
         source = np.repeat(first[order], counts[order]) + ramps(counts[order])
         bounds = np.searchsorted(bucket[order], np.arange((len(groups) - 1) * blocks * STEP + 1))
         behind = np.concatenate([[0], np.cumsum(counts[order])])
+        slots = (members - groups[group][:, None])[order]
         return cls(
-            np.concatenate([csr.values[source], np.zeros(STEP, dtype=np.float32)]),
+            np.concatenate([values[source].reshape(-1), np.zeros(STEP * height, dtype=np.float32)]),
             np.concatenate([inside[source] * width, np.zeros(STEP, dtype=np.int64)]).astype(np.uint16),
-            np.concatenate([visited[order] // blocks - groups[group[first][order]], [0]]).astype(np.uint16),
+            np.concatenate([slots.reshape(-1), [0]]).astype(np.uint16),
             np.concatenate([counts[order] // STEP, [0]]).astype(np.uint16),
             bounds.astype(np.int32),
             behind[bounds[:: blocks * STEP]].astype(np.int32),
+            height,
             columns,
             blocks,
         )
@@ -85,41 +115,44 @@ class CountedRows:
         kinds = {"f": "f32", "u": "i16", "i": "i32"}
         return {name: (kinds[array.dtype.kind], len(array)) for name, array in self.arrays.items()}
 
-    def emit(
-        self,
-        buffers: Mapping[str, Buffer],
-        held: Held,
-        vectors: Sequence[int],
-        *,
-        source: Buffer,
-        base: Index,
-        width: int,
-        group: Index,
-    ) -> None:
-        """Add the nonzeros of a group to the sums in `held`, for the vectors of x at these elements of each column."""
-        walk = _Walk(buffers, held, tuple(vectors), source)
+    @property
+    def tag(self) -> str:
+        """What the generated code depends on besides the sizes in `spec`."""
+        return f"counted {self.height} {self.columns} {self.blocks}"
+
+    @property
+    def adds(self) -> bool:
+        return True
+
+    def emit(self, buffers: Mapping[str, Buffer], tile: RowTile) -> None:
+        """Add the nonzeros of a group to the sums of a tile."""
+        walk = _Walk(buffers, tile, self.height)
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            here = base + number * (self.columns * width)
+            here = tile.base + number * (self.columns * tile.held.pitch)
             at = carried[0]
             for rest in range(STEP):
-                at = walk.bucket((group * self.blocks + number) * STEP + rest, at, rest, here)
+                at = walk.bucket((tile.group * self.blocks + number) * STEP + rest, at, rest, here)
             return [at]
 
-        carry(0, self.blocks, 1, [buffers["starts"].load_index(group).value], block)
+        carry(0, self.blocks, 1, [buffers["starts"].load_index(tile.group).value], block)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
     buffers: Mapping[str, Buffer]
-    held: Held
-    vectors: tuple[int, ...]
-    source: Buffer
+    tile: RowTile
+    height: int
+
+    @property
+    def places(self) -> int:
+        """Vectors of sums of a visit."""
+        return self.height * self.tile.held.count
 
     @property
     def apart(self) -> int:
         """Sets of sums, so that narrow tiles have enough chains."""
-        return next(count for count in (1, 2, 4) if count == STEP or count * len(self.vectors) >= CHAINS // 2)
+        return next(count for count in (1, 2, 4) if count == STEP or count * self.places >= CHAINS // 2)
 
     def bucket(self, number: Index, at: ir.Value, rest: int, here: Index) -> ir.Value:
         """The visits with one remainder in a block whose columns begin at element `here` of x."""
@@ -132,35 +165,49 @@ class _Walk:
 
     def visit(self, number: Index, at: ir.Value, rest: int, here: Index) -> ir.Value:
         """One visit, whose nonzeros begin at `at`; returns where the next ones begin."""
-        lanes, count = self.held.vectors, len(self.vectors)
-        slot, steps = self.buffers["slots"].load_index(number), self.buffers["steps"].load_index(number)
-        fresh = [lanes.splat(0.0)] * (count * (self.apart - 1))
+        held, count, places = self.tile.held, self.tile.held.count, self.places
+        rows = [self.buffers["slots"].load_index(number * self.height + row) for row in range(self.height)]
+        steps = self.buffers["steps"].load_index(number)
+        before = [total for row in rows for total in held.load(row)]
+        fresh = [held.vectors.splat(0.0)] * (places * (self.apart - 1))
 
         def four(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
             begin = Index(dynamic=carried[0])
             return [(begin + STEP).value, *self._add(begin, here, STEP, carried[1:])]
 
-        at, *sums = carry(0, steps, 1, [at, *self.held.load(slot), *fresh], four)
+        at, *sums = carry(0, steps, 1, [at, *before, *fresh], four)
         if rest:
             sums = self._add(Index(dynamic=at), here, rest, sums)
-        self.held.save(slot, [add_up(sums[vector::count]) for vector in range(count)])
+        totals = [add_up(sums[place::places]) for place in range(places)]
+        for place, row in enumerate(rows):
+            held.save(row, totals[place * count : (place + 1) * count])
         return (Index(dynamic=at) + rest).value
 
     def _add(self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """Sums with the next `nonzeros` <= STEP added."""
-        lanes, sums, count = self.held.vectors, list(sums), len(self.vectors)
-        weights = Vectors(STEP).load(self.buffers["values"], at)
+        tile, sums = self.tile, list(sums)
+        lanes, count = tile.held.vectors, tile.held.count
+        weights = self._weights(at)
         packed = Vectors(STEP, "i16").load(self.buffers["offsets"], at)
         word = ir.IntegerType.get_signless(16 * STEP)
         offsets = vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
         for number in range(nonzeros):
-            weight = shuffle(weights, weights, [number] * lanes.lanes)
             offset = here + _field(offsets, number)
-            for place, step in enumerate(self.vectors):
-                chain = number % self.apart * count + place
-                operand = lanes.load(self.source, offset + step)
-                sums[chain] = fma(weight, operand, sums[chain])
+            across = [lanes.load(tile.source, offset + step * lanes.lanes) for step in range(count)]
+            for row in range(self.height):
+                weight = weights(number, row)
+                for place, operand in enumerate(across):
+                    chain = number % self.apart * self.places + row * count + place
+                    sums[chain] = fma(weight, operand, sums[chain])
         return sums
+
+    def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
+        """Gives the weight of a nonzero from `at` on and a row, in all lanes: out of one load where loads are the limit."""
+        lanes, values = self.tile.held.vectors, self.buffers["values"]
+        if self.height > 1:
+            return lambda number, row: lanes.load_splat(values, at * self.height + (number * self.height + row))
+        four = Vectors(STEP).load(values, at)
+        return lambda number, _: shuffle(four, four, [number] * lanes.lanes)
 
 
 def _field(word: ir.Value, number: int) -> Index:

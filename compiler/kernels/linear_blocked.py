@@ -16,7 +16,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import HEIGHTS, SparseRows, Visits, block_cycles, block_unroll, most_vectors
+from sparsec.kernels.spmm import HEIGHTS, BlockRows, SparseRows, Visits, block_cycles, block_unroll, most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 
 L2_BYTES = 384 << 10  # so much of x at a time
@@ -53,7 +53,7 @@ class LinearBlocked:
         packed = SparseRows.pack(
             blocked.values[:, 0], offsets, visits, multiple=block_unroll(height * tokens.vectors, isa)
         )
-        schedule = LinearRows(self.name, tokens, height, groups, parts, packed)
+        schedule = LinearRows(self.name, tokens, height, groups, (BlockRows(packed, height, parts),))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 

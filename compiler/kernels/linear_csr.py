@@ -39,7 +39,7 @@ class LinearCsr:
         groups = split_outputs(problem.outputs, 1, blocks=1)
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
         packed = CountedRows.pack(csr, groups.starts, columns=columns, width=tokens.width)
-        schedule = LinearRows(self.name, tokens, 1, groups, packed.blocks, packed)
+        schedule = LinearRows(self.name, tokens, 1, groups, (packed,))
         return schedule.lower(module, epilogue, isa, products=csr.nnz * problem.tokens)
 
 

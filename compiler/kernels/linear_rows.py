@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.counted_rows import CountedRows
 from sparsec.kernels.emit import Buffer, Index, Split, Vectors, define, epilogue_buffers, local, loop, minimum
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
-from sparsec.kernels.spmm import Held, SparseRows, emit_rows
+from sparsec.kernels.spmm import Held, RowTile
 from sparsec.kernels.token_tile import TokenStore, TokenTiles, emit_transpose
 
 GROUP_ROWS = 64
@@ -34,41 +36,65 @@ def split_outputs(outputs: int, height: int, *, blocks: int) -> Split:
     return Split.by(-(-outputs // height), max(most, 48) // height)
 
 
+class Walker(Protocol):
+    """Part of a weight, packed: it visits the nonzeros of a group of rows and adds to their sums."""
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """The packed weight, by buffer name."""
+
+    @property
+    def spec(self) -> Mapping[str, tuple[str, int]]:
+        """The kernel's arguments for `arrays`: element types and sizes."""
+
+    @property
+    def tag(self) -> str:
+        """What the generated code depends on besides the sizes in `spec`."""
+
+    @property
+    def adds(self) -> bool:
+        """False if it sets the sums of all rows, which need no zeros then."""
+
+    def emit(self, buffers: Mapping[str, Buffer], tile: RowTile) -> None:
+        """Build the visits of a group; `buffers` has `arrays` under their names."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinearRows:
     """The schedule: tiles of tokens by groups of rows, each of `height` outputs (1 for CSR).
 
-    `rows` packs them with offsets `column * tokens.width` and slots that count from each group's first row; they are
-    visited once per block of columns, of which there are `blocks`.
+    `walkers` hold the weight, which is their sum; they work one after the other on a tile's sums of a group. Their
+    offsets are `column * tokens.width` and their slots count from each group's first row. Only the first may set sums.
     """
 
     kernel: str
     tokens: TokenTiles
     height: int
     groups: Split
-    blocks: int
-    rows: SparseRows | CountedRows
+    walkers: tuple[Walker, ...]
 
     def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa, *, products: int) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
-        arguments = (tokens.source, *self.rows.spec, *tails, "y")
+        weights = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
+        arguments = (tokens.source, *weights, *tails, "y")
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, products)
         if not tokens.copied:
-            return LoweredLayer((call,), self.rows.arrays)
+            return LoweredLayer((call,), weights)
         copy = emit_transpose(module, problem, tokens, isa)
-        return LoweredLayer((copy, call), self.rows.arrays, {"tiles": tokens.elements})
+        return LoweredLayer((copy, call), weights, {"tiles": ("f32", tokens.elements)})
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem
         spec = {
             tokens.source: ("f32", tokens.elements),
-            **self.rows.spec,
+            **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
             "y": ("f32", problem.tokens * problem.outputs),
         }
-        shape = f"{problem}{tokens}{self.height}{self.groups}{self.blocks}{spec}{epilogue.tag}"
+        tags = [each.tag for each in self.walkers]
+        shape = f"{problem}{tokens}{self.height}{self.groups}{tags}{spec}{epilogue.tag}"
         digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
         name = f"{self.kernel}_{self.height}x{tokens.width}_{digest}_{isa.suffix}"
 
@@ -87,25 +113,16 @@ class LinearRows:
 
     def _multiply(self, buffers: Mapping[str, Buffer], sums: Buffer, tile: Index, group: Index, count: int) -> None:
         """Leave the sums of a group in memory, for a tile of `count` vectors."""
-        tokens, vectors = self.tokens, Vectors(self.tokens.lanes)
-        held = Held(sums, vectors, self.height, count, tokens.width)
-        steps = [number * tokens.lanes for number in range(count)]
-        source, base = buffers[tokens.source], tile * (tokens.problem.inputs * tokens.width)
-        if isinstance(self.rows, CountedRows):
-            held.clear(self.groups.length(group))
-            self.rows.emit(buffers, held, steps, source=source, base=base, width=tokens.width, group=group)
-            return
-        if self.blocks > 1:
-            held.clear(self.groups.length(group))
-        emit_rows(
-            buffers,
-            vectors,
-            steps,
-            height=self.height,
-            apart=self.rows.multiple,
-            source=source,
-            base=base,
-            group=group,
-            start=held.load if self.blocks > 1 else lambda _: [vectors.splat(0.0)] * (self.height * count),
-            store=held.save,
-        )
+        tokens = self.tokens
+        held = Held(sums, Vectors(tokens.lanes), 1, count, tokens.width)
+        base = tile * (tokens.problem.inputs * tokens.width)
+        if self.walkers[0].adds:
+            held.clear(self.groups.length(group) * self.height)
+        for number, walker in enumerate(self.walkers):
+            own = {name: buffers[_own(number, name)] for name in walker.arrays}
+            walker.emit(own, RowTile(held, buffers[tokens.source], base, group))
+
+
+def _own(walker: int, name: str) -> str:
+    """The name among all buffers of a walker's buffer."""
+    return f"{name}.{walker}" if walker else name

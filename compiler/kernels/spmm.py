@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -234,6 +234,64 @@ class Held:
     def save(self, slot: Index, sums: list[ir.Value]) -> None:
         for place, value in zip(self._places(slot), sums, strict=True):
             self.vectors.store(value, self.memory, place)
+
+
+@dataclass(frozen=True, slots=True)
+class RowTile:
+    """What a walk over a group of rows works on: the sums of the rows in `held`, and x, whose columns begin `held.pitch`
+    elements apart at element `base` of `source`.
+    """
+
+    held: Held
+    source: Buffer
+    base: Index
+    group: Index
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRows:
+    """Rows of blocks of `height` rows that a linear layer walks, once for each of `parts` blocks of columns."""
+
+    rows: SparseRows
+    height: int
+    parts: int
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """The packed weight, by buffer name."""
+        return self.rows.arrays
+
+    @property
+    def spec(self) -> dict[str, tuple[str, int]]:
+        """The kernel's arguments for `arrays`."""
+        return self.rows.spec
+
+    @property
+    def tag(self) -> str:
+        """What the generated code depends on besides the sizes in `spec`."""
+        return f"blocks {self.height} {self.parts} {self.rows.multiple}"
+
+    @property
+    def adds(self) -> bool:
+        """False if each row is visited once, with a sum that begins at zero."""
+        return self.parts > 1
+
+    def emit(self, buffers: Mapping[str, Buffer], tile: RowTile) -> None:
+        """Leave the sums of a group's blocks, or add them, in the sums of a tile."""
+        held = replace(tile.held, height=self.height)
+        zeros = [held.vectors.splat(0.0)] * (self.height * held.count)
+        emit_rows(
+            buffers,
+            held.vectors,
+            [number * held.vectors.lanes for number in range(held.count)],
+            height=self.height,
+            apart=self.rows.multiple,
+            source=tile.source,
+            base=tile.base,
+            group=tile.group,
+            start=held.load if self.adds else lambda _: zeros,
+            store=held.save,
+        )
 
 
 def add_up(values: list[ir.Value]) -> ir.Value:
