@@ -1,32 +1,116 @@
-"""Quantised operators of ONNX in forms that upstream lowers right: integers made plain, one scaling at the end."""
+"""Quantised operators of ONNX as the few forms that the compiler recognises (see `form_quantized`): a quantisation is
+arithmetic that ends in a cast to 8 bit, a dequantisation arithmetic that begins with one from it, and only constants of
+signed 8 bit keep their DequantizeLinear.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from onnx import NodeProto, TensorProto
 
 from sparsec.frontends.onnx_builder import Builder
 from sparsec.frontends.onnx_windows import explicit_pads
 
+RANGES: Mapping[int, tuple[int, int]] = {
+    TensorProto.UINT8: (0, 255),
+    TensorProto.INT8: (-128, 127),
+    TensorProto.INT16: (-32768, 32767),
+}
+
+
+def quantize(b: Builder) -> list[NodeProto] | None:
+    """Divide, round to even, add the zero point, saturate. Without a zero point it is that of uint8."""
+    shape, scale = b.shape(b.input(0)), b.shape(b.input(1))
+    if shape is None or scale is None or b.integer("block_size", 0) or b.element(b.input(0)) != TensorProto.FLOAT:
+        return None
+    element = b.element(b.input(2)) if b.input(2) else b.integer("output_dtype", 0) or TensorProto.UINT8
+    if element not in RANGES or b.element(b.input(1)) != TensorProto.FLOAT:
+        return None
+    along = [] if scale in ((), (1,)) else _along(b, shape)
+    scaled = b.emit("Div", b.input(0), b.reshape(b.input(1), along))
+    _quantised(b, scaled, b.input(2), element, along)
+    return b.nodes
+
+
+def dequantize(b: Builder) -> list[NodeProto] | None:
+    """Subtract the zero point, multiply. Of constant bytes the node stays: passes read weights from it."""
+    shape, scale, element = b.shape(b.input(0)), b.shape(b.input(1)), b.element(b.input(0))
+    if shape is None or scale is None or b.integer("block_size", 0) or b.element(b.input(1)) != TensorProto.FLOAT:
+        return None
+    single = scale in ((), (1,))
+    if element in BYTES and b.input(0) in b.graph.constants and b.input(1) in b.graph.constants:
+        return _signed_constant(b, len(shape))
+    if element not in (*RANGES, TensorProto.INT32):
+        # An axis counted from the end ends the process upstream.
+        return b.without(axis=b.integer("axis", 1) % len(shape)) if shape and not single else None
+    along = [] if single else _along(b, shape)
+    scales = b.reshape(b.input(1), along)
+    if element == TensorProto.INT32:
+        zero = b.reshape(b.input(2), along) if b.input(2) else ""
+        whole = b.cast(b.emit("Sub", b.input(0), zero) if zero else b.input(0), TensorProto.FLOAT)
+    else:
+        whole = _float_centred(b, b.input(0), b.input(2), along)
+    b.emit("Mul", whole, scales, to=b.node.output[0])
+    return b.nodes
+
+
+BYTES = (TensorProto.UINT8, TensorProto.INT8)
+
+
+def _signed_constant(b: Builder, rank: int) -> list[NodeProto] | None:
+    """DequantizeLinear of a constant of signed bytes with a zero point; unsigned ones move by 128, as does theirs."""
+    zero, weight = b.array(b.input(2)), b.array(b.input(0))
+    if b.input(2) and zero is None:
+        return None
+    if zero is None:
+        zero = np.zeros(b.shape(b.input(1)) or (), weight.dtype if weight is not None else np.int8)
+    if weight is not None and weight.dtype == np.uint8:
+        moved = (weight ^ np.uint8(0x80)).view(np.int8)
+        b.node.input[0] = b.constant("signed", moved)
+        zero = (zero ^ np.uint8(0x80)).view(np.int8)
+    b.node.input[:] = [b.node.input[0], b.node.input[1], b.constant("zero", zero)]
+    return b.without(axis=b.integer("axis", 1) % max(rank, 1))
+
+
+def dynamic_quantize(b: Builder) -> list[NodeProto] | None:
+    """The range of the operand, widened to hold zero, on the range of uint8."""
+    shape = b.shape(b.input(0))
+    if shape is None:
+        return None
+    x, zero, real = b.input(0), b.number(0, TensorProto.FLOAT), TensorProto.FLOAT
+    axes = list(range(len(shape)))
+    least = b.emit("Min", b.reshape(b.reduce("ReduceMin", x, axes), ()), zero)
+    greatest = b.emit("Max", b.reshape(b.reduce("ReduceMax", x, axes), ()), zero)
+    width = b.emit("Sub", greatest, least)
+    whole = b.emit("Div", width, b.number(255, real))
+    # Of zeros alone the scale is one, as in ONNX Runtime.
+    scale = b.emit("Where", b.emit("Equal", width, zero), b.number(1, real), whole, to=b.node.output[1])
+    middle = b.emit("Round", b.emit("Sub", zero, b.emit("Div", least, scale)))
+    bounded = b.emit("Clip", middle, zero, b.number(255, real))
+    point = b.cast(b.cast(bounded, TensorProto.INT32), TensorProto.UINT8, to=b.node.output[2])
+    _quantised(b, b.emit("Div", x, scale), point, TensorProto.UINT8)
+    return b.nodes
+
 
 def matmul_integer(b: Builder) -> list[NodeProto] | None:
-    """An absent zero point is zero; upstream takes the operand for signed then."""
-    absent = [i for i in (2, 3) if not b.input(i)]
-    if not absent:
+    """Products of int32 numbers."""
+    left, right = b.shape(b.input(0)), b.shape(b.input(1))
+    if left is None or right is None:
         return None
-    names = [b.input(i) or b.number(0, b.element(b.input(i - 2))) for i in (2, 3)]
-    b.node.input[:] = [b.input(0), b.input(1), *names]
-    return [b.node]
+    a = _centred(b, b.input(0), b.input(2), rows=True)
+    c = _centred(b, b.input(1), b.input(3), rows=False)
+    b.emit("MatMul", a, c, to=b.node.output[0])
+    return b.nodes
 
 
 def qlinear_matmul(b: Builder) -> list[NodeProto] | None:
-    """Of rank 3 or more, or with scales of rows: int32 products, and one scaling at the end."""
+    """Products of int32 numbers, and one scaling at the end."""
     left, right = b.shape(b.input(0)), b.shape(b.input(3))
     element = b.element(b.input(7))
-    single = all(b.shape(b.input(i)) in ((), (1,)) for i in (1, 2, 4, 5, 6, 7))
-    if left is None or right is None or (single and max(len(left), len(right)) <= 2):
+    if left is None or right is None or element not in RANGES:
         return None
     a = _centred(b, b.input(0), b.input(2), rows=True)
     c = _centred(b, b.input(3), b.input(5), rows=False)
@@ -44,66 +128,29 @@ def _is_rows(b: Builder, name: str, of: tuple[int, ...]) -> bool:
 
 
 def _centred(b: Builder, x: str, zero: str, *, rows: bool) -> str:
+    plain = b.cast(x, TensorProto.INT32)
+    if not zero or _is_zero(b, zero):
+        return plain
     wide = b.cast(zero, TensorProto.INT32)
     if rows and _is_rows(b, zero, b.shape(x) or ()):
         wide = b.emit("Unsqueeze", wide, b.whole(-1))
-    return b.emit("Sub", b.cast(x, TensorProto.INT32), wide)
+    return b.emit("Sub", plain, wide)
 
 
-RANGES: Mapping[int, tuple[int, int]] = {
-    TensorProto.UINT8: (0, 255),
-    TensorProto.INT8: (-128, 127),
-    TensorProto.INT16: (-32768, 32767),
-}
+def _is_zero(b: Builder, zero: str) -> bool:
+    array = b.array(zero)
+    return array is not None and not array.any()
 
 
-def _quantised(b: Builder, scaled: str, zero: str, element: int) -> None:
-    """Round to even, add the zero point, saturate."""
+def _quantised(b: Builder, scaled: str, zero: str, element: int, along: Sequence[int] | None = None) -> None:
+    """Round to even, add the zero point (as `along`), saturate."""
     low, high = RANGES[element]
-    moved = b.emit("Add", b.emit("Round", scaled), b.cast(zero, TensorProto.FLOAT))
+    moved = b.emit("Round", scaled)
+    if zero and not _is_zero(b, zero):
+        point = b.cast(zero, TensorProto.FLOAT)
+        moved = b.emit("Add", moved, point if along is None else b.reshape(point, along))
     bounded = b.emit("Clip", moved, b.number(low, TensorProto.FLOAT), b.number(high, TensorProto.FLOAT))
     b.cast(b.cast(bounded, TensorProto.INT32), element, to=b.node.output[0])
-
-
-def quantize(b: Builder) -> list[NodeProto] | None:
-    """Along an axis: arithmetic. Without a zero point it is that of uint8."""
-    shape, scale = b.shape(b.input(0)), b.shape(b.input(1))
-    if shape is None or scale is None or b.integer("block_size", 0) or b.element(b.input(0)) != TensorProto.FLOAT:
-        return None
-    element = b.element(b.input(2)) if b.input(2) else b.integer("output_dtype", 0) or TensorProto.UINT8
-    if element not in RANGES or b.element(b.input(1)) != TensorProto.FLOAT:
-        return None
-    if scale in ((), (1,)):
-        if b.input(2):
-            return None
-        b.node.input[:] = [*b.node.input[:2], b.number(0, element)]
-        return [b.node]
-    zero = b.input(2) or b.number(0, element)
-    along = _along(b, shape)
-    zero = b.reshape(zero, along) if b.input(2) else zero
-    _quantised(b, b.emit("Div", b.input(0), b.reshape(b.input(1), along)), zero, element)
-    return b.nodes
-
-
-def dequantize(b: Builder) -> list[NodeProto] | None:
-    """Along an axis, for numbers without sign (of which upstream takes the zero points for signed), or without a zero
-    point: arithmetic.
-    """
-    shape, scale, element = b.shape(b.input(0)), b.shape(b.input(1)), b.element(b.input(0))
-    if shape is None or scale is None or b.integer("block_size", 0) or b.element(b.input(1)) != TensorProto.FLOAT:
-        return None
-    single = scale in ((), (1,))
-    if element not in (*RANGES, TensorProto.INT32) or (b.input(2) and (single or element == TensorProto.INT8)):
-        # An axis counted from the end ends the process upstream.
-        return b.without(axis=b.integer("axis", 1) % len(shape)) if shape and not single else None
-    along = [] if single else _along(b, shape)
-    wide = b.cast(b.input(0), TensorProto.INT32) if element != TensorProto.INT32 else b.input(0)
-    if b.input(2):
-        zero = b.cast(b.input(2), TensorProto.INT32) if element != TensorProto.INT32 else b.input(2)
-        wide = b.emit("Sub", wide, b.reshape(zero, along))
-    scales = b.reshape(b.input(1), along)
-    b.emit("Mul", b.cast(wide, TensorProto.FLOAT), scales, to=b.node.output[0])
-    return b.nodes
 
 
 def _along(b: Builder, shape: tuple[int, ...]) -> list[int]:
@@ -119,13 +166,15 @@ def qlinear_conv(b: Builder) -> list[NodeProto] | None:
     shape, weight = b.shape(b.input(0)), b.shape(b.input(3))
     if shape is None or weight is None or b.element(b.input(7)) not in RANGES:
         return None
-    total = _whole_conv(b, (b.input(0), b.input(3), b.input(2), b.input(5)), weight)
+    total = _whole_conv(b, (b.input(0), b.input(3), b.input(2), b.input(5)), weight, TensorProto.FLOAT)
     channels = (-1, *([1] * (len(shape) - 2)))
     scale = b.emit("Mul", b.reshape(b.input(1), ()), b.reshape(b.input(4), channels))
     if b.input(8):
         bias = b.reshape(b.cast(b.input(8), TensorProto.FLOAT), channels)
         total = b.emit("Add", total, bias)
-    _quantised(b, b.emit("Mul", total, b.emit("Div", scale, b.input(6))), b.input(7), b.element(b.input(7)))
+    _quantised(
+        b, b.emit("Mul", total, b.emit("Div", scale, b.reshape(b.input(6), ()))), b.input(7), b.element(b.input(7))
+    )
     return b.nodes
 
 
@@ -134,28 +183,29 @@ EXACT = (1 << 24) // (255 * 255)
 
 
 def conv_integer(b: Builder) -> list[NodeProto] | None:
-    """As float32 where that is exact; else only explicit pads."""
+    """As float32 where that is exact, else as float64."""
     shape, weight = b.shape(b.input(0)), b.shape(b.input(1))
-    if shape is None or weight is None or math.prod(weight[1:]) > EXACT:
+    if shape is None or weight is None:
         return explicit_pads(b)
-    total = _whole_conv(b, (b.input(0), b.input(1), b.input(2), b.input(3)), weight)
+    real = TensorProto.FLOAT if math.prod(weight[1:]) <= EXACT else TensorProto.DOUBLE
+    total = _whole_conv(b, (b.input(0), b.input(1), b.input(2), b.input(3)), weight, real)
     b.cast(total, TensorProto.INT32, to=b.node.output[0])
     return b.nodes
 
 
-def _whole_conv(b: Builder, operands: tuple[str, str, str, str], weight: tuple[int, ...]) -> str:
+def _whole_conv(b: Builder, operands: tuple[str, str, str, str], weight: tuple[int, ...], real: int) -> str:
     """The convolution of two operands, each less its zero point ("" is none)."""
     explicit_pads(b, kernel=list(weight[2:]))
     x, w, zero_x, zero_w = operands
-    x = _float_centred(b, x, zero_x, ())
-    w = _float_centred(b, w, zero_w, (-1, *([1] * (len(weight) - 1))))
+    x = _float_centred(b, x, zero_x, (), real)
+    w = _float_centred(b, w, zero_w, (-1, *([1] * (len(weight) - 1))), real)
     kept = {name: b.ints(name, []) for name in ("pads", "strides", "dilations") if b.ints(name, [])}
     return b.emit("Conv", x, w, attributes={**kept, "group": b.integer("group", 1)})
 
 
-def _float_centred(b: Builder, x: str, zero: str, shape: tuple[int, ...]) -> str:
-    plain = b.cast(x, TensorProto.FLOAT)
-    if not zero:
+def _float_centred(b: Builder, x: str, zero: str, shape: Sequence[int], real: int = TensorProto.FLOAT) -> str:
+    plain = b.cast(x, real)
+    if not zero or _is_zero(b, zero):
         return plain
     along = () if b.shape(zero) in ((), (1,)) else shape
-    return b.emit("Sub", plain, b.reshape(b.cast(zero, TensorProto.FLOAT), along))
+    return b.emit("Sub", plain, b.reshape(b.cast(zero, real), along))

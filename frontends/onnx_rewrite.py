@@ -51,6 +51,7 @@ from sparsec.frontends.onnx_norms import (
 from sparsec.frontends.onnx_quantized import (
     conv_integer,
     dequantize,
+    dynamic_quantize,
     matmul_integer,
     qlinear_conv,
     qlinear_matmul,
@@ -75,6 +76,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "DequantizeLinear": dequantize,
     "Div": widen,
     "Dropout": dropout,
+    "DynamicQuantizeLinear": dynamic_quantize,
     "Einsum": einsum,
     "Expand": expand_to,
     "GRU": recurrent,

@@ -13,93 +13,58 @@ Whatever does not match (dynamic shapes, element types without kernels, transpos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
-from sparsec.ir.torch_values import (
-    TorchBuilder,
-    definition,
-    integer_list,
-    is_none,
-    scalar,
-    tensor_element,
-    tensor_shape,
-    weight_of,
-)
+from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, weight_of
 from sparsec.ir.weights import weight_op, weight_types
+from sparsec.passes.contraction import CONTRACTIONS, Contraction, contraction_of
 from sparsec.passes.unit import Unit
 
 
 def form_layers(unit: Unit) -> None:
     """Replace every contraction on static float32 tensors that our kernels can compute."""
     with unit.module.context, ir.Location.unknown():
-        for op in find(unit.module, lambda op: op.name in _FORMERS):
-            if all(tensor_element(value) in ("f32", None) and _static(value) for value in (*op.operands, *op.results)):
-                _FORMERS[op.name](op, unit)
+        for op in find(unit.module, lambda op: op.name in (*CONTRACTIONS, "torch.aten.bmm")):
+            if not all(
+                tensor_element(value) in ("f32", None) and _static(value) for value in (*op.operands, *op.results)
+            ):
+                continue
+            contraction = contraction_of(op)
+            if contraction is not None and weight_of(contraction.w) is not None:
+                _form(contraction, unit)
+            elif op.name in _PRODUCTS:
+                _form_product(op)
+
+
+_PRODUCTS = ("torch.aten.mm", "torch.aten.matmul", "torch.aten.bmm")
 
 
 def _static(value: ir.Value) -> bool:
     return not str(value.type).startswith("!torch.vtensor") or tensor_shape(value) is not None
 
 
-def _convolution(op: ir.Operation, unit: Unit) -> None:
-    x, w, bias, stride, padding, dilation, transposed, _, groups = op.operands
-    strides, paddings, dilations = integer_list(stride), integer_list(padding), integer_list(dilation)
-    if weight_of(w) is None or scalar(transposed) is not False or not (strides and dilations) or paddings is None:
-        return
-    axes = len(tensor_shape(x) or ()) - 2
-    attributes = {
-        "strides": ir.DenseI64ArrayAttr.get(_per_axis(strides, axes)),
-        "dilations": ir.DenseI64ArrayAttr.get(_per_axis(dilations, axes)),
-        "before": ir.DenseI64ArrayAttr.get(_per_axis(paddings, axes)),
-        "after": ir.DenseI64ArrayAttr.get(_per_axis(paddings, axes)),
-        "groups": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), int(scalar(groups) or 1)),
-    }
-    filters = (tensor_shape(w) or ())[0]
-    _finish(op, "sparsec.conv", x, w, attributes, None if is_none(bias) else bias, (1, filters, *[1] * axes))
+def _form(contraction: Contraction, unit: Unit) -> None:
+    """The layer of a weight, and an add of the bias."""
+    op, w = contraction.op, contraction.w
+    build = TorchBuilder(op)
+    value = _layer(
+        op,
+        contraction.name,
+        contraction.x,
+        _transposed(op, w, unit) if contraction.transposed else w,
+        contraction.attributes,
+    )
+    bias, shape = contraction.bias, contraction.bias_shape
+    if bias is not None:
+        value = build.add(value, build.view(bias, shape) if shape else bias, op.results[0].type)
+    replace(op, [value])
 
 
-def _per_axis(values: Sequence[int], axes: int) -> list[int]:
-    """torch allows one number for all axes."""
-    return list(values) if len(values) == axes else [values[0]] * axes
-
-
-def _linear(op: ir.Operation, unit: Unit) -> None:
-    x, w, bias = op.operands
-    if weight_of(w) is not None:
-        _finish(op, "sparsec.linear", x, w, {}, None if is_none(bias) else bias)
-
-
-def _matmul(op: ir.Operation, unit: Unit) -> None:
-    p, q = op.operands
-    left, right = tensor_shape(p) or (), tensor_shape(q) or ()
-    if len(right) == 2 and len(left) >= 1 and weight_of(q) is not None:
-        _finish(op, "sparsec.linear", p, _transposed_weight(op, q, unit), {})
-    elif len(left) >= 2 and len(right) >= 2 and (left[:-2] == right[:-2]) and weight_of(p) is None:
-        q, attributes = _without_transpose(q)
-        _finish(op, "sparsec.matmul", p, q, attributes)
-
-
-def _addmm(op: ir.Operation, unit: Unit) -> None:
-    bias, p, q, beta, alpha = op.operands
-    if scalar(beta) == 1 and scalar(alpha) == 1 and weight_of(q) is not None:
-        _finish(op, "sparsec.linear", p, _transposed_weight(op, q, unit), {}, bias)
-
-
-_FORMERS: Mapping[str, Callable[[ir.Operation, Unit], None]] = {
-    "torch.aten.convolution": _convolution,
-    "torch.aten.linear": _linear,
-    "torch.aten.mm": _matmul,
-    "torch.aten.matmul": _matmul,
-    "torch.aten.bmm": _matmul,
-    "torch.aten.addmm": _addmm,
-}
-
-
-def _transposed_weight(op: ir.Operation, q: ir.Value, unit: Unit) -> ir.Value:
+def _transposed(op: ir.Operation, q: ir.Value, unit: Unit) -> ir.Value:
     """The weight behind `q` [inputs, outputs] as a new one [outputs, inputs]."""
     name = weight_of(q)
     assert name is not None
@@ -108,6 +73,15 @@ def _transposed_weight(op: ir.Operation, q: ir.Value, unit: Unit) -> ir.Value:
     fresh = unit.weights.add(f"{name}.T", transposed)
     tensor, vtensor = weight_types(transposed, op.context)
     return weight_op(fresh, tensor, vtensor, loc=op.location, ip=ir.InsertionPoint(op))
+
+
+def _form_product(op: ir.Operation) -> None:
+    """The layer of two activations with equal batch axes."""
+    p, q = op.operands
+    left, right = tensor_shape(p) or (), tensor_shape(q) or ()
+    if len(left) >= 2 and len(right) >= 2 and (left[:-2] == right[:-2]) and weight_of(p) is None:
+        q, attributes = _without_transpose(q)
+        replace(op, [_layer(op, "sparsec.matmul", p, q, attributes)])
 
 
 def _without_transpose(q: ir.Value) -> tuple[ir.Value, dict[str, ir.Attribute]]:
@@ -121,21 +95,10 @@ def _without_transpose(q: ir.Value) -> tuple[ir.Value, dict[str, ir.Attribute]]:
     return q, {}
 
 
-def _finish(
-    op: ir.Operation,
-    name: str,
-    x: ir.Value,
-    w: ir.Value,
-    attributes: Mapping[str, ir.Attribute],
-    bias: ir.Value | None = None,
-    bias_shape: Sequence[int] | None = None,
-) -> None:
-    """Replace `op` by the layer `name` and an add of the bias, viewed as `bias_shape`."""
+def _layer(op: ir.Operation, name: str, x: ir.Value, w: ir.Value, attributes: Mapping[str, ir.Attribute]) -> ir.Value:
+    """The layer `name` in the place of `op`, as a torch value."""
     build = TorchBuilder(op)
     result = op.results[0]
     builtin = ir.RankedTensorType.get(tensor_shape(result) or (), ir.F32Type.get())
     layer = build.create(name, [builtin], [build.to_builtin(x), build.to_builtin(w)], attributes)
-    value = build.from_builtin(layer, result.type)
-    if bias is not None:
-        value = build.add(value, build.view(bias, bias_shape) if bias_shape else bias, result.type)
-    replace(op, [value])
+    return build.from_builtin(layer, result.type)

@@ -1,0 +1,89 @@
+"""Torch contractions with a weight, described alike: what `form_layers` and `form_quantized` make layers of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch_mlir import ir
+
+from sparsec.ir.torch_values import integer_list, is_none, scalar, tensor_shape
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A torch op as the layer `name` of `x` and `w`, plus `bias` viewed as `bias_shape` (None is its own shape).
+
+    `w` is [outputs, inputs] or [filters, channels / groups, *kernels]; with `transposed`, [inputs, outputs].
+    """
+
+    op: ir.Operation
+    name: str
+    x: ir.Value
+    w: ir.Value
+    bias: ir.Value | None = None
+    bias_shape: tuple[int, ...] | None = None
+    transposed: bool = False
+    attributes: Mapping[str, ir.Attribute] = field(default_factory=dict)
+
+
+def contraction_of(op: ir.Operation) -> Contraction | None:
+    """None for other ops, and for products of which the second operand cannot be a weight [outputs, inputs]."""
+    return _READERS[op.name](op) if op.name in _READERS else None
+
+
+def _convolution(op: ir.Operation) -> Contraction | None:
+    x, w, bias, stride, padding, dilation, transposed, _, groups = op.operands
+    strides, paddings, dilations = integer_list(stride), integer_list(padding), integer_list(dilation)
+    if scalar(transposed) is not False or not (strides and dilations) or paddings is None:
+        return None
+    axes = len(tensor_shape(x) or ()) - 2
+    attributes = {
+        "strides": ir.DenseI64ArrayAttr.get(_per_axis(strides, axes)),
+        "dilations": ir.DenseI64ArrayAttr.get(_per_axis(dilations, axes)),
+        "before": ir.DenseI64ArrayAttr.get(_per_axis(paddings, axes)),
+        "after": ir.DenseI64ArrayAttr.get(_per_axis(paddings, axes)),
+        "groups": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), int(scalar(groups) or 1)),
+    }
+    bias_shape = (1, (tensor_shape(w) or (0,))[0], *[1] * axes)
+    return Contraction(op, "sparsec.conv", x, w, _present(bias), bias_shape, attributes=attributes)
+
+
+def _per_axis(values: Sequence[int], axes: int) -> list[int]:
+    """torch allows one number for all axes."""
+    return list(values) if len(values) == axes else [values[0]] * axes
+
+
+def _present(bias: ir.Value) -> ir.Value | None:
+    return None if is_none(bias) else bias
+
+
+def _linear(op: ir.Operation) -> Contraction | None:
+    x, w, bias = op.operands
+    return Contraction(op, "sparsec.linear", x, w, _present(bias))
+
+
+def _matmul(op: ir.Operation) -> Contraction | None:
+    x, w = op.operands
+    if len(tensor_shape(w) or ()) != 2 or not tensor_shape(x):
+        return None
+    return Contraction(op, "sparsec.linear", x, w, transposed=True)
+
+
+def _addmm(op: ir.Operation) -> Contraction | None:
+    bias, x, w, beta, alpha = op.operands
+    if scalar(beta) != 1 or scalar(alpha) != 1:
+        return None
+    return Contraction(op, "sparsec.linear", x, w, bias, transposed=True)
+
+
+_READERS: Mapping[str, Callable[[ir.Operation], Contraction | None]] = {
+    "torch.aten.convolution": _convolution,
+    "torch.aten.linear": _linear,
+    "torch.aten.mm": _matmul,
+    "torch.aten.matmul": _matmul,
+    "torch.aten.addmm": _addmm,
+}
+
+CONTRACTIONS = tuple(_READERS)
+"""The ops that `contraction_of` may describe."""
