@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,5 +178,10 @@ def import_model(source: Source, options: Options, example_inputs: object) -> Im
 
 
 def isa_of(target: Target) -> Isa:
+    """What kernel generators must know of a target."""
     suffix = {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
-    return Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
+    features = frozenset(target.requires)
+    isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
+    if "avx2" in features:
+        isa = replace(isa, bytes_dot="vpdpbusd" if features & {"avx512vnni", "avxvnni"} else "vpmaddwd")
+    return replace(isa, bf16_dot="vdpbf16ps") if "avx512bf16" in features else isa

@@ -10,10 +10,12 @@ from torch_mlir import ir
 
 from sparsec.ir.module import element_of, find, integers, shape_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
-from sparsec.kernels.epilogue import IDENTITY, Epilogue, EpilogueOperand, Reach
+from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 
 LIBRARY_CALL = "sparsec"
+PRECISION = "precision"  # the attribute of layers that compute in less than the type of their activations
 CONTRACTION_OPERANDS = 2  # x and w (p and q of a matmul); the epilogue's operands follow
 
 
@@ -52,14 +54,21 @@ class Layer:
     def name(self) -> str:
         return str(ir.StringAttr(self.op.attributes["layer"]).value)
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """By the type of x, or as `narrow_precision` decided."""
+        if str(element_of(self.inputs[0])) == U8S8.stored:
+            return U8S8
+        return BF16 if PRECISION in self.op.attributes else F32
+
     def problem(self) -> Problem:
-        """The shapes of the contraction."""
+        """The shapes of the contraction, and its arithmetic."""
         first, second, y = (shape_of(value) for value in (*self.inputs[:2], self.destination))
         match self.contraction.name:
             case "sparsec.conv":
                 return self._convolution(first, second)
             case "sparsec.linear":
-                return LinearProblem(math.prod(first[:-1]), first[-1], y[-1])
+                return LinearProblem(math.prod(first[:-1]), first[-1], y[-1], self.arithmetic)
             case "sparsec.matmul":
                 return MatmulProblem(
                     batch=math.prod(first[:-2]),
@@ -67,6 +76,7 @@ class Layer:
                     inner=first[-1],
                     columns=y[-1],
                     transposed="transposed" in self.contraction.attributes,
+                    arithmetic=self.arithmetic,
                 )
         raise AssertionError(f"unknown contraction {self.contraction.name}")
 
@@ -76,7 +86,7 @@ class Layer:
             integers(attributes[name]) for name in ("strides", "dilations", "before", "after")
         )
         axes = tuple(map(Axis, x[2:], w[2:], strides, dilations, before, after))
-        return ConvProblem(x[0], x[1], w[0], ir.IntegerAttr(attributes["groups"]).value, axes)
+        return ConvProblem(x[0], x[1], w[0], ir.IntegerAttr(attributes["groups"]).value, axes, self.arithmetic)
 
     def epilogue(self) -> Epilogue:
         """The rest of the body as text, with how far each operand reaches."""
@@ -89,9 +99,10 @@ class Layer:
             assert covered is not None, "fuse_epilogue only absorbs operands that kernels can read"
             operands.append(EpilogueOperand(covered, str(element_of(value))))
         if len(body.operations) == 2:  # the contraction, and the yield of its result
-            return IDENTITY
+            return identity(str(total.type))
         arguments = list(body.arguments)[CONTRACTION_OPERANDS : CONTRACTION_OPERANDS + len(operands)]
-        return Epilogue(_function_text(body, [total, *arguments]), tuple(operands))
+        text = _function_text(body, [total, *arguments])
+        return Epilogue(text, tuple(operands), str(total.type), str(element_of(self.destination)))
 
 
 def layers(module: ir.Module) -> list[Layer]:

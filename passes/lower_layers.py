@@ -94,11 +94,12 @@ def _emit_call(call: Call, lowered: LoweredLayer, values: dict[str, ir.Value], l
     values.update(zip(written, generic.results, strict=True))
 
 
-def _destination(name: str, scratch: Mapping[str, int], layer: Layer, ip: ir.InsertionPoint) -> ir.Value:
+def _destination(name: str, scratch: Mapping[str, tuple[str, int]], layer: Layer, ip: ir.InsertionPoint) -> ir.Value:
     if name == "y":
         return layer.destination
     assert name in scratch, f"kernel names an unknown buffer {name!r}"
-    empty = ir.RankedTensorType.get([scratch[name]], ir.F32Type.get())
+    dtype, size = scratch[name]
+    empty = ir.RankedTensorType.get([size], ir.Type.parse(dtype))
     return ir.Operation.create("tensor.empty", results=[empty], ip=ip).results[0]
 
 

@@ -97,8 +97,12 @@ def decide(
 def candidates(
     problem: Problem, facts: Facts | None, isa: Isa, machine: Machine, results: Mapping[str, Result]
 ) -> list[Candidate]:
-    """Every kernel, with its predicted and measured time or the reason why it cannot."""
-    return [_candidate(kernel, problem, facts, isa, machine, results.get(kernel.name)) for kernel in KERNELS.values()]
+    """Every kernel of the layer's arithmetic, with its predicted and measured time or the reason why it cannot."""
+    return [
+        _candidate(kernel, problem, facts, isa, machine, results.get(name))
+        for name, kernel in KERNELS.items()
+        if name.startswith(f"{problem.arithmetic.name}_")
+    ]
 
 
 _OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}

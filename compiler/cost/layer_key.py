@@ -19,6 +19,7 @@ from sparsec.formats.facts import Facts
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.problem import Problem
+from sparsec.kernels.words import words_of
 
 _ROW_QUANTILES = (0, 10, 25, 50, 75, 90, 100)
 _DENSITY_STEPS = 200  # densities within half a per cent are the same
@@ -30,7 +31,7 @@ _SOURCES = {"kernels": Path(*kernels.__path__), "formats": Path(*formats.__path_
 
 @dataclass(frozen=True, slots=True)
 class LayerKey:
-    """Shapes, epilogue, dtype, instruction set, the pattern of the weight's zeros, and how many threads ran it; all as text."""
+    """Shapes, epilogue, arithmetic (`dtype`), instructions, the pattern of the weight's zeros, how many threads ran it."""
 
     problem: str
     epilogue: str
@@ -45,12 +46,15 @@ class LayerKey:
     ) -> LayerKey:
         """The key of a layer with the epilogue of tag `epilogue`; `facts` and `weight` are None for two activations."""
         pattern = signature(facts, weight) if facts is not None and weight is not None else "activations"
-        return cls(problem_text(problem), epilogue, "float32", isa.suffix, pattern)
+        words = words_of(problem.arithmetic, isa)
+        instruction = words.instruction if words is not None else "none"
+        return cls(problem_text(problem), epilogue, problem.arithmetic.name, f"{isa.suffix} {instruction}", pattern)
 
 
 def problem_text(problem: Problem) -> str:
     """All sizes, as JSON."""
-    return json.dumps({"op": type(problem).__name__.removesuffix("Problem").lower(), **asdict(problem)})
+    sizes = {name: value for name, value in asdict(problem).items() if name != "arithmetic"}
+    return json.dumps({"op": type(problem).__name__.removesuffix("Problem").lower(), **sizes})
 
 
 def signature(facts: Facts, weight: NDArray[np.generic] | Coo) -> str:

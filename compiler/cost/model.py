@@ -16,6 +16,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
+from sparsec.kernels.words import Words, words_of
 
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
@@ -38,6 +39,9 @@ _EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, whic
 _CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
+_PACK_CYCLES = 12.0  # to convert 64 elements of x to words
+_INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0}  # times as long as a multiply-add, where it is not one instruction
+
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     """Predicted nanoseconds on one core of a layer computed by `kernel`, a name in `sparsec.kernels.table.KERNELS`."""
@@ -46,13 +50,27 @@ def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machin
 
 def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     stored = _output_vectors(problem, isa)
-    weight_bytes = 4 * _rows(problem) * _reduction(problem)
+    depth = _words(problem, isa).count(_reduction(problem))
+    weight_bytes = 4 * _rows(problem) * depth
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
     sharing = (
         problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16
     )  # rows that use one load of x
-    per_vector = max(1 / (machine.vector_fma_per_cycle * _DENSE_EFFICIENCY), _LOAD_CYCLES / sharing)
-    return max(stored * (_reduction(problem) * per_vector + _STORE_CYCLES), streaming) + _copy_cycles(problem, isa)
+    per_vector = max(_dot_cycles(problem, isa, machine) / _DENSE_EFFICIENCY, _LOAD_CYCLES / sharing)
+    packed = 0.0 if _words(problem, isa).direct(_reduction(problem)) else _PACK_CYCLES * _input_elements(problem) / 64
+    copied = packed + _copy_cycles(problem, isa)
+    return max(stored * (depth * per_vector + _STORE_CYCLES), streaming) + copied
+
+
+def _words(problem: Problem, isa: Isa) -> Words:
+    words = words_of(problem.arithmetic, isa)
+    assert words is not None, "kernels of an arithmetic that the instruction set has not refuse"
+    return words
+
+
+def _dot_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
+    """Cycles of one multiply-add of vectors of words in registers."""
+    return _INSTRUCTIONS.get(_words(problem, isa).instruction, 1.0) / machine.vector_fma_per_cycle
 
 
 def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -228,6 +246,8 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_csr": _sparse_cycles,
     "f32_conv_blocked": _blocked_cycles,
     "f32_linear_dense": _dense_cycles,
+    "bf16_linear_dense": _dense_cycles,
+    "u8s8_linear_dense": _dense_cycles,
     "f32_linear_csr": _counted_cycles,
     "f32_linear_blocked": _blocked_cycles,
     "f32_linear_bitmap": _bitmap_cycles,

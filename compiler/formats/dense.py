@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,13 @@ def _starts(outputs: int, width: int) -> list[int]:
     return list(range(0, -(-outputs // width) * width + 1, width))
 
 
-def pack_panels(matrix: NDArray[np.float32], starts: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
+def pack_panels(matrix: NDArray[Number], starts: Sequence[int] | NDArray[np.integer]) -> NDArray[Number]:
     """Pack `matrix` [outputs, k] as consecutive panels [k][width], panel i holding outputs [starts[i], starts[i + 1]).
 
     Flat; outputs from len(matrix) up to starts[-1] are zeros.
     """
     outputs, depth = matrix.shape
-    packed = np.zeros(starts[-1] * depth, dtype=np.float32)
+    packed = np.zeros(starts[-1] * depth, dtype=matrix.dtype)
     for begin, end in pairwise(starts):
         panel = packed[begin * depth : end * depth].reshape(depth, end - begin)
         panel[:, : max(min(end, outputs) - begin, 0)] = matrix[begin:end].T

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
 from sparsec.kernels.epilogue import Epilogue
@@ -15,6 +16,7 @@ from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
+from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class ConvBlocked:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "only convolutions"
+        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+            return other
         if problem.filters // problem.groups % HEIGHTS[0] and problem.groups > 1:
             return f"blocks of {HEIGHTS[0]} filters cross the groups"
         if PaddedLayout.of(problem, isa).image >= 2**31:

@@ -9,6 +9,7 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.csr import Csr
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
 from sparsec.kernels.epilogue import Epilogue
@@ -16,6 +17,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, plan, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
+from sparsec.kernels.words import refusal
 
 BLOCK_BYTES = 32 << 10  # so much of x in L1 at a time
 HELD_BYTES = 16 << 10  # so much of y beside it
@@ -31,6 +33,8 @@ class ConvCsr:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "only convolutions"
+        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+            return other
         if PaddedLayout.of(problem, isa).image >= 2**31:
             return "one image of the input does not fit 32-bit offsets"
         return None

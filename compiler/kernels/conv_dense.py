@@ -10,6 +10,7 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.formats.dense import pack_panels
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.conv_window import Window, emit_window
 from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
@@ -19,6 +20,7 @@ from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.problem import ConvProblem, LinearProblem, Problem, dense_products
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import PAGE, Grid, Tile, multiply
+from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class ConvDense:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "not a convolution"
+        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+            return other
         if not problem.pointwise and Window.of(problem).elements >= 2**31:
             return "its input copy has more than 2^31 elements"
         return None
@@ -53,7 +57,7 @@ class ConvDense:
         copy = emit_window(module, window, isa)
         call, packed = _product(module, problem, window, dense, epilogue, isa)
         weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
-        return LoweredLayer((copy, call), weights, {"window": window.elements})
+        return LoweredLayer((copy, call), weights, {"window": ("f32", window.elements)})
 
 
 def _clashes(problem: ConvProblem, isa: Isa) -> bool:

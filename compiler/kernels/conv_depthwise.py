@@ -18,6 +18,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from sparsec.formats.coo import Coo
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.conv_layout import PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
 from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers, fma, local, loop, minimum, when
 from sparsec.kernels.epilogue import Epilogue
@@ -25,6 +26,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_piece, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
+from sparsec.kernels.words import refusal
 
 AHEAD_BYTES = (
     2 << 10
@@ -44,7 +46,9 @@ class ConvDepthwise:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem) or problem.groups != problem.channels:
             return "only convolutions with as many groups as channels"
-        return None if problem.taps <= MOST_TAPS else f"more than {MOST_TAPS} taps"
+        if problem.taps > MOST_TAPS:
+            return f"more than {MOST_TAPS} taps"
+        return refusal(problem.arithmetic, F32, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
@@ -64,7 +68,7 @@ class ConvDepthwise:
         if plane.on_stack or not plane.layout.copied:
             return LoweredLayer((call,), weights)
         return LoweredLayer(
-            (emit_pack(module, plane.layout, isa), call), weights, {"padded": plane.layout.scratch_elements}
+            (emit_pack(module, plane.layout, isa), call), weights, {"padded": ("f32", plane.layout.scratch_elements)}
         )
 
 

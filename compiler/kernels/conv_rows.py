@@ -71,7 +71,9 @@ class ConvRows:
         call = Call(function, tuple(spec), units, products)
         if not layout.copied:
             return LoweredLayer((call,), weights)
-        return LoweredLayer((emit_pack(module, layout, isa), call), weights, {layout.source: layout.scratch_elements})
+        return LoweredLayer(
+            (emit_pack(module, layout, isa), call), weights, {layout.source: ("f32", layout.scratch_elements)}
+        )
 
     def _pack(self, weight: Csr | Blocked, isa: Isa) -> SparseRows:
         slots = self.groups if self.columns is None else [np.arange(len(group)) for group in self.groups]

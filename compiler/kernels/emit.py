@@ -145,6 +145,11 @@ Spec = Mapping[str, tuple[str, int]]  # buffer name -> (element type, element co
 Body = Callable[[Mapping[str, Buffer], Index, Index], None]
 
 
+def element_bytes(dtype: str) -> int:
+    """Bytes of an element of an MLIR number type in memory: 4 of "f32", 1 of "i8" and "i1"."""
+    return -(-int(dtype.lstrip("bfi")) // 8)
+
+
 def exists(module: ir.Module, name: str) -> bool:
     """True if the module has a top-level symbol `name`."""
     return name in ir.SymbolTable(module.operation)
@@ -296,8 +301,9 @@ def fma(left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
 
 
 def add(left: ir.Value, right: ir.Value) -> ir.Value:
-    """left + right of floats or of vectors of floats."""
-    return arith.addf(left, right)
+    """left + right of numbers or of vectors."""
+    element = ir.VectorType(left.type).element_type if isinstance(left.type, ir.VectorType) else left.type
+    return arith.addi(left, right) if isinstance(element, ir.IntegerType) else arith.addf(left, right)
 
 
 def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:

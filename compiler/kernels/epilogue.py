@@ -27,25 +27,30 @@ class Reach(Enum):
 @dataclass(frozen=True, slots=True)
 class EpilogueOperand:
     reach: Reach
-    dtype: str  # an MLIR element type: "f32"
+    dtype: str  # an MLIR element type: "f32", "i32", "i8"
 
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """`source` is `func.func private @epilogue(%sum: f32, %operand0: f32, …) -> f32` with straight-line arith/math ops."""
+    """`source` is `func.func private @epilogue(%sum: f32, %operand0: f32, …) -> f32` with straight-line arith/math ops.
+
+    `total` is the type of the sum, that of the kernel's arithmetic (f32 or i32); `result` that of y (f32, i32 or i8).
+    """
 
     source: str
     operands: tuple[EpilogueOperand, ...]
+    total: str = "f32"
+    result: str = "f32"
 
     @property
     def tag(self) -> str:
         """Short name for symbol names; equal epilogues have equal tags."""
-        if self == IDENTITY:
+        if self == identity(self.total):
             return "id"
         return hashlib.sha256(f"{self.source}{self.operands}".encode()).hexdigest()[:8]
 
     def emit(self, total: ir.Value, operands: Sequence[ir.Value]) -> ir.Value:
-        """Build the tail at the current insertion point on `total` (f32 or a vector of f32) and equally shaped operands."""
+        """Build the tail at the current insertion point on `total` (a number or a vector) and equally shaped operands."""
         lanes = ir.VectorType(total.type).shape if isinstance(total.type, ir.VectorType) else None
         parsed = ir.Module.parse(self.source, total.context)  # named, so that it outlives the walk
         block = parsed.body.operations[0].regions[0].blocks[0]
@@ -76,4 +81,10 @@ def _widen_constant(operation: ir.Operation, lanes: Sequence[int] | None) -> dic
     return attributes
 
 
-IDENTITY = Epilogue("func.func private @epilogue(%sum: f32) -> f32 {\n  return %sum : f32\n}", ())
+def identity(total: str) -> Epilogue:
+    """The epilogue that leaves sums of type `total` as they are."""
+    source = f"func.func private @epilogue(%sum: {total}) -> {total} {{\n  return %sum : {total}\n}}"
+    return Epilogue(source, (), total, total)
+
+
+IDENTITY = identity("f32")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Isa:
-    """`suffix` ends kernel names; `masks` says that vectors have cheap per-lane masks for loads, stores and compression."""
+    """`suffix` ends kernel names; `masks` says that vectors have cheap per-lane masks for loads, stores and compression.
+
+    `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
+    as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
+    is no such arithmetic.
+    """
 
     suffix: str
     vector_bytes: int
     registers: int
     masks: bool
+    bytes_dot: str = "vpmulld"
+    bf16_dot: str | None = None
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
 
 
-AVX512 = Isa("avx512", 64, 32, masks=True)
-AVX2 = Isa("avx2", 32, 16, masks=False)
+AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd")
+AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps")
+AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd")
+AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")

@@ -37,11 +37,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class LoweredLayer:
-    """What replaces a layer: `calls` in order, over `weights` (flat arrays to store) and `scratch` (float32 element counts)."""
+    """What replaces a layer: `calls` in order, over `weights` (flat arrays to store) and `scratch`: MLIR element types and
+    element counts."""
 
     calls: tuple[Call, ...]
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
-    scratch: Mapping[str, int] = field(default_factory=dict)
+    scratch: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 class Kernel(Protocol):
@@ -49,7 +50,7 @@ class Kernel(Protocol):
 
     @property
     def name(self) -> str:
-        """dtype_op_format_tile without the ISA, e.g. `f32_conv_csr`."""
+        """arithmetic_op_format_tile without the ISA, e.g. `f32_conv_csr`."""
 
     @property
     def format(self) -> str:

@@ -15,6 +15,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, math, vector
 
 from sparsec.formats.bitmap import WORD, Bitmap
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.emit import (
     Buffer,
     Index,
@@ -34,6 +35,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import ramps
+from sparsec.kernels.words import refusal
 
 MOST_TOKENS = 4
 MOST_SUMS = 16  # vectors in registers, beside the x of all tokens and the weights of a row
@@ -51,7 +53,9 @@ class LinearBitmap:
             return "only linear layers"
         if not isa.masks or isa.lanes() != WORD:
             return "no instruction expands sixteen values under a mask"
-        return f"more than {MOST_TOKENS} tokens" if problem.tokens > MOST_TOKENS else None
+        if problem.tokens > MOST_TOKENS:
+            return f"more than {MOST_TOKENS} tokens"
+        return refusal(problem.arithmetic, F32, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

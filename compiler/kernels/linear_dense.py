@@ -1,4 +1,4 @@
-"""fp32 linear layer with dense weights: tokens are rows, vectors lie along outputs, weights are panels of outputs."""
+"""Linear layer with dense weights: tokens are rows, vectors lie along outputs, weights are panels of outputs."""
 
 from __future__ import annotations
 
@@ -10,54 +10,87 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.formats.dense import pack_panels
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import Grid, Tile, multiply
+from sparsec.kernels.words import Words, refusal, words_of
 
 
 @dataclass(frozen=True, slots=True)
 class LinearDense:
-    """`f32_linear_dense`: a unit is one tile of tokens x outputs; tiles of one weight panel follow each other."""
+    """A unit is one tile of tokens x outputs; tiles of one weight panel follow each other."""
 
-    name: str = "f32_linear_dense"
+    arithmetic: Arithmetic = F32
     format: str = "dense"
 
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_linear_dense"
+
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        return None if isinstance(problem, LinearProblem) else "not a linear layer"
+        if not isinstance(problem, LinearProblem):
+            return "not a linear layer"
+        return refusal(problem.arithmetic, self.arithmetic, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
         assert isinstance(problem, LinearProblem)
         assert weight is not None
+        words = words_of(self.arithmetic, isa)
+        assert words is not None
         n, k, m = problem.tokens, problem.inputs, problem.outputs
         if not n or not m:
             return LoweredLayer(())
         dense = weight.to_dense() if isinstance(weight, Coo) else weight
-        grid = Grid.plan(isa, n, m, k, rows_apart=k)
+        grid = Grid.plan(isa, n, m, words.count(k), rows_apart=words.count(k), total=self.arithmetic.total)
         starts = [int(start) * grid.vectors.lanes for start in grid.columns.starts]
-        packed = pack_panels(np.asarray(dense, dtype=np.float32).reshape(m, k), starts)
-        buffers = {"x": ("f32", n * k), "weight": ("f32", packed.size), "y": ("f32", n * m)}
+        packed = pack_panels(words.encode(np.asarray(dense).reshape(m, k)), starts)
+        call = self._multiply(module, problem, words, grid, epilogue, isa, packed.size)
+        if words.direct(k):
+            return LoweredLayer((call,), {"weight": packed})
+        pack = emit_pack_rows(module, n, k, words, isa)
+        return LoweredLayer((pack, call), {"weight": packed}, {PACKED: (words.dtype, n * words.count(k))})
+
+    def _multiply(
+        self,
+        module: ir.Module,
+        problem: LinearProblem,
+        words: Words,
+        grid: Grid,
+        epilogue: Epilogue,
+        isa: Isa,
+        packed: int,
+    ) -> Call:
+        """Add the kernel; `packed` is the number of words of the weight."""
+        n, k, m, depth = problem.tokens, problem.inputs, problem.outputs, words.count(problem.inputs)
+        source = "x" if words.direct(k) else PACKED
+        elements, apart = (n * k, words.group) if words.direct(k) else (n * depth, 1)  # elements of a word
+        kind = self.arithmetic.stored if words.direct(k) else words.dtype
+        buffers = {source: (kind, elements), "weight": (words.dtype, packed), "y": (epilogue.result, n * m)}
         buffers |= epilogue_buffers(epilogue, n * m, m)
         name = f"{self.name}_{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
-            x, panels = memory["x"], memory["weight"]
+            x, panels = memory[source], memory["weight"]
             lanes = grid.vectors.lanes
 
             def sums(tile: Tile) -> list[ir.Value]:
-                rows, panel = tile.row * k, tile.column * k
+                rows, panel = tile.row * (depth * apart), tile.column * depth
                 unmasked = replace(tile, mask=None)  # panels are padded
                 return multiply(
                     tile,
-                    k,
-                    lambda at: tile.splats(x, rows + at, k),
+                    depth,
+                    lambda at: (words.splat(x, rows + (at + r * depth) * apart, lanes) for r in range(tile.rows)),
                     lambda at: unmasked.load(panels, panel + at * (tile.width * lanes)),
+                    words.multiply_add,
                 )
 
             with loop(begin, end) as unit:
@@ -69,5 +102,4 @@ class LinearDense:
                 )
 
         define(module, name, buffers, body)
-        call = Call(name, tuple(buffers), grid.tiles, dense_products(problem))
-        return LoweredLayer((call,), {"weight": packed})
+        return Call(name, tuple(buffers), grid.tiles, dense_products(problem))

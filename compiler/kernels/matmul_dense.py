@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, epilogue_buffers, loop, minimum
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
@@ -14,6 +15,7 @@ from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import MatmulProblem, Problem, dense_products
 from sparsec.kernels.store import Output, transposed
 from sparsec.kernels.tile import Grid, Tile, multiply
+from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,9 @@ class MatmulDense:
     format: str = "dense"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        return None if isinstance(problem, MatmulProblem) else "not a product of two activations"
+        if not isinstance(problem, MatmulProblem):
+            return "not a product of two activations"
+        return refusal(problem.arithmetic, F32, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
@@ -39,7 +43,7 @@ class MatmulDense:
         turn = _transpose(module, planes, problem.columns, problem.inner, isa)
         upright = _merged(replace(problem, transposed=False))
         call = _multiply(module, upright, "q.transposed", epilogue, isa)
-        return LoweredLayer((turn, call), scratch={"q.transposed": planes * problem.inner * problem.columns})
+        return LoweredLayer((turn, call), scratch={"q.transposed": ("f32", planes * problem.inner * problem.columns)})
 
 
 def _merged(problem: MatmulProblem) -> MatmulProblem:

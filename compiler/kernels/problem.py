@@ -1,4 +1,4 @@
-"""What a kernel is asked to compute: shapes only, no data and no IR.
+"""What a kernel is asked to compute: shapes and arithmetic only, no data and no IR.
 
 Every layer is one of three contractions. Shape letters: `m` outputs (filters), `k` reduction, `n` pixels or tokens.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+from sparsec.kernels.arithmetic import F32, Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class ConvProblem:
     filters: int
     groups: int
     axes: tuple[Axis, ...]
+    arithmetic: Arithmetic = F32
 
     @property
     def pixels(self) -> int:
@@ -69,6 +72,7 @@ class LinearProblem:
     tokens: int
     inputs: int
     outputs: int
+    arithmetic: Arithmetic = F32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class MatmulProblem:
     transposed: bool = False
     shared_left: bool = False
     shared_right: bool = False
+    arithmetic: Arithmetic = F32
 
 
 Problem = ConvProblem | LinearProblem | MatmulProblem

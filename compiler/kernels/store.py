@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, choose, finish, local, loop, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Index, choose, finish, local, loop, minimum, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.tile import Grid, Tile
@@ -54,7 +54,7 @@ class Output:
         rows = grid.vectors.lanes if grid.turned else grid.rows.most
         spill = None
         if grid.turned or operations > LONG_EPILOGUE:
-            spill = local("f32", rows * grid.columns.most * grid.vectors.lanes)
+            spill = local(grid.vectors.dtype, rows * grid.columns.most * grid.vectors.lanes)
         return cls(isa, grid, epilogue, buffers, pitch, along_channels, spill)
 
     def tile(self, row_part: Index, column_part: Index, sums: Sums, origin: Origin) -> None:
@@ -119,7 +119,7 @@ class Output:
 
     def _finish(self, total: ir.Value, at: Index, channel: Index, mask: ir.Value | None, full: ir.Value | None) -> None:
         """Store the epilogue of one vector; `full` says at run time that the mask leaves nothing out."""
-        vectors, y = Vectors(self.grid.vectors.lanes), self.buffers["y"]
+        vectors, y = self.grid.vectors, self.buffers["y"]
         value = finish(
             vectors,
             self.epilogue,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sparsec.kernels.arithmetic import BF16, U8S8
 from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
@@ -21,6 +22,8 @@ _ALL: tuple[Kernel, ...] = (
     ConvCsr(),
     ConvBlocked(),
     LinearDense(),
+    LinearDense(BF16),
+    LinearDense(U8S8),
     LinearCsr(),
     LinearBlocked(),
     LinearBitmap(),

@@ -21,9 +21,15 @@ CHAINS = 8
 PAGE, CLASHING_ROWS = 1024, 10
 
 
+MultiplyAdd = Callable[[ir.Value, ir.Value, ir.Value], ir.Value]  # (left, right, total) -> total + left * right
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Rows [row, row + rows) and `width` vectors of columns from element `column` on; `mask` guards the last vector."""
+    """Rows [row, row + rows) and `width` vectors of columns from element `column` on; `mask` guards the last vector.
+
+    `vectors` are those of the sums.
+    """
 
     vectors: Vectors
     rows: int
@@ -39,12 +45,16 @@ class Tile:
 
     def splats(self, source: Buffer, at: Index, pitch: int) -> Iterator[ir.Value]:
         """One element per row, `pitch` apart from `at` on, each in every lane."""
-        return (self.vectors.load_splat(source, at + r * pitch) for r in range(self.rows))
+        return (self.vectors_of(source).load_splat(source, at + r * pitch) for r in range(self.rows))
 
     def load(self, source: Buffer, at: Index) -> list[ir.Value]:
         """The tile's column vectors from element `at` on; columns outside the matrix are not read."""
-        lanes = self.vectors.lanes
-        return [self.vectors.load(source, at + v * lanes, self.mask_of(v)) for v in range(self.width)]
+        vectors = self.vectors_of(source)
+        return [vectors.load(source, at + v * vectors.lanes, self.mask_of(v)) for v in range(self.width)]
+
+    def vectors_of(self, source: Buffer) -> Vectors:
+        """As many lanes as sums have, of the type in a buffer."""
+        return Vectors(self.vectors.lanes, source.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +69,22 @@ class Grid:
 
     @classmethod
     def plan(
-        cls, isa: Isa, rows: int, columns: int, reduction: int, *, turned: bool = False, rows_apart: int = 0
+        cls,
+        isa: Isa,
+        rows: int,
+        columns: int,
+        reduction: int,
+        *,
+        turned: bool = False,
+        rows_apart: int = 0,
+        total: str = "f32",
     ) -> Grid:
         """The tiling with the fewest estimated cycles among those whose sums fit the registers.
 
-        `turned` tiles are stored transposed. Neighbouring rows are read `rows_apart` elements from each other.
+        `turned` tiles are stored transposed. Neighbouring rows are read `rows_apart` elements of four bytes from each
+        other. `total` is the type of a sum.
         """
-        vectors = Vectors(isa.lanes())
+        vectors = Vectors(isa.lanes(), total)
         wide = -(-columns // vectors.lanes)
         # Beside the sums: the column vectors, one broadcast, a mask where masks are vectors; and one to spare where
         # there are many.
@@ -126,6 +145,7 @@ def multiply(
     reduction: int,
     left: Callable[[Index], Iterable[ir.Value]],
     right: Callable[[Index], Sequence[ir.Value]],
+    multiply_add: MultiplyAdd = fma,
 ) -> list[ir.Value]:
     """The sums over k of left(k)[row] * right(k)[v], as [rows * width] vectors.
 
@@ -138,7 +158,7 @@ def multiply(
     def step(k: Index, sums: Sequence[ir.Value]) -> list[ir.Value]:
         across = right(k)
         return [
-            fma(splat, across[v], sums[r * tile.width + v])
+            multiply_add(splat, across[v], sums[r * tile.width + v])
             for r, splat in enumerate(left(k))
             for v in range(tile.width)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparsec.errors import TargetError
-from sparsec.targets import x86_64_v3, x86_64_v4
+from sparsec.targets import x86_64_v3, x86_64_v3_vnni, x86_64_v4, x86_64_v4_bf16, x86_64_v4_vnni
 from sparsec.targets.target import Target
 
 __all__ = ["NATIVE", "TARGETS", "Target", "host_features", "resolve"]
@@ -19,7 +19,10 @@ NATIVE = "native"
 # In order of preference for "native", the best last.
 TARGETS: Mapping[str, Target] = {
     "x86-64-v3": x86_64_v3.TARGET,
+    "x86-64-v3-vnni": x86_64_v3_vnni.TARGET,
     "x86-64-v4": x86_64_v4.TARGET,
+    "x86-64-v4-vnni": x86_64_v4_vnni.TARGET,
+    "x86-64-v4-bf16": x86_64_v4_bf16.TARGET,
 }
 
 

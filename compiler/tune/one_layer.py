@@ -87,9 +87,9 @@ def _program(
         weights[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         offset += _room(array.nbytes)
     arena = 0
-    for name, count in {**lowered.scratch, **({"y": outputs} if timed else {})}.items():
+    for name, (dtype, count) in {**lowered.scratch, **({"y": ("f32", outputs)} if timed else {})}.items():
         places[name] = Buffer(Space.ARENA, arena)
-        arena += _room(4 * count)
+        arena += _room(emit.element_bytes(dtype) * count)
     if not timed:
         places["y"] = Buffer(Space.OUTPUT, 0)
     steps = tuple(

@@ -11,7 +11,8 @@ import pytest
 from sparsec.cost.machine import GENERIC
 from sparsec.cost.model import predict
 from sparsec.formats.facts import Facts, facts_of
-from sparsec.kernels.isa import AVX2, AVX512, Isa
+from sparsec.kernels.arithmetic import BF16, U8S8
+from sparsec.kernels.isa import AVX2, AVX512, AVX512_BF16, Isa
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
 
@@ -19,6 +20,7 @@ PROBLEMS: list[Problem] = [
     LinearProblem(128, 256, 128),
     LinearProblem(1, 256, 128),
     LinearProblem(3, 7, 1),
+    *(LinearProblem(tokens, 250, 128, arithmetic) for tokens in (1, 128) for arithmetic in (BF16, U8S8)),
     ConvProblem(1, 64, 32, 1, (Axis(28, 1), Axis(28, 1))),
     ConvProblem(2, 8, 12, 2, (Axis(9, 3, 2, 1, 1, 1), Axis(9, 3, 2, 1, 1, 1))),
     ConvProblem(1, 32, 32, 32, (Axis(14, 3, 1, 1, 1, 1), Axis(14, 3, 1, 1, 1, 1))),
@@ -40,7 +42,7 @@ def facts(problem: Problem, zeros: float) -> Facts | None:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-@pytest.mark.parametrize("isa", [AVX2, AVX512], ids=lambda isa: isa.suffix)
+@pytest.mark.parametrize("isa", [AVX2, AVX512, AVX512_BF16], ids=lambda isa: f"{isa.suffix}-{isa.bytes_dot}")
 @pytest.mark.parametrize("zeros", [0.0, 0.9, 1.0])
 def test_every_kernel_has_a_cost(problem: Problem, isa: Isa, zeros: float) -> None:
     known = facts(problem, zeros)
@@ -55,8 +57,8 @@ def test_every_kernel_has_a_cost(problem: Problem, isa: Isa, zeros: float) -> No
 def test_more_zeros_never_cost_more(problem: Problem) -> None:
     half, few = facts(problem, 0.5), facts(problem, 0.95)
     for kernel in KERNELS.values():
-        if half is not None and kernel.refuses(problem, AVX512) is None:
-            slower, faster = (predict(kernel.name, problem, each, AVX512, GENERIC) for each in (half, few))
+        if half is not None and kernel.refuses(problem, AVX512_BF16) is None:
+            slower, faster = (predict(kernel.name, problem, each, AVX512_BF16, GENERIC) for each in (half, few))
             assert faster <= slower, kernel.name
 
 

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects.llvm import translate_module_to_llvmir
 from torch_mlir.passmanager import PassManager
 
+from sparsec.kernels.arithmetic import BF16, U8S8, Arithmetic
+from sparsec.kernels.arithmetic import F32 as SINGLE
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
-from sparsec.kernels.isa import AVX2, AVX512, Isa
+from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 
@@ -36,9 +39,13 @@ PIPELINE = (
 NARROW = Isa("v128", 16, 32, masks=False)  # the shape of NEON and Wasm, run here with the instructions of AVX2
 CPU = {
     NARROW: ("x86-64-v3", ""),
-    AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2"),
+    AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vbmi2"),
+    AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16"),
     AVX2: ("x86-64-v3", ""),
+    AVX2_VNNI: ("x86-64-v3", "+avxvnni"),
 }
+
+DTYPES: Mapping[str, type[np.generic]] = {"f32": np.float32, "i32": np.int32, "i8": np.uint8}
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -49,6 +56,49 @@ def host_isas() -> list[Isa]:
     features = llvm.get_host_cpu_features()
     wanted = ((AVX512, "avx512vl"), (AVX2, "avx2"), (NARROW, "avx2"))
     return [isa for isa, feature in wanted if features.get(feature)]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """An arithmetic on an instruction set."""
+
+    arithmetic: Arithmetic
+    isa: Isa
+
+    def __str__(self) -> str:
+        return f"{self.arithmetic.name}-{self.isa.suffix}-{self.isa.bytes_dot}"
+
+    def activations(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        """Random x: normal numbers, or any bytes."""
+        if self.arithmetic == U8S8:
+            return random.integers(0, 256, shape, dtype=np.uint8)
+        return random.standard_normal(shape, dtype=np.float32)
+
+    def weights(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        """Random w: normal numbers, or any signed bytes."""
+        if self.arithmetic == U8S8:
+            return random.integers(-128, 128, shape, dtype=np.int8)
+        return random.standard_normal(shape, dtype=np.float32)
+
+    def exact(self, values: Array) -> Array:
+        """The numbers that are multiplied for `values` in memory."""
+        if self.arithmetic != BF16:
+            return values
+        floats = torch.from_numpy(np.array(values, dtype=np.float32))
+        return np.asarray(floats.to(torch.bfloat16).to(torch.float32).numpy())
+
+
+def variants(*arithmetics: Arithmetic) -> list[Variant]:
+    """These arithmetics on every instruction set of this machine that has an instruction of its own for them."""
+    features = llvm.get_host_cpu_features()
+    dots = [(AVX512_BF16, "avx512bf16")] if features.get("avx512bf16") else []
+    narrow = [(AVX2_VNNI, "avxvnni")] if features.get("avxvnni") else []
+    isas = {
+        SINGLE: host_isas(),
+        BF16: [isa for isa, _ in dots],
+        U8S8: [*(isa for isa, _ in dots + narrow), *host_isas()],
+    }
+    return [Variant(arithmetic, isa) for arithmetic in arithmetics for isa in isas[arithmetic]]
 
 
 def _old_literal(value: float) -> str:
@@ -144,24 +194,25 @@ class Layer:
     lowered: LoweredLayer
     machine: Machine
     memory: dict[str, Array]
+    result: np.dtype[np.generic]  # of y
 
     def bind(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All buffers of the calls; `inputs` has "x" (or "p", "q") and "epilogue.0" …."""
-        y = aligned(int(np.prod(output_shape(self.problem))), np.float32)
+        y = aligned(int(np.prod(output_shape(self.problem))), self.result)
         return {**self.memory, **{name: place(np.asarray(value)) for name, value in inputs.items()}, "y": y}
 
     def start(self, call: Call, buffers: Mapping[str, Array], begin: int, end: int) -> None:
         function = self.machine.function(call.function, len(call.arguments))
         function(*(buffers[name].ctypes.data for name in call.arguments), begin, end)
 
-    def run(self, inputs: Mapping[str, Array], cuts: Sequence[float] = ()) -> F32:
+    def run(self, inputs: Mapping[str, Array], cuts: Sequence[float] = ()) -> Array:
         """The output; each call is made in pieces, cut at the fractions `cuts` of its extent, the last piece first."""
         buffers = self.bind(inputs)
         for call in self.lowered.calls:
             bounds = [0, *sorted(int(cut * call.extent) for cut in cuts), call.extent]
             for begin, end in reversed(list(itertools.pairwise(bounds))):
                 self.start(call, buffers, begin, end)
-        return buffers["y"].reshape(output_shape(self.problem)).astype(np.float32)
+        return buffers["y"].reshape(output_shape(self.problem))
 
     def timer(self, inputs: Mapping[str, Array]) -> tuple[list[tuple[Function, tuple[int, ...]]], dict[str, Array]]:
         """The bound calls in order, for timing, and the buffers they use (keep them alive)."""
@@ -198,8 +249,8 @@ def compile_layer(
         assert module.operation.verify()
         text = to_llvm(module)
     memory = {name: place(value) for name, value in lowered.weights.items()}
-    memory |= {name: aligned(size, np.float32) for name, size in lowered.scratch.items()}
-    return Layer(problem, lowered, compile_text(text, isa), memory)
+    memory |= {name: aligned(size, DTYPES[dtype]) for name, (dtype, size) in lowered.scratch.items()}
+    return Layer(problem, lowered, compile_text(text, isa), memory, np.dtype(DTYPES[epilogue.result]))
 
 
 def run(
@@ -210,7 +261,7 @@ def run(
     epilogue: Epilogue = IDENTITY,
     isa: Isa = AVX512,
     cuts: Sequence[float] = (),
-) -> F32:
+) -> Array:
     """Generate, lower, load and run once; the output has the layer's shape."""
     return compile_layer(kernel, problem, weight, epilogue, isa).run(inputs, cuts)
 
@@ -266,7 +317,17 @@ def tolerance(dtype: type[np.floating], reduction: int, scale: F64) -> F64:
     return np.asarray(float(precision.eps) * (2 + max(reduction, 1) ** 0.5) * (scale + float(precision.tiny)))
 
 
-def assert_close(y: F32, expected: F64, allowed: F64) -> None:
+def allowed_error(arithmetic: Arithmetic, reduction: int, scale: F64) -> F64:
+    """What a kernel's sum may be wrong by: nothing where sums are whole numbers.
+
+    The products of a pair are rounded once or twice more in bfloat16 instructions, and denormal numbers are zero there.
+    """
+    if arithmetic == U8S8:
+        return np.zeros_like(scale)
+    return tolerance(np.float32, reduction, scale) * (2 if arithmetic == BF16 else 1)
+
+
+def assert_close(y: Array, expected: F64, allowed: F64) -> None:
     """Same NaNs and infinities, and finite elements within `allowed`."""
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))

@@ -4,49 +4,73 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import assert_close, compile_layer, host_isas, reference, run, tolerance
+from harness import (
+    Variant,
+    allowed_error,
+    assert_close,
+    compile_layer,
+    host_isas,
+    reference,
+    run,
+    tolerance,
+    variants,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tails import BIAS_RELU, LONG, PLAIN, TAILS, Tail
+from tails import BIAS_RELU, Tail, tails_of
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
-from sparsec.kernels.epilogue import IDENTITY
-from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels.arithmetic import BF16, F32, U8S8
+from sparsec.kernels.epilogue import IDENTITY, identity
+from sparsec.kernels.isa import AVX2, AVX512
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.problem import ConvProblem, LinearProblem
 
 KERNEL = LinearDense()
+VARIANTS = variants(F32, BF16, U8S8)
 
 
-def check(problem: LinearProblem, tail: Tail, isa: Isa, seed: int = 0, cuts: tuple[float, ...] = ()) -> None:
-    random = np.random.default_rng(seed)
-    x = random.standard_normal((problem.tokens, problem.inputs), dtype=np.float32)
-    w = random.standard_normal((problem.outputs, problem.inputs), dtype=np.float32)
+def check(shape: tuple[int, int, int], variant: Variant, tail: Tail, cuts: tuple[float, ...] = ()) -> None:
+    problem, random = LinearProblem(*shape, variant.arithmetic), np.random.default_rng(0)
+    x = variant.activations((problem.tokens, problem.inputs), random)
+    w = variant.weights((problem.outputs, problem.inputs), random)
     operands = tail.operands(problem, random)
-    y = run(KERNEL, problem, {"x": x, **operands}, w, tail.epilogue, isa, cuts)
-    total, scale = reference(problem, {"x": x}, w)
-    assert_close(y, tail.apply(total, operands), tolerance(np.float32, problem.inputs, scale + 4))
+    kernel = LinearDense(variant.arithmetic)
+    y = run(kernel, problem, {"x": x, **operands}, w, tail.epilogue, variant.isa, cuts)
+    total, scale = reference(problem, {"x": variant.exact(x)}, variant.exact(w))
+    assert_close(y, tail.apply(total, operands), allowed_error(variant.arithmetic, problem.inputs, scale + 4))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.integers(0, 40),
     st.integers(0, 70),
     st.integers(0, 150),
-    st.sampled_from(TAILS),
-    st.sampled_from(host_isas()),
+    st.sampled_from([(variant, tail) for variant in VARIANTS for tail in tails_of(variant.arithmetic)]),
     st.lists(st.floats(0, 1), max_size=3),
 )
-def test_agrees_with_numpy(tokens: int, inputs: int, outputs: int, tail: Tail, isa: Isa, cuts: list[float]) -> None:
-    check(LinearProblem(tokens, inputs, outputs), tail, isa, cuts=tuple(cuts))
+def test_agrees_with_numpy(
+    tokens: int, inputs: int, outputs: int, variant: tuple[Variant, Tail], cuts: list[float]
+) -> None:
+    check((tokens, inputs, outputs), *variant, cuts=tuple(cuts))
 
 
-@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.suffix)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("shape", [(128, 96, 144), (1, 300, 1000), (130, 33, 50), (7, 1, 1)])
-@pytest.mark.parametrize("tail", [PLAIN, LONG])
-def test_shapes_of_networks(shape: tuple[int, int, int], isa: Isa, tail: Tail) -> None:
-    check(LinearProblem(*shape), tail, isa, cuts=(0.4,))
+@pytest.mark.parametrize("tail", [0, -1])
+def test_shapes_of_networks(shape: tuple[int, int, int], variant: Variant, tail: int) -> None:
+    check(shape, variant, tails_of(variant.arithmetic)[tail], cuts=(0.4,))
+
+
+@pytest.mark.parametrize("variant", variants(U8S8), ids=str)
+def test_the_largest_sums_are_exact(variant: Variant) -> None:
+    problem, kernel = LinearProblem(3, 66000, 2, U8S8), LinearDense(U8S8)
+    x, w = np.full((3, 66000), 255, np.uint8), np.full((2, 66000), -128, np.int8)
+    w[1] = 127
+    x[:, 65000:] = 0
+    y = run(kernel, problem, {"x": x}, w, identity("i32"), variant.isa)
+    np.testing.assert_array_equal(y, [[-128 * 255 * 65000, 127 * 255 * 65000]] * 3)
 
 
 def test_nan_and_infinity_stay_in_their_row() -> None:
@@ -91,3 +115,6 @@ def test_one_function_for_equal_layers() -> None:
 def test_refuses_other_layers() -> None:
     assert KERNEL.refuses(ConvProblem(1, 1, 1, 1, ()), AVX512)
     assert KERNEL.refuses(LinearProblem(1, 1, 1), AVX512) is None
+    assert KERNEL.refuses(LinearProblem(1, 1, 1, BF16), AVX512)
+    assert "no instruction" in str(LinearDense(BF16).refuses(LinearProblem(1, 1, 1, BF16), AVX512))
+    assert LinearDense(U8S8).refuses(LinearProblem(1, 1, 1, U8S8), AVX2) is None

@@ -26,6 +26,13 @@ def test_native_is_the_best_row_that_fits(monkeypatch: pytest.MonkeyPatch) -> No
         assert resolve(NATIVE).name == name
 
 
+@pytest.mark.parametrize("feature", ["avx512vnni", "avx512bf16", "avxvnni"])
+def test_dot_products_are_in_code_only_where_a_target_requires_them(feature: str) -> None:
+    for target in TARGETS.values():
+        assert (f"+{feature}" in target.features) == (feature in target.spec.features)
+    assert any(feature in target.requires for target in TARGETS.values())
+
+
 def test_a_machine_without_a_row_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparsec.targets._host", lambda: ("x86_64-unknown-linux-gnu", frozenset({"sse2"})))
     with pytest.raises(TargetError, match="not one that sparsec compiles for"):

@@ -1,0 +1,36 @@
+"""Rows of activations become rows of words, where they are not words as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch_mlir import ir
+
+from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call
+from sparsec.kernels.words import Words
+
+PACKED = "words"
+
+
+def emit_pack_rows(module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa) -> Call:
+    """Add the function that converts "x" [rows, inputs] to "words" [rows, words]; one unit is a row."""
+    width, lanes = words.count(inputs), isa.lanes()
+    name = f"{words.arithmetic.name}_pack_rows_{rows}x{inputs}_{words.element}_{isa.suffix}"
+    spec = {"x": (words.arithmetic.stored, rows * inputs), PACKED: (words.dtype, rows * width)}
+
+    def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        vectors = Vectors(lanes, words.dtype)
+        whole = inputs // words.group // lanes * lanes
+        with loop(begin, end) as row:
+            source, target = row * inputs, row * width
+            with loop(0, whole, lanes) as first:
+                value = words.load(buffers["x"], source + first * words.group, lanes)
+                vectors.store(value, buffers[PACKED], target + first)
+            if width > whole:
+                value = words.load(buffers["x"], source + whole * words.group, lanes, inputs - whole * words.group)
+                vectors.store(value, buffers[PACKED], target + whole, vectors.mask(width - whole))
+
+    define(module, name, spec, body)
+    return Call(name, ("x", PACKED), rows, products=rows * inputs)

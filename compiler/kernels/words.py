@@ -1,0 +1,155 @@
+"""Reduced precision: several neighbouring k side by side in a 32-bit word.
+
+One instruction adds all products of a word of x and a word of w to a 32-bit sum, so a kernel walks words where it would
+walk elements; with words of one element it is the fp32 kernel. K that fills no whole number of words is filled up with
+zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_mlir import ir
+from torch_mlir.dialects import arith, llvm, vector
+
+from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.emit import Buffer, Index, Vectors, add, fma, shuffle
+from sparsec.kernels.isa import Isa
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`group` neighbouring k of element type `element` (the first in the lowest bits), multiplied by `instruction`.
+
+    A word is one element of type `dtype` in buffers and vectors.
+    """
+
+    arithmetic: Arithmetic
+    instruction: str
+    element: str
+    group: int
+
+    @property
+    def dtype(self) -> str:
+        return "f32" if self.element == "f32" else "i32"
+
+    def count(self, inputs: int) -> int:
+        """Words that hold so many k."""
+        return -(-inputs // self.group)
+
+    def direct(self, inputs: int) -> bool:
+        """Whether rows of so many stored elements are rows of words already."""
+        return self.element == self.arithmetic.stored and inputs % self.group == 0
+
+    def encode(self, matrix: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int32]:
+        """Words [..., words] of weights [..., k]."""
+        missing = -matrix.shape[-1] % self.group
+        padded = np.pad(np.asarray(matrix, np.float32), [(0, 0)] * (matrix.ndim - 1) + [(0, missing)])
+        match self.element:
+            case "f32":
+                return padded
+            case "bf16":
+                return _words(_bfloat16(padded))
+            case "i8":
+                return _words(padded.astype(np.int8))
+            case "i16":
+                return _words(padded.astype(np.int16))
+        return padded.astype(np.int32)
+
+    def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
+        """`lanes` words of x, whose stored elements follow each other from `at` on.
+
+        Of these the first `left` are read, and zeros stand for the others.
+        """
+        stored = Vectors(lanes * self.group, self.arithmetic.stored)
+        values = stored.load(source, at, stored.mask(left) if left is not None else None)
+        return self._packed(values, lanes)
+
+    def _packed(self, values: ir.Value, lanes: int) -> ir.Value:
+        """Stored elements as words."""
+        wide = Vectors(lanes * self.group, self.element).type
+        if self.element == "bf16":
+            values = arith.truncf(wide, values)
+        elif self.element != self.arithmetic.stored:
+            values = arith.extui(wide, values)
+        return values if self.group == 1 else vector.bitcast(Vectors(lanes, "i32").type, values)
+
+    def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
+        """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""
+        vectors = Vectors(lanes, self.dtype)
+        if source.dtype == self.dtype:
+            return vectors.load_splat(source, at)
+        return vectors.broadcast(vector.extract(self.load(source, at, 1), [], [0]))
+
+    def multiply_add(self, x: ir.Value, weight: ir.Value, total: ir.Value) -> ir.Value:
+        """total + the products of x and weight, lane by lane."""
+        match self.instruction:
+            case "fma":
+                return fma(weight, x, total)
+            case "vpmulld":
+                return add(arith.muli(weight, x), total)
+            case _:
+                return self._dot(x, weight, total)
+
+    def _dot(self, x: ir.Value, weight: ir.Value, total: ir.Value) -> ir.Value:
+        lanes = ir.VectorType(total.type).shape[0]
+        wide = max(lanes, LEAST_LANES)
+        x, weight, total = (_repeated(value, wide // lanes) for value in (x, weight, total))
+        split = Vectors(wide * self.group, self.element).type
+        pair = [vector.bitcast(split, value) for value in (x, weight)]
+        name = ir.StringAttr.get(_INTRINSICS[self.instruction][wide])
+        if self.instruction == "vpmaddwd":
+            result = add(llvm.call_intrinsic(total.type, name, pair, [], []), total)
+        else:
+            result = llvm.call_intrinsic(total.type, name, [total, *pair], [], [])
+        return result if wide == lanes else shuffle(result, result, range(lanes))
+
+
+LEAST_LANES = 4  # of an instruction on x86: 128 bits
+_INTRINSICS = {
+    "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
+    "vpdpbusd": {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)},
+    "vpmaddwd": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"},
+}
+_WORDS = {
+    words.instruction: words
+    for words in (
+        Words(F32, "fma", "f32", 1),
+        Words(BF16, "vdpbf16ps", "bf16", 2),
+        Words(U8S8, "vpdpbusd", "i8", 4),
+        Words(U8S8, "vpmaddwd", "i16", 2),
+        Words(U8S8, "vpmulld", "i32", 1),
+    )
+}
+
+
+def words_of(arithmetic: Arithmetic, isa: Isa) -> Words | None:
+    """The words that the best instruction of `isa` multiplies; None if it has none for the arithmetic."""
+    instruction = {F32: "fma", BF16: isa.bf16_dot, U8S8: isa.bytes_dot}[arithmetic]
+    return _WORDS[instruction] if instruction is not None else None
+
+
+def refusal(arithmetic: Arithmetic, own: Arithmetic, isa: Isa) -> str | None:
+    """Why a kernel of arithmetic `own` cannot compute a problem of `arithmetic`; None if it can."""
+    if arithmetic != own:
+        return f"it computes {own.name}, not {arithmetic.name}"
+    return None if words_of(own, isa) else f"{isa.suffix} has no instruction for {own.name}"
+
+
+def _repeated(value: ir.Value, times: int) -> ir.Value:
+    """A vector that many times behind itself."""
+    lanes = ir.VectorType(value.type).shape[0]
+    return value if times == 1 else shuffle(value, value, list(range(lanes)) * times)
+
+
+def _words(values: NDArray[np.generic]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(values).view(np.int32)
+
+
+def _bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The bits of the nearest bfloat16, ties to even; NaN stays NaN."""
+    bits = values.view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), bits >> 16 | 0x40, rounded).astype(np.uint16)
