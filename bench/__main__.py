@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, nodes, spmm or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, cost or roofs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,59 @@ def _demo(seconds: float) -> None:
 def _models(names: tuple[str, ...], seconds: float, json_file: Path) -> None:
     """All networks that can be had, or those NAMED; what is missing is listed with the command that installs it."""
     raise SystemExit(models.run(names, seconds, json_file))
+
+
+@bench.command("sparse-models")
+@click.argument("names", nargs=-1)
+@click.option("--batch", metavar="N,...", default="1", show_default=True, help="Images or sentences at once.")
+@click.option("--patterns", metavar="NAME,...", default="unstructured,4x1,1x4", show_default=True)
+@click.option(
+    "--sparsity", metavar="PER_CENT,...", default="80,90", show_default=True, help="Per cent pruned per layer."
+)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--peers", metavar="all|NAME,...", default="all", show_default=True, help="Whom to race.")
+@click.option(
+    "--seconds", type=float, default=5.0, show_default=True, help="How long to measure each; never under 7 rounds."
+)
+@click.option("--resume", is_flag=True, help="Keep what the file has, and measure the rest.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/sparse_models.json]"
+)
+def _sparse_models(
+    names: tuple[str, ...],
+    batch: str,
+    patterns: str,
+    sparsity: str,
+    precision: str,
+    threads: int,
+    peers: str,
+    seconds: float,
+    resume: bool,
+    json_file: Path | None,
+) -> None:
+    """Prune real networks by magnitude and race them, whole, against dense and sparse engines; all, or those NAMED."""
+    from bench import sparse_models
+    from bench.peers.rivals import ENGINES
+    from bench.sparse_zoo import NETWORKS
+    from bench.variants import cells_of
+
+    rivals = None if peers == "all" else tuple(peers.split(","))
+    for given, known in ((names, tuple(NETWORKS)), (rivals or (), tuple(ENGINES))):
+        if unknown := [name for name in given if name not in known]:
+            raise click.UsageError(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    try:
+        cells = cells_of(
+            names or tuple(NETWORKS),
+            tuple(int(each) for each in batch.split(",")),
+            tuple(patterns.split(",")),
+            tuple(float(each) / 100 for each in sparsity.split(",")),
+            precision,
+            threads,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    raise SystemExit(sparse_models.run(cells, rivals, json_file or sparse_models.RESULTS, seconds, resume=resume))
 
 
 @bench.command("nodes")

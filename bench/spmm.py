@@ -109,7 +109,7 @@ def race_cell(bench: Bench, cell: Cell) -> Row:
     start = time.perf_counter()
     model = sparsec.compile(onnx_layer(layer), threads=1)
     compile_seconds = time.perf_counter() - start
-    contestants: dict[str, Contestant] = {OURS: _ours(model, layer)}
+    contestants: dict[str, Contestant[F32]] = {OURS: _ours(model, layer)}
     failed: dict[str, str] = {}
     for name, engine in bench.engines.items():
         try:
@@ -162,7 +162,7 @@ def row_line(row: Row) -> str:
     return "  ".join([head, *parts])
 
 
-def _race(contestants: Mapping[str, Contestant], failed: dict[str, str], seconds: float) -> Race:
+def _race(contestants: Mapping[str, Contestant[F32]], failed: dict[str, str], seconds: float) -> Race:
     """Race us and whoever has not failed; who fails meanwhile is added to `failed`, and the others start again."""
     while True:
         fit = {name: each for name, each in contestants.items() if name == OURS or name not in failed}
@@ -172,14 +172,14 @@ def _race(contestants: Mapping[str, Contestant], failed: dict[str, str], seconds
             failed[error.name] = str(error)
 
 
-def _ours(model: CompiledModel, layer: Layer) -> Calls:
+def _ours(model: CompiledModel, layer: Layer) -> Calls[F32]:
     feeds = {"x": layer.tokens}
     out = model.run(feeds)
     y: F32 = np.asarray(out["y"], np.float32)
     return Calls(lambda: model.run(feeds, out=out), lambda: y.T)
 
 
-def _check(contestants: Mapping[str, Contestant], layer: Layer, failed: dict[str, str]) -> dict[str, float]:
+def _check(contestants: Mapping[str, Contestant[F32]], layer: Layer, failed: dict[str, str]) -> dict[str, float]:
     """Largest errors relative to the largest |Y|; adds to `failed` whoever is wrong or dies."""
     expected = layer.weight.astype(np.float64) @ layer.x
     scale = float(np.abs(expected).max(initial=0.0))
@@ -215,7 +215,7 @@ def _circumstances(bench: Bench, absent: Mapping[str, str]) -> dict[str, object]
     """What no figure must be quoted without."""
     return {
         **machine(),
-        "revision": _revision(),
+        "revision": revision(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": sys.version.split()[0],
         "threads": 1,
@@ -226,7 +226,7 @@ def _circumstances(bench: Bench, absent: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def _revision() -> str | None:
+def revision() -> str | None:
     """The commit of this source tree, if it is one."""
     try:
         found = subprocess.run(

@@ -88,7 +88,7 @@ def make_mask(cell: Cell, random: np.random.Generator) -> NDArray[np.bool_]:
         kept, group = map(int, match.groups())
         ranks = random.random((cell.m, cell.k // group, group)).argsort(axis=2).argsort(axis=2)
         return np.asarray((ranks < kept).reshape(cell.m, cell.k))
-    rows, columns = _block(cell.pattern)
+    rows, columns = block_of(cell.pattern)
     blocks = np.zeros(cell.m // rows * (cell.k // columns), np.bool_)
     blocks[random.permutation(blocks.size)[: round(blocks.size * (1 - cell.sparsity))]] = True
     return blocks.reshape(cell.m // rows, -1).repeat(rows, axis=0).repeat(columns, axis=1)
@@ -101,7 +101,8 @@ def _sparsities(pattern: str, asked: tuple[float, ...]) -> tuple[float, ...]:
     return asked
 
 
-def _block(pattern: str) -> tuple[int, int]:
+def block_of(pattern: str) -> tuple[int, int]:
+    """Rows and columns of the blocks of a pattern; raises `UsageError` for what is no pattern of blocks."""
     if pattern == UNSTRUCTURED:
         return 1, 1
     match = _BLOCK.fullmatch(pattern)
@@ -114,7 +115,7 @@ def _block(pattern: str) -> tuple[int, int]:
 
 def _check(cell: Cell) -> None:
     match = _N_OF_M.fullmatch(cell.pattern)
-    rows, columns = (1, int(match[2])) if match else _block(cell.pattern)
+    rows, columns = (1, int(match[2])) if match else block_of(cell.pattern)
     if match and int(match[1]) > columns:
         raise UsageError("A pattern N:M keeps N of M.", expected="N <= M", got=cell.pattern)
     if min(cell.m, cell.k, cell.n) < 1 or not 0 <= cell.sparsity <= 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.peers.peer import AbsentError, Calls, FailedError, Layer
+from bench.peers.peer import F32, AbsentError, Calls, FailedError, Layer
 
 _SHIM = Path(__file__).with_name("libxsmm_spmdm.c")
 _LIBRARIES = ("-lxsmm", "-lxsmmnoblas", "-lpthread", "-lm", "-ldl")
@@ -34,7 +34,7 @@ class Libxsmm:
         self._library.product_create.restype = ctypes.c_void_p
         self.version: str = self._library.product_version().decode()
 
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Calls[F32]:
         library, (m, k), n = self._library, layer.weight.shape, layer.x.shape[1]
         product = ctypes.c_void_p(library.product_create(m, n, k, ctypes.c_void_p(layer.weight.ctypes.data)))
         if not product:

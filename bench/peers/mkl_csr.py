@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.peers.libraries import packaged_library
-from bench.peers.peer import AbsentError, Calls, FailedError, Layer
+from bench.peers.peer import F32, AbsentError, Calls, FailedError, Layer
 
 _NON_TRANSPOSE, _ROW_MAJOR, _GENERAL = 10, 101, 20  # of mkl_spblas.h
 _EXPECTED_CALLS = 10_000
@@ -36,7 +36,7 @@ class MklCsr:
         except metadata.PackageNotFoundError:
             self.version = "of the system"
 
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Calls[F32]:
         library, (m, k), n = self._library, layer.weight.shape, layer.x.shape[1]
         rows, columns = np.nonzero(layer.weight)
         starts = np.zeros(m + 1, np.int32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.peers.onednn_csr import LIBRARY
-from bench.peers.peer import Calls
+from bench.peers.peer import Arrays, Calls
 from bench.peers.serve import Load, serve
 
 # Of dnnl_types.h and dnnl_common_types.h.
@@ -55,7 +55,7 @@ class OneDnn:
         if status:
             raise RuntimeError(f"dnnl_{name} returned status {status}")
 
-    def load(self, folder: Path) -> Calls:
+    def load(self, folder: Path) -> Calls[Arrays]:
         weight, x = np.load(folder / "weight.npy"), np.load(folder / "x.npy")
         (m, k), n = weight.shape, x.shape[1]
         rows, columns = np.nonzero(weight)
@@ -85,7 +85,7 @@ class OneDnn:
             for memory in (sparse, dense, result):
                 self.call("memory_destroy", memory)
 
-        return Calls(run, lambda: self._read(result, (m, n)), release)
+        return Calls(run, lambda: (self._read(result, (m, n)),), release)
 
     def _memory(self, description: c_void_p, *parts: NDArray[np.generic]) -> c_void_p:
         """Memory of the library's own, filled with the parts."""

@@ -1,11 +1,11 @@
-"""ONNX Runtime on one thread, its buffers bound once."""
+"""ONNX Runtime, its buffers bound once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bench.peers.onnx_layer import onnx_layer
-from bench.peers.peer import AbsentError, Calls, Layer
+from bench.peers.network import Network, enter_layer
+from bench.peers.peer import F32, AbsentError, Arrays, Calls, Contestant, Layer
 
 
 class OnnxRuntime:
@@ -17,18 +17,25 @@ class OnnxRuntime:
         self._library = onnxruntime
         self.version: str = onnxruntime.__version__
 
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Contestant[F32]:
+        return enter_layer(self, layer)
+
+    def enter_network(self, network: Network) -> Calls[Arrays]:
         options = self._library.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = self._library.InferenceSession(onnx_layer(layer), options, providers=["CPUExecutionProvider"])
+        options.inter_op_num_threads, options.intra_op_num_threads = 1, network.threads
+        # Its idle threads would otherwise spin into the time of whoever is measured next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        model = network.model if isinstance(network.model, bytes) else str(network.model)
+        session = self._library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         binding = session.io_binding()
-        binding.bind_cpu_input("x", layer.tokens)
-        out = self._library.OrtValue.ortvalue_from_numpy(
-            np.zeros((layer.tokens.shape[0], layer.weight.shape[0]), np.float32)
-        )
-        binding.bind_ortvalue_output("y", out)
-        return Calls(lambda: session.run_with_iobinding(binding), lambda: out.numpy().T)
+        for name, array in network.feeds.items():
+            binding.bind_cpu_input(name, array)
+        results = session.run(None, dict(network.feeds))
+        outs = [self._library.OrtValue.ortvalue_from_numpy(np.asarray(each)) for each in results]
+        for each, out in zip(session.get_outputs(), outs, strict=True):
+            binding.bind_ortvalue_output(each.name, out)
+        return Calls(lambda: session.run_with_iobinding(binding), lambda: tuple(out.numpy() for out in outs))
 
     def close(self) -> None:
         pass

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+Array = NDArray[np.generic]
+Arrays = tuple[Array, ...]
+Out = TypeVar("Out")
+Out_co = TypeVar("Out_co", covariant=True)
 
 
 class AbsentError(Exception):
@@ -41,19 +45,23 @@ class Turn:
     cpu_ns: float
 
 
-class Contestant(Protocol):
-    """One layer in one engine."""
+class Racer(Protocol):
+    """What takes turns in a race."""
 
     def turn(self, calls: int, /) -> Turn:
         """Call once untimed and then `calls` times timed."""
         ...
 
-    def output(self) -> F32:
-        """Y [M, N] of the last call."""
-        ...
-
     def close(self) -> None:
         """Free what it holds."""
+        ...
+
+
+class Contestant(Racer, Protocol[Out_co]):
+    """One layer or one network in one engine; `Out` is what it computes: Y [M, N] of a layer, all outputs of a network."""
+
+    def output(self) -> Out_co:
+        """Of the last call."""
         ...
 
 
@@ -65,7 +73,7 @@ class Engine(Protocol):
         """Of the library."""
         ...
 
-    def enter(self, layer: Layer) -> Contestant:
+    def enter(self, layer: Layer) -> Contestant[F32]:
         """Prepare a layer; raises `FailedError`."""
         ...
 
@@ -84,21 +92,21 @@ class Peer:
     open: Callable[[], Engine]
 
 
-class Calls:
+class Calls(Generic[Out]):
     """A contestant in this process; `release` frees what Python does not."""
 
     def __init__(
-        self, run: Callable[[], object], output: Callable[[], F32], release: Callable[[], object] = lambda: None
+        self, run: Callable[[], object], output: Callable[[], Out], release: Callable[[], object] = lambda: None
     ) -> None:
         self._run: Callable[[], object] | None = run
-        self._output: Callable[[], F32] | None = output
+        self._output: Callable[[], Out] | None = output
         self._release = release
 
     def turn(self, calls: int, /) -> Turn:
         assert self._run is not None, "the contestant is closed"
         return timed(self._run, calls)
 
-    def output(self) -> F32:
+    def output(self) -> Out:
         assert self._output is not None, "the contestant is closed"
         return self._output()
 

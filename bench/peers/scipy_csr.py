@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers.peer import AbsentError, Calls, Layer
+from bench.peers.peer import F32, AbsentError, Calls, Layer
 
 
 class ScipyCsr:
@@ -15,7 +15,7 @@ class ScipyCsr:
         self._library = scipy
         self.version: str = scipy.__version__
 
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Calls[F32]:
         weight = self._library.sparse.csr_array(layer.weight)
         result = [layer.x]
 

@@ -1,10 +1,10 @@
 """The far side of a worker: runs in the peer's own process, with NumPy and the peer alone.
 
 Each line of standard input is a request in JSON, and each gets one line of answer:
-    {"load": FOLDER}   prepare the layer in it: layer.onnx, weight.npy [M, K], x.npy [K, N], tokens.npy [N, K]
+    {"load": FOLDER}   prepare what the near side put there
     {"turn": CALLS}    call once untimed, then CALLS times: {"wall_ns": ..., "cpu_ns": ...} per call
-    {"output": FILE}   write Y [M, N] of the last call as .npy
-    {"drop": true}     free the layer
+    {"output": FILE}   write the results of the last call as .npz
+    {"drop": true}     free it
 An answer {"error": TEXT} takes its place where something fails. The first line, unasked, is {"version": TEXT}.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.peers.peer import Calls
+from bench.peers.peer import Arrays, Calls
 
-Load = Callable[[Path], Calls]
+Load = Callable[[Path], Calls[Arrays]]
 
 
 def serve(opened: Callable[[], tuple[str, Load]]) -> None:
@@ -50,7 +50,7 @@ class _Server:
     def __init__(self, load: Load) -> None:
         self._load, self._calls = load, None
 
-    _calls: Calls | None
+    _calls: Calls[Arrays] | None
 
     def handle(self, request: dict[str, object]) -> dict[str, object]:
         ((verb, value),) = request.items()
@@ -63,7 +63,7 @@ class _Server:
             turn = self._calls.turn(value)
             return {"wall_ns": turn.wall_ns, "cpu_ns": turn.cpu_ns}
         if verb == "output":
-            np.save(str(value), self._calls.output())
+            np.savez(str(value), *self._calls.output())
             return {}
         assert verb == "drop", f"unknown request {verb}"
         self._calls.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 
-from bench.peers.peer import Calls, Layer
+from bench.peers.peer import F32, Calls, Layer
 from bench.peers.torch_dense import TorchDense
 
 
 class TorchCsr(TorchDense):
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Calls[F32]:
         torch = self._torch
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "sparse CSR is in beta state"

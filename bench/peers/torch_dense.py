@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers.peer import AbsentError, Calls, Layer
+from bench.peers.peer import F32, AbsentError, Calls, Layer
 
 
 class TorchDense:
@@ -15,7 +15,7 @@ class TorchDense:
         self._torch = torch
         self.version: str = torch.__version__
 
-    def enter(self, layer: Layer) -> Calls:
+    def enter(self, layer: Layer) -> Calls[F32]:
         torch = self._torch
         tokens = torch.from_numpy(layer.tokens)
         with torch.inference_mode():

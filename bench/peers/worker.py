@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Generic
 
 import numpy as np
 
-from bench.peers.onnx_layer import onnx_layer
-from bench.peers.peer import F32, AbsentError, FailedError, Layer, Turn
+from bench.peers.peer import AbsentError, Arrays, FailedError, Out, Turn
 
 ROOT = Path(__file__).parents[2]  # the folder that holds the package `bench`
 
@@ -31,15 +31,17 @@ class Worker:
             self.close()
             raise AbsentError(str(error)) from error
 
-    def enter(self, layer: Layer) -> WorkerContestant:
-        folder = Path(self._folder.name)
-        (folder / "layer.onnx").write_bytes(onnx_layer(layer))
-        for name in ("weight", "x", "tokens"):
-            np.save(folder / f"{name}.npy", getattr(layer, name))
+    @property
+    def folder(self) -> Path:
+        """Where the far side finds what it shall prepare."""
+        return Path(self._folder.name)
+
+    def load(self, view: Callable[[Arrays], Out]) -> WorkerContestant[Out]:
+        """Let the far side prepare what is in the folder; `view` makes the output of its arrays. Raises `FailedError`."""
         if self._process is None:
             self._start()
-        self.ask(load=str(folder))
-        return WorkerContestant(self, folder / "output.npy")
+        self.ask(load=str(self.folder))
+        return WorkerContestant(self, self.folder / "output.npz", view)
 
     def ask(self, **request: object) -> dict[str, object]:
         """Send one request and wait for its answer; raises `FailedError`."""
@@ -94,20 +96,20 @@ class Worker:
             return process.wait()
 
 
-class WorkerContestant:
-    """One layer in a worker."""
+class WorkerContestant(Generic[Out]):
+    """What a worker has prepared."""
 
-    def __init__(self, worker: Worker, output: Path) -> None:
-        self._worker, self._output = worker, output
+    def __init__(self, worker: Worker, output: Path, view: Callable[[Arrays], Out]) -> None:
+        self._worker, self._output, self._view = worker, output, view
 
     def turn(self, calls: int, /) -> Turn:
         facts = self._worker.ask(turn=calls)
         return Turn(float(str(facts["wall_ns"])), float(str(facts["cpu_ns"])))
 
-    def output(self) -> F32:
+    def output(self) -> Out:
         self._worker.ask(output=str(self._output))
-        found: F32 = np.load(self._output)
-        return found
+        found = np.load(self._output)
+        return self._view(tuple(found[f"arr_{index}"] for index in range(len(found.files))))
 
     def close(self) -> None:
         with suppress(FailedError):  # if it died, the next layer starts it again

@@ -13,7 +13,7 @@ import pytest
 from bench.peers.deepsparse import INTERPRETER, DeepSparse
 from bench.peers.libraries import packaged_library
 from bench.peers.onnx_runtime import OnnxRuntime
-from bench.peers.peer import AbsentError, Engine, FailedError, Layer, Peer, timed
+from bench.peers.peer import F32, AbsentError, Contestant, Engine, FailedError, Layer, Peer, timed
 from bench.peers.scipy_csr import ScipyCsr
 from bench.peers.table import DENSE, PEERS, open_peers
 from bench.peers.torch_csr import TorchCsr
@@ -38,10 +38,19 @@ def load(folder):
     result = [x]
     def run():
         result[0] = weight @ x
-    return Calls(run, lambda: result[0])
+    return Calls(run, lambda: (result[0],))
 
 serve(lambda: ("1.2.3", load))
 """
+
+
+class FarSide(Worker):
+    """A layer in a worker."""
+
+    def enter(self, layer: Layer) -> Contestant[F32]:
+        for name in ("weight", "x"):
+            np.save(self.folder / f"{name}.npy", getattr(layer, name))
+        return self.load(lambda arrays: np.asarray(arrays[0], np.float32))
 
 
 def assert_right(engine: Engine, layer: Layer) -> None:
@@ -62,7 +71,7 @@ def test_peers_compute_the_product(engine: type[OnnxRuntime | ScipyCsr | TorchDe
 
 
 def test_a_worker_computes_fails_and_starts_again() -> None:
-    worker = Worker([sys.executable, "-c", FAR_SIDE], os.environ)
+    worker = FarSide([sys.executable, "-c", FAR_SIDE], os.environ)
     try:
         assert worker.version == "1.2.3"
         assert_right(worker, LAYER)

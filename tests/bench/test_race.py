@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.peers.peer import F32, FailedError, Turn
-from bench.peers.race import FEWEST_ROUNDS, OutError, race, result
+from bench.peers.race import CLEAR_ROUNDS, FEWEST_ROUNDS, Clock, OutError, race, result
 
 
 class Stub:
@@ -62,3 +62,26 @@ def test_a_contestant_that_sleeps_shows() -> None:
 
 def test_a_wide_spread_is_not_settled() -> None:
     assert not result([{"a": Turn(time, time)} for time in (1e6, 1e6, 2e6)]).settled
+
+
+def test_who_is_far_behind_in_all_its_fields_drops_out() -> None:
+    log: list[tuple[str, int]] = []
+    times = {"ours": 1e6, "fast": 2e6, "slow": 3e6, "dense": 9e6, "denser": 1e7, "odd": 5e7}
+    stubs = {name: Stub(name, each, log) for name, each in times.items()}
+    found = race(stubs, seconds=1e-3, fields=(("fast", "slow", "dense", "denser"), ("dense", "denser")))
+    turns = {name: sum(1 for each, _ in log if each == name) for name in times}
+    assert turns["slow"] < turns["fast"] == turns["ours"] == turns["dense"] == turns["denser"] == turns["odd"]
+    assert found.rounds == CLEAR_ROUNDS
+    assert found.timings["slow"].ratio == pytest.approx(3)
+    assert list(found.timings) == list(times)
+
+
+def test_a_leader_near_the_first_keeps_the_race_going() -> None:
+    near = race({"a": Stub("a", 1e6, []), "b": Stub("b", 1.05e6, [])}, seconds=1e-3, fields=(("b",),))
+    assert near.rounds == FEWEST_ROUNDS
+
+
+def test_several_threads_are_timed_by_the_wall() -> None:
+    rounds = [{"a": Turn(1e6, 2e6), "b": Turn(3e6, 4e6)}]
+    assert result(rounds, Clock.WALL).timings["b"].ratio == 3
+    assert result(rounds, Clock.PROCESSOR).timings["b"].ratio == 2
