@@ -11,14 +11,14 @@ element at a time. No other op may be re-associated: networks may contain compen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch_mlir import ir
 
-from sparsec.ir.module import find, shape_of
+from sparsec.ir.module import find
 from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.access import accesses, indexing_maps, parallel_loops, trip_counts
 from sparsec.passes.unit import Unit
 
+_VECTOR = 16  # elements
 _ACCUMULATORS = ("arith.addf", "arith.mulf")
 
 
@@ -32,10 +32,9 @@ def order_loops(unit: Unit) -> None:
 
 
 def _permute(op: ir.Operation) -> None:
-    maps = [ir.AffineMapAttr(item).value for item in ir.ArrayAttr(op.attributes["indexing_maps"])]
-    kinds = list(ir.ArrayAttr(op.attributes["iterator_types"]))
+    maps, kinds = indexing_maps(op), list(ir.ArrayAttr(op.attributes["iterator_types"]))
     loops = len(kinds)
-    inner = _innermost(op, maps, kinds)
+    inner = _innermost(op)
     body = op.regions[0].blocks[0]
     if inner is None or any(item.operation.name == "linalg.index" for item in body.operations):
         return
@@ -52,32 +51,26 @@ def _rename(item: ir.AffineMap, renamed: ir.AffineMap, loops: int) -> ir.AffineM
     return ir.AffineMap.get(loops, 0, [expression.compose(renamed) for expression in item.results])
 
 
-def _innermost(op: ir.Operation, maps: Sequence[ir.AffineMap], kinds: Sequence[ir.Attribute]) -> int | None:
-    """The loop to run innermost: the one that most operands walk with unit stride, the destination counting most."""
-    scores = [0] * len(kinds)
-    for position, (operand, indexing) in enumerate(zip(op.operands, maps, strict=True)):
-        shape = shape_of(operand)
-        wide = [axis for axis, size in enumerate(shape) if size != 1]
-        if not wide:
-            continue
-        for loop in _loops_of(indexing.results[wide[-1]]):
-            scores[loop] += 3 if position == len(maps) - 1 else 2
-    best = max(range(len(kinds)), key=lambda loop: (scores[loop], loop), default=None)
-    return best if best is not None and scores[best] else None
+def _innermost(op: ir.Operation) -> int | None:
+    """The loop to run innermost: the one with the least memory traffic per iteration; None if that cannot be told.
 
+    A step of an operand costs nothing where it stays in place, a share of a vector at unit stride, and else an access
+    of its own; what is written counts twice.
+    """
+    walked, counts = accesses(op), trip_counts(op)
+    if walked is None:
+        return None
 
-def _loops_of(expression: ir.AffineExpr) -> list[int]:
-    """The loops that move `expression` by one per step (not those multiplied by a stride)."""
-    if isinstance(expression, ir.AffineDimExpr):
-        return [expression.position]
-    if isinstance(expression, ir.AffineAddExpr):
-        return [*_loops_of(expression.lhs), *_loops_of(expression.rhs)]
-    return []
+    def traffic(loop: int) -> float:
+        share = {0: 0.0, 1: 1 / min(counts[loop], _VECTOR)}
+        return sum((2 if each.written else 1) * share.get(abs(each.strides[loop]), 1.0) for each in walked)
+
+    loops = [loop for loop, count in enumerate(counts) if count > 1]
+    return min(loops, key=lambda loop: (traffic(loop), -loop), default=None)
 
 
 def _allow_reassociation(op: ir.Operation) -> None:
-    kinds = [str(kind) for kind in ir.ArrayAttr(op.attributes["iterator_types"])]
-    if not any("reduction" in kind for kind in kinds):
+    if all(parallel_loops(op)):
         return
     body = op.regions[0].blocks[0]
     outputs = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[1]

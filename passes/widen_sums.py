@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, find, replace, shape_of
+from sparsec.passes.access import parallel_loops, trip_counts
 from sparsec.passes.layer import clone_body
 from sparsec.passes.unit import Unit
 
@@ -44,23 +45,8 @@ def _is_long_sum(op: ir.Operation) -> bool:
     uses = [use.owner.operation for use in destination.uses]
     if isinstance(last, ir.Block) or last.operation.name != "arith.addf" or uses != [last.operation]:
         return False
-    sizes = _loop_sizes(op)
-    kinds = [str(kind) for kind in ir.ArrayAttr(op.attributes["iterator_types"])]
-    return math.prod(size for size, kind in zip(sizes, kinds, strict=True) if "reduction" in kind) > LONG
-
-
-def _maps(op: ir.Operation) -> list[ir.AffineMap]:
-    return [ir.AffineMapAttr(item).value for item in ir.ArrayAttr(op.attributes["indexing_maps"])]
-
-
-def _loop_sizes(op: ir.Operation) -> list[int]:
-    """Trip count of each loop, read off an operand that it indexes alone; 1 where there is none."""
-    sizes = [1] * _maps(op)[0].n_dims
-    for operand, indexing in zip(op.operands, _maps(op), strict=True):
-        for size, expression in zip(shape_of(operand), indexing.results, strict=True):
-            if isinstance(expression, ir.AffineDimExpr):
-                sizes[expression.position] = size
-    return sizes
+    summed = zip(trip_counts(op), parallel_loops(op), strict=True)
+    return math.prod(count for count, parallel in summed if not parallel) > LONG
 
 
 def _widen(op: ir.Operation) -> None:
