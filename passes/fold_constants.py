@@ -117,14 +117,19 @@ def _is_plain(op: ir.Operation) -> bool:
     return len(op.operands) < 3 or scalar(op.operands[2]) == 1
 
 
-_FOLDERS: Mapping[str, Folder] = {
-    "torch.aten.transpose.int": _moving(_transpose),
-    "torch.aten.t": _moving(_t),
-    "torch.aten.permute": _moving(_permute),
+MOVES: Mapping[str, Callable[[Weight, ir.Operation], Weight | None]] = {
+    "torch.aten.transpose.int": _transpose,
+    "torch.aten.t": _t,
+    "torch.aten.permute": _permute,
     **{
-        f"torch.aten.{name}": _moving(_reshape)
+        f"torch.aten.{name}": _reshape
         for name in ("view", "reshape", "unsqueeze", "squeeze", "squeeze.dim", "flatten.using_ints", "contiguous")
     },
+}
+"""Ops that only move the elements of their first operand; what each does to a weight."""
+
+_FOLDERS: Mapping[str, Folder] = {
+    **{name: _moving(move) for name, move in MOVES.items()},
     "torch.aten.add.Tensor": _arithmetic(np.add),
     "torch.aten.add.Scalar": _arithmetic(np.add),
     "torch.aten.sub.Tensor": _arithmetic(np.subtract),

@@ -22,6 +22,7 @@ from sparsec.ir.module import element_of, find, replace, shape_of, users
 from sparsec.passes.layer import LIBRARY_CALL, Layer, channel_axis, clone_body, is_layer, reach
 from sparsec.passes.unit import Unit
 
+_ELEMENTS = ("f32", "i32", "i8")  # that kernels load and store
 _MAX_OPERANDS = 10  # a kernel passes each operand as one pointer
 
 
@@ -97,7 +98,7 @@ def _absorbable(layer: ir.Operation) -> ir.Operation | None:
     kinds = [str(kind) for kind in ir.ArrayAttr(consumer.attributes["iterator_types"])]
     if len(consumer.results) != 1 or any("parallel" not in kind for kind in kinds):
         return None
-    if shape_of(consumer.results[0]) != shape or str(element_of(consumer.results[0])) != "f32":
+    if shape_of(consumer.results[0]) != shape or str(element_of(consumer.results[0])) not in _ELEMENTS:
         return None
     *inputs, destination = zip(consumer.operands, _maps(consumer), strict=True)
     body = consumer.regions[0].blocks[0]
@@ -109,7 +110,7 @@ def _absorbable(layer: ir.Operation) -> ir.Operation | None:
         if value == y:
             fits = indexing == identity
         else:
-            fits = str(element_of(value)) == "f32" and reach(list(indexing.results), shape, channel) is not None
+            fits = str(element_of(value)) in _ELEMENTS and reach(list(indexing.results), shape, channel) is not None
         if not fits:
             return None
     return consumer if len(layer.operands) + len(inputs) <= _MAX_OPERANDS else None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
+from sparsec.ir.module import element_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Reach
 from sparsec.kernels.problem import ConvProblem
@@ -48,8 +49,10 @@ class Convolution:
 
     @classmethod
     def of(cls, layer: Layer, unit: Unit) -> Convolution | None:
-        """None if the layer is no convolution with a stored float32 weight."""
+        """None if the layer is no convolution with a stored weight, or not all its operands are float32."""
         if layer.contraction.name != "sparsec.conv" or layer.weight is None:
+            return None
+        if any(str(element_of(value)) != "f32" for value in layer.op.operands):
             return None
         problem = layer.problem()
         assert isinstance(problem, ConvProblem)

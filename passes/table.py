@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from sparsec.passes.bufferize import bufferize
+from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
 from sparsec.passes.fold_constants import fold_constants
 from sparsec.passes.fold_padding import fold_padding
 from sparsec.passes.form_layers import form_layers
+from sparsec.passes.form_quantized import form_quantized
 from sparsec.passes.fuse_epilogue import fuse_epilogue
+from sparsec.passes.fuse_rows import fuse_rows
+from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
 from sparsec.passes.lower_layers import lower_layers
@@ -32,6 +36,9 @@ def _expand_math(unit: Unit) -> None:
 PASSES: tuple[tuple[str, Pass, str], ...] = (
     # torch dialect
     ("lift_weights", lift_weights, "first: whatever contractions read is data, not text"),
+    ("keep_codes", keep_codes, "so that layers find the bytes behind what only moved them"),
+    ("form_quantized", form_quantized, "before weights lose their bytes; what it leaves is float32"),
+    ("dequantize_weights", dequantize_weights, "the weights of layers that stay in float32"),
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
@@ -50,6 +57,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("lower_calls", lower_calls, "so that the rest of linalg is only what loops will do"),
     ("order_loops", order_loops, "loop order is easiest to change before loops exist"),
+    ("fuse_rows", fuse_rows, "nests are in order, and not yet apart in functions"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
     ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
     ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),

@@ -10,6 +10,7 @@ from torch_mlir import ir
 from sparsec.ir.weights import TO_TORCH_OP, WEIGHT_OP, weight_name
 
 FROM_TORCH_OP = "torch_c.to_builtin_tensor"
+_DTYPES = {"ui8": 0, "si8": 1, "si16": 2, "si32": 3, "si64": 4, "f32": 6, "f64": 7}  # torch's numbers of element types
 _SCALARS = ("torch.constant.int", "torch.constant.float", "torch.constant.bool")
 
 
@@ -74,10 +75,11 @@ def tensor_type(shape: Sequence[int], element: str, context: ir.Context) -> ir.T
 
 
 class TorchBuilder:
-    """Builds torch-dialect ops before `op`, with its location."""
+    """Builds torch-dialect ops before `op`, with its location or another."""
 
-    def __init__(self, op: ir.Operation) -> None:
+    def __init__(self, op: ir.Operation, location: ir.Location | None = None) -> None:
         self.op = op
+        self.location = location or op.location
         self.context = op.context
 
     def create(
@@ -92,7 +94,7 @@ class TorchBuilder:
             results=list(results),
             operands=list(operands),
             attributes=dict(attributes or {}),
-            loc=self.op.location,
+            loc=self.location,
             ip=ir.InsertionPoint(self.op),
         ).results[0]
 
@@ -103,6 +105,13 @@ class TorchBuilder:
     def integers(self, values: Sequence[int]) -> ir.Value:
         items = [self.integer(value) for value in values]
         return self.create("torch.prim.ListConstruct", [self._torch("list<int>")], items)
+
+    def none(self) -> ir.Value:
+        return self.create("torch.constant.none", [self._torch("none")])
+
+    def boolean(self, value: bool) -> ir.Value:
+        attribute = ir.IntegerAttr.get(ir.IntegerType.get_signless(1, self.context), value)
+        return self.create("torch.constant.bool", [self._torch("bool")], attributes={"value": attribute})
 
     def view(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """`torch.aten.view`: the same elements in another shape."""
@@ -115,6 +124,19 @@ class TorchBuilder:
     def add(self, left: ir.Value, right: ir.Value, result: ir.Type) -> ir.Value:
         return self.create("torch.aten.add.Tensor", [result], [left, right, self.integer(1)])
 
+    def subtract(self, left: ir.Value, right: ir.Value, result: ir.Type) -> ir.Value:
+        return self.create("torch.aten.sub.Tensor", [result], [left, right, self.integer(1)])
+
+    def multiply(self, left: ir.Value, right: ir.Value, result: ir.Type) -> ir.Value:
+        return self.create("torch.aten.mul.Tensor", [result], [left, right])
+
+    def cast(self, value: ir.Value, element: str) -> ir.Value:
+        """`torch.aten.to.dtype`: the value with the element type as torch spells it (f32, ui8, …)."""
+        type_ = tensor_type(tensor_shape(value) or (), element, self.context)
+        no = self.boolean(False)
+        operands = [value, self.integer(_DTYPES[element]), no, no, self.none()]
+        return self.create("torch.aten.to.dtype", [type_], operands)
+
     def to_builtin(self, value: ir.Value) -> ir.Value:
         """The value as a builtin tensor, through `torch_c.to_builtin_tensor` or the cast that made it."""
         cast = definition(value)
@@ -124,7 +146,7 @@ class TorchBuilder:
         assert shape is not None
         assert element is not None
         signless = element.removeprefix("s").removeprefix("u")
-        builtin = ir.RankedTensorType.get(shape, ir.Type.parse(signless, self.context), loc=self.op.location)
+        builtin = ir.RankedTensorType.get(shape, ir.Type.parse(signless, self.context), loc=self.location)
         return self.create(FROM_TORCH_OP, [builtin], [value])
 
     def from_builtin(self, value: ir.Value, torch_type: ir.Type) -> ir.Value:

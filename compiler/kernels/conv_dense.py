@@ -102,7 +102,7 @@ def _product(
     buffers = {source: ("f32", problem.batch * problem.channels * channel), "weight": ("f32", packed.size)}
     if window is not None:
         buffers["offsets"] = ("i32", k)
-    buffers |= {"y": ("f32", elements)} | epilogue_buffers(epilogue, elements, problem.filters)
+    buffers |= {"y": (epilogue.result, elements)} | epilogue_buffers(epilogue, elements, problem.filters)
     shape = "x".join(map(str, (problem.batch, problem.groups, filters, k, pixels)))
     geometry = "" if window is None else f"_{problem.channels}x{channel}"
     name = f"f32_conv_dense_{shape}{geometry}_{grid.tag}_{epilogue.tag}_{isa.suffix}"

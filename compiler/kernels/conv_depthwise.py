@@ -142,7 +142,7 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
         "taps": ("f32", problem.filters * problem.taps),
         "used": ("i32", problem.filters),
         **epilogue_buffers(epilogue, outputs, problem.filters),
-        "y": ("f32", outputs),
+        "y": (epilogue.result, outputs),
     }
     digest = hashlib.sha256(f"{problem}{epilogue.tag}".encode()).hexdigest()[:8]
     name = f"f32_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"

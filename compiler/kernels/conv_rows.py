@@ -63,7 +63,7 @@ class ConvRows:
             **rows.spec,
             **{name: ("i32", len(array)) for name, array in self.members.items()},
             **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
-            "y": ("f32", problem.batch * problem.filters * problem.pixels),
+            "y": (epilogue.result, problem.batch * problem.filters * problem.pixels),
         }
         function = self._define(module, spec, rows.multiple, epilogue, isa)
         units = problem.batch * self.tile.count * rows.groups

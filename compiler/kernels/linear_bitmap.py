@@ -71,7 +71,7 @@ class LinearBitmap:
             "values": ("f32", len(weights["values"])),
             "starts": ("i32", len(weights["starts"])),
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
-            "y": ("f32", problem.tokens * problem.outputs),
+            "y": (epilogue.result, problem.tokens * problem.outputs),
         }
         shape = f"{problem.tokens}x{problem.inputs}x{problem.outputs}_{bitmap.nnz}"
         name = f"{self.name}_{rows.height}x{WORD}_{shape}_{epilogue.tag}_{isa.suffix}"

@@ -58,7 +58,7 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     b, n, k, m = problem.batch, problem.rows, problem.inner, problem.columns
     lefts, rights = (1 if shared else b for shared in (problem.shared_left, problem.shared_right))
     grid = Grid.plan(isa, n, m, k, rows_apart=k)
-    buffers = {"p": ("f32", lefts * n * k), source: ("f32", rights * k * m), "y": ("f32", b * n * m)}
+    buffers = {"p": ("f32", lefts * n * k), source: ("f32", rights * k * m), "y": (epilogue.result, b * n * m)}
     buffers |= epilogue_buffers(epilogue, b * n * m, m)
     shared = "l" * problem.shared_left + "r" * problem.shared_right
     name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"

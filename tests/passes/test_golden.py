@@ -31,6 +31,8 @@ def _eye(*shape: int) -> np.ndarray:
 
 
 WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
+    "form_quantized": {"w": np.arange(32, dtype=np.int8).reshape(8, 4)},
+    "dequantize_weights": {"w": np.arange(8, dtype=np.int8).reshape(4, 2)},
     "fold_constants": {"w": np.arange(6, dtype=np.float32).reshape(3, 2)},
     "fold_batch_norm": {
         "w": np.ones((2, 1, 1, 1), np.float32),
@@ -81,6 +83,16 @@ def test_nothing_to_do_changes_nothing(name: str) -> None:
 def test_every_pass_has_a_golden_text(name: str) -> None:
     has_own_tests = {"expand_math"}
     assert name in has_own_tests or (GOLDEN / f"{name}.in.mlir").exists()
+
+
+def test_dequantized_weights() -> None:
+    """(codes - zero point) * scale of each row."""
+    context = make_context()
+    module = ir.Module.parse((GOLDEN / "dequantize_weights.in.mlir").read_text(), context)
+    unit = Unit(module, WeightStore(WEIGHTS["dequantize_weights"]), AVX512)
+    _ROWS["dequantize_weights"](unit)
+    expected = (np.arange(8).reshape(4, 2) - 1) * np.array([[0.25], [0.5], [0.75], [1]])
+    np.testing.assert_array_equal(unit.weights.dense("w/dequantized"), expected)
 
 
 def test_prune_channels_keeps_the_numbers() -> None:

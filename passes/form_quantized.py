@@ -1,0 +1,67 @@
+"""form_quantized: contractions of quantised activations with quantised weights become layers on bytes with int32 sums.
+
+Before (%q are codes of ui8, %w is a dequantised constant of si8):
+    %f = torch.aten.to.dtype %q ...  %c = torch.aten.sub.Tensor %f, 3.0 ...  %x = torch.aten.mul.Tensor %c, 0.5 ...
+    %y = torch.aten.linear %x, %w, %b : ...
+After:
+    %0 = "sparsec.linear"(%qt, %w8) : (tensor<8x16xi8>, tensor<4x16xi8>) -> tensor<8x4xi32>
+    %1 = torch.aten.add.Tensor %0, -3 * sums of the rows of w + bias   %2 = torch.aten.to.dtype %1 (f32)
+    %y = torch.aten.mul.Tensor %2, 0.5 * scale of w
+
+The layer takes unsigned bytes of x and signed ones of w without zero points; what those add is a constant of each output, or, where the
+weight has one, a multiple of the sum of x (Jacob et al., CVPR 2018, section 2.3). Where a quantisation follows, its scale goes into the
+product, as in ONNX Runtime's integer operators: scale of x * scale of w / scale of y. All of that is ordinary arithmetic, which
+`fuse_epilogue` puts into the kernel. A contraction that no kernel can compute so stays in float32, and the report says why.
+"""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+
+from sparsec.ir.module import find, node_name
+from sparsec.ir.torch_values import tensor_shape
+from sparsec.kernels.table import KERNELS
+from sparsec.passes.contraction import CONTRACTIONS, Contraction, contraction_of
+from sparsec.passes.quantised_layer import INT32_MAX, QuantisedContraction, form
+from sparsec.passes.quantised_values import activation_of, weight_codes
+from sparsec.passes.unit import Unit
+
+
+def form_quantized(unit: Unit) -> None:
+    """Form every layer on bytes that some kernel computes exactly."""
+    stayed: dict[str, list[str]] = {}
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name in CONTRACTIONS):
+            contraction = contraction_of(op)
+            quantised = _read(contraction, unit) if contraction is not None else None
+            if quantised is None:
+                continue
+            reason = _refusal(quantised, unit)
+            if reason is None:
+                form(quantised, unit)
+            else:
+                stayed.setdefault(reason, []).append(node_name(op) or op.name)
+    for reason, names in stayed.items():
+        unit.notes.append(f"{len(names)} quantised layers stay in float32 ({', '.join(names)}): {reason}")
+
+
+def _read(contraction: Contraction, unit: Unit) -> QuantisedContraction | None:
+    """None if one of the operands is not quantised."""
+    x = activation_of(contraction.x, unit) if tensor_shape(contraction.op.results[0]) is not None else None
+    w = weight_codes(contraction.w, unit, transposed=contraction.transposed) if x is not None else None
+    return QuantisedContraction(contraction, x, w) if x is not None and w is not None else None
+
+
+def _refusal(quantised: QuantisedContraction, unit: Unit) -> str | None:
+    """Why the contraction cannot be a layer on bytes; None if it can."""
+    if quantised.w.largest_sum > INT32_MAX:
+        return "sums of its products may exceed 32 bits"
+    if not 0 <= quantised.zero <= 255:
+        return "the zero point of its activations is no 8-bit number"
+    if quantised.padded and quantised.zero_value is not None:
+        return "its padding is a zero point that is only known when running"
+    if quantised.w.shift.any() and quantised.contraction.name != "sparsec.linear":
+        return "the zero point of its weight would need sums over windows"
+    problem = quantised.problem()
+    refusals = [kernel.refuses(problem, unit.isa) for kernel in KERNELS.values()]
+    return None if None in refusals else "no kernel computes such a layer on bytes"
