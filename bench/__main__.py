@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from bench import demo, models, onnx_nodes
 from bench.spmm_cells import PATTERNS, QUICK, SHAPES, SPARSITIES, TOKENS, grid
+from bench.spmm_cells import sample as sampled
 from sparsec.errors import SparsecError
 
 
@@ -98,6 +100,11 @@ def _nodes(pattern: str) -> None:
 @click.option("--tokens", metavar="N,...", help="Columns of X.")
 @click.option("--patterns", metavar="NAME,...", help="unstructured, blocks RxC, or N:M.")
 @click.option("--sparsity", metavar="PER_CENT,...", help="Per cent of zeros.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
+@click.option(
+    "--sample", type=click.IntRange(1), metavar="N", help="N cells, spread over patterns, sparsities and tokens."
+)
+@click.option("--budget", type=click.FloatRange(0), metavar="MINUTES", help="Begin no cell after that.")
 @click.option("--quick", is_flag=True, help="A dozen cells, in about a minute.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="How long to measure each.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Append rows here; cells in it are skipped.")
@@ -107,11 +114,18 @@ def _spmm(
     tokens: str | None,
     patterns: str | None,
     sparsity: str | None,
+    precision: str,
+    sample: int | None,
+    budget: float | None,
     quick: bool,
     seconds: float,
     json_file: Path | None,
 ) -> None:
-    """Race our compiled layer Y = W X against dense and sparse engines, over shapes, sparsities and patterns."""
+    """Race our compiled layer Y = W X against dense and sparse engines, over shapes, sparsities and patterns.
+
+    Interrupted or out of time, the same command with the same --json goes on where it stopped. In int8, activations are
+    float32 on both sides: quantising and dequantising them is in everybody's time.
+    """
     from bench import spmm
 
     try:
@@ -120,8 +134,13 @@ def _spmm(
             [int(each) for each in tokens.split(",")] if tokens else TOKENS,
             patterns.split(",") if patterns else PATTERNS,
             [float(each) / 100 for each in sparsity.split(",")] if sparsity else SPARSITIES,
+            precision,
         )
-        raise SystemExit(spmm.run(QUICK if quick else chosen, peers, json_file, seconds))
+        if quick:
+            chosen = tuple(replace(cell, precision=precision) for cell in QUICK)
+        elif sample is not None:
+            chosen = sampled(chosen, sample)
+        raise SystemExit(spmm.run(chosen, peers, json_file, seconds, minutes=budget))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except SparsecError as error:

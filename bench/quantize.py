@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from bench.peers.network import QDQ
 from bench.peers.peer import F32, Array
-from bench.peers.rivals import QDQ
 from bench.prune import weighted
 from bench.sparse_zoo import feeds_of
 
@@ -59,11 +60,11 @@ def quantize_linears(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, f
             continue
         x, y = node.input[0], node.output[0]
         low, high = ranges[x]
-        x_scale = (high - low) / 255 or 1.0
+        x_scale, x_zero = activation_scale(low, high)
         if x not in done:
             done.add(x)
-            constants.append(numpy_helper.from_array(np.array(x_scale, np.float32), f"{x}_scale"))
-            constants.append(numpy_helper.from_array(np.array(round(-low / x_scale), np.uint8), f"{x}_zero"))
+            constants.append(numpy_helper.from_array(np.array(x_scale), f"{x}_scale"))
+            constants.append(numpy_helper.from_array(np.array(x_zero), f"{x}_zero"))
             nodes.append(helper.make_node("QuantizeLinear", [x, f"{x}_scale", f"{x}_zero"], [f"{x}_q"]))
             if form == QDQ:
                 nodes.append(helper.make_node("DequantizeLinear", [f"{x}_q", f"{x}_scale", f"{x}_zero"], [f"{x}_dq"]))
@@ -78,9 +79,15 @@ def quantize_linears(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, f
     _drop_unused(model)
 
 
-def quantized_weight(weight: F32) -> tuple[Array, float]:
+def activation_scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of u8 activations from `low` (at most 0) to `high` (at least 0)."""
+    scale = np.float32((high - low) / 255 or 1.0)
+    return scale, np.uint8(round(-low / float(scale)))
+
+
+def quantized_weight(weight: F32) -> tuple[NDArray[np.int8], np.float32]:
     """Signed 8-bit weight and its scale; zeros stay zeros."""
-    scale = float(np.abs(weight).max()) / 127 or 1.0
+    scale = np.float32(float(np.abs(weight).max(initial=0.0)) / 127 or 1.0)
     return np.rint(weight / scale).astype(np.int8), scale
 
 

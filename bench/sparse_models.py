@@ -18,10 +18,10 @@ import numpy as np
 
 import sparsec
 from bench.measure import one_processor
-from bench.peers.network import Network, NetworkEngine
+from bench.peers.network import PLAIN, Network, NetworkEngine
 from bench.peers.peer import Arrays, Calls, Contestant, FailedError
 from bench.peers.race import Clock, OutError, Race, race
-from bench.peers.rivals import OUR_FORM, PLAIN, RIVALS, Rival, open_engines
+from bench.peers.rivals import OUR_FORM, RIVALS, Rival, open_engines
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
 from bench.sparse_models_summary import row_line, summarise
 from bench.sparse_zoo import NETWORKS, feeds_of

@@ -7,11 +7,12 @@ them is not in theirs. To keep other processes away altogether, start it as `tas
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,12 @@ import numpy as np
 
 import sparsec
 from bench.measure import one_processor
+from bench.peers.int8_layer import int8_layer, product
+from bench.peers.network import OPERATOR
 from bench.peers.onnx_layer import onnx_layer
-from bench.peers.peer import F32, Calls, Contestant, Engine, FailedError, Layer
+from bench.peers.peer import F32, Calls, Contestant, Engine, FailedError, Layer, Peer
 from bench.peers.race import OutError, Race, race
-from bench.peers.table import PEERS, open_peers
+from bench.peers.table import DENSE, PEERS, open_peers
 from bench.roofs import Roofs, measure_roofs
 from bench.spmm_cells import Cell, make_layer
 from bench.spmm_rows import OURS, Row, append, read_rows
@@ -34,6 +37,9 @@ from sparsec.errors import SparsecError, UsageError
 from sparsec.model import CompiledModel
 from sparsec.verify import tolerance
 
+WEIGHT_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}
+CHECKED = 64  # columns of the result: all columns of a large one take longer than all engines
+INEXACT = 0.02  # of the largest value: what rounding to 8 bits of mantissa or of activations may do
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -44,24 +50,30 @@ class Bench:
     engines: Mapping[str, Engine]
     roofs: Roofs
     seconds: float
+    deadline: float
 
 
-def run(cells: Sequence[Cell], peers: str, json_file: Path | None, seconds: float) -> int:
+def run(
+    cells: Sequence[Cell], peers: str, json_file: Path | None, seconds: float, *, minutes: float | None = None
+) -> int:
     """Race every cell that the file does not have yet, keep the rows there, and print the summary of all.
 
-    Returns the exit code: 1 if our result was wrong anywhere.
+    All cells are of one precision. After `minutes` no further cell is begun. Returns the exit code: 1 if our result was
+    wrong anywhere.
     """
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else math.inf
+    known = PEERS[cells[0].precision]
+    asked = _names(peers, known)
     for variable in _ONE_THREAD:
         os.environ[variable] = "1"
     with one_processor():
-        engines, absent = open_peers(tuple(peer for peer in PEERS if peer.name in _names(peers)))
+        engines, absent = open_peers(tuple(peer for peer in known if peer.name in asked))
         for name, reason in absent.items():
             click.echo(f"absent: {name}: {reason}")
-        bench = Bench(engines, measure_roofs(), seconds)
+        bench = Bench(engines, measure_roofs(), seconds, deadline)
         kept = read_rows(json_file) if json_file is not None else {}
-        done = {cell: row for cell, row in kept.items() if _is_done(row, engines)}
         try:
-            found, refused = _run_all(bench, cells, done, absent, json_file)
+            found, refused = _run_all(bench, cells, kept, absent, json_file)
         finally:
             for engine in engines.values():
                 engine.close()
@@ -76,17 +88,22 @@ def run(cells: Sequence[Cell], peers: str, json_file: Path | None, seconds: floa
 def _run_all(
     bench: Bench,
     cells: Sequence[Cell],
-    done: Mapping[Cell, Row],
+    kept: Mapping[Cell, Row],
     absent: Mapping[str, str],
     json_file: Path | None,
 ) -> tuple[dict[Cell, Row], list[Cell]]:
-    """The rows of all cells, and the cells that we cannot compile."""
-    rows, left = dict(done), [cell for cell in cells if cell not in done]
+    """The rows of all cells, and the cells that we cannot compile; those never measured come before those with wide spread."""
+    rows = dict(kept)
+    left = [cell for cell in cells if cell not in kept or not _is_done(kept[cell], bench.engines)]
+    left.sort(key=lambda cell: cell in kept)
     refused: list[Cell] = []
     if json_file is not None and left:
         append(json_file, [{"run": _circumstances(bench, absent)}])
     click.echo(f"{len(left)} cells to race, {len(cells) - len(left)} known already")
     for number, cell in enumerate(left, 1):
+        if time.monotonic() > bench.deadline:
+            click.echo(f"time is up: {len(left) - number + 1} cells are left; the same command goes on with them")
+            break
         try:
             rows[cell] = row = race_cell(bench, cell)
         except KeyboardInterrupt:
@@ -107,7 +124,7 @@ def race_cell(bench: Bench, cell: Cell) -> Row:
     layer = make_layer(cell)
     nonzeros = int(np.count_nonzero(layer.weight))
     start = time.perf_counter()
-    model = sparsec.compile(onnx_layer(layer), threads=1)
+    model = _compile(cell, layer)
     compile_seconds = time.perf_counter() - start
     contestants: dict[str, Contestant[F32]] = {OURS: _ours(model, layer)}
     failed: dict[str, str] = {}
@@ -116,20 +133,20 @@ def race_cell(bench: Bench, cell: Cell) -> Row:
             contestants[name] = engine.enter(layer)
         except Exception as error:  # peers raise a dozen classes of their own
             failed[name] = str(error)
-    errors = _check(contestants, layer, failed)
+    errors = _check(contestants, cell, layer, failed)
     result = _race(contestants, failed, bench.seconds)
     for each in contestants.values():
         each.close()
-    report = model.report.layers[0]
+    report = model.report.layers[0] if model.report.layers else None
     return Row(
         cell=cell,
         nonzeros=nonzeros,
         flops=2 * nonzeros * cell.n,
-        bytes=6 * nonzeros + 4 * (layer.x.size + cell.m * cell.n),
-        format=report.format,
+        bytes=(WEIGHT_BYTES[cell.precision] + 2) * nonzeros + 4 * (layer.x.size + cell.m * cell.n),
+        format=report.format if report else "none",
         kernels=tuple(step.kernel for step in model.session.program.steps),
-        reason=report.reason,
-        predicted_ns=report.predicted_ns,
+        reason=report.reason if report else "it is no layer of ours: upstream lowering took it",
+        predicted_ns=report.predicted_ns if report else 0.0,
         compile_seconds=compile_seconds,
         rounds=result.rounds,
         settled=result.settled,
@@ -142,7 +159,10 @@ def race_cell(bench: Bench, cell: Cell) -> Row:
 
 
 def roof_of(cell: Cell, roofs: Roofs) -> float:
-    """GFLOP/s: each vector of X that is loaded serves as many rows as a block has."""
+    """GFLOP/s: each vector of X that is loaded serves as many rows as a block has. In less than float32, of dot products."""
+    if cell.precision != "fp32":
+        found = [roof for roof in roofs.narrow if roof.name.startswith(cell.precision)]
+        return found[0].median if found else math.nan
     rows, _, columns = cell.pattern.partition("x")
     return (roofs.fma if columns and int(rows) > 1 else roofs.load_fma).median
 
@@ -167,9 +187,18 @@ def _race(contestants: Mapping[str, Contestant[F32]], failed: dict[str, str], se
     while True:
         fit = {name: each for name, each in contestants.items() if name == OURS or name not in failed}
         try:
-            return race(fit, seconds)
+            return race(fit, seconds, fields=(fit.keys() - {OURS}, fit.keys() & DENSE))
         except OutError as error:
             failed[error.name] = str(error)
+
+
+def _compile(cell: Cell, layer: Layer) -> CompiledModel:
+    """Our network of one layer: in int8 the operator form, from float32 to float32."""
+    compile_it: Callable[..., CompiledModel] = sparsec.compile
+    if cell.precision == "int8":
+        return compile_it(int8_layer(layer, OPERATOR), threads=1)
+    options = {} if cell.precision == "fp32" else {"precision": cell.precision}
+    return compile_it(onnx_layer(layer), threads=1, **options)
 
 
 def _ours(model: CompiledModel, layer: Layer) -> Calls[F32]:
@@ -179,9 +208,14 @@ def _ours(model: CompiledModel, layer: Layer) -> Calls[F32]:
     return Calls(lambda: model.run(feeds, out=out), lambda: y.T)
 
 
-def _check(contestants: Mapping[str, Contestant[F32]], layer: Layer, failed: dict[str, str]) -> dict[str, float]:
-    """Largest errors relative to the largest |Y|; adds to `failed` whoever is wrong or dies."""
-    expected = layer.weight.astype(np.float64) @ layer.x
+def _check(
+    contestants: Mapping[str, Contestant[F32]], cell: Cell, layer: Layer, failed: dict[str, str]
+) -> dict[str, float]:
+    """Largest errors relative to the largest |Y|, over a sample of columns; adds to `failed` whoever is wrong or dies."""
+    columns = np.unique(np.linspace(0, cell.n - 1, CHECKED).round().astype(np.intp))
+    expected = (
+        product(layer, columns) if cell.precision == "int8" else layer.weight.astype(np.float64) @ layer.x[:, columns]
+    )
     scale = float(np.abs(expected).max(initial=0.0))
     errors = {}
     for name, each in contestants.items():
@@ -191,15 +225,18 @@ def _check(contestants: Mapping[str, Contestant[F32]], layer: Layer, failed: dic
         except FailedError as error:
             failed[name] = str(error)
             continue
-        largest = float(np.abs(found - expected).max(initial=0.0)) if found.shape == expected.shape else np.inf
+        right_shape = found.shape == (cell.m, cell.n)
+        largest = float(np.abs(found[:, columns] - expected).max(initial=0.0)) if right_shape else np.inf
         errors[name] = largest / scale if scale else largest
-        if not largest <= tolerance("float32", scale):
+        # Whole numbers are exact; engines other than ours may round activations in another way.
+        exact = cell.precision == "fp32" or (cell.precision == "int8" and name == OURS)
+        if not largest <= (tolerance("float32", scale) if exact else INEXACT * scale):
             failed[name] = f"its result is wrong by {largest:.2g} of {scale:.2g}"
     return errors
 
 
-def _names(peers: str) -> list[str]:
-    known = [peer.name for peer in PEERS]
+def _names(peers: str, table: Sequence[Peer]) -> list[str]:
+    known = [peer.name for peer in table]
     names = known if peers == "all" else [name.strip() for name in peers.split(",") if name.strip()]
     if unknown := [name for name in names if name not in known]:
         raise UsageError("There is no such peer.", expected=", ".join(("all", *known)), got=", ".join(unknown))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,13 +37,19 @@ class Cell:
     n: int
     pattern: str
     sparsity: float
+    precision: str = "fp32"
 
     def __str__(self) -> str:
-        return f"{self.m}x{self.k}x{self.n} {self.pattern} {self.sparsity:.4g}"
+        words = f"{self.m}x{self.k}x{self.n} {self.pattern} {self.sparsity:.4g}"
+        return words if self.precision == "fp32" else f"{words} {self.precision}"
 
 
 def grid(
-    shapes: Iterable[tuple[int, int]], tokens: Iterable[int], patterns: Iterable[str], sparsities: Iterable[float]
+    shapes: Iterable[tuple[int, int]],
+    tokens: Iterable[int],
+    patterns: Iterable[str],
+    sparsities: Iterable[float],
+    precision: str = "fp32",
 ) -> tuple[Cell, ...]:
     """All combinations, each once: a pattern N:M has a sparsity of its own, whatever was asked for.
 
@@ -55,10 +61,31 @@ def grid(
         for n in tokens:
             for pattern in patterns:
                 for sparsity in _sparsities(pattern, sparsities):
-                    cell = Cell(m, k, n, pattern, sparsity)
+                    cell = Cell(m, k, n, pattern, sparsity, precision)
                     _check(cell)
                     cells[cell] = None
     return tuple(cells)
+
+
+def sample(cells: Sequence[Cell], count: int) -> tuple[Cell, ...]:
+    """`count` of the cells, the same for the same grid, in an order whose every beginning is a fair sample.
+
+    Strata are pattern, sparsity and N; each gives one cell before any gives two. Shapes take turns over the strata.
+    """
+    random = np.random.default_rng(0)
+    strata: dict[tuple[str, float, int], list[Cell]] = {}
+    for cell in cells:
+        strata.setdefault((cell.pattern, cell.sparsity, cell.n), []).append(cell)
+    mixed = [list(strata.values())[index] for index in random.permutation(len(strata))]
+    longest = max((len(each) for each in mixed), default=0)
+    turns = random.permutation(longest)
+    found = [
+        each[(turns[turn] + number) % len(each)]
+        for turn in range(longest)
+        for number, each in enumerate(mixed)
+        if turn < len(each)
+    ]
+    return tuple(dict.fromkeys(found))[:count]
 
 
 # About one minute: one change at a time from the middle of the grid, and its corners.

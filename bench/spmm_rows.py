@@ -20,7 +20,7 @@ class Row:
     """One cell. `timings` has ours first, under `OURS`; `errors` are the largest errors, relative to the largest |Y|.
 
     `flops` are two per nonzero and column of X; `bytes` what must be moved at least: nonzeros with a 16-bit index each,
-    X and Y. `roof_gflops` is the roof for the pattern: of multiply-adds for blocks of several rows, else of those that
+    X and Y in float32. `roof_gflops` is the roof for the pattern: of multiply-adds for blocks of several rows, else of those that
     load one operand each. `failed` are peers that could not run it, with the reason; `wrong` those with a wrong result.
     """
 

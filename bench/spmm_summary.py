@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import geometric_mean, median
 
 import click
 from rich.table import Table
 
-from bench.peers.table import PEERS
+from bench.peers.table import ALL
+from bench.spmm_cells import UNSTRUCTURED
 from bench.spmm_rows import OURS, Row
 from sparsec.cli.console import make_table, print_table
 
 LOSSES = 10
+NEAR_CACHE = 1 << 20  # bytes of the cache that X should fit
 
 
 def summarise(rows: Sequence[Row]) -> None:
@@ -46,12 +48,51 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     if dense:
         lead, row = min(dense, key=lambda pair: pair[0])
         lines.append(f"worst against the best dense peer: {lead:.2f} of {row.best(dense=True)} at {row.cell}")
-    sparse = [row for row in rows if row.cell.pattern == "unstructured" and 0.8 <= row.cell.sparsity <= 0.95]
-    if sparse:
-        lines.append(f"unstructured, 80 to 95 %: median ratio to the best peer {median(_leads(sparse)):.2f}")
+    lines += _int8_verdicts(rows) if rows[0].cell.precision == "int8" else _float_verdicts(rows)
     if wide := [str(row.cell) for row in rows if not row.settled]:
         lines.append(f"spread still wide: {', '.join(wide)}")
     return lines
+
+
+def _float_verdicts(rows: Sequence[Row]) -> list[str]:
+    unstructured = _between(rows, 0.8, 0.95, UNSTRUCTURED)
+    lines = []
+    if unstructured:
+        leads = _leads(unstructured)
+        lines.append(f"unstructured, 80 to 95 %: median ratio to the best peer {median(leads):.2f}")
+    if inside := [row for row in unstructured if 4 * row.cell.k * row.cell.n <= NEAR_CACHE]:
+        lines.append(f"unstructured, 80 to 95 %, X at most 1 MiB: {_roof_words(inside)}")
+    if blocks := _between(rows, 0.8, 0.9, "4x1", "16x1"):
+        lines.append(f"4x1 and 16x1, 80 to 90 %: {_roof_words(blocks)}")
+    return lines
+
+
+def _int8_verdicts(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for words, group in (
+        ("4x1 and 1x4, 70 to 95 %", _between(rows, 0.7, 0.95, "4x1", "1x4")),
+        ("unstructured, 80 to 95 %", _between(rows, 0.8, 0.95, UNSTRUCTURED)),
+    ):
+        if ratios := [row.timings["deepsparse-int8"].ratio for row in group if "deepsparse-int8" in row.timings]:
+            mean = f"geometric mean {geometric_mean(ratios):.2f}, worst {min(ratios):.2f}"
+            lines.append(f"{words}, ratio to deepsparse-int8: {mean}")
+    blocks = _between(rows, 0.9, 0.9, "4x1", "1x4", "16x1")
+    if dense := [lead for row in blocks if (lead := row.lead(dense=True)) is not None]:
+        lines.append(
+            f"blocks at 90 %, ratio to the best dense peer: median {median(dense):.2f}, worst {min(dense):.2f}"
+        )
+    if wide := [row for row in _between(rows, 0.0, 1.0, "4x1", "1x4", "16x1") if row.cell.n >= 64]:
+        lines.append(f"blocks, N at least 64: {_roof_words(wide)}")
+    return lines
+
+
+def _between(rows: Sequence[Row], least: float, most: float, *patterns: str) -> list[Row]:
+    return [row for row in rows if row.cell.pattern in patterns and least <= row.cell.sparsity <= most]
+
+
+def _roof_words(rows: Sequence[Row]) -> str:
+    shares = sorted(_shares(rows))
+    return f"{median(shares):.0f} % of the roof (median of {len(shares)} cells; least {shares[0]:.0f} %)"
 
 
 def by_pattern(rows: Sequence[Row], cell: Callable[[Sequence[Row]], str]) -> Table:
@@ -92,7 +133,7 @@ def _by_tokens(rows: Sequence[Row]) -> Table:
 def _by_peer(rows: Sequence[Row]) -> Table:
     table = make_table("peer", ">cells", ">best in", ">we win", ">median", ">worst", "worst at")
     best = Counter(row.best() for row in rows)
-    for peer in PEERS:
+    for peer in ALL:
         ratios = [(row.timings[peer.name].ratio, str(row.cell)) for row in rows if peer.name in row.timings]
         if not ratios:
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from bench.peers.rivals import PLAIN
+from bench.peers.network import PLAIN
 from bench.prune import prunable, prune
 from bench.quantize import quantize
 from bench.sparse_models_rows import ModelCell

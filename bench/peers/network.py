@@ -12,6 +12,8 @@ import numpy as np
 from bench.peers.onnx_layer import onnx_layer
 from bench.peers.peer import F32, Array, Arrays, Contestant, Layer, Turn
 
+PLAIN, OPERATOR, QDQ = "plain", "operator", "qdq"  # forms of a model: as it is, and see bench.quantize
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

@@ -28,8 +28,8 @@ MOST_ROUNDS = 200
 EXTENSIONS = 3  # how often a race whose spread is wide goes on
 SETTLED = 0.10  # spread of the first's times up to which it is not wide
 NEAR = 0.10  # a leader whose ratio is nearer to 1 than that in some rounds is near the first
-QUALIFYING_ROUNDS = 3
-BEHIND = 1.25  # times the leader's time: who takes longer is far behind
+# Times the leader's time: who takes longer after so many rounds is far behind.
+BEHIND = ((1, 2.0), (3, 1.25))
 
 
 class Clock(Enum):
@@ -122,12 +122,11 @@ def _in_the_running(
     if not rounds:
         return contestants
     left = {name: contestants[name] for name in rounds[-1]}
-    if len(rounds) < QUALIFYING_ROUNDS:
-        return left
+    factor = min((limit for count, limit in BEHIND if len(rounds) >= count), default=math.inf)
     medians = {name: float(np.median(_times(rounds, name, clock))) for name in left}
     good = {name for name in left if not any(name in field for field in fields)}
     for field in fields:
-        limit = BEHIND * min((medians[name] for name in left if name in field), default=0.0)
+        limit = factor * min((medians[name] for name in left if name in field), default=0.0)
         good |= {name for name in left if name in field and medians[name] <= limit}
     return {name: each for name, each in left.items() if name in good}
 
@@ -145,7 +144,9 @@ def _clear(rounds: Rounds, clock: Clock, fields: Sequence[Collection[str]]) -> b
 
 
 def _calls(name: str, contestant: Racer, turn_ns: float) -> int:
-    shortest = min(_turn(name, contestant, 1).cpu_ns for _ in range(2))
+    shortest = _turn(name, contestant, 1).cpu_ns
+    if shortest < turn_ns:  # else one call is a turn, whatever a second look says
+        shortest = min(shortest, _turn(name, contestant, 1).cpu_ns)
     return max(1, min(1000, math.ceil(turn_ns / max(shortest, 1.0))))
 
 

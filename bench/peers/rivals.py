@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.peers.deepsparse import DeepSparse
-from bench.peers.network import NetworkEngine
+from bench.peers.network import OPERATOR, PLAIN, QDQ, NetworkEngine
 from bench.peers.onnx_runtime import OnnxRuntime
 from bench.peers.openvino_dense import OpenVino
 from bench.peers.peer import AbsentError
 from bench.peers.table import PEERS
-
-PLAIN, OPERATOR, QDQ = "plain", "operator", "qdq"  # forms of a model: as it is, and see bench.quantize
 
 ENGINES: Mapping[str, Callable[[], NetworkEngine]] = {
     "onnxruntime": OnnxRuntime,
@@ -60,7 +58,7 @@ OUR_FORM: Mapping[str, str] = {"fp32": PLAIN, "bf16": PLAIN, "int8": OPERATOR}
 
 def open_engines(rivals: tuple[Rival, ...]) -> tuple[dict[str, NetworkEngine], dict[str, str]]:
     """The engines that are there, by name; of the others, why not and what to do about it."""
-    install = {peer.name: peer.install for peer in PEERS}
+    install = {peer.name: peer.install for peer in PEERS["fp32"]}
     engines: dict[str, NetworkEngine] = {}
     absent: dict[str, str] = {}
     for name in dict.fromkeys(rival.engine for rival in rivals):

@@ -1,4 +1,4 @@
-"""torch's oneDNN linear with packed weights, which torch.compile calls in a frozen model; float32, one thread."""
+"""torch's oneDNN linear with packed weights, which torch.compile calls in a frozen model; one thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from bench.peers.peer import F32, AbsentError, Calls, Layer
 
 
 class TorchDense:
+    """In float32."""
+
+    precision = "float32"
+
     def __init__(self) -> None:
         try:
             import torch
@@ -17,16 +21,23 @@ class TorchDense:
 
     def enter(self, layer: Layer) -> Calls[F32]:
         torch = self._torch
-        tokens = torch.from_numpy(layer.tokens)
+        tokens, dtype = torch.from_numpy(layer.tokens), getattr(torch, self.precision)
         with torch.inference_mode():
-            packed = torch.ops.mkldnn._reorder_linear_weight(torch.from_numpy(layer.weight), len(tokens))
+            weight = torch.from_numpy(layer.weight).to(dtype)
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(tokens))
         linear, result = torch.ops.mkldnn._linear_pointwise, [tokens]
 
         def run() -> None:
             with torch.inference_mode():
-                result[0] = linear(tokens, packed, None, "none", [], "")
+                result[0] = linear(tokens.to(dtype), packed, None, "none", [], "").float()
 
         return Calls(run, lambda: result[0].numpy().T)
 
     def close(self) -> None:
         pass
+
+
+class TorchBf16(TorchDense):
+    """In bfloat16, from and to float32."""
+
+    precision = "bfloat16"

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from bench.peers.deepsparse import INTERPRETER, DeepSparse
+from bench.peers.int8_layer import InForm, product
 from bench.peers.libraries import packaged_library
+from bench.peers.network import OPERATOR, QDQ
 from bench.peers.onnx_runtime import OnnxRuntime
 from bench.peers.peer import F32, AbsentError, Contestant, Engine, FailedError, Layer, Peer, timed
 from bench.peers.scipy_csr import ScipyCsr
-from bench.peers.table import DENSE, PEERS, open_peers
+from bench.peers.table import ALL, DENSE, PEERS, open_peers
 from bench.peers.torch_csr import TorchCsr
-from bench.peers.torch_dense import TorchDense
+from bench.peers.torch_dense import TorchBf16, TorchDense
 from bench.peers.worker import Worker
 from bench.spmm_cells import Cell, make_layer
 
@@ -109,10 +111,32 @@ def test_absent_peers_say_why_and_what_to_do() -> None:
 
 
 def test_the_table_names_each_peer_once_and_says_how_to_install_it() -> None:
-    names = [peer.name for peer in PEERS]
-    assert len(set(names)) == len(names)
-    assert all(peer.install for peer in PEERS)
-    assert {"onnxruntime", "openvino", "torch"} == DENSE
+    for peers in PEERS.values():
+        names = [peer.name for peer in peers]
+        assert len(set(names)) == len(names)
+        assert DENSE & set(names)
+        assert set(names) - DENSE
+    assert all(peer.install for peer in ALL)
+    assert {"onnxruntime", "openvino", "torch"} < DENSE
+
+
+@pytest.mark.parametrize("form", [OPERATOR, QDQ])
+def test_the_int8_layer_is_what_engines_compute(form: str) -> None:
+    columns = np.array([0, 7, 15])
+    contestant = InForm(OnnxRuntime(), form).enter(LAYER)
+    contestant.turn(1)
+    expected = product(LAYER, columns)
+    np.testing.assert_allclose(contestant.output()[:, columns], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    exact = LAYER.weight @ LAYER.x[:, columns]
+    assert np.abs(expected - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_torch_computes_in_bf16() -> None:
+    contestant = TorchBf16().enter(LAYER)
+    contestant.turn(1)
+    expected = LAYER.weight @ LAYER.x
+    error = np.abs(contestant.output() - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 2e-2
 
 
 def test_a_packaged_library_is_found_by_the_files_of_its_package(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.peers.peer import F32, FailedError, Turn
-from bench.peers.race import CLEAR_ROUNDS, FEWEST_ROUNDS, Clock, OutError, race, result
+from bench.peers.race import CLEAR_ROUNDS, FEWEST_ROUNDS, TURN_NS, Clock, OutError, race, result
 
 
 class Stub:
@@ -66,11 +66,16 @@ def test_a_wide_spread_is_not_settled() -> None:
 
 def test_who_is_far_behind_in_all_its_fields_drops_out() -> None:
     log: list[tuple[str, int]] = []
-    times = {"ours": 1e6, "fast": 2e6, "slow": 3e6, "dense": 9e6, "denser": 1e7, "odd": 5e7}
+    times = {"ours": 1e6, "fast": 2e6, "slow": 3e6, "slower": 5e6, "dense": 9e6, "denser": 1e7, "odd": 5e7}
     stubs = {name: Stub(name, each, log) for name, each in times.items()}
-    found = race(stubs, seconds=1e-3, fields=(("fast", "slow", "dense", "denser"), ("dense", "denser")))
+    found = race(stubs, seconds=1e-3, fields=(("fast", "slow", "slower", "dense", "denser"), ("dense", "denser")))
     turns = {name: sum(1 for each, _ in log if each == name) for name in times}
-    assert turns["slow"] < turns["fast"] == turns["ours"] == turns["dense"] == turns["denser"] == turns["odd"]
+    probes = {name: 1 if each >= TURN_NS else 2 for name, each in times.items()}
+    assert {name: turns[name] - probes[name] for name in times} == {
+        **dict.fromkeys(times, 1 + CLEAR_ROUNDS),
+        "slow": 1 + 3,
+        "slower": 1 + 1,
+    }
     assert found.rounds == CLEAR_ROUNDS
     assert found.timings["slow"].ratio == pytest.approx(3)
     assert list(found.timings) == list(times)

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bench import sparse_models, sparse_zoo, variants
+from bench.peers.network import OPERATOR, PLAIN, QDQ
 from bench.peers.race import Timing
-from bench.peers.rivals import OPERATOR, PLAIN, QDQ, RIVALS
+from bench.peers.rivals import RIVALS
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
 from bench.sparse_zoo import RANDOM, SPARSE, SparseNetwork, feeds_of
 from bench.spmm_rows import OURS

@@ -9,7 +9,7 @@ import pytest
 from bench import roofs, spmm
 from bench.peers import race
 from bench.roofs import Roof, Roofs
-from bench.spmm_cells import Cell
+from bench.spmm_cells import Cell, grid
 from bench.spmm_rows import OURS, read_rows
 from sparsec.errors import UsageError
 
@@ -62,3 +62,19 @@ def test_blocks_of_several_rows_are_measured_by_the_roof_in_registers() -> None:
         "16x1": 100,
         "2:4": 80,
     }
+
+
+def test_int8_layers_are_raced_against_int8_engines(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    (cell,) = grid([(32, 64)], [20], ["1x4"], [0.5], "int8")
+    assert spmm.run((cell,), "onnxruntime-int8,onnxruntime-qdq", path, 0.001) == 0
+    row = read_rows(path)[cell]
+    assert list(row.timings) == [OURS, "onnxruntime-int8", "onnxruntime-qdq"]
+    assert row.failed == {}
+
+
+def test_no_cell_is_begun_when_time_is_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert spmm.run(CELLS, "scipy-csr", path, 0.001, minutes=0.0) == 0
+    assert "2 cells are left" in capsys.readouterr().out
+    assert not read_rows(path)

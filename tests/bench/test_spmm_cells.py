@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from bench.spmm_cells import PATTERNS, QUICK, SHAPES, SPARSITIES, TOKENS, Cell, grid, make_layer, make_mask
+from bench.spmm_cells import PATTERNS, QUICK, SHAPES, SPARSITIES, TOKENS, Cell, grid, make_layer, make_mask, sample
 from sparsec.errors import UsageError
 
 
@@ -64,3 +66,26 @@ def test_sizes_and_sparsities_out_of_range_are_refused(n: int, sparsity: float) 
 def test_blocks_that_do_not_divide_a_shape_are_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="divide"):
         grid([(16, 16)], [1], [pattern], [0.5])
+
+
+def test_every_beginning_of_a_sample_is_spread_over_the_grid() -> None:
+    cells = grid(SHAPES, TOKENS, PATTERNS, SPARSITIES)
+    strata = {(cell.pattern, cell.sparsity, cell.n) for cell in cells}
+    for count in (1, 126, 250, 252, 1134, 2000):
+        found = sample(cells, count)
+        assert len(found) == len(set(found)) == min(count, 1134)
+        assert sample(cells, count + 5)[:count] == found[:count]
+        met = Counter((cell.pattern, cell.sparsity, cell.n) for cell in found)
+        assert len(met) == min(count, len(strata))
+        assert max(met.values()) - min(met.values()) <= 1
+    shapes = Counter((cell.m, cell.k) for cell in sample(cells, 252))
+    assert min(shapes.values()) >= 26
+    assert len(shapes) == 9
+
+
+def test_cells_of_another_precision_are_others_with_the_same_layer() -> None:
+    (one,) = grid([(32, 16)], [8], ["4x1"], [0.5])
+    (other,) = grid([(32, 16)], [8], ["4x1"], [0.5], "int8")
+    assert one != other
+    assert str(other) == "32x16x8 4x1 0.5 int8"
+    assert np.array_equal(make_layer(one).weight, make_layer(other).weight)
