@@ -14,6 +14,7 @@ from sparsec.formats.facts import Facts
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
+from sparsec.kernels.linear_nm import most_tokens
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 from sparsec.kernels.words import Words, words_of
@@ -32,6 +33,8 @@ _LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse r
 _BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _TURN_CYCLES = 4.6  # per vector of tokens that is transposed, on its way in or out
+_PERMUTED_CYCLES = {16: 1.12, 32: 0.78}  # a multiply-add beside a permutation, with so many registers
+_SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
 _PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
@@ -99,6 +102,19 @@ def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
     products = facts.nonzeros * each
     walked = products + streamed if vectors > 1 else max(products, streamed)
     return walked + visited * (6.0 * tiles + 1.5 * vectors) + copied
+
+
+def _permuted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """n:m of a linear layer: every window of a row costs what the fullest one does; weights come behind each other."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    kept = max(dict(facts.windows).get(isa.lanes(), isa.lanes()), 1)
+    windows = math.ceil(facts.rows / isa.lanes()) * math.ceil(facts.columns / isa.lanes())
+    tiles = math.ceil(problem.tokens / most_tokens(isa))
+    each = max(problem.tokens * (_PERMUTED_CYCLES[isa.registers] * kept + 0.17), tiles * _SLOT_CYCLES * kept)
+    size = windows * isa.vector_bytes * (kept + math.ceil(kept / 8))
+    streaming = size / _bandwidth(size, machine)
+    return max(windows * each + 0.4 * streaming, streaming)
 
 
 def _bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -250,6 +266,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_dense": _dense_cycles,
     "f32_linear_csr": _counted_cycles,
     "f32_linear_blocked": _blocked_cycles,
+    "f32_linear_nm": _permuted_cycles,
     "f32_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,
 }

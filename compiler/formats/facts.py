@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from sparsec.formats.coo import Coo
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
-GROUPS = ((1, 4), (2, 4), (1, 8), (2, 8), (4, 8))
+WINDOWS = (4, 8, 16)  # columns; each divides the next
 HEIGHTS = (1, 4, 8)  # of blocks of rows that kernels compute, one column wide
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
+_FULL_GROUPS = 0.5  # n:m is one if the nonzeros are this share of n in each m
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Facts about a weight seen as a matrix [rows, columns]: outputs by reduction.
 
-    `block` is the largest block shape that the nonzeros fill, `group` the first n:m that every row keeps (n nonzeros at most in each
-    m consecutive columns); None if there is none. `longest_row` counts nonzeros.
-    `row_blocks` are (height, number of height x 1 blocks with a nonzero).
+    `block` is the largest block shape that the nonzeros fill, `group` the n:m that they fill best, where every row keeps
+    at most n, no more than half, of each m consecutive columns; None if there is none. `longest_row` counts nonzeros.
+    `row_blocks` are (height, number of height x 1 blocks with a nonzero); `windows` are (m, most nonzeros that any row has
+    in m consecutive columns, counted from the first).
     """
 
     rows: int
@@ -34,6 +36,7 @@ class Facts:
     block: tuple[int, int] | None
     group: tuple[int, int] | None
     row_blocks: tuple[tuple[int, int], ...] = ()
+    windows: tuple[tuple[int, int], ...] = ()
 
     @property
     def density(self) -> float:
@@ -64,6 +67,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     row, column = np.divmod(stored, max(columns, 1))
     per_row = np.bincount(row, minlength=rows)
     sparse = len(stored) < 0.9 * rows * columns
+    windows = _windows(row, column, rows, columns)
     return Facts(
         rows=rows,
         columns=columns,
@@ -72,8 +76,9 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
         empty_columns=int(columns - np.count_nonzero(np.bincount(column, minlength=columns))),
         longest_row=int(per_row.max(initial=0)),
         block=_block(row, column, rows, columns) if sparse else None,
-        group=_group(row, column, columns) if sparse else None,
+        group=_group(windows, len(stored), rows, columns),
         row_blocks=tuple((height, _blocks(row, column, rows, columns, (height, 1))) for height in HEIGHTS),
+        windows=windows,
     )
 
 
@@ -105,10 +110,20 @@ def _blocks(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, column
     return int(np.count_nonzero(held))
 
 
-def _group(row: NDArray[np.int64], column: NDArray[np.int64], columns: int) -> tuple[int, int] | None:
-    """The first n:m that holds everywhere."""
-    for kept, of in GROUPS:
-        groups = row * -(-columns // of) + column // of
-        if columns % of == 0 and len(row) and int(np.unique(groups, return_counts=True)[1].max()) <= kept:
-            return kept, of
-    return None
+def _windows(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[tuple[int, int], ...]:
+    """For each width of `WINDOWS`, the most nonzeros in a window of a row."""
+    narrow, widest = WINDOWS[0], WINDOWS[-1]
+    across = -(-columns // widest) * (widest // narrow)
+    counts = np.bincount(row * across + column // narrow, minlength=rows * across)
+    return tuple((width, int(counts.reshape(-1, width // narrow).sum(axis=1).max(initial=0))) for width in WINDOWS)
+
+
+def _group(windows: tuple[tuple[int, int], ...], nonzeros: int, rows: int, columns: int) -> tuple[int, int] | None:
+    """The n:m of largest share of nonzeros among its n."""
+    shares = {
+        (kept, of): nonzeros / (kept * rows * (columns // of))
+        for of, kept in windows
+        if 0 < kept <= of // 2 and columns % of == 0
+    }
+    best = max(shares, key=lambda group: shares[group], default=None)
+    return best if best is not None and shares[best] >= _FULL_GROUPS else None

@@ -1,8 +1,4 @@
-"""N:M sparsity: of each M consecutive columns of a row at most N are nonzero, so every row has the same length.
-
-The float32 CPU kernels read such weights as CSR, whose rows of equal length are as fast as fixed counts: measured, known
-trip counts are worth 3 % at most. The format is for what has instructions for it.
-"""
+"""N:M sparsity: of each M consecutive columns of a row at most N are nonzero, so every row has the same length."""
 
 from __future__ import annotations
 
@@ -29,9 +25,12 @@ class NofM:
     positions: NDArray[np.uint8]
 
     @classmethod
-    def encode(cls, weight: NDArray[np.generic] | Coo, kept: int, of: int) -> NofM:
-        """Encode a weight of rank >= 1 as float32; raises `ValueError` if a group has more than `kept` nonzeros."""
-        if not 1 <= kept <= of <= 256:
+    def encode(cls, weight: NDArray[np.generic] | Coo, kept: int | None, of: int) -> NofM:
+        """Encode a weight of rank >= 1 as float32; `kept` None is as many as the fullest group has, but at least one.
+
+        Raises `ValueError` if a group has more than `kept` nonzeros.
+        """
+        if not 1 <= (kept or 1) <= of <= 256:
             raise ValueError(f"{kept}:{of} is no n:m with 1 <= n <= m <= 256")
         coo = weight if isinstance(weight, Coo) else Coo.from_dense(weight)
         values = coo.values.astype(np.float32)
@@ -40,14 +39,15 @@ class NofM:
         groups = -(-math.prod(coo.shape[1:]) // of)
         place = rows * groups + columns // of  # rising
         rank = np.arange(len(place)) - np.searchsorted(place, place)
-        if len(rank) and int(rank.max()) >= kept:
+        most = int(rank.max(initial=0)) + 1
+        if kept is not None and most > kept:
             worst = int(rank.argmax())
             raise ValueError(f"row {rows[worst]} has more than {kept} nonzeros in a group of {of} columns")
-        packed = np.zeros((coo.shape[0] * groups, kept), dtype=np.float32)
+        packed = np.zeros((coo.shape[0] * groups, kept or most), dtype=np.float32)
         positions = np.zeros(packed.shape, dtype=np.uint8)
         packed[place, rank] = values[stored]
         positions[place, rank] = columns % of
-        shape = (coo.shape[0], groups, kept)
+        shape = (coo.shape[0], groups, kept or most)
         return cls(coo.shape, of, packed.reshape(shape), positions.reshape(shape))
 
     def decode(self) -> NDArray[np.float32]:
@@ -56,14 +56,18 @@ class NofM:
         padded = np.zeros((rows, groups, self.of), dtype=np.float32)
         row, group, rank = np.nonzero(self.values)
         padded[row, group, self.positions[row, group, rank]] = self.values[row, group, rank]
-        inside = math.prod(self.shape[1:])
-        return padded.reshape(rows, groups * self.of)[:, :inside].reshape(self.shape)
+        return padded.reshape(rows, groups * self.of)[:, : self.columns].reshape(self.shape)
 
     def at(self, row: int, column: int) -> float:
         """One element of the matrix."""
         group, position = divmod(column, self.of)
         found = self.positions[row, group] == position
         return float(self.values[row, group][found].sum())
+
+    @property
+    def columns(self) -> int:
+        """Columns of the matrix."""
+        return math.prod(self.shape[1:])
 
     @property
     def kept(self) -> int:

@@ -136,6 +136,10 @@ class Buffer:
         """One unsigned integer element, as a position."""
         return Index(dynamic=arith.index_castui(ir.IndexType.get(), self.load(at)))
 
+    def prefetch(self, at: IndexLike) -> None:
+        """Ask for the cache line of an element, to be read soon."""
+        memref.prefetch(self.memref, [as_index(at).value], False, 3, True)
+
     def store(self, value: ir.Value, at: IndexLike) -> None:
         """Store one element."""
         memref.store(value, self.memref, [as_index(at).value])

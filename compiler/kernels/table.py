@@ -14,6 +14,7 @@ from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
+from sparsec.kernels.linear_nm import LinearNm
 from sparsec.kernels.matmul_dense import MatmulDense
 
 _ALL: tuple[Kernel, ...] = (
@@ -26,6 +27,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearDense(U8S8),
     LinearCsr(),
     LinearBlocked(),
+    LinearNm(),
     LinearBitmap(),
     MatmulDense(),
 )

@@ -1,0 +1,44 @@
+"""Facts of weights: windows and n:m."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsec.formats.coo import Coo
+from sparsec.formats.facts import WINDOWS, facts_of
+
+
+def grouped(kept: int, of: int, rows: int = 24, columns: int = 64) -> np.ndarray:
+    """Ones that keep n of m."""
+    rank = np.random.default_rng(0).random((rows, columns // of, of)).argsort(axis=2)
+    return (rank < kept).reshape(rows, columns).astype(np.float32)
+
+
+@pytest.mark.parametrize(("kept", "of"), [(1, 4), (2, 4), (1, 8), (3, 8), (4, 8), (1, 16), (5, 16), (8, 16)])
+def test_finds_the_group(kept: int, of: int) -> None:
+    assert facts_of(grouped(kept, of)).group == (kept, of)
+
+
+def test_a_group_may_have_less() -> None:
+    weight = grouped(2, 4)
+    weight[:3] = 0
+    assert facts_of(weight).group == (2, 4)
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.5, 1.0])
+def test_random_places_are_no_group(zeros: float) -> None:
+    weight = (np.random.default_rng(0).random((64, 64)) >= zeros).astype(np.float32)
+    assert facts_of(weight).group is None
+
+
+@given(st.integers(0, 9), st.integers(0, 50), st.floats(0, 1))
+def test_windows_have_the_most_nonzeros_of_any(rows: int, columns: int, density: float) -> None:
+    weight = (np.random.default_rng(1).random((rows, columns)) < density).astype(np.float32)
+    windows = dict(facts_of(weight).windows)
+    assert facts_of(Coo.from_dense(weight)).windows == facts_of(weight).windows
+    for width in WINDOWS:
+        parts = [weight[:, start : start + width] for start in range(0, columns, width)]
+        assert windows[width] == max((int(part.sum(axis=1).max(initial=0)) for part in parts), default=0)
