@@ -51,10 +51,14 @@ class Assembly:
             steps=tuple(self._steps),
             code=code,
             weights=self._blob.bytes(),
-            report=Report(tuple(self._unit.layers.values()), tuple(self._unit.notes)).as_dict(),  # type: ignore[arg-type]
+            report=self._report().as_dict(),  # type: ignore[arg-type]
             status=self._status,
             complaints=tuple(self._unit.complaints),
         )
+
+    def _report(self) -> Report:
+        unit = self._unit
+        return Report(tuple(unit.layers.values()), tuple(unit.notes), quantised=unit.quantised)
 
 
 def _status_offset(unit: Unit) -> int | None:

@@ -48,11 +48,12 @@ class LayerReport:
 class Report:
     """The whole network.
 
-    Its layers in program order, and notes on what was folded away or left to upstream lowering.
+    Its layers in program order, notes on what was folded away or left to upstream lowering, and whether it quantises.
     """
 
     layers: tuple[LayerReport, ...]
     notes: tuple[str, ...] = ()
+    quantised: bool = False
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -63,6 +64,7 @@ class Report:
         return cls(
             layers=tuple(_layer(layer) for layer in cast("list[dict[str, object]]", facts.get("layers", []))),
             notes=tuple(cast("list[str]", facts.get("notes", []))),
+            quantised=bool(facts.get("quantised", False)),
         )
 
 

@@ -17,6 +17,9 @@ from sparsec.runtime.tensors import Array
 # rounded in another order differs by about eps * sqrt(k), 8e-6 for k = 4096; over 150 layers such errors add up like a
 # random walk to 1e-4.
 _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+# A quantised network rounds within: where two engines' numbers lie at either side of a tie, the step between them goes on.
+_QUANTISED = 2e-2  # of the largest magnitude
+_STEP = 1  # codes of 8 bit may differ by this much there
 # Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative
 # to 1.
 _ABSOLUTE_SHARE = 0.1
@@ -24,7 +27,10 @@ _ABSOLUTE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class OutputCheck:
-    """One output against the reference; `fault` says what is wrong other than the error, or is None."""
+    """One output against the reference; `fault` says what is wrong other than the error, or is None.
+
+    `differing` counts the elements that are not equal: of codes of 8 bit, those that are a quantisation step apart.
+    """
 
     name: str
     dtype: str
@@ -34,6 +40,7 @@ class OutputCheck:
     scale: float
     tolerance: float
     fault: str | None
+    differing: int = 0
 
     @property
     def passed(self) -> bool:
@@ -59,27 +66,33 @@ class Verification:
         return {"reference": self.reference, "passed": self.passed, "outputs": outputs}
 
 
-def tolerance(dtype: str, scale: float) -> float:
+def tolerance(dtype: str, scale: float, *, quantised: bool = False) -> float:
     """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`.
 
-    Integers must be equal.
+    Integers must be equal, but codes of 8 bit of a quantised network may be one step apart (truth values may not).
     """
+    if quantised and dtype in ("uint8", "int8"):
+        return _STEP if scale > 1 else 0.0
     relative = _RELATIVE.get(dtype, 0.0)
+    if quantised and dtype == "float32":
+        relative = _QUANTISED
     return relative * scale + _ABSOLUTE_SHARE * relative
 
 
 def verify(model: CompiledModel, engine: Engine, feeds: Mapping[str, Array]) -> Verification:
     """Run both on `feeds` and compare every output."""
-    expected = engine.run(feeds)
-    return Verification(engine.name, compare(model.outputs, expected, list(model.run(feeds).values())))
+    expected, found = engine.run(feeds), list(model.run(feeds).values())
+    return Verification(engine.name, compare(model.outputs, expected, found, quantised=model.report.quantised))
 
 
-def compare(specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array]) -> tuple[OutputCheck, ...]:
+def compare(
+    specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array], *, quantised: bool = False
+) -> tuple[OutputCheck, ...]:
     """Check arrays against those of the reference, in the order of the outputs."""
-    return tuple(_check(*each) for each in zip(specs, expected, found, strict=True))
+    return tuple(_check(*each, quantised=quantised) for each in zip(specs, expected, found, strict=True))
 
 
-def _check(spec: TensorSpec, expected: Array, found: Array) -> OutputCheck:
+def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool) -> OutputCheck:
     reference = np.asarray(expected)
     if reference.shape != found.shape:
         fault = f"the reference has shape {list(reference.shape)}"
@@ -96,8 +109,9 @@ def _check(spec: TensorSpec, expected: Array, found: Array) -> OutputCheck:
         max_error=float(errors.max(initial=0.0)),
         mean_error=float(errors.mean()) if errors.size else 0.0,
         scale=scale,
-        tolerance=tolerance(spec.dtype, scale),
+        tolerance=tolerance(spec.dtype, scale, quantised=quantised),
         fault=None if same_holes else "infinities or NaNs stand in other places than in the reference",
+        differing=int(np.count_nonzero(errors)),
     )
 
 

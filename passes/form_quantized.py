@@ -36,6 +36,7 @@ def form_quantized(unit: Unit) -> None:
             quantised = _read(contraction, unit) if contraction is not None else None
             if quantised is None:
                 continue
+            unit.quantised = True
             reason = _refusal(quantised, unit)
             if reason is None:
                 form(quantised, unit)

@@ -28,6 +28,7 @@ class Unit:
     machine: Machine = GENERIC  # that predictions are for
     measurements: Measurements | None = None  # that choices may use
     notes: list[str] = field(default_factory=list)  # for the report
+    quantised: bool = False  # contractions of codes of 8 bit were found
     _facts: dict[str, Facts] = field(default_factory=dict)
 
     def facts(self, weight: str) -> Facts:

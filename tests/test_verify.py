@@ -10,9 +10,9 @@ from sparsec.runtime.tensors import Array
 from sparsec.verify import OutputCheck, compare, tolerance
 
 
-def check(expected: Array, found: Array) -> OutputCheck:
+def check(expected: Array, found: Array, *, quantised: bool = False) -> OutputCheck:
     """One output against its reference."""
-    (result,) = compare([TensorSpec("y", str(expected.dtype), found.shape)], [expected], [found])
+    (result,) = compare([TensorSpec("y", str(expected.dtype), found.shape)], [expected], [found], quantised=quantised)
     return result
 
 
@@ -32,6 +32,20 @@ def test_integers_must_be_equal() -> None:
     assert tolerance("int64", 1e9) == 0
     assert check(np.array([1, 2]), np.array([1, 2])).passed
     assert not check(np.array([1, 2]), np.array([1, 3])).passed
+
+
+def test_codes_of_a_quantised_network_may_be_one_step_apart() -> None:
+    reference = np.array([7, 200, 3], np.uint8)
+    one_step = check(reference, reference + np.array([0, 1, 0], np.uint8), quantised=True)
+    assert one_step.passed
+    assert one_step.differing == 1
+    assert not check(reference, reference + np.array([0, 2, 0], np.uint8), quantised=True).passed
+    assert not check(reference, reference + np.array([0, 1, 0], np.uint8)).passed
+
+
+def test_truth_values_of_a_quantised_network_must_be_equal() -> None:
+    reference = np.array([0, 1, 1], np.uint8)
+    assert not check(reference, np.array([1, 1, 1], np.uint8), quantised=True).passed
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
