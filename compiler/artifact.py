@@ -124,6 +124,37 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Everything of a `Program` but its code: what code in any other form is linked with."""
+
+    name: str
+    target: TargetSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    arena_bytes: int
+    steps: tuple[Step, ...]
+    weights: NDArray[np.uint8] = field(repr=False)
+    report: JsonObject = field(repr=False)
+    status: int | None = None
+    complaints: tuple[Complaint, ...] = ()
+
+    def with_code(self, code: CodeImage) -> Program:
+        return Program(
+            name=self.name,
+            target=self.target,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            arena_bytes=self.arena_bytes,
+            steps=self.steps,
+            code=code,
+            weights=self.weights,
+            report=self.report,
+            status=self.status,
+            complaints=self.complaints,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A compiled network; `weights` is a flat uint8 array, `report` is opaque here and must be JSON-able.
 

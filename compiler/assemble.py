@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, CodeImage, Program, Space, Step, TensorSpec
+from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, Plan, Space, Step, TensorSpec
 from sparsec.frontends.imported import Imported
 from sparsec.ir.module import function, main_block
 from sparsec.ir.weights import WeightStore, weight_name
@@ -41,15 +41,15 @@ class Assembly:
         """Names of the functions that steps call."""
         return sorted({step.kernel for step in self._steps})
 
-    def program(self, target: Target, code: CodeImage) -> Program:
-        return Program(
+    def plan(self, target: Target) -> Plan:
+        """All of the program but its code."""
+        return Plan(
             name=self._imported.name,
             target=target.spec,
             inputs=tuple(TensorSpec(*spec) for spec in self._imported.inputs),
             outputs=tuple(TensorSpec(*spec) for spec in self._imported.outputs),
             arena_bytes=self._arena,
             steps=tuple(self._steps),
-            code=code,
             weights=self._blob.bytes(),
             report=self._report().as_dict(),  # type: ignore[arg-type]
             status=self._status,

@@ -12,22 +12,23 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsec.artifact import Program
+from sparsec.artifact import Plan, Program
 from sparsec.assemble import Assembly
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
-from sparsec.cost.machine_file import load_machine
+from sparsec.cost.machine_file import Known, load_machine
 from sparsec.environment import read_environment
-from sparsec.errors import ToolchainError
+from sparsec.errors import TargetError, ToolchainError
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
 from sparsec.kernels.isa import Isa
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
-from sparsec.targets import resolve
+from sparsec.targets import TARGETS, resolve
 from sparsec.targets.backend import emit_assembly, emit_image
 from sparsec.targets.target import Target
+from sparsec.targets.wasm_module import emit_module
 from sparsec.trace import Trace
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def compile_program(
     Raises a `SparsecError` that names the node where something cannot be compiled.
     """
     target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    if target.is_wasm:
+        raise TargetError(
+            "Code for WebAssembly is a module, and no part of an artifact.",
+            got=target.name,
+            next_step="sparsec compile --emit wasm",
+        )
     imported, unit = _run_passes(source, options, example_inputs, report, trace)
     assembly = Assembly(unit, imported)
     report("lower_llvm")
@@ -69,9 +76,35 @@ def compile_program(
     report("generate_code")
     if trace.wants_code:
         trace.code(emit_assembly(text, target))
-    program = assembly.program(target, emit_image(text, target, assembly.kernels))
+    program = assembly.plan(target).with_code(emit_image(text, target, assembly.kernels))
     trace.report(program.report)
     return program
+
+
+def compile_wasm(
+    source: Source,
+    options: Options = Options(target="wasm32"),
+    *,
+    weights_inside: bool = True,
+    example_inputs: object = None,
+    progress: Progress | None = None,
+) -> tuple[Plan, bytes]:
+    """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does."""
+    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    if not target.is_wasm:
+        expected = ", ".join(name for name, each in TARGETS.items() if each.is_wasm)
+        raise TargetError("The target is not WebAssembly.", expected=expected, got=target.name)
+    imported, unit = _run_passes(source, options, example_inputs, report, trace)
+    assembly = Assembly(unit, imported)
+    report("lower_llvm")
+    text = _kernels_text(unit)
+    report("generate_code")
+    if trace.wants_code:
+        trace.code(emit_assembly(text, target))
+    plan = assembly.plan(target)
+    module = emit_module(text, target, plan, weights_inside=weights_inside)
+    trace.report(plan.report)
+    return plan, module
 
 
 def compile_layers(
@@ -129,7 +162,7 @@ def _run_passes(
     report("import")
     imported = import_model(source, options, example_inputs)
     target = resolve(options.target)
-    known = load_machine(target.name)
+    known = _known_machine(target)
     unit = Unit(imported.module, imported.weights, isa_of(target), machine=known.machine, notes=[known.note])
     trace.after("import", unit.module)
     with _measurements(options) as unit.measurements:
@@ -144,6 +177,13 @@ def _run_passes(
             trace.after(name, unit.module)
     unit.measurements = None  # closed
     return imported, unit
+
+
+def _known_machine(target: Target) -> Known:
+    """The machine that predictions are for: this one, unless the code cannot run on it as it is."""
+    if target.machine is None:
+        return load_machine(target.name)
+    return Known(target.machine, f"predictions are for {target.machine.name}")
 
 
 @contextmanager

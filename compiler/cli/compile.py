@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,17 @@ from sparsec.cli.models import compile_model, make_feeds, reference_of, require_
 from sparsec.cli.parameters import Shapes, compiles, json_option, parse_shapes
 from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
+from sparsec.errors import UsageError
 from sparsec.model import CompiledModel
+from sparsec.targets import NATIVE
 from sparsec.tune.budget import parse_budget
 from sparsec.verify import Verification, verify
 
-ARTIFACT = "artifact"
-SUFFIXES = {ARTIFACT: ".sparsec", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
+if TYPE_CHECKING:
+    from sparsec.driver import Options
+
+ARTIFACT, WASM = "artifact", "wasm"
+SUFFIXES = {ARTIFACT: ".sparsec", WASM: "-wasm", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
 
 
 @click.command()
@@ -29,7 +35,14 @@ SUFFIXES = {ARTIFACT: ".sparsec", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
     type=click.Choice(list(SUFFIXES)),
     default=ARTIFACT,
     show_default=True,
-    help="What to write; text goes to stdout unless -o is given.",
+    help="What to write: a file, for wasm a folder; text goes to stdout unless -o is given.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["inside", "beside"]),
+    default="inside",
+    show_default=True,
+    help="With --emit wasm: the weights in the module, or in a file that it fetches.",
 )
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
@@ -47,6 +60,7 @@ def command(
     target: str,
     shapes: tuple[str, ...],
     emit: str,
+    weights: str,
     check: bool,
     tune: str | None,
     tune_log: Path | None,
@@ -55,7 +69,7 @@ def command(
 ) -> int:
     """Compile MODEL (.onnx, .onnx.gz or .pt2) to one file that runs without the compiler.
 
-    `sparsec run` and `sparsec.load` read it.
+    `sparsec run` and `sparsec.load` read it. --emit wasm, for the target wasm32, makes a package for browsers and Node.
     """
     sizes = parse_shapes(shapes)
     if no_tune_cache and (tune is not None or tune_log is not None):
@@ -63,7 +77,13 @@ def command(
     seconds = parse_budget(tune, "--tune") if tune is not None else None
     if emit != ARTIFACT and (check or as_json):
         raise click.UsageError("--verify and --json go with --emit artifact only")
-    output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit == ARTIFACT else None)
+    if weights != "inside" and emit != WASM:
+        raise click.UsageError("--weights goes with --emit wasm only")
+    output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, WASM) else None)
+    if emit == WASM:
+        assert output is not None
+        options = _options("wasm32" if target == NATIVE else target, sizes, tune_log, not no_tune_cache)
+        return _emit_wasm(model, output, options, weights_inside=weights == "inside")
     if output is not None:
         require_writable(output)
     if seconds is not None:
@@ -93,6 +113,32 @@ def _stem(model: str) -> str:
 def _verify(model: str, compiled: CompiledModel) -> Verification:
     engine = reference_of(model, compiled)
     return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
+
+
+def _options(target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool) -> Options:
+    from sparsec.driver import Options
+
+    return Options(target, shapes, measurements, use_measurements)
+
+
+def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
+    from sparsec.driver import compile_wasm
+    from sparsec.model import readable
+    from sparsec.wasm_package import package_files, write_package
+
+    if output.exists() and not output.is_dir():
+        raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
+    start = time.perf_counter()
+    with progress(f"compiling {Path(model).name}") as stages:
+        plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
+    contents = package_files(plan, module, weights_inside=weights_inside)
+    write_package(output, contents)
+    total = sum(map(len, contents.values()))
+    say(
+        f"{output}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; for {plan.target.isa}, "
+        f"{len(plan.steps)} steps, in {time.perf_counter() - start:.1f} s"
+    )
+    return 0
 
 
 def _emit_text(

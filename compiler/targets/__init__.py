@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparsec.errors import TargetError
-from sparsec.targets import x86_64_v3, x86_64_v3_vnni, x86_64_v4, x86_64_v4_bf16, x86_64_v4_vnni
+from sparsec.targets import (
+    wasm32,
+    wasm32_relaxed,
+    x86_64_v3,
+    x86_64_v3_vnni,
+    x86_64_v4,
+    x86_64_v4_bf16,
+    x86_64_v4_vnni,
+)
 from sparsec.targets.target import Target
 
 __all__ = ["NATIVE", "TARGETS", "Target", "host_features", "resolve"]
@@ -23,6 +31,8 @@ TARGETS: Mapping[str, Target] = {
     "x86-64-v4": x86_64_v4.TARGET,
     "x86-64-v4-vnni": x86_64_v4_vnni.TARGET,
     "x86-64-v4-bf16": x86_64_v4_bf16.TARGET,
+    "wasm32": wasm32.TARGET,
+    "wasm32-relaxed": wasm32_relaxed.TARGET,
 }
 
 

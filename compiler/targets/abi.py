@@ -13,7 +13,7 @@ def entry_symbol(kernel: str) -> str:
     return f"entry_{kernel}"
 
 
-def wrappers(pointer_counts: Mapping[str, int]) -> str:
+def wrappers(pointer_counts: Mapping[str, int], pointer_bytes: int = 8) -> str:
     """Return LLVM IR of one wrapper per kernel `void @kernel(ptr... (count of them), i64 begin, i64 end)`.
 
     define void @entry_add(ptr %args, i64 %begin, i64 %end) {
@@ -23,13 +23,13 @@ def wrappers(pointer_counts: Mapping[str, int]) -> str:
       ret void
     }
     """
-    return "\n".join(_wrapper(kernel, count) for kernel, count in pointer_counts.items())
+    return "\n".join(_wrapper(kernel, count, pointer_bytes) for kernel, count in pointer_counts.items())
 
 
-def _wrapper(kernel: str, count: int) -> str:
+def _wrapper(kernel: str, count: int, pointer_bytes: int) -> str:
     pointers = range(count)
     loads = "".join(
-        f"  %p{index} = getelementptr ptr, ptr %args, i64 {index}\n  %a{index} = load ptr, ptr %p{index}, align 8\n"
+        f"  %p{index} = getelementptr ptr, ptr %args, i64 {index}\n  %a{index} = load ptr, ptr %p{index}, align {pointer_bytes}\n"
         for index in pointers
     )
     parameters = ", ".join([*("ptr" for _ in pointers), "i64", "i64"])

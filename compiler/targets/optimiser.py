@@ -22,10 +22,10 @@ def _initialise() -> None:
 
 
 def target_machine(target: Target) -> llvm.TargetMachine:
-    """Return LLVM's code generator for position-independent code."""
+    """Return LLVM's code generator."""
     _initialise()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+        cpu=target.cpu, features=target.features, opt=3, reloc=target.relocation, codemodel="small"
     )
 
 
@@ -40,7 +40,7 @@ def optimised(
     with closing(llvm.create_context()) as context, closing(_parsed(text, context)) as module:
         module.triple, module.data_layout = target.triple, str(machine.target_data)
         if entries:
-            _add_wrappers(module, context, entries)
+            _add_wrappers(module, context, entries, target.pointer_bytes)
         _checked(module)
         builder = llvm.create_pass_builder(machine, _tuning())
         unused = llvm.create_new_module_pass_manager()
@@ -50,8 +50,10 @@ def optimised(
         yield module
 
 
-def _add_wrappers(module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str]) -> None:
-    text = abi.wrappers({name: _pointer_count(module, name) for name in entries})
+def _add_wrappers(
+    module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int
+) -> None:
+    text = abi.wrappers({name: _pointer_count(module, name) for name in entries}, pointer_bytes)
     with closing(_parsed(text, context)) as wrappers:
         wrappers.triple, wrappers.data_layout = module.triple, module.data_layout
         module.link_in(wrappers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsec.artifact import TargetSpec
+from sparsec.cost.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class Target:
 
     `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change
     only how code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
+    `relocation` is LLVM's model of addresses; `machine` is what predictions are for where the machine that compiles
+    cannot be the one that runs.
     """
 
     name: str
@@ -23,11 +26,19 @@ class Target:
     vector_bytes: int
     vector_registers: int
     has_masks: bool
+    pointer_bytes: int = 8
+    relocation: str = "pic"
+    machine: Machine | None = None
 
     @property
     def features(self) -> str:
         """LLVM's feature string."""
         return ",".join((*(f"+{name}" for name in self.requires), *self.tuning))
+
+    @property
+    def is_wasm(self) -> bool:
+        """True if its code is a WebAssembly module, which another program runs."""
+        return self.triple.startswith("wasm")
 
     @property
     def spec(self) -> TargetSpec:

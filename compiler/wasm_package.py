@@ -1,0 +1,139 @@
+"""The folder that `--emit wasm` writes: an npm package with one network in it, ready for `npm pack`.
+
+    model.wasm     code, and the weights unless they lie beside it in weights.bin
+    model.mjs      loads and runs it; an ES module without dependencies
+    model.d.ts     its types, with the names of this network's tensors
+    package.json, README.md
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from sparsec.artifact import Plan, TensorSpec
+
+_ARRAYS: Mapping[str, str] = {
+    "float64": "Float64Array",
+    "float32": "Float32Array",
+    "float16": "Uint16Array",
+    "bfloat16": "Uint16Array",
+    "int64": "BigInt64Array",
+    "uint64": "BigUint64Array",
+    "int32": "Int32Array",
+    "uint32": "Uint32Array",
+    "int16": "Int16Array",
+    "uint16": "Uint16Array",
+    "int8": "Int8Array",
+    "uint8": "Uint8Array",
+    "bool": "Uint8Array",
+}
+
+
+def package_files(plan: Plan, module: bytes, *, weights_inside: bool) -> dict[str, bytes]:
+    """The files of the package by name."""
+    texts = {
+        "model.mjs": _script(plan),
+        "model.d.ts": _types(plan),
+        "package.json": json.dumps(_package(plan, weights_inside=weights_inside), indent=2) + "\n",
+        "README.md": _readme(plan, module, weights_inside=weights_inside),
+    }
+    binary = {"model.wasm": module} | ({} if weights_inside else {"weights.bin": plan.weights.tobytes()})
+    return binary | {name: text.encode() for name, text in texts.items()}
+
+
+def write_package(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files into `folder`, which is made if need be; other files in it stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def _script(plan: Plan) -> str:
+    source = (files("sparsec.runtime") / "web" / "model.mjs").read_text()
+    return source.replace("/* sparsec: features */ []", json.dumps(list(plan.target.features)))
+
+
+def _package(plan: Plan, *, weights_inside: bool) -> dict[str, object]:
+    weights = [] if weights_inside else ["weights.bin"]
+    return {
+        "name": f"sparsec-{_slug(plan.name)}",
+        "version": "1.0.0",
+        "description": f"The neural network {plan.name}, compiled to WebAssembly by sparsec",
+        "type": "module",
+        "main": "./model.mjs",
+        "types": "./model.d.ts",
+        "exports": {
+            ".": {"types": "./model.d.ts", "default": "./model.mjs"},
+            **{f"./{name}": f"./{name}" for name in ("model.wasm", *weights)},
+        },
+        "files": ["model.wasm", "model.mjs", "model.d.ts", *weights],
+        "engines": {"node": ">=21" if "relaxed-simd" in plan.target.features else ">=18"},
+        "sideEffects": False,
+    }
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+
+
+def _types(plan: Plan) -> str:
+    source = (files("sparsec.runtime") / "web" / "model.d.ts").read_text()
+    return source.replace("/* sparsec: inputs */", _members(plan.inputs)).replace(
+        "/* sparsec: outputs */", _members(plan.outputs)
+    )
+
+
+def _members(specs: Sequence[TensorSpec]) -> str:
+    lines = [f"  /** {spec.dtype}[{', '.join(map(str, spec.shape))}] */\n  {_member(spec)}" for spec in specs]
+    return "\n".join(lines).removeprefix("  ")
+
+
+def _member(spec: TensorSpec) -> str:
+    return f"{json.dumps(spec.name)}: {_ARRAYS[spec.dtype]};"
+
+
+def _readme(plan: Plan, module: bytes, *, weights_inside: bool) -> str:
+    feeds = ", ".join(_feed(spec) for spec in plan.inputs)
+    results = ", ".join(f"{json.dumps(spec.name)}: {_variable(spec.name)}" for spec in plan.outputs)
+    tensors = "\n".join(
+        f"| {kind} | `{spec.name}` | {spec.dtype} | {list(spec.shape)} | `{_ARRAYS[spec.dtype]}` |"
+        for kind, specs in (("input", plan.inputs), ("output", plan.outputs))
+        for spec in specs
+    )
+    beside = "" if weights_inside else f" and weights.bin ({len(plan.weights):,} bytes), which `load` fetches"
+    return f"""# {plan.name}
+
+A neural network, compiled to WebAssembly by sparsec: model.wasm ({len(module):,} bytes){beside}.
+Runs in browsers, Node and every engine that has {", ".join(plan.target.features)}. No dependencies.
+
+```js
+import {{ load }} from "./model.mjs";
+
+const model = await load();
+const {{ {results} }} = model.run({{ {feeds} }});
+```
+
+| | name | type | shape | array |
+| --- | --- | --- | --- | --- |
+{tensors}
+
+Arrays are row-major. `load({{ onProgress: (loaded, total) => ... }})` tells how far weights beside the module have come;
+`load({{ wasm, weights }})` takes a URL, bytes, or a response for either. `model.buffers` are the tensors in the
+module's own memory: fill those of the inputs and call `model.execute()` to copy nothing. `model.profile()` gives
+milliseconds per step.
+
+Without JavaScript: the module exports `memory`, `i32 run()` (0, or the number of the check that failed),
+`i32 input(i32)`, `i32 output(i32)` and `i32 weights()` (addresses); its custom section `sparsec` describes them in JSON.
+"""
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"\W", "_", f"_{name}" if name[:1].isdigit() else name) or "output"
+
+
+def _feed(spec: TensorSpec) -> str:
+    return f"{json.dumps(spec.name)}: new {_ARRAYS[spec.dtype]}({' * '.join(map(str, spec.shape)) or 1})"
