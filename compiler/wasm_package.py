@@ -1,9 +1,9 @@
 """The folder that `--emit wasm` writes: an npm package with one network in it, ready for `npm pack`.
 
-    model.wasm     code, and the weights unless they lie beside it in weights.bin
-    model.mjs      loads and runs it; an ES module without dependencies
-    model.d.ts     its types, with the names of this network's tensors
-    package.json, README.md
+model.wasm     code, and the weights unless they lie beside it in weights.bin
+model.mjs      loads and runs it; an ES module without dependencies
+model.d.ts     its types, with the names of this network's tensors
+package.json, README.md
 """
 
 from __future__ import annotations

@@ -50,9 +50,7 @@ def optimised(
         yield module
 
 
-def _add_wrappers(
-    module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int
-) -> None:
+def _add_wrappers(module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int) -> None:
     text = abi.wrappers({name: _pointer_count(module, name) for name in entries}, pointer_bytes)
     with closing(_parsed(text, context)) as wrappers:
         wrappers.triple, wrappers.data_layout = module.triple, module.data_layout

@@ -94,18 +94,10 @@ class _Linker:
         missing = [name for name in exports if name not in self._defined]
         if missing:
             raise ToolchainError("The object files do not define an entry.", expected=", ".join(missing))
-        functions = [
-            wasm.unsigned(self._type(each.types[kind])) for each in self._objects for kind in each.functions
-        ]
+        end = self._last_address(segments)
+        functions = [wasm.unsigned(self._type(each.types[kind])) for each in self._objects for kind in each.functions]
         bodies = [self._patched(body, n) for n, each in enumerate(self._objects) for body in each.bodies]
         data = [*segments, *self._own_segments()]
-        end = max([self._end, *(segment.address + len(segment.content) for segment in segments)])
-        if end > 2**32 - PAGE:
-            raise ToolchainError(
-                "The network does not fit the memory of a WebAssembly module.",
-                expected="less than 4 GiB",
-                got=f"{end} bytes",
-            )
         pages = wasm.unsigned(-(-end // PAGE))
         imports = [
             wasm.name(MATH) + wasm.name(name) + bytes([_FUNCTION]) + wasm.unsigned(kind)
@@ -130,6 +122,16 @@ class _Linker:
         custom = [wasm.custom(title, content) for title, content in sections.items()]
         names = wasm.custom("name", self._names())
         return b"".join([wasm.HEADER, *(wasm.section(*part) for part in parts), *custom, names])
+
+    def _last_address(self, segments: Sequence[Segment]) -> int:
+        end = max([self._end, *(segment.address + len(segment.content) for segment in segments)])
+        if end > 2**32 - PAGE:
+            raise ToolchainError(
+                "The network does not fit the memory of a WebAssembly module.",
+                expected="less than 4 GiB",
+                got=f"{end} bytes",
+            )
+        return end
 
     def _own_segments(self) -> list[Segment]:
         return [
@@ -187,4 +189,3 @@ class _Linker:
 def _segment(each: Segment) -> bytes:
     address = each.address - (each.address >> 31 << 32)
     return b"\0\x41" + wasm.signed(address) + b"\x0b" + wasm.unsigned(len(each.content)) + each.content
-

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from sparsec.errors import UnsupportedOpError
 
-_MATH = (
-    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh exp exp2 exp10 expm1 fmod hypot log log10 log1p log2 pow sin sinh "
-    "tan tanh"
-).split()
+_TRIGONOMETRIC = ("acos", "asin", "atan", "atan2", "cos", "sin", "tan")
+_HYPERBOLIC = ("acosh", "asinh", "atanh", "cosh", "sinh", "tanh")
+_POWERS = ("cbrt", "exp", "exp10", "exp2", "expm1", "hypot", "log", "log10", "log1p", "log2", "pow")
+_OF_HOST = (*_TRIGONOMETRIC, *_HYPERBOLIC, *_POWERS, "fmod")
 # What the module may import from `math`; runtime/web/model.mjs supplies it.
-FROM_HOST = frozenset(name + suffix for name in _MATH for suffix in ("", "f"))
+FROM_HOST = frozenset(name + suffix for name in _OF_HOST for suffix in ("", "f"))
 
 
 def code(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, JsonObject, Plan, Space, TensorSpec
+from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, JsonObject, JsonValue, Plan, Space, TensorSpec
 from sparsec.targets import abi, parallel, wasm_math
 from sparsec.targets.target import Target
 from sparsec.targets.wasm_link import Segment, link, undefined
@@ -180,5 +180,5 @@ def _manifest(plan: Plan, layout: Layout, *, weights_inside: bool) -> JsonObject
 
 
 def _tensor(spec: TensorSpec, address: int) -> JsonObject:
-    shape = list(spec.shape)
-    return {"name": spec.name, "dtype": spec.dtype, "shape": shape, "size": math.prod(shape), "address": address}
+    shape: JsonValue = [*spec.shape]
+    return {"name": spec.name, "dtype": spec.dtype, "shape": shape, "size": math.prod(spec.shape), "address": address}

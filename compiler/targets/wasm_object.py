@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sparsec.errors import ToolchainError
 from sparsec.targets.wasm_binary import HEADER, Reader
 
-FUNCTION_INDEX_LEB, MEMORY_ADDR_LEB, MEMORY_ADDR_SLEB, MEMORY_ADDR_I32, TYPE_INDEX_LEB, GLOBAL_INDEX_LEB = 0, 3, 4, 5, 6, 7
+FUNCTION_INDEX_LEB, MEMORY_ADDR_LEB, MEMORY_ADDR_SLEB, MEMORY_ADDR_I32, TYPE_INDEX_LEB, GLOBAL_INDEX_LEB = (
+    0,
+    3,
+    4,
+    5,
+    6,
+    7,
+)
 _WITH_ADDEND = (MEMORY_ADDR_LEB, MEMORY_ADDR_SLEB, MEMORY_ADDR_I32)
 _KNOWN = (FUNCTION_INDEX_LEB, *_WITH_ADDEND, TYPE_INDEX_LEB, GLOBAL_INDEX_LEB)
 
@@ -206,9 +214,9 @@ class _Sections:
             kind = reader.byte()
             inner = Reader(reader.bytes(reader.unsigned()))
             if kind == _SYMBOL_TABLE:
-                symbols = tuple(inner.vector(lambda inner=inner: _symbol(inner, imported)))
+                symbols = tuple(inner.vector(partial(_symbol, inner, imported)))
             elif kind == _SEGMENT_INFO:
-                alignments = inner.vector(lambda inner=inner: _alignment(inner))
+                alignments = inner.vector(partial(_alignment, inner))
         return symbols, alignments
 
 

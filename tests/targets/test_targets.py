@@ -49,7 +49,8 @@ def test_features_that_rows_require_are_names_that_llvm_reports() -> None:
 
     known = llvm.get_host_cpu_features().keys()
     assert host_features() <= known
-    assert {name for target in TARGETS.values() for name in target.requires} <= known
+    here = [target for target in TARGETS.values() if not target.is_wasm]
+    assert {name for target in here for name in target.requires} <= known
 
 
 def test_listing_targets_does_not_load_llvm() -> None:

@@ -1,0 +1,96 @@
+"""Runs a compiled module in this process, as a program in C would: through its exports, with wasmtime."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import wasmtime
+from numpy.typing import NDArray
+
+from sparsec.artifact import NUMPY_DTYPES
+from sparsec.targets.wasm_binary import HEADER, Reader
+from sparsec.targets.wasm_math import FROM_HOST
+
+Array = NDArray[np.generic]
+_HOST = {"fmod": math.fmod, "exp10": lambda x: 10.0**x}
+
+
+def section(module: bytes, title: str) -> bytes:
+    """The content of a custom section; raises `KeyError`."""
+    reader = Reader(module, len(HEADER))
+    while reader.at < len(module):
+        number, content = reader.byte(), reader.bytes(reader.unsigned())
+        inner = Reader(content)
+        if number == 0 and inner.name() == title:
+            return content[inner.at :]
+    raise KeyError(title)
+
+
+class FailedCheckError(Exception):
+    """A check of the network failed; the number of its complaint."""
+
+
+class Instance:
+    """A module that is ready to run; what it imports comes from Python's `math`."""
+
+    def __init__(self, module: bytes) -> None:
+        self.store = wasmtime.Store()
+        compiled = wasmtime.Module(self.store.engine, module)
+        imports = []
+        for each in compiled.imports:
+            assert each.module == "math"
+            assert each.name in FROM_HOST
+            name = str(each.name)
+            double = name if name in _HOST or hasattr(math, name) else name.removesuffix("f")
+            function = _HOST.get(double) or getattr(math, double)
+            imports.append(wasmtime.Func(self.store, each.type, function))
+        self.instance = wasmtime.Instance(self.store, compiled, imports)
+        self.exports = self.instance.exports(self.store)
+
+    def call(self, name: str, *arguments: int | float) -> int | float:
+        function = self.exports[name]
+        assert isinstance(function, wasmtime.Func)
+        result = function(self.store, *arguments)
+        return result if isinstance(result, (int, float)) else 0
+
+    @property
+    def memory(self) -> wasmtime.Memory:
+        memory = self.exports["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        return memory
+
+    def read(self, address: int, dtype: str, count: int) -> Array:
+        kind = NUMPY_DTYPES[dtype]
+        address &= 0xFFFFFFFF
+        return np.frombuffer(self.memory.read(self.store, address, address + kind.itemsize * count), kind)
+
+    def write(self, address: int, values: Array) -> None:
+        self.memory.write(self.store, values.tobytes(), address & 0xFFFFFFFF)
+
+
+class WasmModel:
+    """A network in an `Instance`; `weights` are what lies beside the module."""
+
+    def __init__(self, module: bytes, weights: Array | None = None) -> None:
+        self.manifest = json.loads(section(module, "sparsec"))
+        self.instance = Instance(module)
+        if weights is not None:
+            self.instance.write(int(self.instance.call("weights")), weights)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        for number, spec in enumerate(self.manifest["inputs"]):
+            feed = np.asarray(feeds[spec["name"]], NUMPY_DTYPES[spec["dtype"]], order="C")
+            assert feed.shape == tuple(spec["shape"])
+            self.instance.write(int(self.instance.call("input", number)), feed)
+        failed = int(self.instance.call("run"))
+        if failed:
+            raise FailedCheckError(self.manifest["complaints"][failed - 1][1])
+        return {
+            spec["name"]: self.instance.read(
+                int(self.instance.call("output", number)), spec["dtype"], spec["size"]
+            ).reshape(spec["shape"])
+            for number, spec in enumerate(self.manifest["outputs"])
+        }
