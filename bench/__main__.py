@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, sparse-models, nodes, spmm, cost or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, cost or roofs."""
 
 from __future__ import annotations
 
@@ -152,6 +152,28 @@ def _shape(text: str) -> tuple[int, int]:
     if not (m.isdecimal() and k.isdecimal()):
         raise click.UsageError(f"a shape is written MxK, not {text!r}")
     return int(m), int(k)
+
+
+@bench.command("threads")
+@click.argument("names", nargs=-1)
+@click.option("--threads", metavar="N,...", default="1,2", show_default=True)
+@click.option("--layers/--no-layers", default=True, show_default=True, help="Single layers above 10 MFLOP.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=1.5, show_default=True, help="How long to measure each.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/threads.json]")
+def _threads(names: tuple[str, ...], threads: str, layers: bool, seconds: float, json_file: Path | None) -> None:
+    """Speed-up on several threads: layers, skewed ones among them, and the networks NAMED, pruned to 90 %."""
+    from bench import threads as bench_threads
+    from bench.sparse_zoo import NETWORKS
+    from bench.threads_cells import layer_cases, network_cases
+
+    if unknown := [name for name in names if name not in NETWORKS]:
+        raise click.UsageError(f"there is no network {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
+    try:
+        counts = sorted({1, *(int(each) for each in threads.split(","))})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    cases = (*(layer_cases() if layers else ()), *network_cases(names))
+    raise SystemExit(bench_threads.run(cases, counts, seconds, json_file or bench_threads.RESULTS))
 
 
 @bench.command("roofs")
