@@ -254,7 +254,9 @@ def _extent(op: ir.Operation) -> tuple[int, int] | None:
         count if (first, stride) == (0, 1) and count else 0
         for first, count, stride in zip(lower, upper, step, strict=True)
     ]
-    outer = [axis for axis, count in enumerate(lengths[:-1]) if count > 1] or [rank - 1]  # the innermost is for vectors
+    innermost = not any(inner.name in ("scf.parallel", "scf.for") for inner in block_walk(op))
+    # An innermost loop is for vectors.
+    outer = [axis for axis, count in enumerate(lengths[:-1] if innermost else lengths) if count > 1] or [rank - 1]
     long = [axis for axis in outer if lengths[axis] >= _MIN_PARALLEL]
     axis = long[0] if long else max(outer, key=lambda axis: lengths[axis])
     return (axis, lengths[axis]) if lengths[axis] > 0 else None

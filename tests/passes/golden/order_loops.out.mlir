@@ -10,7 +10,7 @@ module {
     }
     linalg.generic {indexing_maps = [#map, #map2], iterator_types = ["parallel", "parallel", "reduction"]} ins(%arg0 : memref<4x8x16xf32>) outs(%arg2 : memref<4x8x1xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %0 = arith.maximumf %in, %out : f32
+      %0 = arith.maximumf %in, %out fastmath<nsz> : f32
       linalg.yield %0 : f32
     }
     return
