@@ -70,6 +70,11 @@ def signature(facts: Facts, weight: NDArray[np.generic] | Coo) -> str:
             f"{height}:{round(_FILL_STEPS * facts.nonzeros / max(height * count, 1))}"
             for height, count in facts.row_blocks
         ),
+        "wide blocks "
+        + " ".join(
+            f"{height}x{width}:{round(_FILL_STEPS * facts.nonzeros / max(height * width * count, 1))}"
+            for height, width, count in facts.wide_blocks
+        ),
         "block " + ("x".join(map(str, facts.block)) if facts.block else "-"),
         "group " + (":".join(map(str, facts.group)) if facts.group else "-"),
     ]

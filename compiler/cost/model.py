@@ -94,12 +94,14 @@ def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
     lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
     vectors = math.ceil(problem.tokens / lanes)
     tiles = math.ceil(vectors / tile_vectors(isa))
-    blocks = math.ceil(4 * lanes * math.ceil(vectors / tiles) * problem.inputs / BLOCK_BYTES)
-    visited = facts.rows * blocks * (1 - math.exp(-facts.nonzeros / max(facts.rows * blocks, 1)))
+    words = _words(problem, isa)
+    stored = dict(facts.blocks_of(words.group))[1]
+    blocks = math.ceil(4 * lanes * math.ceil(vectors / tiles) * words.count(problem.inputs) / BLOCK_BYTES)
+    visited = facts.rows * blocks * (1 - math.exp(-stored / max(facts.rows * blocks, 1)))
     each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, _NARROW_CYCLES * tiles)
-    streamed = _streaming(6 * facts.nonzeros, machine) * tiles
+    streamed = _streaming(6 * stored, machine) * tiles
     copied = _store_cycles(problem, isa) if problem.tokens > 1 else 0.0
-    products = facts.nonzeros * each
+    products = stored * each * _INSTRUCTIONS.get(words.instruction, 1.0)
     walked = products + streamed if vectors > 1 else max(products, streamed)
     return walked + visited * (6.0 * tiles + 1.5 * vectors) + copied
 
@@ -153,7 +155,9 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
         streamed = _streaming(4 * (height + 1) * blocks, machine)
         return block_cycles(height, blocks, vectors, tiles) + tiles * (starts + streamed)
 
-    products = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)
+    words = _words(problem, isa)
+    found = [(height, blocks) for height, blocks in facts.blocks_of(words.group) if height in HEIGHTS]
+    products = min(cycles(height, blocks) for height, blocks in found) * _INSTRUCTIONS.get(words.instruction, 1.0)
     return products + _store_cycles(problem, isa)
 
 
@@ -165,7 +169,8 @@ def _store_cycles(problem: Problem, isa: Isa) -> float:
     assert isinstance(problem, LinearProblem)
     vectors = _vectors_per_row(problem, isa)
     far = 5.0 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
-    return vectors * (_TURN_CYCLES * problem.inputs + (_TURN_CYCLES + far) * problem.outputs)
+    inputs = _words(problem, isa).count(problem.inputs)
+    return vectors * (_TURN_CYCLES * inputs + (_TURN_CYCLES + far) * problem.outputs)
 
 
 def _vectors_per_row(problem: Problem, isa: Isa) -> int:
@@ -265,7 +270,11 @@ _CYCLES: Mapping[str, Cycles] = {
     "bf16_linear_dense": _dense_cycles,
     "u8s8_linear_dense": _dense_cycles,
     "f32_linear_csr": _counted_cycles,
+    "bf16_linear_csr": _counted_cycles,
+    "u8s8_linear_csr": _counted_cycles,
     "f32_linear_blocked": _blocked_cycles,
+    "bf16_linear_blocked": _blocked_cycles,
+    "u8s8_linear_blocked": _blocked_cycles,
     "f32_linear_nm": _permuted_cycles,
     "f32_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,

@@ -13,6 +13,7 @@ from sparsec.formats.coo import Coo
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
 HEIGHTS = (1, 4, 8)  # of blocks of rows that kernels compute, one column wide
+WIDTHS = (2, 4)  # of blocks that are words of reduced precision
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
 _FULL_GROUPS = 0.5  # n:m is one if the nonzeros are this share of n in each m
 
@@ -36,6 +37,7 @@ class Facts:
     block: tuple[int, int] | None
     group: tuple[int, int] | None
     row_blocks: tuple[tuple[int, int], ...] = ()
+    wide_blocks: tuple[tuple[int, int, int], ...] = ()
     windows: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -43,6 +45,10 @@ class Facts:
         """Share of nonzeros; 0 for a weight without elements."""
         size = self.rows * self.columns
         return self.nonzeros / size if size else 0.0
+
+    def blocks_of(self, width: int) -> tuple[tuple[int, int], ...]:
+        """(height, number of height x width blocks with a nonzero) of a width in `WIDTHS`, or 1."""
+        return self.row_blocks if width == 1 else tuple((h, number) for h, w, number in self.wide_blocks if w == width)
 
     @property
     def pattern(self) -> str:
@@ -78,6 +84,11 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
         block=_block(row, column, rows, columns) if sparse else None,
         group=_group(windows, len(stored), rows, columns),
         row_blocks=tuple((height, _blocks(row, column, rows, columns, (height, 1))) for height in HEIGHTS),
+        wide_blocks=tuple(
+            (height, width, _blocks(row, column, rows, columns, (height, width)))
+            for height in HEIGHTS
+            for width in WIDTHS
+        ),
         windows=windows,
     )
 

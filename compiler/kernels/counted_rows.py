@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, shuffle
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.emit import Buffer, Index, Vectors, carry, shuffle
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
+from sparsec.kernels.words import Words
 
 STEP = 4  # nonzeros that share a load of weights and one of offsets
+Store = Callable[[Index, list[ir.Value]], None]  # (row of a group, its sums)
 
 
 class Runs(Protocol):
@@ -44,8 +47,26 @@ class Runs(Protocol):
         """The columns of all runs, rising inside a run."""
 
     @property
-    def values(self) -> NDArray[np.float32]:
+    def values(self) -> NDArray[np.float32] | NDArray[np.int32]:
         """Their weights, [columns, height]; [columns] of single rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordRuns:
+    """The words of single rows as `Runs`: what is a column there is a word of x here."""
+
+    shape: tuple[int, ...]
+    members: NDArray[np.int64]
+    counts: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    values: NDArray[np.float32] | NDArray[np.int32]
+
+    @classmethod
+    def of(cls, blocked: Blocked, words: Words) -> WordRuns:
+        """Of a weight in blocks of one row and one word."""
+        shape = (blocked.rows, words.count(math.prod(blocked.shape[1:])))
+        members = np.arange(blocked.rows)[:, None]
+        return cls(shape, members, blocked.counts, blocked.columns, words.encode_blocks(blocked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +79,7 @@ class CountedRows:
     begin at `starts[g]`.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.int32]
     offsets: NDArray[np.uint16]
     slots: NDArray[np.uint16]
     steps: NDArray[np.uint16]
@@ -69,24 +90,31 @@ class CountedRows:
     blocks: int
 
     @classmethod
-    def pack(cls, runs: Runs, groups: NDArray[np.int64], *, columns: int, width: int) -> CountedRows:
-        """Rows [groups[g], groups[g + 1]) are a group; a block has so many `columns`, `width` elements of x apart."""
+    def pack(
+        cls, runs: Runs, groups: NDArray[np.int64], *, columns: int, width: int, whole: bool = False
+    ) -> CountedRows:
+        """Rows [groups[g], groups[g + 1]) are a group; a block has so many `columns`, `width` elements of x apart.
+
+        If `whole`, the first and the last block visit all runs, also where these have no nonzeros.
+        """
         height = runs.members.shape[1]
         values = runs.values.reshape(-1, height)
         blocks = max(1, -(-math.prod(runs.shape[1:]) // columns))
         run = np.repeat(np.arange(len(runs.counts)), runs.counts)
         block, inside = np.divmod(runs.columns.astype(np.int64), columns)
         visited, first, counts = np.unique(run * blocks + block, return_index=True, return_counts=True)
+        if whole:
+            visited, first, counts = _with_ends(visited, first, counts, len(runs.counts), blocks)
         members = runs.members[visited // blocks]
         group = np.searchsorted(groups, members[:, 0], side="right") - 1
-        bucket = (group * blocks + block[first]) * STEP + counts % STEP
+        bucket = (group * blocks + visited % blocks) * STEP + counts % STEP
         order = np.lexsort((-counts, bucket))
         source = np.repeat(first[order], counts[order]) + ramps(counts[order])
         bounds = np.searchsorted(bucket[order], np.arange((len(groups) - 1) * blocks * STEP + 1))
         behind = np.concatenate([[0], np.cumsum(counts[order])])
         slots = (members - groups[group][:, None])[order]
         return cls(
-            np.concatenate([values[source].reshape(-1), np.zeros(STEP * height, dtype=np.float32)]),
+            np.concatenate([values[source].reshape(-1), np.zeros(STEP * height, dtype=values.dtype)]),
             np.concatenate([inside[source] * width, np.zeros(STEP, dtype=np.int64)]).astype(np.uint16),
             np.concatenate([slots.reshape(-1), [0]]).astype(np.uint16),
             np.concatenate([counts[order] // STEP, [0]]).astype(np.uint16),
@@ -126,23 +154,52 @@ class CountedRows:
 
     def emit(self, buffers: Mapping[str, Buffer], tile: RowTile) -> None:
         """Add the nonzeros of a group to the sums of a tile."""
-        walk = _Walk(buffers, tile, self.height)
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             here = tile.base + number * (self.columns * tile.held.pitch)
-            at = carried[0]
-            for rest in range(STEP):
-                at = walk.bucket((tile.group * self.blocks + number) * STEP + rest, at, rest, here)
-            return [at]
+            return [self._block(_Walk(buffers, tile, self.height), number, carried[0], here)]
 
-        carry(0, self.blocks, 1, [buffers["starts"].load_index(tile.group).value], block)
+        carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
+
+    def emit_whole(
+        self, buffers: Mapping[str, Buffer], tile: RowTile, load: Callable[[Index], Index], store: Store
+    ) -> None:
+        """Give `store` the sums of each row of a group; those of the tile are only used between blocks.
+
+        The rows must be packed `whole`. `load(b)` tells at which element of the tile's source the columns of block b begin.
+        """
+        last = self.blocks - 1
+
+        def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
+            first, final = number.known == 0, number.known == last
+            walk = _Walk(buffers, tile, self.height, fresh=first, store=store if final else None)
+            return [self._block(walk, number, carried[0], load(number))]
+
+        at = block(Index(0), [self._begin(buffers, tile)])
+        if last > 1:
+            at = carry(1, last, 1, at, block)
+        if last:
+            block(Index(last), at)
+
+    def _begin(self, buffers: Mapping[str, Buffer], tile: RowTile) -> ir.Value:
+        """Where the nonzeros of the group begin."""
+        return buffers["starts"].load_index(tile.group).value
+
+    def _block(self, walk: _Walk, number: Index, at: ir.Value, here: Index) -> ir.Value:
+        for rest in range(STEP):
+            at = walk.bucket((walk.tile.group * self.blocks + number) * STEP + rest, at, rest, here)
+        return at
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
+    """The visits of a block: to sums that begin at zero if `fresh`, and go to `store` if there is one."""
+
     buffers: Mapping[str, Buffer]
     tile: RowTile
     height: int
+    fresh: bool = False
+    store: Store | None = None
 
     @property
     def places(self) -> int:
@@ -152,7 +209,7 @@ class _Walk:
     @property
     def apart(self) -> int:
         """Sets of sums, so that narrow tiles have enough chains."""
-        return next(count for count in (1, 2, 4) if count == STEP or count * self.places >= CHAINS // 2)
+        return next(count for count in (1, 2, 4) if count == STEP or count * self.places >= CHAINS)
 
     def bucket(self, number: Index, at: ir.Value, rest: int, here: Index) -> ir.Value:
         """The visits with one remainder in a block whose columns begin at element `here` of x."""
@@ -168,8 +225,9 @@ class _Walk:
         held, count, places = self.tile.held, self.tile.held.count, self.places
         rows = [self.buffers["slots"].load_index(number * self.height + row) for row in range(self.height)]
         steps = self.buffers["steps"].load_index(number)
-        before = [total for row in rows for total in held.load(row)]
-        fresh = [held.vectors.splat(0.0)] * (places * (self.apart - 1))
+        zero = held.vectors.splat(0.0)
+        before = [zero] * places if self.fresh else [total for row in rows for total in held.load(row)]
+        fresh = [zero] * (places * (self.apart - 1))
 
         def four(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
             begin = Index(dynamic=carried[0])
@@ -180,34 +238,52 @@ class _Walk:
             sums = self._add(Index(dynamic=at), here, rest, sums)
         totals = [add_up(sums[place::places]) for place in range(places)]
         for place, row in enumerate(rows):
-            held.save(row, totals[place * count : (place + 1) * count])
+            (self.store or held.save)(row, totals[place * count : (place + 1) * count])
         return (Index(dynamic=at) + rest).value
 
     def _add(self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
         """Sums with the next `nonzeros` <= STEP added."""
-        tile, sums = self.tile, list(sums)
-        lanes, count = tile.held.vectors, tile.held.count
+        tile, sums, count = self.tile, list(sums), self.tile.held.count
+        read = Vectors(tile.held.vectors.lanes, tile.words.dtype)
         weights = self._weights(at)
         packed = Vectors(STEP, "i16").load(self.buffers["offsets"], at)
         word = ir.IntegerType.get_signless(16 * STEP)
         offsets = vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
         for number in range(nonzeros):
             offset = here + _field(offsets, number)
-            across = [lanes.load(tile.source, offset + step * lanes.lanes) for step in range(count)]
+            across = [read.load(tile.source, offset + step * read.lanes) for step in range(count)]
             for row in range(self.height):
                 weight = weights(number, row)
                 for place, operand in enumerate(across):
                     chain = number % self.apart * self.places + row * count + place
-                    sums[chain] = fma(weight, operand, sums[chain])
+                    sums[chain] = tile.words.multiply_add(operand, weight, sums[chain])
         return sums
 
     def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
-        """Gives the weight of a nonzero from `at` on and a row, in all lanes: out of one load where loads are the limit."""
-        lanes, values = self.tile.held.vectors, self.buffers["values"]
-        if self.height > 1:
-            return lambda number, row: lanes.load_splat(values, at * self.height + (number * self.height + row))
-        four = Vectors(STEP).load(values, at)
-        return lambda number, _: shuffle(four, four, [number] * lanes.lanes)
+        """Gives the weight of a nonzero from `at` on and a row, in all lanes, with few loads."""
+        values, lanes = self.buffers["values"], self.tile.held.vectors.lanes
+        packed = [Vectors(STEP, self.tile.words.dtype).load(values, at * self.height + part * STEP) for part in range(self.height)]
+
+        def weight(number: int, row: int) -> ir.Value:
+            part, lane = divmod(number * self.height + row, STEP)
+            return shuffle(packed[part], packed[part], [lane] * lanes)
+
+        return weight
+
+
+def _with_ends(
+    visited: NDArray[np.int64], first: NDArray[np.int64], counts: NDArray[np.int64], runs: int, blocks: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The visits, and empty ones of runs that the first or the last block has not."""
+    ends = np.arange(runs)[:, None] * blocks + [0, blocks - 1]
+    empty = np.setdiff1d(ends, visited)
+    order = np.argsort(np.concatenate([visited, empty]))
+    nothing = np.zeros_like(empty)
+    return (
+        np.concatenate([visited, empty])[order],
+        np.concatenate([first, nothing])[order],
+        np.concatenate([counts, nothing])[order],
+    )
 
 
 def _field(word: ir.Value, number: int) -> Index:

@@ -11,6 +11,7 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -18,6 +19,7 @@ from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, BlockRows, SparseRows, Visits, block_cycles, block_unroll, most_vectors
 from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.words import refusal, words_of
 
 L2_BYTES = 384 << 10  # so much of x at a time
 
@@ -26,32 +28,42 @@ L2_BYTES = 384 << 10  # so much of x at a time
 class LinearBlocked:
     """Any number of tokens, inputs and outputs; blocks that are not full are filled up with zeros."""
 
-    name: str = "f32_linear_blocked"
+    arithmetic: Arithmetic = F32
     format: str = "blocked"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_linear_blocked"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, LinearProblem):
             return "only linear layers"
-        return "a single token fills no vector" if problem.tokens == 1 else None
+        if problem.tokens == 1:
+            return "a single token fills no vector"
+        return refusal(problem.arithmetic, self.arithmetic, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
         assert isinstance(problem, LinearProblem)
         assert weight is not None
+        words = words_of(self.arithmetic, isa)
+        assert words is not None
         blocked = min(
-            (Blocked.encode(weight, (height, 1)) for height in HEIGHTS), key=lambda found: _cycles(found, problem, isa)
+            (Blocked.encode(weight, (height, words.group)) for height in HEIGHTS),
+            key=lambda found: _cycles(found, problem, isa),
         )
         height = blocked.block[0]
         tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
         columns = max(1, L2_BYTES // (4 * tokens.width))
-        parts = -(-problem.inputs // columns)
+        parts = -(-tokens.inputs // columns)
         groups = split_outputs(problem.outputs, height, blocks=parts)
         rows = [np.arange(begin, end) for begin, end in zip(groups.starts, groups.starts[1:], strict=False)]
-        visits = Visits.of(blocked, rows, [part - part[0] for part in rows], columns=columns if parts > 1 else None)
+        places = [part - part[0] for part in rows]
+        visits = Visits.of(blocked, rows, places, columns=columns if parts > 1 else None)
         offsets = blocked.columns.astype(np.int64) * tokens.width
         packed = SparseRows.pack(
-            blocked.values[:, 0], offsets, visits, multiple=block_unroll(height * tokens.vectors, isa)
+            blocked.values, offsets, visits, multiple=block_unroll(height * tokens.vectors, isa), words=words
         )
         schedule = LinearRows(self.name, tokens, height, groups, (BlockRows(packed, height, parts),))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)

@@ -1,4 +1,7 @@
-"""Linear layer with an unstructured sparse weight: tokens along the vectors, a broadcast and a few FMAs per nonzero."""
+"""Linear layer with an unstructured sparse weight: tokens along the vectors, a broadcast and a few products per nonzero.
+
+Of reduced precision: per word of neighbouring k that has a nonzero.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.formats.csr import Csr
-from sparsec.kernels.counted_rows import CountedRows
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import F32, Arithmetic
+from sparsec.kernels.counted_rows import CountedRows, WordRuns
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, split_outputs
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.words import refusal
 
 TILE_TOKENS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 BLOCK_BYTES = 32 << 10
@@ -23,24 +28,31 @@ BLOCK_BYTES = 32 << 10
 class LinearCsr:
     """Any number of tokens, inputs and outputs."""
 
-    name: str = "f32_linear_csr"
+    arithmetic: Arithmetic = F32
     format: str = "csr"
 
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_linear_csr"
+
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        return None if isinstance(problem, LinearProblem) else "only linear layers"
+        if not isinstance(problem, LinearProblem):
+            return "only linear layers"
+        return refusal(problem.arithmetic, self.arithmetic, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
         assert isinstance(problem, LinearProblem)
         assert weight is not None
-        csr = Csr.encode(weight)
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
+        blocked = Blocked.encode(weight, (1, tokens.words.group))
         groups = split_outputs(problem.outputs, 1, blocks=1)
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
-        packed = CountedRows.pack(csr, groups.starts, columns=columns, width=tokens.width)
+        runs = WordRuns.of(blocked, tokens.words)
+        packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width)
         schedule = LinearRows(self.name, tokens, 1, groups, (packed,))
-        return schedule.lower(module, epilogue, isa, products=csr.nnz * problem.tokens)
+        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 
 def tile_vectors(isa: Isa) -> int:

@@ -1,6 +1,6 @@
 """Linear layers whose sparse rows, or rows of blocks, meet tiles of tokens: what CSR and block kernels share.
 
-x is copied to tiles [inputs][vectors * lanes tokens] (transposed in registers); a unit computes some neighbouring
+x is copied to tiles [words][vectors * lanes tokens] (transposed in registers); a unit computes some neighbouring
 outputs of one tile into a small buffer on the stack, and transposes that back on its way to y.
 """
 
@@ -82,16 +82,16 @@ class LinearRows:
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, products)
         if not tokens.copied:
             return LoweredLayer((call,), weights)
-        copy = emit_transpose(module, problem, tokens, isa)
-        return LoweredLayer((copy, call), weights, {"tiles": ("f32", tokens.elements)})
+        copy = emit_transpose(module, tokens, isa)
+        return LoweredLayer((copy, call), weights, {tokens.source: (tokens.words.dtype, tokens.elements)})
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem
         spec = {
-            tokens.source: ("f32", tokens.elements),
+            tokens.source: (tokens.words.dtype, tokens.elements),
             **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
-            "y": ("f32", problem.tokens * problem.outputs),
+            "y": (epilogue.result, problem.tokens * problem.outputs),
         }
         tags = [each.tag for each in self.walkers]
         shape = f"{problem}{tokens}{self.height}{self.groups}{tags}{spec}{epilogue.tag}"
@@ -99,7 +99,7 @@ class LinearRows:
         name = f"{self.kernel}_{self.height}x{tokens.width}_{digest}_{isa.suffix}"
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            sums = local("f32", self.groups.most * self.height * tokens.width)
+            sums = local(epilogue.total, self.groups.most * self.height * tokens.width)
             store = TokenStore(tokens, TokenStore.block_for(tokens, isa), epilogue, buffers, sums)
             with loop(begin, end) as unit:
                 tile, group = unit // self.groups.parts, unit % self.groups.parts
@@ -114,13 +114,13 @@ class LinearRows:
     def _multiply(self, buffers: Mapping[str, Buffer], sums: Buffer, tile: Index, group: Index, count: int) -> None:
         """Leave the sums of a group in memory, for a tile of `count` vectors."""
         tokens = self.tokens
-        held = Held(sums, Vectors(tokens.lanes), 1, count, tokens.width)
-        base = tile * (tokens.problem.inputs * tokens.width)
+        held = Held(sums, Vectors(tokens.lanes, sums.dtype), 1, count, tokens.width)
+        base = tile * (tokens.inputs * tokens.width)
         if self.walkers[0].adds:
             held.clear(self.groups.length(group) * self.height)
         for number, walker in enumerate(self.walkers):
             own = {name: buffers[_own(number, name)] for name in walker.arrays}
-            walker.emit(own, RowTile(held, buffers[tokens.source], base, group))
+            walker.emit(own, RowTile(held, buffers[tokens.source], base, group, tokens.words))
 
 
 def _own(walker: int, name: str) -> str:

@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith
 
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, fma, loop
+from sparsec.kernels.emit import Buffer, Index, Vectors, add, carry, loop
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.words import FP32, Words
 
 CHAINS = 8  # multiply-adds in flight: latency 4 cycles, 2 per cycle
 BLOCK_CHAINS = 14  # where loads are not the limit, some to spare are faster
@@ -97,14 +97,14 @@ class Visits:
 class SparseRows:
     """The nonzeros of the rows, or the blocks of the rows of blocks, in visiting order.
 
-    `values[i]` (of a block: `height` values, one for each row) multiplies the vector at element `offsets[i]`. Visit j
+    `values[i]` (of a block: `height` words, one for each row) multiplies the vector at element `offsets[i]`. Visit j
     goes to place `order[j]` and has the nonzeros [pointers[j], pointers[j + 1]), a `multiple` of the unrolling; group g
     makes the visits [bounds[g], bounds[g + 1]).
     Rows are filled up by splitting values into halves, exactly: a filler of zero would be simpler, but zero times
-    infinity is NaN, and a row may only see what its own nonzeros read.
+    infinity is NaN, and a row may only see what its own nonzeros read. Whole numbers have no infinity, and zeros.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.int32]
     offsets: NDArray[np.int32]
     order: NDArray[np.int32]
     pointers: NDArray[np.int32]
@@ -113,12 +113,18 @@ class SparseRows:
 
     @classmethod
     def pack(
-        cls, values: NDArray[np.float32], offsets: NDArray[np.int64], visits: Visits, *, multiple: int
+        cls,
+        values: NDArray[np.float32],
+        offsets: NDArray[np.int64],
+        visits: Visits,
+        *,
+        multiple: int,
+        words: Words = FP32,
     ) -> SparseRows:
         """Pack the visited rows.
 
-        `values` is [nonzeros] or [blocks, height]; `offsets` has the element offset of each. Rows are filled up to a
-        `multiple`.
+        `values` is [nonzeros] or [blocks, width, height], blocks being as wide as words; `offsets` has the element offset
+        of each. Rows are filled up to a `multiple`.
         """
         counts = visits.ends - visits.begins
         fillers = np.where(counts > 0, -counts % multiple, 0)
@@ -127,10 +133,13 @@ class SparseRows:
         extra, rest = np.divmod(np.repeat(fillers, counts), np.repeat(counts, counts))
         pieces = 1 + extra + (inside < rest)
         halvings = np.minimum(ramps(pieces) + 1, np.repeat(pieces - 1, pieces))
-        table = values.reshape(len(values), math.prod(values.shape[1:]))[source]
-        halved = np.ldexp(np.repeat(table, pieces, axis=0), -halvings[:, None]).astype(np.float32)
+        repeated = np.repeat(values.reshape(len(values), words.group, -1 if len(values) else 1)[source], pieces, axis=0)
+        if words.exact:
+            split = np.where(ramps(pieces)[:, None, None] == 0, repeated, 0)
+        else:
+            split = np.ldexp(repeated, -halvings[:, None, None]).astype(np.float32)
         return cls(
-            _never_empty(halved.reshape(-1)),
+            _never_empty(words.encode(split.transpose(0, 2, 1)).reshape(-1)),
             _never_empty(np.repeat(offsets[source], pieces).astype(np.int32)),
             visits.slots.astype(np.int32),
             np.concatenate([[0], np.cumsum(counts + fillers)]).astype(np.int32),
@@ -156,7 +165,7 @@ class SparseRows:
     @property
     def spec(self) -> dict[str, tuple[str, int]]:
         """The kernel's arguments for `arrays`."""
-        return {name: ("f32" if name == "values" else "i32", len(array)) for name, array in self.arrays.items()}
+        return {name: (f"{array.dtype.kind}32", len(array)) for name, array in self.arrays.items()}
 
 
 def ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -180,23 +189,24 @@ def emit_rows(
     group: Index,
     start: Callable[[Index], list[ir.Value]],
     store: Callable[[Index, list[ir.Value]], None],
+    words: Words = FP32,
 ) -> None:
     """The visits of a group: `store(slot, sums)` gets the vectors `start(slot)` plus what the nonzeros or blocks add.
 
     One adds, for each of its `height` rows and each step, value * source[base + offset + step ...]. Sums are
-    [height * steps]; `apart` nonzeros are added to sums of their own.
+    [height * steps] and of the type of `vectors`; `apart` nonzeros are added to sums of their own.
     """
-    count = len(steps)
+    count, read = len(steps), Vectors(vectors.lanes, words.dtype)
 
     def nonzeros(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
         for part in range(apart):
             here = base + buffers["offsets"].load_index(at + part)
-            across = [vectors.load(source, here + step) for step in steps]
+            across = [read.load(source, here + step) for step in steps]
             for row in range(height):
-                weight = vectors.load_splat(buffers["values"], (at + part) * height + row)
+                weight = read.load_splat(buffers["values"], (at + part) * height + row)
                 for number, operand in enumerate(across):
                     chain = (part * height + row) * count + number
-                    sums[chain] = fma(weight, operand, sums[chain])
+                    sums[chain] = words.multiply_add(operand, weight, sums[chain])
         return sums
 
     with loop(buffers["bounds"].load_index(group), buffers["bounds"].load_index(group + 1)) as visited:
@@ -239,13 +249,14 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class RowTile:
     """What a walk over a group of rows works on: the sums of the rows in `held`, and x, whose columns begin `held.pitch`
-    elements apart at element `base` of `source`.
+    elements apart at element `base` of `source`; its elements are `words`.
     """
 
     held: Held
     source: Buffer
     base: Index
     group: Index
+    words: Words = FP32
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +302,12 @@ class BlockRows:
             group=tile.group,
             start=held.load if self.adds else lambda _: zeros,
             store=held.save,
+            words=tile.words,
         )
 
 
 def add_up(values: list[ir.Value]) -> ir.Value:
     """The sum of a power of two of values, as a tree."""
     while len(values) > 1:
-        values = [arith.addf(left, right) for left, right in zip(values[::2], values[1::2], strict=True)]
+        values = [add(left, right) for left, right in zip(values[::2], values[1::2], strict=True)]
     return values[0]

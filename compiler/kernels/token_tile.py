@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Index, Split, Vectors, define, finish, loop, minimum, shuffle, when
+from sparsec.kernels.emit import Buffer, Index, Split, Vectors, choose, define, finish, loop, minimum, shuffle, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
+from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
+from sparsec.kernels.words import FP32, Words, words_of
 
 QUAD = 4  # elements of a row that are loaded at once for a transposition
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTiles:
-    """x as [tiles][inputs][most vectors][lanes], where `split` deals vectors of tokens to tiles.
+    """x as [tiles][inputs][most vectors][lanes] words, where `split` deals vectors of tokens to tiles.
 
     Vector number j of all begins at token min(j * lanes, tokens - lanes).
     """
@@ -27,12 +29,19 @@ class TokenTiles:
     problem: LinearProblem
     lanes: int
     split: Split
+    words: Words = FP32
 
     @classmethod
     def of(cls, problem: LinearProblem, isa: Isa, *, most: int) -> TokenTiles:
         """Tiles of at most so many vectors."""
-        lanes = lanes_for(problem.tokens, isa)
-        return cls(problem, lanes, Split.by(-(-problem.tokens // lanes), most))
+        lanes, words = lanes_for(problem.tokens, isa), words_of(problem.arithmetic, isa)
+        assert words is not None
+        return cls(problem, lanes, Split.by(-(-problem.tokens // lanes), most), words)
+
+    @property
+    def inputs(self) -> int:
+        """Words of a token."""
+        return self.words.count(self.problem.inputs)
 
     @property
     def tiles(self) -> int:
@@ -50,69 +59,92 @@ class TokenTiles:
 
     @property
     def copied(self) -> bool:
-        """False for a single token, whose x is its own transpose."""
-        return self.problem.tokens > 1
+        """False for a single token of fp32, whose x is its own transpose."""
+        return self.problem.tokens > 1 or self.words != FP32
 
     @property
     def source(self) -> str:
         """The name of the buffer that kernels read."""
-        return "tiles" if self.copied else "x"
+        if self.problem.tokens == 1:
+            return PACKED if self.copied else "x"
+        return "tiles"
 
     @property
     def elements(self) -> int:
         """Size of the buffer `source`."""
-        return self.tiles * self.problem.inputs * self.width
+        return self.tiles * self.inputs * self.width
 
     def first(self, tile: Index, vector: int | Index) -> Index:
         """The first token of a vector of a tile."""
         return minimum((self.split.start(tile) + vector) * self.lanes, self.problem.tokens - self.lanes)
 
 
-def emit_transpose(module: ir.Module, problem: LinearProblem, tokens: TokenTiles, isa: Isa) -> Call:
-    """Add the function that copies x to "tiles"; one unit is `lanes` tokens by as many inputs."""
-    name = (
-        f"f32_tile_tokens_{problem.tokens}x{problem.inputs}_{tokens.tiles}x{tokens.vectors}x{tokens.lanes}_{isa.suffix}"
-    )
-    spec = {"x": ("f32", problem.tokens * problem.inputs), "tiles": ("f32", tokens.elements)}
-    side = tokens.lanes if problem.inputs >= tokens.lanes else 1
-    parts = -(-problem.inputs // side)
+def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
+    """Add the function that copies x to tiles; one unit is `lanes` tokens by as many words, or by the last, ragged one."""
+    problem, words = tokens.problem, tokens.words
+    if problem.tokens == 1:
+        return emit_pack_rows(module, 1, problem.inputs, words, isa)
+    shape = f"{problem.tokens}x{problem.inputs}_{tokens.tiles}x{tokens.vectors}x{tokens.lanes}"
+    name = f"{words.arithmetic.name}_tile_tokens_{shape}_{words.element}_{isa.suffix}"
+    spec = {
+        "x": (words.arithmetic.stored, problem.tokens * problem.inputs),
+        tokens.source: (words.dtype, tokens.elements),
+    }
+    whole, left = divmod(problem.inputs, words.group)
+    side = tokens.lanes if whole >= tokens.lanes else 1
+    squares = -(-whole // side)
+    parts = squares + bool(left)
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        with loop(begin, end) as unit:
-            number, column = unit // parts, minimum(unit % parts * side, problem.inputs - side)
+        x, tiles = buffers["x"], buffers[tokens.source]
+
+        def copy(number: Index, column: Index, count: int, left: int | None = None) -> None:
             tile, vector = number // tokens.vectors, number % tokens.vectors
-            source = tokens.first(tile, vector) * problem.inputs + column
-            target = (tile * problem.inputs + column) * tokens.width + vector * tokens.lanes
+            source = tokens.first(tile, vector) * problem.inputs + column * words.group
+            target = (tile * tokens.inputs + column) * tokens.width + vector * tokens.lanes
             with when(vector < tokens.split.length(tile)):
-                _emit_square(buffers["x"], source, problem.inputs, buffers["tiles"], target, tokens, side)
+                _emit_square(x, source, tiles, target, tokens, count, left)
+
+        with loop(begin, end) as unit:
+            number, part = unit // parts, unit % parts
+            if not left:
+                copy(number, minimum(part * side, whole - side), side)
+            elif not whole:
+                copy(number, Index(0), 1, left)
+            else:
+                choose(
+                    part < squares,
+                    lambda: copy(number, minimum(part * side, whole - side), side),
+                    lambda: copy(number, Index(whole), 1, left),
+                )
 
     define(module, name, spec, body)
-    return Call(name, ("x", "tiles"), tokens.tiles * tokens.vectors * parts, products=tokens.elements)
+    return Call(name, ("x", tokens.source), tokens.tiles * tokens.vectors * parts, products=tokens.elements)
 
 
 def _emit_square(
-    x: Buffer, source: Index, inputs: int, tiles: Buffer, target: Index, tokens: TokenTiles, side: int
+    x: Buffer, source: Index, tiles: Buffer, target: Index, tokens: TokenTiles, side: int, left: int | None
 ) -> None:
-    """Copy `lanes` tokens by `side` inputs (as many, or 1)."""
-    vectors = Vectors(side)
-    if side == tokens.lanes:
+    """Copy `lanes` tokens by `side` words (as many, or 1, of which the first `left` elements are read)."""
+    words, inputs, vectors = tokens.words, tokens.problem.inputs, Vectors(side, tokens.words.dtype)
+    if side == tokens.lanes and left is None:
         narrow = min(QUAD, side)
         for first in range(0, side, narrow):
-            for number, value in enumerate(_columns(x, source + first, inputs, side, narrow)):
+            at = source + first * words.group
+            lines = [words.load(x, at + row * inputs, narrow) for row in range(side)]
+            for number, value in enumerate(_columns(lines, narrow)):
                 vectors.store(value, tiles, target + (first + number) * tokens.width)
     else:
         with loop(0, tokens.lanes) as token:
-            vectors.store(vectors.load(x, source + token * inputs), tiles, target + token)
+            vectors.store(words.load(x, source + token * inputs, side, left), tiles, target + token)
 
 
-def _columns(source: Buffer, at: Index, pitch: int, rows: int, count: int) -> list[ir.Value]:
-    """The first `count` <= QUAD elements of `rows` rows, which begin `pitch` elements from each other, as vectors of rows.
+def _columns(lines: Sequence[ir.Value], count: int) -> list[ir.Value]:
+    """The columns of rows of `count` <= QUAD elements: `count` vectors with an element of every row.
 
-    Quarters of rows are put side by side as they are loaded, and turned inside their quarters: half the shuffles of a
+    Rows, which are loaded as they are, are put side by side and then turned inside their quarters: half the shuffles of a
     transposition of whole vectors.
     """
-    narrow = Vectors(count)
-    lines = [narrow.load(source, at + row * pitch) for row in range(rows)]
     beside = [_joined(lines[first::count], count) for first in range(count)]
     return _turned(beside)
 
@@ -174,15 +206,17 @@ class TokenStore:
 
     def _columns(self, origin: Index, token: Index, output: Index, count: int) -> None:
         """Store `count` tokens from `token` by `block` outputs from `output`; their sums begin at `origin`."""
-        width, outputs, along = self.tokens.width, self.tokens.problem.outputs, Vectors(self.block)
+        width, outputs, along = self.tokens.width, self.tokens.problem.outputs, Vectors(self.block, self.sums.dtype)
         at = token * outputs + output
         if width == 1:
             self._put(along.load(self.sums, origin), along, at, output)
         elif self.tokens.lanes == self.block:
-            for number, value in enumerate(_columns(self.sums, origin, width, self.block, count)):
+            narrow = Vectors(count, self.sums.dtype)
+            lines = [narrow.load(self.sums, origin + row * width) for row in range(self.block)]
+            for number, value in enumerate(_columns(lines, count)):
                 self._put(value, along, at + number * outputs, output)
         else:
-            one = Vectors(1)
+            one = Vectors(1, self.sums.dtype)
             with loop(0, self.block) as row:
                 self._put(one.load(self.sums, origin + row * width), one, at + row, output + row)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 
+from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
 from sparsec.kernels.emit import Buffer, Index, Vectors, add, fma, shuffle
 from sparsec.kernels.isa import Isa
@@ -57,6 +58,16 @@ class Words:
             case "i16":
                 return _words(padded.astype(np.int16))
         return padded.astype(np.int32)
+
+    def encode_blocks(self, blocked: Blocked) -> NDArray[np.float32] | NDArray[np.int32]:
+        """Words [blocks, height] of blocks that are one word wide."""
+        assert blocked.block[1] == self.group
+        return self.encode(blocked.values.transpose(0, 2, 1))[:, :, 0]
+
+    @property
+    def exact(self) -> bool:
+        """Whether sums are exact: whole numbers, none of which is infinite."""
+        return self.arithmetic.total == "i32"
 
     def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
         """`lanes` words of x, whose stored elements follow each other from `at` on.
@@ -107,6 +118,7 @@ class Words:
         return result if wide == lanes else shuffle(result, result, range(lanes))
 
 
+FP32 = Words(F32, "fma", "f32", 1)
 LEAST_LANES = 4  # of an instruction on x86: 128 bits
 _INTRINSICS = {
     "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
@@ -116,7 +128,7 @@ _INTRINSICS = {
 _WORDS = {
     words.instruction: words
     for words in (
-        Words(F32, "fma", "f32", 1),
+        FP32,
         Words(BF16, "vdpbf16ps", "bf16", 2),
         Words(U8S8, "vpdpbusd", "i8", 4),
         Words(U8S8, "vpmaddwd", "i16", 2),
