@@ -75,6 +75,7 @@ def signature(facts: Facts, weight: NDArray[np.generic] | Coo) -> str:
             f"{height}x{width}:{round(_FILL_STEPS * facts.nonzeros / max(height * width * count, 1))}"
             for height, width, count in facts.wide_blocks
         ),
+        f"pairs {round(2 * _FILL_STEPS * facts.pairs / max(facts.nonzeros, 1))}",
         "block " + ("x".join(map(str, facts.block)) if facts.block else "-"),
         "group " + (":".join(map(str, facts.group)) if facts.group else "-"),
     ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
+from sparsec.formats.split import GROUP
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
@@ -32,6 +33,10 @@ _ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its c
 _LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse row
 _BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
+_PAIR_CYCLES = 0.95  # per column of a pair and vector: two multiply-adds, one load
+_PAIR_BROADCAST_CYCLES = 0.1  # the same per tile
+_NARROW_PAIR_CYCLES = 1.35  # a column of a pair in a tile of one vector
+_PAIRS_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for pairs
 _TURN_CYCLES = 4.6  # per vector of tokens that is transposed, on its way in or out
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.78}  # a multiply-add beside a permutation, with so many registers
 _SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
@@ -88,22 +93,54 @@ def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
 
 
 def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """CSR of a linear layer: blocks of columns in L1, and what each visit of a row to a block costs."""
+    """CSR of a linear layer."""
     assert facts is not None
     assert isinstance(problem, LinearProblem)
-    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
-    vectors = math.ceil(problem.tokens / lanes)
-    tiles = math.ceil(vectors / tile_vectors(isa))
-    words = _words(problem, isa)
-    stored = dict(facts.blocks_of(words.group))[1]
-    blocks = math.ceil(4 * lanes * math.ceil(vectors / tiles) * words.count(problem.inputs) / BLOCK_BYTES)
-    visited = facts.rows * blocks * (1 - math.exp(-stored / max(facts.rows * blocks, 1)))
+    stored = dict(facts.blocks_of(_words(problem, isa).group))[1]
+    return _walk_cycles(problem, facts.rows, stored, isa, machine) + _moved_cycles(problem, isa)
+
+
+def _split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Columns of pairs, what each visit of a pair costs, and the rest as CSR."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    vectors, tiles = _token_vectors(problem, isa, most_vectors(2, isa))
+    products = facts.pairs * max(_PAIR_CYCLES * vectors + _PAIR_BROADCAST_CYCLES * tiles, _NARROW_PAIR_CYCLES * tiles)
+    visits = facts.pair_runs * (14.0 * tiles + 3.0 * vectors)
+    visits += _PAIRS_CYCLES * math.ceil(facts.rows / GROUP) * _column_blocks(problem, vectors, tiles, isa) * tiles
+    rest = _walk_cycles(problem, facts.rows, facts.nonzeros - 2 * facts.pairs, isa, machine)
+    streamed = _streaming(10 * facts.pairs, machine) * tiles
+    return products + visits + streamed + rest + _moved_cycles(problem, isa)
+
+
+def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machine: Machine) -> float:
+    """Single nonzeros, or words of them: blocks of columns in L1, and what each visit of a row to a block costs."""
+    vectors, tiles = _token_vectors(problem, isa, tile_vectors(isa))
+    blocks = _column_blocks(problem, vectors, tiles, isa)
+    visited = rows * blocks * (1 - math.exp(-stored / max(rows * blocks, 1)))
     each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, _NARROW_CYCLES * tiles)
     streamed = _streaming(6 * stored, machine) * tiles
-    copied = _store_cycles(problem, isa) if problem.tokens > 1 else 0.0
-    products = stored * each * _INSTRUCTIONS.get(words.instruction, 1.0)
+    products = stored * each * _INSTRUCTIONS.get(_words(problem, isa).instruction, 1.0)
     walked = products + streamed if vectors > 1 else max(products, streamed)
-    return walked + visited * (6.0 * tiles + 1.5 * vectors) + copied
+    return walked + visited * (6.0 * tiles + 1.5 * vectors)
+
+
+def _token_vectors(problem: LinearProblem, isa: Isa, most: int) -> tuple[int, int]:
+    """Vectors of tokens, and tiles of at most so many."""
+    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
+    vectors = math.ceil(problem.tokens / lanes)
+    return vectors, math.ceil(vectors / most)
+
+
+def _column_blocks(problem: LinearProblem, vectors: int, tiles: int, isa: Isa) -> int:
+    """Blocks of columns whose part of a tile fits L1."""
+    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
+    return math.ceil(4 * lanes * math.ceil(vectors / tiles) * _words(problem, isa).count(problem.inputs) / BLOCK_BYTES)
+
+
+def _moved_cycles(problem: LinearProblem, isa: Isa) -> float:
+    """Transposed inputs and outputs; a single token is its own transpose."""
+    return _store_cycles(problem, isa) if problem.tokens > 1 else 0.0
 
 
 def _permuted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -275,6 +312,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_linear_blocked": _blocked_cycles,
     "bf16_linear_blocked": _blocked_cycles,
     "u8s8_linear_blocked": _blocked_cycles,
+    "f32_linear_split": _split_cycles,
     "f32_linear_nm": _permuted_cycles,
     "f32_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
+from sparsec.formats.split import GROUP, match, panels_of
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
 HEIGHTS = (1, 4, 8)  # of blocks of rows that kernels compute, one column wide
 WIDTHS = (2, 4)  # of blocks that are words of reduced precision
+_SAMPLED = 16  # groups of rows whose pairs are counted
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
 _FULL_GROUPS = 0.5  # n:m is one if the nonzeros are this share of n in each m
 
@@ -24,8 +26,10 @@ class Facts:
 
     `block` is the largest block shape that the nonzeros fill, `group` the n:m that they fill best, where every row keeps
     at most n, no more than half, of each m consecutive columns; None if there is none. `longest_row` counts nonzeros.
-    `row_blocks` are (height, number of height x 1 blocks with a nonzero); `windows` are (m, most nonzeros that any row has
-    in m consecutive columns, counted from the first).
+    `windows` are (m, most nonzeros that any row has in m consecutive columns, counted from the first).
+    `row_blocks` are (height, number of height x 1 blocks with a nonzero), `wide_blocks` the same of wider blocks: (height, width,
+    number).
+    The split format has about `pairs` columns of pairs, in so many `pair_runs`.
     """
 
     rows: int
@@ -38,6 +42,8 @@ class Facts:
     group: tuple[int, int] | None
     row_blocks: tuple[tuple[int, int], ...] = ()
     wide_blocks: tuple[tuple[int, int, int], ...] = ()
+    pairs: int = 0
+    pair_runs: int = 0
     windows: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -74,6 +80,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     per_row = np.bincount(row, minlength=rows)
     sparse = len(stored) < 0.9 * rows * columns
     windows = _windows(row, column, rows, columns)
+    pairs, pair_runs = _pairs(row, column, rows, columns)
     return Facts(
         rows=rows,
         columns=columns,
@@ -89,6 +96,8 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
             for height in HEIGHTS
             for width in WIDTHS
         ),
+        pairs=pairs,
+        pair_runs=pair_runs,
         windows=windows,
     )
 
@@ -119,6 +128,22 @@ def _blocks(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, column
     held = np.zeros(-(-rows // height) * across, dtype=bool)
     held[row // height * across + column // width] = True
     return int(np.count_nonzero(held))
+
+
+def _pairs(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[int, int]:
+    """Columns of pairs, and runs of these, from a sample of groups of rows; `row` rises."""
+    groups = -(-rows // GROUP)
+    sample = np.unique(np.linspace(0, max(groups - 1, 0), min(groups, _SAMPLED)).astype(np.int64))
+    seen = shared = runs = 0
+    for group in sample:
+        inside = slice(*np.searchsorted(row, (group * GROUP, (group + 1) * GROUP)))
+        panels = panels_of(row[inside] - group * GROUP, column[inside], min(GROUP, rows - group * GROUP), columns)
+        panel, first, second = match(panels)
+        seen += len(row[inside])
+        shared += int(np.count_nonzero(panels[panel, first] & panels[panel, second]))
+        runs += len(panel)
+    scale = len(row) / max(seen, 1)
+    return round(shared * scale), round(runs * scale)
 
 
 def _windows(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[tuple[int, int], ...]:

@@ -16,6 +16,7 @@ from sparsec.formats.csr import Csr
 from sparsec.formats.dense import Panels
 from sparsec.formats.facts import facts_of
 from sparsec.formats.nm import NofM
+from sparsec.formats.split import Split
 
 Weight = NDArray[np.generic] | Coo
 
@@ -63,6 +64,7 @@ _ALL = (
     Format("blocked", _blocked),
     Format("nm", _nm),
     Format("bitmap", Bitmap.encode),
+    Format("split", Split.encode),
 )
 
 FORMATS: Mapping[str, Format] = {row.name: row for row in _ALL}

@@ -15,6 +15,7 @@ from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.linear_nm import LinearNm
+from sparsec.kernels.linear_split import LinearSplit
 from sparsec.kernels.matmul_dense import MatmulDense
 
 _ALL: tuple[Kernel, ...] = (
@@ -31,6 +32,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearBlocked(),
     LinearBlocked(BF16),
     LinearBlocked(U8S8),
+    LinearSplit(),
     LinearNm(),
     LinearBitmap(),
     MatmulDense(),

@@ -1,0 +1,51 @@
+"""Linear layer with a weight in two parts: pairs of rows, which share the loads of x, and single nonzeros."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_mlir import ir
+
+from sparsec.formats.split import Split
+from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.counted_rows import CountedRows
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_csr import BLOCK_BYTES
+from sparsec.kernels.linear_rows import LinearRows, split_outputs
+from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.spmm import most_vectors
+from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.words import refusal
+
+
+@dataclass(frozen=True, slots=True)
+class LinearSplit:
+    """Any number of inputs and outputs, at least two tokens."""
+
+    name: str = "f32_linear_split"
+    format: str = "split"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, LinearProblem):
+            return "only linear layers"
+        if problem.tokens == 1:
+            return "a single token fills no vector"
+        return refusal(problem.arithmetic, F32, isa)
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
+        tokens = TokenTiles.of(problem, isa, most=most_vectors(2, isa))
+        columns = max(1, BLOCK_BYTES // (4 * tokens.width))
+        groups = split_outputs(problem.outputs, 1, blocks=1)
+        split = Split.encode(weight, groups=groups.starts, span=columns)
+        walkers = tuple(
+            CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width)
+            for part in (split.pairs, split.rest)
+        )
+        schedule = LinearRows(self.name, tokens, 1, groups, walkers)
+        return schedule.lower(module, epilogue, isa, products=split.nnz * problem.tokens)
