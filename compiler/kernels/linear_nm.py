@@ -31,7 +31,7 @@ from sparsec.kernels.words import refusal
 PERMUTE = {AVX512.suffix: "llvm.x86.avx512.permvar.sf.512", AVX2.suffix: "llvm.x86.avx2.permps"}
 FIELD = 4  # bits of a position in a window: permutations ignore the bits above, so the next is one shift away
 PER_WORD = 32 // FIELD
-NEAR_BYTES = 1 << 18  # of weights whose panels meet a tile of tokens one after the other
+NEAR_BYTES = 3 << 17  # of weights whose panels meet a tile of tokens one after the other
 AHEAD, LINE = 2048, 16  # elements of the weight: how long before their use cache lines are asked for, and a cache line
 
 
