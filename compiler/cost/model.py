@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
+from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
@@ -28,6 +29,8 @@ _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for eac
 _PIXELS_CYCLES = 0.8  # per vector of a sparse row, its input in L1
 _WINDOW_CYCLES = 0.4  # more where windows make loads cross cache lines
 _TILE_CYCLES = 0.4  # per nonzero and tile
+_GATHERED_CYCLES = 0.52  # per multiply-add with gathered columns, in L1
+_GATHERED_BROADCAST_CYCLES = 0.65  # the same per nonzero and tile
 _L1_BLOCK = 32 << 10  # bytes of input that a sparse row walks at a time
 _ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its columns
 _LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse row
@@ -166,9 +169,14 @@ def _bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
 
 
 def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """CSR of a convolution: a broadcast per nonzero and tile, blocks of columns in L1, visits of rows to blocks."""
+    """CSR of a convolution: x read where it lies, or gathered first."""
     assert facts is not None
     assert isinstance(problem, ConvProblem)
+    return min(_in_place_cycles(problem, facts, isa), _gathered_cycles(problem, facts, isa))
+
+
+def _in_place_cycles(problem: ConvProblem, facts: Facts, isa: Isa) -> float:
+    """A broadcast per nonzero and tile, and loads that come from L2 or cross cache lines where there are many."""
     vectors = _vectors_per_row(problem, isa)
     tile = max(min(_VECTORS_PER_BROADCAST, vectors), 1)
     window = 1 if problem.taps == 1 else 2
@@ -179,6 +187,18 @@ def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     products = facts.nonzeros * max(tile * per_vector + _TILE_CYCLES, 1.4)
     copied = _copy_cycles(problem, isa) + _apart_cycles(problem, isa)
     return vectors / tile * (products + _ROW_CYCLES * visited) + copied
+
+
+def _gathered_cycles(problem: ConvProblem, facts: Facts, isa: Isa) -> float:
+    """All columns copied once, then walked in blocks that fit L1."""
+    vectors = _vectors_per_row(problem, isa)
+    tiles = vectors / max(1, TILE_PIXELS // isa.lanes())
+    blocks = math.ceil(4 * TILE_PIXELS * facts.columns / _L1_BLOCK)
+    products = facts.nonzeros * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
+    visited = facts.rows * blocks * (10.0 * tiles + 2.0 * vectors)
+    alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)
+    copied = 0.0 if alike else _copy_cycles(problem, isa)
+    return GATHER * problem.channels * problem.taps * vectors + products + visited + copied
 
 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:

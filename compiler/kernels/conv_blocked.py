@@ -56,7 +56,7 @@ def _schedule(name: str, problem: ConvProblem, blocked: Blocked, isa: Isa) -> tu
     found = tiles(layout, isa, most=most_vectors(height, isa))
     tile = min(found, key=lambda tile: _cycles(tile, blocked))
     groups = equal_groups(blocked.counts, problem.batch * tile.count)
-    return _cycles(tile, blocked), ConvRows(name, layout, tile, height, groups, None), blocked
+    return _cycles(tile, blocked), ConvRows(name, layout, tile, height, groups), blocked
 
 
 def _cycles(tile: Tile, blocked: Blocked) -> float:

@@ -13,12 +13,12 @@ from torch_mlir import ir
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
 from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
-from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, local, loop, when
+from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pixel_tile import Tile, emit_store
-from sparsec.kernels.spmm import ROW_COST, Held, SparseRows, Visits, block_unroll, emit_rows, unroll
+from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, unroll
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
@@ -27,41 +27,26 @@ ALIGN_FROM = 8  # uses of a channel from which a copy with aligned vectors pays
 
 @dataclass(frozen=True, slots=True)
 class ConvRows:
-    """The schedule: tiles of pixels by `groups` of rows, each of `height` filters (1 for CSR).
-
-    With `columns`, a group goes through blocks of so many columns, whose part of x fits L1, and holds its sums in
-    memory; else it reads all of a row at once and stores each row when it is done.
-    """
+    """The schedule: tiles of pixels by `groups` of rows, each of `height` filters (1 for CSR)."""
 
     kernel: str
     layout: PaddedLayout
     tile: Tile
     height: int
     groups: tuple[NDArray[np.int64], ...]
-    columns: int | None
 
     @property
     def longest(self) -> int:
         """Rows of the longest group."""
         return max(map(len, self.groups))
 
-    @property
-    def members(self) -> dict[str, NDArray[np.int32]]:
-        """Which rows the held sums of a group are: rows[starts[group]] …; nothing if rows are stored as they come."""
-        if self.columns is None:
-            return {}
-        starts = np.cumsum([0, *map(len, self.groups)])
-        return {"rows": np.concatenate(self.groups).astype(np.int32), "starts": starts.astype(np.int32)}
-
     def lower(self, module: ir.Module, weight: Csr | Blocked, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         problem, layout = self.layout.problem, self.layout
         rows = self._pack(weight, isa)
-        weights = {**rows.arrays, **self.members}
         spec = {
             layout.source: ("f32", layout.source_elements),
             **rows.spec,
-            **{name: ("i32", len(array)) for name, array in self.members.items()},
             **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
             "y": (epilogue.result, problem.batch * problem.filters * problem.pixels),
         }
@@ -70,14 +55,13 @@ class ConvRows:
         products = weight.values.size * problem.batch * problem.pixels
         call = Call(function, tuple(spec), units, products)
         if not layout.copied:
-            return LoweredLayer((call,), weights)
+            return LoweredLayer((call,), rows.arrays)
         return LoweredLayer(
-            (emit_pack(module, layout, isa), call), weights, {layout.source: ("f32", layout.scratch_elements)}
+            (emit_pack(module, layout, isa), call), rows.arrays, {layout.source: ("f32", layout.scratch_elements)}
         )
 
     def _pack(self, weight: Csr | Blocked, isa: Isa) -> SparseRows:
-        slots = self.groups if self.columns is None else [np.arange(len(group)) for group in self.groups]
-        visits = Visits.of(weight, self.groups, slots, columns=self.columns)
+        visits = Visits.of(weight, self.groups, self.groups, columns=None)
         sums = len(self.tile.steps) * self.height
         multiple = unroll(sums) if self.height == 1 else block_unroll(sums, isa)
         return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=multiple)
@@ -102,10 +86,6 @@ class ConvRows:
         ragged = problem.filters % self.height != 0
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            held = None
-            if self.columns is not None:
-                pitch = tile.lanes * steps
-                held = Held(local("f32", self.longest * self.height * pitch), tile.vectors, self.height, steps, pitch)
             with loop(begin, end) as unit:
                 image, number, group = unit // (groups * tile.count), unit // groups % tile.count, unit % groups
                 position, pixel = tile.origin(number)
@@ -123,8 +103,6 @@ class ConvRows:
                         else:
                             one(row, own)
 
-                if held is not None:
-                    held.clear(self.longest)
                 emit_rows(
                     buffers,
                     tile.vectors,
@@ -134,13 +112,9 @@ class ConvRows:
                     source=buffers[layout.source],
                     base=image * layout.image + position,
                     group=group,
-                    start=held.load if held else lambda _: [tile.vectors.splat(0.0)] * (steps * self.height),
-                    store=held.save if held else store,
+                    start=lambda _: [tile.vectors.splat(0.0)] * (steps * self.height),
+                    store=store,
                 )
-                if held is not None:
-                    start, stop = (buffers["starts"].load_index(group + i) for i in (0, 1))
-                    with loop(start, stop) as place:
-                        store(buffers["rows"].load_index(place), held.load(place - start))
 
         define(module, name, spec, body)
         return name

@@ -17,7 +17,7 @@ from torch_mlir.dialects import arith, func, memref, scf, vector
 
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 
-UNSIGNED_LESS, EQUAL = arith.CmpIPredicate.ult, arith.CmpIPredicate.eq
+UNSIGNED_LESS, EQUAL, UNEQUAL = arith.CmpIPredicate.ult, arith.CmpIPredicate.eq, arith.CmpIPredicate.ne
 
 
 # ---------------------------------------------------------------------------------------------------------------- index
@@ -115,6 +115,11 @@ def both(left: ir.Value, right: ir.Value) -> ir.Value:
 def either(left: ir.Value, right: ir.Value) -> ir.Value:
     """Exclusive or of i1 values or masks."""
     return arith.xori(left, right)
+
+
+def differs(left: ir.Value, right: ir.Value) -> ir.Value:
+    """The i1 of each lane whose integers differ: a mask."""
+    return arith.cmpi(UNEQUAL, left, right)
 
 
 # ------------------------------------------------------------------------------------------------- functions and contr

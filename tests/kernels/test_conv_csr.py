@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from strategies import TAIL, axes
 
 from sparsec.formats.coo import Coo
-from sparsec.kernels import conv_csr
+from sparsec.kernels import conv_columns, conv_csr
+from sparsec.kernels.conv_columns import ConvColumns
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem
@@ -112,22 +113,58 @@ def test_copies_with_aligned_vectors(isa: Isa, size: int, batch: int) -> None:
     check(problem, *random_layer(problem, 0.4), isa)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(problems(), st.sampled_from(host_isas()), st.sampled_from([0.1, 0.5, 1.0]), st.sampled_from([64, 1024]))
-def test_blocks_of_columns(problem: ConvProblem, isa: Isa, density: float, held: int) -> None:
-    """Everything in blocks that would rather be done at once."""
+def gathered(patch: pytest.MonkeyPatch, block: int, rows: int, units: int) -> None:
+    """Gather columns also where that does not pay, in small blocks and groups."""
+    patch.setattr(conv_columns, "BLOCK_BYTES", block)
+    patch.setattr(conv_columns, "HELD_ROWS", rows)
+    patch.setattr(conv_columns, "UNITS", units)
+    patch.setattr(conv_csr, "_cycles", lambda schedule, csr: np.inf)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    problems(),
+    st.sampled_from(host_isas()),
+    st.sampled_from([0.1, 0.5, 1.0]),
+    st.sampled_from([300, 4000, 32 << 10]),
+    st.sampled_from([2, 512]),
+    st.sampled_from([1, 4, 100]),
+)
+def test_gathered_columns(problem: ConvProblem, isa: Isa, density: float, block: int, rows: int, units: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv_csr, "BLOCK_BYTES", 300)
-        patch.setattr(conv_csr, "HELD_BYTES", held)
-        patch.setattr(conv_csr, "_plain_cycles", lambda tile, layout, work: np.inf)
+        gathered(patch, block, rows, units)
         check(problem, *random_layer(problem, density), isa)
 
 
-def test_large_inputs_are_read_in_blocks() -> None:
-    problem = ConvProblem(1, 480, 80, 1, (Axis(14, 1), Axis(14, 1)))
+@pytest.mark.parametrize("isa", host_isas())
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "dilation", "before"), [(3, 1, 1), (5, 2, 4), (2, 1, 0), (3, 3, 6), (1, 1, 0)])
+def test_gathered_columns_leave_padding_out(isa: Isa, rank: int, kernel: int, dilation: int, before: int) -> None:
+    """As many pixels as samples, so that masks stand for padding, which may be wider than the map."""
+    after = dilation * (kernel - 1) - before
+    problem = ConvProblem(
+        2, 4, 6, 2, tuple(Axis(size, kernel, 1, dilation, before, after) for size in (3, 5, 7)[-rank:])
+    )
+    weight, x = random_layer(problem, 0.6)
+    with pytest.MonkeyPatch.context() as patch:
+        gathered(patch, 500, 512, 1)
+        check(problem, weight, x, isa)
+        assert "window" not in compile_layer(KERNEL, problem, weight, isa=isa).lowered.scratch
+
+
+@pytest.mark.parametrize("isa", host_isas())
+def test_gathered_rows_see_only_their_own_nonzeros(isa: Isa) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        gathered(patch, 300, 2, 1)
+        test_a_row_sees_only_its_own_nonzeros(isa, 7, 1)
+        test_a_row_sees_only_its_own_nonzeros(isa, 14, 3)
+
+
+def test_inputs_that_are_read_often_are_gathered() -> None:
+    problem = ConvProblem(1, 512, 320, 1, (Axis(14, 1), Axis(14, 1)))
     weight, x = random_layer(problem, 0.2)
     check(problem, weight, x, host_isas()[0])
-    assert "starts" in compile_layer(KERNEL, problem, weight).lowered.weights
+    assert "slots" in compile_layer(KERNEL, problem, weight).lowered.weights
 
 
 def test_a_sparse_weight_is_never_made_dense() -> None:
@@ -164,7 +201,9 @@ def test_work_is_cut_into_units_of_equal_nonzeros() -> None:
     problem = ConvProblem(1, 64, 256, 1, (axis, axis))
     weight, _ = random_layer(problem, 0.2)
     weight[128:] = 0
-    layer = compile_layer(KERNEL, problem, weight)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConvColumns, "of", lambda *_: None)
+        layer = compile_layer(KERNEL, problem, weight)
     pointers, bounds = layer.lowered.weights["pointers"], layer.lowered.weights["bounds"]
     work = np.diff(pointers[bounds]) + 3 * np.diff(bounds)
     assert layer.lowered.calls[-1].extent == len(work) >= 16
