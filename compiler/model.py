@@ -12,7 +12,7 @@ from sparsec import artifact
 from sparsec.artifact import Program, TensorSpec
 from sparsec.errors import InputError, ModelError
 from sparsec.report import Report
-from sparsec.runtime.session import Session
+from sparsec.runtime.session import Binding, Session
 from sparsec.runtime.tensors import Array, Feeds
 from sparsec.source import Kind, kind_of, read_exported
 
@@ -96,6 +96,13 @@ class CompiledModel:
         if torch is not None and any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
             results = tuple(_to_torch(array, spec) for array, spec in zip(arrays, self.outputs, strict=True))
         return results[0] if len(results) == 1 else results
+
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding:
+        """A run on fixed tensors, checked once: each call of the result costs little more than the network.
+
+        It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given).
+        """
+        return self._session.bind(feeds, out=out)
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
         """Run on one tensor per input, by name or in order.

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -116,6 +117,9 @@ def has_import(symbol: str) -> bool:
     return bool(_core().sparsec_has_import(symbol.encode()))
 
 
+Tensors: TypeAlias = tuple["ctypes.Array[ctypes.c_void_p]", "ctypes.Array[ctypes.c_void_p]"]
+
+
 class Pool:
     """A set of `threads` threads, the caller's among them; closed once, after the last run."""
 
@@ -153,19 +157,24 @@ class Model:
         self.step_count = len(program.steps)
         self._handle: int | None = _create(program, self._weights)
 
-    def run(self, pool: Pool, inputs: Sequence[int], outputs: Sequence[int], step_ns: int | None = None) -> None:
-        """Run once on the addresses of the tensors; `step_ns` is the address of `step_count` int64, or None.
+    def tensors(self, inputs: Sequence[int], outputs: Sequence[int]) -> Tensors:
+        """The addresses of the tensors of a run, as the core takes them."""
+        return self._inputs(*inputs), self._outputs(*outputs)
+
+    def run(self, pool: Pool, tensors: Tensors, step_ns: int | None = None) -> None:
+        """Run once on `tensors`; `step_ns` is the address of `step_count` int64, or None.
 
         Raises `InputError` if a check of the network fails, with what it says and the node that it belongs to.
         """
         assert self._handle is not None, "the model is closed"
         failed = ctypes.c_int64()
-        status = self._run(self._handle, pool.handle, self._inputs(*inputs), self._outputs(*outputs), step_ns, failed)
+        status = self._run(self._handle, pool.handle, *tensors, step_ns, failed)
+        if status == _OK:
+            return
         if status == _FAILED_CHECK:
             complaint = self._complaints[failed.value]
             raise InputError(f"A check failed while the model ran: {complaint.what}.", where=complaint.where)
-        if status != _OK:
-            raise SparsecError("There is not enough memory for the arena of this run.")
+        raise SparsecError("There is not enough memory for the arena of this run.")
 
     def close(self) -> None:
         """Unmap the code and free the arenas."""

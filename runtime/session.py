@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -79,6 +78,21 @@ class Session:
 
     __call__ = run
 
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding:
+        """A run on fixed tensors, for loops in which each microsecond counts: they are checked here, once.
+
+        Each call of the result reads what the arrays of `feeds` hold by then, and writes to those of `out` (fresh ones
+        without it), which are its `outputs`. Raises `InputError`, also for inputs that `run` would have to copy first.
+        """
+        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+        inputs = [tensors.in_place(*pair) for pair in pairs]
+        apart = list(inputs)
+        outputs = _fresh(self.outputs) if out is None else _given(out, self.outputs, apart)
+        for spec, array, other in zip(self.inputs, inputs, apart, strict=True):
+            if array is not other:
+                raise InputError(f"The input {spec.name!r} cannot be bound: it shares memory with an output.")
+        return Binding(self, inputs, outputs)
+
     def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
         """Run `repeats` times and return nanoseconds, shape [repeats, steps], after one run that is not counted."""
         if repeats < 1:
@@ -86,7 +100,7 @@ class Session:
         times = np.zeros((repeats, self._model.step_count), np.int64)
         out = self._run(feeds, None, None)
         for row in times:
-            self._run(feeds, out, row.ctypes.data)
+            self._run(feeds, out, tensors.address(row))
         return times
 
     def close(self) -> None:
@@ -111,19 +125,20 @@ class Session:
             for pair in zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
         ]
         outputs = _fresh(self.outputs) if out is None else _given(out, self.outputs, inputs)
-        addresses = [array.ctypes.data for array in inputs], [array.ctypes.data for array in outputs]
-        with self._in_flight():
-            self._model.run(self._pool, *addresses, step_ns)
+        self._start(self._addresses(inputs, outputs), step_ns)
         return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
 
-    @contextmanager
-    def _in_flight(self) -> Iterator[None]:
+    def _addresses(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> library.Tensors:
+        return self._model.tensors([*map(tensors.address, inputs)], [*map(tensors.address, outputs)])
+
+    def _start(self, addresses: library.Tensors, step_ns: int | None = None) -> None:
+        """Run, unless the session is closed; the last run to end after `close` releases what it used."""
         with self._lock:
             if self._closed:
                 raise UsageError("The session is closed.", next_step="open a new one")
             self._running += 1
         try:
-            yield
+            self._model.run(self._pool, addresses, step_ns)
         finally:
             with self._lock:
                 self._running -= 1
@@ -140,6 +155,20 @@ class Session:
         self._pool.close()
         self._pool = library.Pool(self._threads)
         self._native_closed = weakref.finalize(self, _close_native, self._model, self._pool)
+
+
+class Binding:
+    """A session and the tensors of its runs: what `Session.bind` makes. It keeps the arrays alive."""
+
+    def __init__(self, session: Session, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        self._session, self._inputs = session, inputs
+        self._addresses = session._addresses(inputs, outputs)
+        self.outputs = {spec.name: array for spec, array in zip(session.outputs, outputs, strict=True)}
+
+    def __call__(self) -> dict[str, Array]:
+        """Run once and return `outputs`, overwritten. Raises `InputError` if the network cannot take a value."""
+        self._session._start(self._addresses)
+        return self.outputs
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -259,3 +259,38 @@ def test_an_inconsistent_program_is_refused_before_it_runs(two_adds: Program) ->
     step = Step("add", (Buffer(Space.INPUT, 7),), 1, 1, "wild")
     with pytest.raises(ArtifactError, match="points outside input at 7"):
         Session(dataclasses.replace(two_adds, steps=(step,)))
+
+
+def test_a_binding_reads_and_overwrites_the_same_arrays(two_adds: Program, feeds: dict[str, Floats]) -> None:
+    with Session(two_adds) as session:
+        expected = session.run(feeds)
+        out = {name: np.full_like(array, np.nan) for name, array in expected.items()}
+        bound = session.bind(feeds, out=out)
+        for name, array in bound().items():
+            assert array is out[name]
+            np.testing.assert_array_equal(array, expected[name])
+        for array in feeds.values():
+            array *= 2
+        later = session.run(feeds)
+        np.testing.assert_array_equal(list(bound().values()), list(later.values()))
+        assert session.bind(feeds).outputs.keys() == out.keys()
+
+
+def test_what_a_run_would_copy_cannot_be_bound(two_adds: Program, feeds: dict[str, Floats]) -> None:
+    with Session(two_adds) as session:
+        name, array = next(iter(feeds.items()))
+        strided = np.repeat(array, 2).reshape(*array.shape, 2)[..., 0]
+        with pytest.raises(InputError, match="read in place"):
+            session.bind({**feeds, name: strided})
+        out = session.run(feeds)
+        shared = next((n for n, result in out.items() if result.shape == array.shape), None)
+        assert shared is not None
+        with pytest.raises(InputError, match="shares memory"):
+            session.bind(feeds, out={**out, shared: array})
+
+
+def test_a_binding_of_a_closed_session_says_so(two_adds: Program, feeds: dict[str, Floats]) -> None:
+    with Session(two_adds) as session:
+        bound = session.bind(feeds)
+    with pytest.raises(UsageError, match="closed"):
+        bound()
