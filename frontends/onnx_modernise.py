@@ -9,6 +9,7 @@ import onnx.inliner
 import onnx.version_converter
 from onnx import NodeProto, helper
 
+from sparsec.frontends.onnx_contrib import expand_contrib
 from sparsec.frontends.onnx_graph import OnnxGraph
 
 OLDEST_OPSET = 17
@@ -26,6 +27,7 @@ def modernise(graph: OnnxGraph) -> None:
         graph.model.opset_import.append(helper.make_opsetid("", DEFAULT_OPSET))
     if graph.model.functions:
         graph.reload(onnx.inliner.inline_local_functions(graph.to_model()))
+    expand_contrib(graph)
     scans = any(node.op_type == "Scan" for node in graph.graph.node)
     if graph.opset < OLDEST_OPSET and not (scans and graph.opset < 9):
         # The converter does not know every old operator (the importer may still), and takes Scan-8 for Scan-9.

@@ -16,6 +16,8 @@ from torch.fx import Node
 from torch.utils import _pytree as pytree
 from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
+from sparsec.frontends.torch_quantised import DEQUANTISE, QUANTISED
+
 FOLD_ELEMENTS = 1 << 20
 """Arithmetic on weights alone is done at import when no operand or result has more elements than this."""
 
@@ -172,6 +174,7 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
     aten.reciprocal.default: reciprocal,
     **{operator: of_bytes(operator) for operator in OF_BYTES},
+    **QUANTISED,
 }
 
 
@@ -230,6 +233,8 @@ def _is_foldable(node: Node, values: dict[Node, object]) -> bool:
         return False
     if node.target is operator.getitem:
         return True
+    if node.target in DEQUANTISE:
+        return False
     return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded not in node.target.tags
 
 

@@ -9,6 +9,8 @@ from torch_mlir import ir
 
 from sparsec.ir.torch_values import integer_list, is_none, scalar, tensor_shape
 
+FLOAT32_BECAUSE = "float32_because"  # the attribute that says why quantised operands are computed in float32
+
 
 @dataclass(frozen=True, slots=True)
 class Contraction:

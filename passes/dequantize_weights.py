@@ -14,21 +14,20 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
-from sparsec.ir.torch_values import definition, weight_of
+from sparsec.ir.torch_values import weight_of
 from sparsec.ir.weights import Weight, weight_op, weight_types
-from sparsec.passes.quantised_values import dequantised_constant
+from sparsec.passes.quantised_values import DEQUANTISE, dequantised_constant, made_of
 from sparsec.passes.unit import Unit
 
 
 def dequantize_weights(unit: Unit) -> None:
     """Compute every dequantised constant that something reads."""
     with unit.module.context, ir.Location.unknown():
-        for op in find(unit.module, lambda op: op.name == "torch.aten.dequantize.self"):
+        for op in find(unit.module, lambda op: op.name in DEQUANTISE):
             if not any(True for _ in op.results[0].uses):
                 op.erase()
                 continue
-            parts = dequantised_constant(op.results[0], unit)
-            made = definition(op.operands[0])
+            parts, made = dequantised_constant(op.results[0], unit), made_of(op)
             if parts is None or made is None:
                 continue
             codes, scale, zero, sparse = parts

@@ -21,7 +21,7 @@ from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, weight_of
 from sparsec.ir.weights import weight_op, weight_types
-from sparsec.passes.contraction import CONTRACTIONS, Contraction, contraction_of
+from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, Contraction, contraction_of
 from sparsec.passes.unit import Unit
 
 
@@ -99,6 +99,8 @@ def _layer(op: ir.Operation, name: str, x: ir.Value, w: ir.Value, attributes: Ma
     """The layer `name` in the place of `op`, as a torch value."""
     build = TorchBuilder(op)
     result = op.results[0]
+    if FLOAT32_BECAUSE in op.attributes:
+        attributes = {**attributes, FLOAT32_BECAUSE: op.attributes[FLOAT32_BECAUSE]}
     builtin = ir.RankedTensorType.get(tensor_shape(result) or (), ir.F32Type.get())
     layer = build.create(name, [builtin], [build.to_builtin(x), build.to_builtin(w)], attributes)
     return build.from_builtin(layer, result.type)

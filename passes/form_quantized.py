@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from torch_mlir import ir
 
-from sparsec.ir.module import find, node_name
+from sparsec.ir.module import find
 from sparsec.ir.torch_values import tensor_shape
 from sparsec.kernels.table import KERNELS
-from sparsec.passes.contraction import CONTRACTIONS, Contraction, contraction_of
+from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, Contraction, contraction_of
 from sparsec.passes.quantised_layer import INT32_MAX, QuantisedContraction, form
 from sparsec.passes.quantised_values import activation_of, weight_codes
 from sparsec.passes.unit import Unit
@@ -29,7 +29,7 @@ from sparsec.passes.unit import Unit
 
 def form_quantized(unit: Unit) -> None:
     """Form every layer on bytes that some kernel computes exactly."""
-    stayed: dict[str, list[str]] = {}
+    stayed: dict[str, int] = {}
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name in CONTRACTIONS):
             contraction = contraction_of(op)
@@ -41,9 +41,10 @@ def form_quantized(unit: Unit) -> None:
             if reason is None:
                 form(quantised, unit)
             else:
-                stayed.setdefault(reason, []).append(node_name(op) or op.name)
-    for reason, names in stayed.items():
-        unit.notes.append(f"{len(names)} quantised layers stay in float32 ({', '.join(names)}): {reason}")
+                op.attributes[FLOAT32_BECAUSE] = ir.StringAttr.get(reason)
+                stayed[reason] = stayed.get(reason, 0) + 1
+    for reason, number in stayed.items():
+        unit.notes.append(f"{number} quantised layers stay in float32: {reason}")
 
 
 def _read(contraction: Contraction, unit: Unit) -> QuantisedContraction | None:

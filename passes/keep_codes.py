@@ -12,6 +12,7 @@ Quantisers of graphs put such pairs around operators that only move elements, so
 
 from __future__ import annotations
 
+import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace
@@ -38,7 +39,9 @@ def _alike(codes: Activation, quantisation: Quantisation) -> bool:
     return (
         isinstance(scale, float)
         and isinstance(zero, float)
-        and (scale, zero) == (quantisation.scale, quantisation.zero)
+        and isinstance(quantisation.scale, float)
+        and np.float32(scale) == np.float32(quantisation.scale)
+        and zero == quantisation.zero
         and (quantisation.low, quantisation.high) == _RANGES[quantisation.element]
         and tensor_element(codes.codes) == quantisation.element
     )

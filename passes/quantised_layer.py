@@ -198,7 +198,7 @@ def _take_quantisation(
 
 def _quantisation_at(division: ir.Operation | None, unit: Unit) -> Quantisation | None:
     """The quantisation that begins with `division`, if nothing else reads the steps of it."""
-    op = division if division is not None and division.name.startswith("torch.aten.div") else None
+    op = division if division is not None and division.name in _STEPS else None
     while op is not None and not (op.name == CAST and tensor_element(op.results[0]) in CODES):
         op = only_user(op.results[0]) if op.name in _STEPS else None
     found = quantisation_of(op, unit) if op is not None else None
@@ -207,6 +207,8 @@ def _quantisation_at(division: ir.Operation | None, unit: Unit) -> Quantisation 
 
 _STEPS = (
     "torch.aten.div.Tensor",
+    "torch.aten.mul.Tensor",
+    "torch.aten.mul.Scalar",
     "torch.aten.round",
     "torch.aten.add.Tensor",
     "torch.aten.clamp.Tensor",

@@ -22,6 +22,9 @@ from sparsec.passes.unit import Unit
 CODES = ("ui8", "si8")
 CAST = "torch.aten.to.dtype"
 _MUL, _SUB, _ADD, _DIV = (f"torch.aten.{name}" for name in ("mul", "sub", "add", "div"))
+_PER_TENSOR = "torch.quantized_decomposed.dequantize_per_tensor"
+_PER_CHANNEL = "torch.quantized_decomposed.dequantize_per_channel"
+DEQUANTISE = ("torch.aten.dequantize.self", _PER_TENSOR, _PER_CHANNEL)
 Codes = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
@@ -59,6 +62,10 @@ def activation_of(value: ir.Value, unit: Unit) -> Activation | None:
             return Activation(source)
         inner = activation_of(source, unit)
         return inner if inner is not None and inner.scale is None and tensor_element(value) != "i1" else None
+    if op.name == _PER_TENSOR and tensor_element(op.operands[0]) in CODES:
+        scale, zero = scalar(op.operands[1]), scalar(op.operands[2])
+        known = scale is not None and zero is not None
+        return Activation(op.operands[0], zero=float(zero or 0), scale=float(np.float32(scale or 1))) if known else None
     if op.name in MOVES:
         inner = activation_of(op.operands[0], unit)
         return replace(inner, moves=(*inner.moves, op)) if inner is not None else None
@@ -176,9 +183,8 @@ def dequantised_constant(
     value: ir.Value, unit: Unit
 ) -> tuple[NDArray[np.generic], Floats, NDArray[np.int32], bool] | None:
     """Codes, scale and zero point (these two broadcast over the codes) of a dequantised constant, and whether it is sparse."""
-    op = definition(value)
-    made = definition(op.operands[0]) if op is not None and op.name == "torch.aten.dequantize.self" else None
-    if made is None or not made.name.startswith("torch.aten._make_per_"):
+    made = made_of(definition(value))
+    if made is None:
         return None
     codes, scale, zero = (constant(operand, unit) for operand in list(made.operands)[:3])
     if codes is None or not isinstance(scale, np.ndarray) or not isinstance(zero, np.ndarray):
@@ -186,12 +192,20 @@ def dequantised_constant(
     sparse = isinstance(codes, Coo)
     dense = codes.to_dense() if isinstance(codes, Coo) else codes
     along: tuple[int, ...] = ()
-    if "per_channel" in made.name:
+    if scale.ndim:
         axis = scalar(made.operands[3])
         if axis is None:
             return None
         along = tuple(-1 if number == int(axis) % dense.ndim else 1 for number in range(dense.ndim))
     return dense, scale.astype(np.float32).reshape(along), zero.astype(np.int32).reshape(along), sparse
+
+
+def made_of(op: ir.Operation | None) -> ir.Operation | None:
+    """The op with codes, scale, zero point, and axis, of a dequantisation."""
+    if op is None or op.name in (_PER_TENSOR, _PER_CHANNEL):
+        return op
+    made = definition(op.operands[0]) if op.name == "torch.aten.dequantize.self" else None
+    return made if made is not None and made.name.startswith("torch.aten._make_per_") else None
 
 
 def _whole(value: ir.Value, unit: Unit) -> Found | None:
@@ -206,7 +220,7 @@ def _whole(value: ir.Value, unit: Unit) -> Found | None:
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """`clamp(round(value / scale) + zero, low, high)` as `element`; `division` is the op of the quotient."""
+    """`clamp(round(value / scale) + zero, low, high)` as `element`; `division` is the op of the quotient (or product)."""
 
     value: ir.Value
     division: ir.Operation
@@ -231,9 +245,11 @@ def quantisation_of(cast: ir.Operation, unit: Unit) -> Quantisation | None:
     if moved is not None and moved.name.startswith(_ADD):
         moved = definition(moved.operands[0])
     division = definition(moved.operands[0]) if moved is not None and moved.name == "torch.aten.round" else None
-    if division is None or not division.name.startswith(_DIV) or zero is None or len(division.operands) != 2:
+    if division is None or not division.name.startswith((_DIV, _MUL)) or zero is None or len(division.operands) != 2:
         return None
     scale = one_number(division.operands[1], unit)
+    if division.name.startswith(_MUL):
+        scale = 1 / scale if isinstance(scale, float) and scale else None
     if scale is None or not isinstance(low, float) or not isinstance(high, float):
         return None
     return Quantisation(division.operands[0], division, scale, zero, low, high, element)

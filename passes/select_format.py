@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch_mlir import ir
 
@@ -26,6 +27,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
+from sparsec.passes.contraction import FLOAT32_BECAUSE
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate, LayerReport
@@ -41,6 +43,9 @@ def select_format(unit: Unit) -> None:
             problem, facts = layer.problem(), facts_of_layer(layer, unit)
             results = _results(layer, problem, facts, unit)
             report = decide(name, problem, facts, unit.isa, unit.machine, results)
+            if FLOAT32_BECAUSE in layer.contraction.attributes:
+                because = ir.StringAttr(layer.contraction.attributes[FLOAT32_BECAUSE]).value
+                report = replace(report, reason=f"{report.reason}; quantised, but stays in float32: {because}")
             layer.op.attributes["kernel"] = ir.StringAttr.get(report.choice)
             unit.layers[name] = report
 
