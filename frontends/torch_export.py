@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, OutputKind
@@ -19,6 +20,7 @@ from torch_mlir import ir
 from torch_mlir.extras import fx_importer
 
 from sparsec.errors import ModelError, UnsupportedOpError, UsageError
+from sparsec.formats import interchange
 from sparsec.formats.coo import Coo
 from sparsec.frontends.contract import (
     CONTRACT_OPTIONS,
@@ -141,32 +143,50 @@ def _is_sparse(tensor: torch.Tensor) -> bool:
 
 
 def coo_of(tensor: torch.Tensor) -> Coo:
-    """A COO, CSR, CSC, BSR, BSC or 2:4 tensor as `Coo`; only the last is made dense on the way."""
-    tensor = tensor.detach()
-    if tensor.layout == torch.strided:
-        return Coo.from_dense(array_of(tensor.to_dense()))
-    if tensor.layout in (torch.sparse_bsr, torch.sparse_bsc):
-        return _coo_of_blocks(tensor)
-    entries = tensor.to_sparse(sparse_dim=2).coalesce() if tensor.layout != torch.sparse_coo else tensor.coalesce()
-    shape = tuple(tensor.shape)
-    if entries.dense_dim():
+    """A COO, CSR, CSC, BSR, BSC or 2:4 tensor as `Coo`, never made dense on the way."""
+    tensor, shape = tensor.detach(), tuple(tensor.shape)
+    if tensor.layout != torch.strided and (tensor.dense_dim() or tensor.sparse_dim() != len(shape)):
         raise UnsupportedOpError("A hybrid sparse tensor (with dense dimensions) cannot be imported", got=str(shape))
-    return Coo.from_coordinates(shape, entries.indices().t().cpu().numpy(), array_of(entries.values()))
+    match tensor.layout:
+        case torch.strided:
+            return _coo_of_semi_structured(tensor)
+        case torch.sparse_coo:
+            return interchange.from_coo(shape, integers_of(tensor._indices()), array_of(tensor._values()))
+    by_row = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+    pointers, inner = (
+        (tensor.crow_indices(), tensor.col_indices()) if by_row else (tensor.ccol_indices(), tensor.row_indices())
+    )
+    return _COMPRESSED[tensor.layout](shape, integers_of(pointers), integers_of(inner), array_of(tensor.values()))
 
 
-def _coo_of_blocks(tensor: torch.Tensor) -> Coo:
-    """Blocks [nblocks, rows, columns] at compressed positions; zeros inside a block stay stored."""
-    by_row = tensor.layout == torch.sparse_bsr
-    pointers = (tensor.crow_indices() if by_row else tensor.ccol_indices()).cpu().numpy()
-    inner = (tensor.col_indices() if by_row else tensor.row_indices()).cpu().numpy()
-    blocks = array_of(tensor.values())
-    outer = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
-    block_row, block_column = (outer, inner) if by_row else (inner, outer)
-    height, width = blocks.shape[1:]
-    rows = np.broadcast_to((block_row * height)[:, None, None] + np.arange(height)[None, :, None], blocks.shape)
-    columns = np.broadcast_to((block_column * width)[:, None, None] + np.arange(width)[None, None, :], blocks.shape)
-    coordinates = np.stack([rows.reshape(-1), columns.reshape(-1)], axis=1)
-    return Coo.from_coordinates(tuple(tensor.shape), coordinates, blocks.reshape(-1))
+_COMPRESSED: Mapping[torch.layout, interchange.FromCompressed] = {
+    torch.sparse_csr: interchange.from_csr,
+    torch.sparse_csc: interchange.from_csc,
+    torch.sparse_bsr: interchange.from_bsr,
+    torch.sparse_bsc: interchange.from_bsc,
+}
+
+
+def _coo_of_semi_structured(tensor: torch.Tensor) -> Coo:
+    """From what torch packed for CUTLASS, which is documented; cuSPARSELt keeps its layout to itself."""
+    turned = getattr(tensor, "packed", None) is None
+    packed, meta = (getattr(tensor, f"{name}_t" if turned else name, None) for name in ("packed", "meta"))
+    if packed is None or meta is None or meta.ndim != 2:
+        raise UnsupportedOpError(
+            "The layout of this semi-structured tensor is known to its backend only",
+            got=type(tensor).__name__,
+            expected="values and metadata as torch packs them for CUTLASS",
+            next_step="assign weight.to_dense() of it, on the GPU that made it: its zeros are found again",
+        )
+    rows, columns = tensor.shape
+    if turned:
+        return interchange.from_cutlass((columns, rows), array_of(packed), integers_of(meta)).transpose()
+    return interchange.from_cutlass((rows, columns), array_of(packed), integers_of(meta))
+
+
+def integers_of(tensor: torch.Tensor) -> NDArray[np.integer]:
+    """The elements of a strided tensor of integers."""
+    return np.asarray(tensor.cpu().numpy())
 
 
 def array_of(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
