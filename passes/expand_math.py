@@ -17,6 +17,8 @@ as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, 
 rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
 SSE4.1), sin, cos, tan and pow still call it.
 
+An exp that is marked `fastmath<afn>` may give 0 instead of less than 2.5e-38.
+
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
 limits. The rule for passes that add flags later: an operation whose flags are not `none` is decided; leave it alone.
@@ -115,5 +117,10 @@ def _result(builder: Builder, op: ir.Operation) -> Expr | None:
         return None
     if element in ("f16", "bf16"):
         arguments = [argument.to("f32") for argument in arguments]
-    result = FUNCTIONS[op.name](*arguments) if exact is None else power.by_constant(arguments[0], exact)
+    if op.name == "math.exp" and "afn" in str(op.attributes["fastmath"]):
+        result = exponential.exp_flushed(*arguments)
+    elif exact is not None:
+        result = power.by_constant(arguments[0], exact)
+    else:
+        result = FUNCTIONS[op.name](*arguments)
     return result.to(element)

@@ -21,7 +21,7 @@ from sparsec.passes.order_loops import order_loops
 from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
-from sparsec.passes.relax_softmax import relax_softmax
+from sparsec.passes.relax_math import relax_math
 from sparsec.passes.select_format import select_format
 from sparsec.passes.separate_results import separate_results
 from sparsec.passes.split_transposed import split_transposed
@@ -49,7 +49,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
     ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
-    ("relax_softmax", relax_softmax, "while it can be seen what a sum is of"),
+    ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("select_format", select_format, "once it is known what is fused"),

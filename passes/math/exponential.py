@@ -16,6 +16,7 @@ from sparsec.ir.expr import Expr
 LOG2_E = 1.44269504
 LN2_HIGH = 0.693359375  # 10 bits: n * LN2_HIGH is exact
 LN2_LOW = -2.12194440e-4
+LEAST_EXPONENT = -86.5  # of e, whose half is a normal number
 ROUNDER = 12582912.0  # 1.5 * 2**23: adding it rounds an f32 to an integer, which the low bits of the sum then hold
 
 # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2: 2^-31 of r
@@ -35,6 +36,14 @@ def exp(x: Expr) -> Expr:
     x = x.at_least(-104.0).at_most(89.0)  # beyond: 0 and infinity, by underflow and overflow of the scaling
     rounded, n = _round(x * LOG2_E, bias=254)
     return _scale(_exp_reduced(_reduce(x, n)), rounded)
+
+
+def exp_flushed(x: Expr) -> Expr:
+    """e^x, or 0 where that is below 2.5e-38: no product underflows, which takes processors many times as long."""
+    bounded = x.at_least(LEAST_EXPONENT).at_most(89.0)
+    rounded, n = _round(bounded * LOG2_E, bias=126)
+    half = _exp_reduced(_reduce(bounded, n)) * (rounded.bits() << 23).as_float()  # 2^(n-1), because 2^128 overflows
+    return x.builder.choose(x < LEAST_EXPONENT, 0.0, half + half)
 
 
 def exp2(x: Expr) -> Expr:

@@ -186,6 +186,16 @@ def test_within_two_ulp(name: str, lanes: int) -> None:
     assert worst_error(result, REFERENCE[name](*(array.astype(np.float64) for array in arguments))) <= 2.0
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_approximate_exp_flushes_small_results() -> None:
+    x = numbers("math.exp")[0]
+    result = run(loop("%r = math.exp %x0 fastmath<afn> : f32"), x)
+    small = x < -86.5
+    assert (result[small] == 0).all()
+    assert small.any()
+    assert worst_error(result[~small], np.exp(x[~small].astype(np.float64))) <= 2.0
+
+
 @pytest.mark.parametrize("exponent", [-4, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 2.2])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_constant_exponent(exponent: float) -> None:

@@ -1,4 +1,4 @@
-"""Networks whose loops share rows (`fuse_rows`, `relax_softmax`, `order_loops`), compiled and run, against torch in float64."""
+"""Networks whose loops share rows (`fuse_rows`, `relax_math`, `order_loops`), compiled and run, against torch in float64."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 #map = affine_map<(d0, d1) -> (d0, d1)>
 #map1 = affine_map<(d0, d1) -> (d0, 0)>
 module {
-  func.func @main(%arg0: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>) {
+  func.func @main(%arg0: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
     %cst = arith.constant 0xFF800000 : f32
     %cst_0 = arith.constant 0.000000e+00 : f32
     %0 = tensor.empty() : tensor<8x1xf32>
@@ -10,30 +10,42 @@ module {
     %3 = linalg.fill ins(%cst_0 : f32) outs(%0 : tensor<8x1xf32>) -> tensor<8x1xf32>
     %4 = linalg.generic {indexing_maps = [#map, #map1], iterator_types = ["parallel", "reduction"]} ins(%arg0 : tensor<8x64xf32>) outs(%2 : tensor<8x1xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %9 = arith.maximumf %in, %out : f32
-      linalg.yield %9 : f32
+      %11 = arith.maximumf %in, %out : f32
+      linalg.yield %11 : f32
     } -> tensor<8x1xf32>
     %5 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0, %4 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_1: f32, %out: f32):
-      %9 = arith.subf %in, %in_1 : f32
-      %10 = math.exp %9 : f32
-      linalg.yield %10 : f32
+    ^bb0(%in: f32, %in_2: f32, %out: f32):
+      %11 = arith.subf %in, %in_2 : f32
+      %12 = math.exp %11 fastmath<afn> : f32
+      linalg.yield %12 : f32
     } -> tensor<8x64xf32>
     %6 = linalg.generic {indexing_maps = [#map, #map1], iterator_types = ["parallel", "reduction"]} ins(%5 : tensor<8x64xf32>) outs(%3 : tensor<8x1xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %9 = arith.addf %in, %out : f32
-      linalg.yield %9 : f32
+      %11 = arith.addf %in, %out : f32
+      linalg.yield %11 : f32
     } -> tensor<8x1xf32>
     %7 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%5, %6 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_1: f32, %out: f32):
-      %9 = arith.divf %in, %in_1 fastmath<arcp> : f32
-      linalg.yield %9 : f32
+    ^bb0(%in: f32, %in_2: f32, %out: f32):
+      %11 = arith.divf %in, %in_2 fastmath<arcp> : f32
+      linalg.yield %11 : f32
     } -> tensor<8x64xf32>
     %8 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%5, %4 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_1: f32, %out: f32):
-      %9 = arith.divf %in, %in_1 : f32
-      linalg.yield %9 : f32
+    ^bb0(%in: f32, %in_2: f32, %out: f32):
+      %11 = arith.divf %in, %in_2 : f32
+      linalg.yield %11 : f32
     } -> tensor<8x64xf32>
-    return %7, %8 : tensor<8x64xf32>, tensor<8x64xf32>
+    %cst_1 = arith.constant 3.000000e+00 : f32
+    %9 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %11 = arith.divf %in, %cst_1 fastmath<arcp> : f32
+      linalg.yield %11 : f32
+    } -> tensor<8x64xf32>
+    %10 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %11 = arith.divf %in, %cst_1 : f32
+      %12 = math.roundeven %11 : f32
+      linalg.yield %12 : f32
+    } -> tensor<8x64xf32>
+    return %7, %8, %9, %10 : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
   }
 }

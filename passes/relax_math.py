@@ -1,0 +1,129 @@
+"""relax_math: arithmetic that may be cheaper and stays within 1.5 units in the last place is marked so.
+
+Before (%sum adds up %e = exp(%x - %top), %top being the maximum of %x along the same axis):
+    linalg.generic ins(%x, %top) { %d = arith.subf %in, %in_0   %e = math.exp %d : f32 }
+    linalg.generic ins(%e, %sum) { %q = arith.divf %in, %in_0 : f32 }
+    linalg.generic ins(%y) { %r = arith.divf %in, %cst_3 : f32 }
+After:
+    ... %e = math.exp %d fastmath<afn>      ... %q = arith.divf %in, %in_0 fastmath<arcp>      ... %r = arith.divf %in, %cst_3 fastmath<arcp>
+
+`arcp`: a division takes as long as twenty multiply-adds, and may be a product with the reciprocal. That is wrong where the
+reciprocal overflows or is subnormal, so the divisor must be a constant that is neither, or the sum of a softmax: that has a
+term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer stays exact:
+it may lie half-way, where a unit in the last place decides.
+`afn`: results below 2.5e-38 may be 0 (see `expand_math`); beside a term of 1, or divided by the sum, they do not count.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch_mlir import ir
+
+from sparsec.ir.module import block_walk, find, users
+from sparsec.passes.access import parallel_loops
+from sparsec.passes.unit import Unit
+
+_RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
+_ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.trunc", "arith.fptosi", "arith.fptoui")
+_LARGEST_EXPONENT = 125  # of a divisor, up or down, that has a normal reciprocal
+
+
+def relax_math(unit: Unit) -> None:
+    """Mark divisions and exponentials of generics on tensors."""
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name == "linalg.generic"):
+            for division in [inner for inner in block_walk(op) if inner.name == "arith.divf"]:
+                exponential = _softmax_exponential(_source(division.operands[1], op))
+                if exponential is not None:
+                    exponential.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
+                if exponential is not None or (_has_reciprocal(division.operands[1]) and not _is_rounded(op)):
+                    division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
+
+
+def _has_reciprocal(divisor: ir.Value) -> bool:
+    """True for a constant whose reciprocal is a normal number."""
+    if isinstance(divisor.owner, ir.Block) or divisor.owner.operation.name != "arith.constant":
+        return False
+    number = ir.FloatAttr(divisor.owner.operation.attributes["value"]).value
+    return math.isfinite(number) and number != 0 and abs(math.frexp(number)[1]) < _LARGEST_EXPONENT
+
+
+def _is_rounded(generic: ir.Operation) -> bool:
+    """True if the generic rounds, or may hand its results to one that does."""
+    if any(inner.name in _ROUNDINGS for inner in block_walk(generic)):
+        return True
+    readers = [reader for result in generic.results for reader in users(result)]
+    while any(reader.name in _RESHAPES for reader in readers):
+        readers = [
+            after
+            for reader in readers
+            for after in (users(reader.results[0]) if reader.name in _RESHAPES else [reader])
+        ]
+    return any(inner.name in _ROUNDINGS for reader in readers for inner in block_walk(reader))
+
+
+def _source(value: ir.Value, generic: ir.Operation) -> ir.Value | None:
+    """The operand of a generic whose elements a value of its body is."""
+    if not isinstance(value.owner, ir.Block) or value.owner.owner.operation != generic:
+        return None
+    return generic.operands[ir.BlockArgument(value).arg_number]
+
+
+def _origin(value: ir.Value) -> ir.Value:
+    """The tensor before axes of length 1 came or went."""
+    while not isinstance(value.owner, ir.Block) and value.owner.operation.name in _RESHAPES:
+        value = value.owner.operation.operands[0]
+    return value
+
+
+def _producer(value: ir.Value | None) -> ir.Operation | None:
+    """The generic that makes a tensor."""
+    owner = _origin(value).owner if value is not None else None
+    if owner is None or isinstance(owner, ir.Block) or owner.operation.name != "linalg.generic":
+        return None
+    return owner.operation
+
+
+def _computes(generic: ir.Operation | None, name: str) -> ir.Operation | None:
+    """The op `name` that gives the result of a generic, conversions apart."""
+    if generic is None:
+        return None
+    *_, end = [item.operation for item in generic.regions[0].blocks[0].operations]
+    value = end.operands[0]
+    while not isinstance(value.owner, ir.Block):
+        op = value.owner.operation
+        if op.name == name:
+            return op
+        if op.name not in ("arith.extf", "arith.truncf"):
+            return None
+        value = op.operands[0]
+    return None
+
+
+def _reduced(value: ir.Value | None, name: str) -> ir.Value | None:
+    """The tensor that `value` reduces with `name`, through a narrowing of the result."""
+    generic = _producer(value)
+    while generic is not None and all(parallel_loops(generic)) and len(generic.operands) > 1:
+        *_, end = [item.operation for item in generic.regions[0].blocks[0].operations]
+        narrowed = end.operands[0].owner
+        if isinstance(narrowed, ir.Block) or narrowed.operation.name != "arith.truncf":
+            return None
+        generic = _producer(generic.operands[0])
+    if generic is None or all(parallel_loops(generic)) or _computes(generic, name) is None:
+        return None
+    return generic.operands[0]
+
+
+def _softmax_exponential(value: ir.Value | None) -> ir.Operation | None:
+    """The `math.exp` if `value` sums exp(x - max x)."""
+    exponentials = _producer(_reduced(value, "arith.addf"))
+    exponential = _computes(exponentials, "math.exp")
+    if exponentials is None or exponential is None:
+        return None
+    difference = exponential.operands[0].owner
+    if isinstance(difference, ir.Block) or difference.operation.name != "arith.subf":
+        return None
+    x, top = (_source(operand, exponentials) for operand in difference.operation.operands)
+    reduced = _reduced(top, "arith.maximumf")
+    return exponential if reduced is not None and x is not None and _origin(reduced) == _origin(x) else None
