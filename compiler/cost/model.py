@@ -14,8 +14,11 @@ from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH
+from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
+from sparsec.kernels.linear_gathered import HEIGHTS as GATHERED_HEIGHTS
+from sparsec.kernels.linear_gathered import block_cycles as gathered_cycles
 from sparsec.kernels.linear_nm import most_tokens
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
@@ -50,6 +53,7 @@ _EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, whic
 _CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
+_BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 _PACK_CYCLES = 12.0  # to convert 64 elements of x to words
 _INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0}  # times as long as a multiply-add, where it is not one instruction
 
@@ -139,6 +143,21 @@ def _column_blocks(problem: LinearProblem, vectors: int, tiles: int, isa: Isa) -
     """Blocks of columns whose part of a tile fits L1."""
     lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
     return math.ceil(4 * lanes * math.ceil(vectors / tiles) * _words(problem, isa).count(problem.inputs) / BLOCK_BYTES)
+
+
+def _gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Words of any four columns: the best height, half a word of each visit filled up, and x as rows of bytes."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    vectors, tiles = _token_vectors(problem, isa, GATHERED)
+
+    def cycles(height: int, blocks: int) -> float:
+        visits = facts.rows / height
+        products = gathered_cycles(height, blocks, vectors, tiles) + gathered_cycles(height, 2, vectors, tiles) * visits
+        return products + tiles * (_streaming((4 + height) * blocks, machine) + _ROW_CYCLES * visits)
+
+    walked = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in GATHERED_HEIGHTS)
+    return walked + _BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + _moved_cycles(problem, isa)
 
 
 def _moved_cycles(problem: LinearProblem, isa: Isa) -> float:
@@ -332,6 +351,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_linear_blocked": _blocked_cycles,
     "bf16_linear_blocked": _blocked_cycles,
     "u8s8_linear_blocked": _blocked_cycles,
+    "u8s8_linear_gathered": _gathered_words_cycles,
     "f32_linear_split": _split_cycles,
     "f32_linear_nm": _permuted_cycles,
     "f32_linear_bitmap": _bitmap_cycles,

@@ -7,7 +7,7 @@ outputs of one tile into a small buffer on the stack, and transposes that back o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,16 @@ class Walker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """x as walkers read it, where that is not tiles of words: the buffer `name`, filled by a call that `emit` adds."""
+
+    name: str
+    dtype: str
+    elements: int
+    emit: Callable[[ir.Module, Isa], Call]
+
+
+@dataclass(frozen=True, slots=True)
 class LinearRows:
     """The schedule: tiles of tokens by groups of rows, each of `height` outputs (1 for CSR).
 
@@ -72,23 +82,34 @@ class LinearRows:
     height: int
     groups: Split
     walkers: tuple[Walker, ...]
+    prepared: Prepared | None = None
+
+    @property
+    def source(self) -> tuple[str, tuple[str, int]]:
+        """The buffer that walkers read, with its type and size."""
+        if self.prepared is not None:
+            return self.prepared.name, (self.prepared.dtype, self.prepared.elements)
+        return self.tokens.source, (self.tokens.words.dtype, self.tokens.elements)
 
     def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa, *, products: int) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         weights = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
-        arguments = (tokens.source, *weights, *tails, "y")
+        arguments = (self.source[0], *weights, *tails, "y")
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, products)
         if not tokens.copied:
             return LoweredLayer((call,), weights)
-        copy = emit_transpose(module, tokens, isa)
-        return LoweredLayer((copy, call), weights, {tokens.source: (tokens.words.dtype, tokens.elements)})
+        copies = [emit_transpose(module, tokens, isa)]
+        if self.prepared is not None:
+            copies.append(self.prepared.emit(module, isa))
+        scratch = dict([(tokens.source, (tokens.words.dtype, tokens.elements)), self.source])
+        return LoweredLayer((*copies, call), weights, scratch)
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem
         spec = {
-            tokens.source: (tokens.words.dtype, tokens.elements),
+            **dict([self.source]),
             **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
             "y": (epilogue.result, problem.tokens * problem.outputs),
@@ -115,12 +136,13 @@ class LinearRows:
         """Leave the sums of a group in memory, for a tile of `count` vectors."""
         tokens = self.tokens
         held = Held(sums, Vectors(tokens.lanes, sums.dtype), 1, count, tokens.width)
-        base = tile * (tokens.inputs * tokens.width)
+        name, (_, elements) = self.source
+        base = tile * (elements // max(tokens.tiles, 1))
         if self.walkers[0].adds:
             held.clear(self.groups.length(group) * self.height)
         for number, walker in enumerate(self.walkers):
             own = {name: buffers[_own(number, name)] for name in walker.arrays}
-            walker.emit(own, RowTile(held, buffers[tokens.source], base, group, tokens.words))
+            walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))
 
 
 def _own(walker: int, name: str) -> str:

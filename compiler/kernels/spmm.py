@@ -104,7 +104,7 @@ class SparseRows:
     infinity is NaN, and a row may only see what its own nonzeros read. Whole numbers have no infinity, and zeros.
     """
 
-    values: NDArray[np.float32] | NDArray[np.int32]
+    values: NDArray[np.generic]
     offsets: NDArray[np.int32]
     order: NDArray[np.int32]
     pointers: NDArray[np.int32]
@@ -152,7 +152,7 @@ class SparseRows:
         return len(self.bounds) - 1
 
     @property
-    def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.int32]]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The packed weight, by buffer name."""
         return {
             "values": self.values,

@@ -14,6 +14,7 @@ from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
 from sparsec.kernels.linear_dense import LinearDense
+from sparsec.kernels.linear_gathered import LinearGathered
 from sparsec.kernels.linear_nm import LinearNm
 from sparsec.kernels.linear_split import LinearSplit
 from sparsec.kernels.matmul_dense import MatmulDense
@@ -32,6 +33,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearBlocked(),
     LinearBlocked(BF16),
     LinearBlocked(U8S8),
+    LinearGathered(),
     LinearSplit(),
     LinearNm(),
     LinearBitmap(),

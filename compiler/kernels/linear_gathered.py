@@ -1,0 +1,62 @@
+"""Linear layer of bytes whose nonzeros are alone, or stand in columns of blocks: words of any four columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_mlir import ir
+
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import U8S8
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.gathered_rows import GROUP, GatheredRows, byte_rows, emit_byte_rows
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_rows import LinearRows, Prepared, split_outputs
+from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.words import LEAST_LANES, refusal, words_of
+
+HEIGHTS = (1, 4)  # of blocks: single rows, or as many as registers have room for with the sums of four vectors
+
+
+@dataclass(frozen=True, slots=True)
+class LinearGathered:
+    """Any number of inputs and outputs, at least four tokens, on instruction sets that multiply words of four bytes."""
+
+    name: str = "u8s8_linear_gathered"
+    format: str = "blocked"
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, LinearProblem):
+            return "only linear layers"
+        if (other := refusal(problem.arithmetic, U8S8, isa)) is not None:
+            return other
+        words = words_of(U8S8, isa)
+        if words is None or words.group != GROUP:
+            return f"{isa.suffix} has no instruction for words of four bytes"
+        return f"fewer than {LEAST_LANES} tokens" if problem.tokens < LEAST_LANES else None
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
+        tokens = TokenTiles.of(problem, isa, most=GROUP)
+        found = (Blocked.encode(weight, (height, 1)) for height in HEIGHTS)
+        vectors = tokens.split.total
+        blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, tokens.tiles))
+        height = blocked.block[0]
+        groups = split_outputs(problem.outputs, height, blocks=1)
+        packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
+        rows = Prepared("rows", "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
+        schedule = LinearRows(self.name, tokens, height, groups, (packed,), rows)
+        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+
+
+def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:
+    """Estimated cycles of blocks of one column, for `vectors` vectors in so many tiles.
+
+    A word takes eight interleavings and four loads per tile, and its products; all run beside each other.
+    """
+    return blocks / GROUP * max(5.0 * tiles, 0.56 * height * vectors)
