@@ -70,7 +70,7 @@ def _signed_constant(b: Builder, rank: int) -> list[NodeProto] | None:
     if weight is not None and weight.dtype == np.uint8:
         moved = (weight ^ np.uint8(0x80)).view(np.int8)
         b.node.input[0] = b.constant("signed", moved)
-        zero = (zero ^ np.uint8(0x80)).view(np.int8)
+        zero = np.asarray(zero ^ np.uint8(0x80)).view(np.int8)
     b.node.input[:] = [b.node.input[0], b.node.input[1], b.constant("zero", zero)]
     return b.without(axis=b.integer("axis", 1) % max(rank, 1))
 
