@@ -159,8 +159,13 @@ def _shape(text: str) -> tuple[int, int]:
 @click.option("--threads", metavar="N,...", default="1,2", show_default=True)
 @click.option("--layers/--no-layers", default=True, show_default=True, help="Single layers above 10 MFLOP.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=1.5, show_default=True, help="How long to measure each.")
+@click.option(
+    "--urgent", is_flag=True, help="Run before all other processes while measuring; for root, on a busy machine."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/threads.json]")
-def _threads(names: tuple[str, ...], threads: str, layers: bool, seconds: float, json_file: Path | None) -> None:
+def _threads(
+    names: tuple[str, ...], threads: str, layers: bool, seconds: float, urgent: bool, json_file: Path | None
+) -> None:
     """Speed-up on several threads: layers, skewed ones among them, and the networks NAMED, pruned to 90 %."""
     from bench import threads as bench_threads
     from bench.sparse_zoo import NETWORKS
@@ -173,7 +178,9 @@ def _threads(names: tuple[str, ...], threads: str, layers: bool, seconds: float,
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     cases = (*(layer_cases() if layers else ()), *network_cases(names))
-    raise SystemExit(bench_threads.run(cases, counts, seconds, json_file or bench_threads.RESULTS))
+    raise SystemExit(
+        bench_threads.run(cases, counts, seconds, json_file or bench_threads.RESULTS, before_others=urgent)
+    )
 
 
 @bench.command("roofs")

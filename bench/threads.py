@@ -1,6 +1,7 @@
 """`python -m bench threads`: how much faster layers and networks are on several threads, the same artifact in turns.
 
-Wall time. Threads get no processor of their own: on a machine that does other things too, speed-ups are lower bounds.
+Wall time. Threads get no processor of their own: on a machine that does other things too, speed-ups are lower bounds unless
+the threads are urgent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +20,7 @@ import click
 import numpy as np
 
 import sparsec
+from bench.measure import urgent
 from bench.peers.peer import Array, Arrays, Calls
 from bench.peers.race import Clock, Timing, race
 from bench.spmm import revision
@@ -28,7 +31,7 @@ from sparsec.errors import SparsecError, UsageError
 from sparsec.model import CompiledModel
 
 RESULTS = Path(__file__).parent / "results" / "threads.json"
-TURN_NS = 10e6
+TURN_NS = 40e6  # threads that were put to sleep during the turn of another have to find their processors again
 GOAL = 1.8  # of two threads over one
 
 
@@ -47,12 +50,14 @@ class Row:
         return 1 / timing.ratio, 1 / timing.ratio_p90, 1 / timing.ratio_p10
 
 
-def run(cases: Sequence[Case], threads: Sequence[int], seconds: float, json_file: Path) -> int:
+def run(
+    cases: Sequence[Case], threads: Sequence[int], seconds: float, json_file: Path, *, before_others: bool = False
+) -> int:
     """Measure, print the table, write the JSON; returns the exit code: 1 if a case does not compile or threads change a result."""
     rows, faults = list[Row](), list[str]()
     for number, case in enumerate(cases, 1):
         try:
-            row = _measure(case, threads, seconds)
+            row = _measure(case, threads, seconds, urgent if before_others else nullcontext)
         except UsageError as error:
             click.echo(f"{case.name} is not measured: {error}", err=True)
             continue
@@ -80,18 +85,22 @@ def run(cases: Sequence[Case], threads: Sequence[int], seconds: float, json_file
     return 1 if faults else 0
 
 
-def _measure(case: Case, threads: Sequence[int], seconds: float) -> Row | str:
+def _measure(
+    case: Case, threads: Sequence[int], seconds: float, priority: Callable[[], AbstractContextManager[None]]
+) -> Row | str:
     """The row, or what is wrong with the results."""
     source, feeds = case.make()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.sparsec"
         sparsec.compile(source, threads=1).save(path)
-        models = {count: sparsec.load(path, threads=count) for count in threads}
-        calls = {count: _calls(model, feeds) for count, model in models.items()}
-        first, *others = (each.output() for each in calls.values())
-        if not all(np.array_equal(*pair) for other in others for pair in zip(first, other, strict=True)):
-            return f"{case.name}: the result depends on the number of threads"
-        found = race({str(count): each for count, each in calls.items()}, seconds, clock=Clock.WALL, turn_ns=TURN_NS)
+        with priority():  # which the threads of the models inherit
+            models = {count: sparsec.load(path, threads=count) for count in threads}
+            calls = {count: _calls(model, feeds) for count, model in models.items()}
+            first, *others = (each.output() for each in calls.values())
+            if not all(np.array_equal(*pair) for other in others for pair in zip(first, other, strict=True)):
+                return f"{case.name}: the result depends on the number of threads"
+            by_name = {str(count): each for count, each in calls.items()}
+            found = race(by_name, seconds, clock=Clock.WALL, turn_ns=TURN_NS)
     return Row(case.name, case.flops, found.settled, {int(name): each for name, each in found.timings.items()})
 
 
