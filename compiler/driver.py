@@ -18,10 +18,12 @@ from sparsec.cost.database import Database, Measurements, OfMachine, default_dat
 from sparsec.cost.host import machine_id
 from sparsec.cost.machine_file import Known, load_machine
 from sparsec.environment import read_environment
-from sparsec.errors import TargetError, ToolchainError
+from sparsec.errors import TargetError, ToolchainError, UsageError
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
+from sparsec.kernels.arithmetic import BF16, F32, Arithmetic
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.words import words_of
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     Source = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
 
+PRECISIONS: Mapping[str, Arithmetic] = {each.name: each for each in (F32, BF16)}
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
 
 
@@ -46,13 +49,16 @@ class Options:
     """How to compile. `shapes` fixes input shapes by name.
 
     `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
-    whether choices may follow it.
+    whether choices may follow it. `weights` replaces weights of the model, by name. `precision` is
+    the arithmetic that layers of float32 may use: f32 or bf16.
     """
 
     target: str = "native"
     shapes: Mapping[str, tuple[int, ...]] | None = None
     measurements: Path | None = None
     use_measurements: bool = True
+    weights: Mapping[str, object] | None = None
+    precision: str = F32.name
 
 
 def compile_program(
@@ -164,6 +170,7 @@ def _run_passes(
     target = resolve(options.target)
     known = _known_machine(target)
     unit = Unit(imported.module, imported.weights, isa_of(target), machine=known.machine, notes=[known.note])
+    unit.precision = precision_of(options.precision, target)
     trace.after("import", unit.module)
     with _measurements(options) as unit.measurements:
         for name, run, _ in PASSES:
@@ -211,10 +218,25 @@ def import_model(source: Source, options: Options, example_inputs: object) -> Im
     if isinstance(source, (str, Path, bytes)) or type(source).__module__.startswith("onnx"):
         from sparsec.frontends.onnx import import_onnx
 
-        return import_onnx(source, context=context, shapes=options.shapes)  # type: ignore[arg-type]
+        return import_onnx(source, context=context, shapes=options.shapes, weights=options.weights)  # type: ignore[arg-type]
     from sparsec.frontends.torch import import_torch
 
-    return import_torch(source, example_inputs, context=context)  # type: ignore[arg-type]
+    return import_torch(source, example_inputs, context=context, weights=options.weights)  # type: ignore[arg-type]
+
+
+def precision_of(name: str, target: Target) -> Arithmetic:
+    """The arithmetic of that name; raises `UsageError` if there is none, `TargetError` if the target cannot do it."""
+    if name not in PRECISIONS:
+        raise UsageError("There is no such precision.", expected=", ".join(PRECISIONS), got=name)
+    if words_of(PRECISIONS[name], isa_of(target)) is None:
+        able = [each.name for each in TARGETS.values() if words_of(PRECISIONS[name], isa_of(each)) is not None]
+        raise TargetError(
+            f"The target has no instruction that multiplies in {name}.",
+            expected=" or ".join(able),
+            got=target.name,
+            next_step="compile without --precision, or name another --target",
+        )
+    return PRECISIONS[name]
 
 
 def isa_of(target: Target) -> Isa:

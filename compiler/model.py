@@ -36,6 +36,8 @@ def compile(
     threads: int | None = None,
     measurements: str | os.PathLike[str] | None = None,
     use_measurements: bool = True,
+    weights: Mapping[str, object] | None = None,
+    precision: str = "f32",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CompiledModel:
     """Compile a model for `target` and load it.
@@ -44,13 +46,17 @@ def compile(
     an `ExportedProgram`. `shapes` fixes the inputs of an ONNX model that have unknown dimensions; `threads` is how many
     one call may use (default: all that the process may). Choices follow what `sparsec tune` measured on this machine,
     kept in the file `measurements` (default: the user's own, if there is one), unless `use_measurements` is False.
+    `weights` replaces weights of the model by name, with arrays of NumPy, SciPy (sparse) or torch (sparse or not), or
+    anything that speaks DLPack: sparse ones are never made dense, and dense ones are read in place.
+    With `precision` "bf16", layers of float32 multiply in bfloat16 where that is faster, with sums in float32; the
+    report says which do.
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
     from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
 
     database = Path(measurements) if measurements is not None else None
-    options = Options(target, shapes, database, use_measurements)
+    options = Options(target, shapes, database, use_measurements, weights, precision)
     program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
     return CompiledModel(program, threads=threads)
 

@@ -23,6 +23,7 @@ from sparsec.frontends.contract import (
     run_pipeline,
     tensor_spec,
 )
+from sparsec.frontends.given_weights import given_weights
 from sparsec.frontends.imported import Imported
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
 from sparsec.frontends.onnx_modernise import modernise
@@ -73,23 +74,25 @@ def import_onnx(
     *,
     context: ir.Context,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    weights: Mapping[str, object] | None = None,
 ) -> Imported:
     """Import a model from a path (`.onnx`, `.onnx.gz`), bytes, or a `ModelProto`, which is not changed.
 
-    `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given). Raises `ModelError`
-    when the model cannot be read or its shapes stay unknown, `UnsupportedOpError`, which names the node, when an
-    operator cannot be expressed.
+    `shapes` fixes inputs that have unknown dimensions (an unknown first one is 1 unless given); `weights` come instead of
+    constants of the same names. Raises `ModelError` when the model cannot be read or its shapes stay unknown,
+    `UsageError` when a weight does not fit, `UnsupportedOpError`, which names the node, when an operator cannot be
+    expressed.
     """
     try:
-        graph, types = prepare(source, shapes)
-        module, weights, types = import_and_lower(graph, types, context)
+        graph, types = prepare(source, shapes, weights)
+        module, store, types = import_and_lower(graph, types, context)
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise_if_malformed(source, error)
         raise
-    replace_weight_arguments(module, weights, len(graph.graph.input))
-    lift_literals(module, weights)
+    replace_weight_arguments(module, store, len(graph.graph.input))
+    lift_literals(module, store)
     require_static(module, lambda place, reason: unsupported(graph, types, place, reason))
-    return _imported(module, graph, weights, types)
+    return _imported(module, graph, store, types)
 
 
 def raise_if_malformed(source: str | Path | bytes | onnx.ModelProto, error: Exception) -> None:
@@ -104,13 +107,17 @@ def raise_if_malformed(source: str | Path | bytes | onnx.ModelProto, error: Exce
 
 
 def prepare(
-    source: str | Path | bytes | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None
+    source: str | Path | bytes | onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    weights: Mapping[str, object] | None = None,
 ) -> tuple[OnnxGraph, Mapping[str, TypeProto]]:
     """Everything that happens to the model as ONNX: read, modernise, fix shapes, fold, rewrite.
 
     With the type of each value.
     """
     graph = take_constants(read_model(source))
+    known = {name: (constant.shape, constant.dtype) for name, constant in graph.constants.items()}
+    graph.constants |= given_weights(weights or {}, known, graph.name)
     modernise(graph)
     name_nodes(graph)
     fix_input_shapes(graph, shapes)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-import ml_dtypes
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, OutputKind
@@ -20,7 +18,6 @@ from torch_mlir import ir
 from torch_mlir.extras import fx_importer
 
 from sparsec.errors import ModelError, UnsupportedOpError, UsageError
-from sparsec.formats import interchange
 from sparsec.formats.coo import Coo
 from sparsec.frontends.contract import (
     CONTRACT_OPTIONS,
@@ -30,8 +27,10 @@ from sparsec.frontends.contract import (
     run_pipeline,
     tensor_spec,
 )
+from sparsec.frontends.given_weights import Known, given_weights
 from sparsec.frontends.imported import LIFT_ABOVE, Imported
 from sparsec.frontends.torch_decompose import decompose
+from sparsec.frontends.torch_weights import array_of, coo_of, is_sparse, weight_of_tensor
 from sparsec.ir.weights import Weight, WeightStore, dense_attribute, weight_op, weight_types
 
 if TYPE_CHECKING:
@@ -41,10 +40,13 @@ PIPELINE = f"func.func(torch-match-quantized-custom-ops),torchdynamo-export-to-t
 
 
 def import_program(
-    model: nn.Module | ExportedProgram, example_inputs: ExampleInputs | None, context: ir.Context
+    model: nn.Module | ExportedProgram,
+    example_inputs: ExampleInputs | None,
+    context: ir.Context,
+    given: Mapping[str, object],
 ) -> Imported:
     """See `sparsec.frontends.torch.import_torch`."""
-    sparse: dict[str, Coo] = {}
+    apart = given_weights(given, _known(model), type(model).__name__)
     if isinstance(model, ExportedProgram):
         program, name = model, "program"
     else:
@@ -57,20 +59,41 @@ def import_program(
         args, kwargs = _arguments(example_inputs)
         with _hollow_sparse_weights(model) as sparse, _evaluating(model):
             program = _export(model, args, kwargs)
+        apart = {**sparse, **apart}
         name = type(model).__name__
-    program = decompose(program, sparse)
+    program = decompose(program, apart)
     weights = WeightStore()
-    importer = fx_importer.FxImporter(context=context, hooks=_LiftWeights(weights, sparse, program.constants))
+    hooks = _LiftWeights(weights, apart, program.constants)
+    importer = fx_importer.FxImporter(context=context, hooks=hooks)
     importer._cc = _LayerLocations(context, py_attr_tracker=importer._py_attr_tracker)
     try:
         importer.import_program(program, func_name="main")
     except (NotImplementedError, TypeError, ValueError, KeyError, AssertionError) as error:
         raise UnsupportedOpError(f"The exported program cannot be imported: {error}", where=name) from error
+    _require_all(given, hooks.seen, name)
     _drop_constant_results(importer.module, program)
     _lower(importer.module, name)
     lift_literals(importer.module, weights)
     require_static(importer.module, _unsupported)
     return _imported(importer.module, program, weights, name)
+
+
+def _require_all(given: Mapping[str, object], seen: Set[str], name: str) -> None:
+    """Refuse given weights that the program does not read, as the second name of tied ones."""
+    for unread in sorted(given.keys() - seen):
+        raise UsageError(
+            f"The program does not read the weight {unread!r}",
+            where=name,
+            got="a weight that is not used, or the second name of one that is tied to another",
+            next_step="give it by its other name",
+        )
+
+
+def _known(model: nn.Module | ExportedProgram) -> Known:
+    """Shapes and dtypes of parameters and buffers."""
+    state = model.state_dict if isinstance(model, ExportedProgram) else model.state_dict(keep_vars=True)
+    types = {dtype: array_of(torch.empty(0, dtype=dtype)).dtype for dtype in {each.dtype for each in state.values()}}
+    return {name: (tuple(tensor.shape), types[tensor.dtype]) for name, tensor in state.items()}
 
 
 def _arguments(example_inputs: ExampleInputs) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -126,7 +149,7 @@ def _hollow_sparse_weights(model: nn.Module) -> Iterator[dict[str, Coo]]:
         for prefix, module in model.named_modules():
             for table in (module._parameters, module._buffers):
                 for key, tensor in list(table.items()):
-                    if tensor is None or not _is_sparse(tensor):
+                    if tensor is None or not is_sparse(tensor):
                         continue
                     taken[f"{prefix}.{key}" if prefix else key] = coo_of(tensor)
                     restore.append((table, key, tensor))
@@ -136,65 +159,6 @@ def _hollow_sparse_weights(model: nn.Module) -> Iterator[dict[str, Coo]]:
     finally:
         for table, key, tensor in restore:
             table[key] = tensor
-
-
-def _is_sparse(tensor: torch.Tensor) -> bool:
-    return tensor.layout != torch.strided or "SparseSemiStructured" in type(tensor).__name__
-
-
-def coo_of(tensor: torch.Tensor) -> Coo:
-    """A COO, CSR, CSC, BSR, BSC or 2:4 tensor as `Coo`, never made dense on the way."""
-    tensor, shape = tensor.detach(), tuple(tensor.shape)
-    if tensor.layout != torch.strided and (tensor.dense_dim() or tensor.sparse_dim() != len(shape)):
-        raise UnsupportedOpError("A hybrid sparse tensor (with dense dimensions) cannot be imported", got=str(shape))
-    match tensor.layout:
-        case torch.strided:
-            return _coo_of_semi_structured(tensor)
-        case torch.sparse_coo:
-            return interchange.from_coo(shape, integers_of(tensor._indices()), array_of(tensor._values()))
-    by_row = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
-    pointers, inner = (
-        (tensor.crow_indices(), tensor.col_indices()) if by_row else (tensor.ccol_indices(), tensor.row_indices())
-    )
-    return _COMPRESSED[tensor.layout](shape, integers_of(pointers), integers_of(inner), array_of(tensor.values()))
-
-
-_COMPRESSED: Mapping[torch.layout, interchange.FromCompressed] = {
-    torch.sparse_csr: interchange.from_csr,
-    torch.sparse_csc: interchange.from_csc,
-    torch.sparse_bsr: interchange.from_bsr,
-    torch.sparse_bsc: interchange.from_bsc,
-}
-
-
-def _coo_of_semi_structured(tensor: torch.Tensor) -> Coo:
-    """From what torch packed for CUTLASS, which is documented; cuSPARSELt keeps its layout to itself."""
-    turned = getattr(tensor, "packed", None) is None
-    packed, meta = (getattr(tensor, f"{name}_t" if turned else name, None) for name in ("packed", "meta"))
-    if packed is None or meta is None or meta.ndim != 2:
-        raise UnsupportedOpError(
-            "The layout of this semi-structured tensor is known to its backend only",
-            got=type(tensor).__name__,
-            expected="values and metadata as torch packs them for CUTLASS",
-            next_step="assign weight.to_dense() of it, on the GPU that made it: its zeros are found again",
-        )
-    rows, columns = tensor.shape
-    if turned:
-        return interchange.from_cutlass((columns, rows), array_of(packed), integers_of(meta)).transpose()
-    return interchange.from_cutlass((rows, columns), array_of(packed), integers_of(meta))
-
-
-def integers_of(tensor: torch.Tensor) -> NDArray[np.integer]:
-    """The elements of a strided tensor of integers."""
-    return np.asarray(tensor.cpu().numpy())
-
-
-def array_of(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """The elements of a strided tensor as a NumPy array, shared where possible."""
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return np.asarray(tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
-    return np.asarray(tensor.resolve_conj().resolve_neg().numpy())
 
 
 def small_literal(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str) -> ir.Value:
@@ -212,9 +176,10 @@ def small_literal(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name
 class _LiftWeights(fx_importer.FxImporterHooks):  # type: ignore[misc]
     """Builds a weight op for each parameter, buffer and large constant; the bytes go to the store."""
 
-    def __init__(self, weights: WeightStore, sparse: Mapping[str, Coo], constants: Mapping[str, object]) -> None:
+    def __init__(self, weights: WeightStore, apart: Mapping[str, Weight], constants: Mapping[str, object]) -> None:
         self._weights = weights
-        self._sparse = sparse
+        self._apart = apart
+        self.seen: set[str] = set()
         self._names: dict[int, str] = {}
         self._kept: list[torch.Tensor] = []
         self._constants = {id(value): name for name, value in constants.items()}
@@ -228,10 +193,11 @@ class _LiftWeights(fx_importer.FxImporterHooks):  # type: ignore[misc]
     def _resolve(self, tensor: object, name: str) -> ir.Value | None:
         if not isinstance(tensor, torch.Tensor):
             return None
-        if tensor.numel() <= LIFT_ABOVE and name not in self._sparse and not _is_sparse(tensor):
+        self.seen.add(name)
+        if tensor.numel() <= LIFT_ABOVE and name not in self._apart and not is_sparse(tensor):
             return small_literal(array_of(tensor), name)
         if id(tensor) not in self._names:
-            weight: Weight = self._sparse.get(name) or (coo_of(tensor) if _is_sparse(tensor) else array_of(tensor))
+            weight = self._apart[name] if name in self._apart else weight_of_tensor(tensor)
             self._names[id(tensor)] = self._weights.add(name, weight)
             self._kept.append(tensor)
         name = self._names[id(tensor)]

@@ -6,8 +6,11 @@ import copy
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import pytest
+import scipy.sparse
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.sparse import SparseSemiStructuredTensorCUSPARSELT, SparseSemiStructuredTensorCUTLASS
@@ -146,3 +149,72 @@ def test_a_place_that_occurs_twice_is_an_error() -> None:
     )
     with pytest.raises(sparsec.ModelError, match="'w'"):
         sparsec.compile(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+
+
+def linear_onnx(weight: NDArray[np.float32]) -> onnx.ModelProto:
+    rows, columns = weight.shape
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [18, rows])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [18, columns])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+GIVEN: dict[str, Callable[[NDArray[np.float32]], object]] = {
+    "scipy csr": scipy.sparse.csr_array,
+    "scipy bsr": lambda dense: scipy.sparse.bsr_array(dense, blocksize=(3, 4)),
+    "scipy lil": scipy.sparse.lil_array,
+    "numpy float64": lambda dense: dense.astype(np.float64),
+    "torch": torch.from_numpy,
+    "torch csr": lambda dense: torch.from_numpy(dense).to_sparse_csr(),
+    "parameter": lambda dense: nn.Parameter(torch.from_numpy(dense)),
+    "dlpack": lambda dense: Exporter(dense),
+}
+
+
+class Exporter:
+    """Nothing but DLPack."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: object) -> object:
+        return self._array.__dlpack__(**options)  # type: ignore[arg-type]
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_weights_are_replaced_by_name(kind: str) -> None:
+    random = np.random.default_rng(0)
+    dense = np.where(random.random((33, 40)) < 0.2, random.standard_normal((33, 40)), 0).astype(np.float32)
+    x = random.standard_normal((18, 33), dtype=np.float32)
+    model = sparsec.compile(linear_onnx(np.ones_like(dense)), weights={"w": GIVEN[kind](dense)})
+    np.testing.assert_allclose(np.asarray(model(x)), x @ dense, rtol=1e-4, atol=1e-5)
+    assert model.report.layers[0].density == pytest.approx(np.count_nonzero(dense) / dense.size)
+    net = nn.Sequential(nn.Linear(33, 40, bias=False))
+    given = dense.T.copy() if kind != "scipy bsr" else np.ascontiguousarray(dense.T)[:39, :32]
+    net[0] = nn.Linear(given.shape[1], given.shape[0], bias=False)
+    inputs = torch.from_numpy(x[:, : given.shape[1]].copy())
+    for source in (net, torch.export.export(net, (inputs,))):
+        model = sparsec.compile(source, (inputs,), weights={"0.weight": GIVEN[kind](given)})
+        np.testing.assert_allclose(np.asarray(model(inputs)), inputs.numpy() @ given.T, rtol=1e-4, atol=1e-5)
+        assert model.report.layers[0].density == pytest.approx(np.count_nonzero(given) / given.size)
+
+
+def test_given_weights_that_do_not_fit_are_refused() -> None:
+    proto, net, x = linear_onnx(np.ones((8, 4), np.float32)), nn.Linear(8, 4), torch.randn(2, 8)
+    with pytest.raises(sparsec.UsageError, match="no weight 'v'"):
+        sparsec.compile(proto, weights={"v": np.ones((8, 4), np.float32)})
+    with pytest.raises(sparsec.UsageError, match="another shape"):
+        sparsec.compile(net, (x,), weights={"weight": np.ones((8, 4), np.float32)})
+    with pytest.raises(sparsec.UsageError, match="cannot be read"):
+        sparsec.compile(net, (x,), weights={"weight": "zeros"})
+    tied = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    tied[2].weight = tied[0].weight
+    with pytest.raises(sparsec.UsageError, match="does not read"):
+        sparsec.compile(tied, (x,), weights={"0.weight": torch.zeros(8, 8), "2.weight": torch.zeros(8, 8)})

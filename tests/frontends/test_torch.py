@@ -12,7 +12,7 @@ from sparsec.frontends.contract import main_function
 from sparsec.frontends.imported import TensorSpec
 from sparsec.frontends.torch import import_torch
 from sparsec.frontends.torch_decompose import fold_constants
-from sparsec.frontends.torch_export import coo_of
+from sparsec.frontends.torch_weights import coo_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Sparse"),
