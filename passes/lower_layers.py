@@ -37,8 +37,9 @@ def lower_layers(unit: Unit) -> None:
         return
     with unit.module.context, ir.Location.unknown():
         kernels = _kernels_module(unit.module)
+        prepared: _Prepared = {}
         for layer in found:
-            _lower(layer, kernels, unit)
+            _lower(layer, kernels, unit, prepared)
         for kernel in kernels.body.operations:
             _declare(kernel.operation, unit.module)
 
@@ -59,14 +60,18 @@ def _declare(kernel: ir.Operation, module: ir.Module) -> None:
     ir.Operation.create("func.func", attributes=attributes, regions=1, ip=ip)
 
 
-def _lower(layer: Layer, kernels: ir.Module, unit: Unit) -> None:
+# What a function made of its operands before the products, such as a transposed x: layers with the same input share it.
+_Prepared = dict[tuple[str, tuple[ir.Value, ...]], Sequence[ir.Value]]
+
+
+def _lower(layer: Layer, kernels: ir.Module, unit: Unit, prepared: _Prepared) -> None:
     kernel = KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
     weight = unit.weights[layer.weight] if layer.weight is not None else None
     lowered = kernel.lower(kernels, layer.problem(), weight, layer.epilogue(), unit.isa)
     with layer.op.location:
         values = _named_operands(layer, lowered, unit)
         for call in lowered.calls:
-            _emit_call(call, lowered, values, layer)
+            _emit_call(call, lowered, values, layer, prepared)
     replace(layer.op, [values["y"]])
 
 
@@ -82,16 +87,24 @@ def _named_operands(layer: Layer, lowered: LoweredLayer, unit: Unit) -> dict[str
     return values
 
 
-def _emit_call(call: Call, lowered: LoweredLayer, values: dict[str, ir.Value], layer: Layer) -> None:
+def _emit_call(
+    call: Call, lowered: LoweredLayer, values: dict[str, ir.Value], layer: Layer, prepared: _Prepared
+) -> None:
     """One generic; names of `call` that have no value yet (scratch, y) are what it writes."""
     ip = ir.InsertionPoint(layer.op)
     written = [name for name in dict.fromkeys(call.arguments) if name not in values]
     read = [name for name in dict.fromkeys(call.arguments) if name in values]
-    destinations = [_destination(name, lowered.scratch, layer, ip) for name in written]
-    operands = [*(values[name] for name in read), *destinations]
-    order = [(read + written).index(name) for name in call.arguments]
-    generic = _opaque_generic(operands, len(destinations), call, order, layer, ip)
-    values.update(zip(written, generic.results, strict=True))
+    key = call.function, tuple(values[name] for name in read)
+    if key not in prepared:
+        destinations = [_destination(name, lowered.scratch, layer, ip) for name in written]
+        operands = [*key[1], *destinations]
+        order = [(read + written).index(name) for name in call.arguments]
+        made = list(_opaque_generic(operands, len(destinations), call, order, layer, ip).results)
+        if "y" in written:
+            values.update(zip(written, made, strict=True))
+            return
+        prepared[key] = made
+    values.update(zip(written, prepared[key], strict=True))
 
 
 def _destination(name: str, scratch: Mapping[str, tuple[str, int]], layer: Layer, ip: ir.InsertionPoint) -> ir.Value:

@@ -5,7 +5,7 @@ Before (%sum adds up %e = exp(%x - %top), %top being the maximum of %x along the
     linalg.generic ins(%e, %sum) { %q = arith.divf %in, %in_0 : f32 }
     linalg.generic ins(%y) { %r = arith.divf %in, %cst_3 : f32 }
 After:
-    ... %e = math.exp %d fastmath<afn>      ... %q = arith.divf %in, %in_0 fastmath<arcp>      ... %r = arith.divf %in, %cst_3 fastmath<arcp>
+    %e = math.exp %d fastmath<afn>    %q = arith.divf %in, %in_0 fastmath<arcp>    %r = arith.divf %in, %cst_3 fastmath<arcp>
 
 `arcp`: a division takes as long as twenty multiply-adds, and may be a product with the reciprocal. That is wrong where the
 reciprocal overflows or is subnormal, so the divisor must be a constant that is neither, or the sum of a softmax: that has a
