@@ -14,10 +14,10 @@ class Branches(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(96, 64, bias=False) for _ in range(3)])
+        self.layers = nn.ModuleList([nn.Linear(256, 256, bias=False) for _ in range(3)])
         with torch.no_grad():
             for layer in self.layers:
-                layer.weight *= torch.rand(64, 96) < 0.1
+                layer.weight *= torch.rand(256, 256) < 0.04
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         one, two, three = self.layers
@@ -26,7 +26,7 @@ class Branches(nn.Module):
 
 def test_layers_of_one_input_share_its_transpose() -> None:
     torch.manual_seed(0)
-    net, x = Branches().eval(), torch.randn(40, 96)
+    net, x = Branches().eval(), torch.randn(128, 256)
     model = sparsec.compile(net, (x,))
     copies = [step.kernel for step in model.session.program.steps if "tile" in step.kernel]
     assert len(copies) == 2
