@@ -58,7 +58,7 @@ class Assembly:
 
     def _report(self) -> Report:
         unit = self._unit
-        return Report(tuple(unit.layers.values()), tuple(unit.notes), quantised=unit.quantised)
+        return Report(tuple(unit.layers.values()), tuple(unit.notes), unit.quantised, unit.precision.name)
 
 
 def _status_offset(unit: Unit) -> int | None:

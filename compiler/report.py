@@ -48,12 +48,14 @@ class LayerReport:
 class Report:
     """The whole network.
 
-    Its layers in program order, notes on what was folded away or left to upstream lowering, and whether it quantises.
+    Its layers in program order, notes on what was folded away or left to upstream lowering, whether it quantises, and in
+    which precision its layers of float32 may multiply.
     """
 
     layers: tuple[LayerReport, ...]
     notes: tuple[str, ...] = ()
     quantised: bool = False
+    precision: str = "f32"
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -65,6 +67,7 @@ class Report:
             layers=tuple(_layer(layer) for layer in cast("list[dict[str, object]]", facts.get("layers", []))),
             notes=tuple(cast("list[str]", facts.get("notes", []))),
             quantised=bool(facts.get("quantised", False)),
+            precision=str(facts.get("precision", "f32")),
         )
 
 

@@ -19,6 +19,7 @@ from sparsec.runtime.tensors import Array
 _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 # A quantised network rounds within: where two engines' numbers lie at either side of a tie, the step between them goes on.
 _QUANTISED = 2e-2  # of the largest magnitude
+_BF16 = 5e-2  # of the largest magnitude: each factor is rounded to 2^-9, and errors go on from layer to layer
 _STEP = 1  # codes of 8 bit may differ by this much there
 # Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative
 # to 1.
@@ -50,10 +51,16 @@ class OutputCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All outputs against one reference."""
+    """All outputs against one reference; `precision` is that in which layers of float32 may multiply."""
 
     reference: str
     outputs: tuple[OutputCheck, ...]
+    precision: str = "f32"
+
+    @property
+    def relative_error(self) -> float:
+        """The largest error of an output, as a share of its largest magnitude."""
+        return max((check.max_error / check.scale for check in self.outputs if check.scale), default=0.0)
 
     @property
     def passed(self) -> bool:
@@ -63,10 +70,11 @@ class Verification:
     def as_dict(self) -> dict[str, object]:
         """JSON-able."""
         outputs = [{**asdict(check), "passed": check.passed} for check in self.outputs]
-        return {"reference": self.reference, "passed": self.passed, "outputs": outputs}
+        found = {"precision": self.precision, "relative_error": self.relative_error}
+        return {"reference": self.reference, "passed": self.passed, **found, "outputs": outputs}
 
 
-def tolerance(dtype: str, scale: float, *, quantised: bool = False) -> float:
+def tolerance(dtype: str, scale: float, *, quantised: bool = False, precision: str = "f32") -> float:
     """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`.
 
     Integers must be equal, but codes of 8 bit of a quantised network may be one step apart (truth values may not).
@@ -76,23 +84,33 @@ def tolerance(dtype: str, scale: float, *, quantised: bool = False) -> float:
     relative = _RELATIVE.get(dtype, 0.0)
     if quantised and dtype == "float32":
         relative = _QUANTISED
+    if precision == "bf16" and dtype == "float32":
+        relative = _BF16
     return relative * scale + _ABSOLUTE_SHARE * relative
 
 
 def verify(model: CompiledModel, engine: Engine, feeds: Mapping[str, Array]) -> Verification:
     """Run both on `feeds` and compare every output."""
     expected, found = engine.run(feeds), list(model.run(feeds).values())
-    return Verification(engine.name, compare(model.outputs, expected, found, quantised=model.report.quantised))
+    report = model.report
+    checks = compare(model.outputs, expected, found, quantised=report.quantised, precision=report.precision)
+    return Verification(engine.name, checks, report.precision)
 
 
 def compare(
-    specs: Sequence[TensorSpec], expected: Sequence[Array], found: Sequence[Array], *, quantised: bool = False
+    specs: Sequence[TensorSpec],
+    expected: Sequence[Array],
+    found: Sequence[Array],
+    *,
+    quantised: bool = False,
+    precision: str = "f32",
 ) -> tuple[OutputCheck, ...]:
     """Check arrays against those of the reference, in the order of the outputs."""
-    return tuple(_check(*each, quantised=quantised) for each in zip(specs, expected, found, strict=True))
+    compared = zip(specs, expected, found, strict=True)
+    return tuple(_check(*each, quantised=quantised, precision=precision) for each in compared)
 
 
-def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool) -> OutputCheck:
+def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, precision: str) -> OutputCheck:
     reference = np.asarray(expected)
     if reference.shape != found.shape:
         fault = f"the reference has shape {list(reference.shape)}"
@@ -109,7 +127,7 @@ def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool) 
         max_error=float(errors.max(initial=0.0)),
         mean_error=float(errors.mean()) if errors.size else 0.0,
         scale=scale,
-        tolerance=tolerance(spec.dtype, scale, quantised=quantised),
+        tolerance=tolerance(spec.dtype, scale, quantised=quantised, precision=precision),
         fault=None if same_holes else "infinities or NaNs stand in other places than in the reference",
         differing=int(np.count_nonzero(errors)),
     )

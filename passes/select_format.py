@@ -23,15 +23,18 @@ from sparsec.cost.model import predict
 from sparsec.errors import UnsupportedOpError
 from sparsec.formats.facts import Facts
 from sparsec.ir.module import node_name
+from sparsec.kernels.arithmetic import F32, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
+from sparsec.kernels.words import words_of
 from sparsec.passes.contraction import FLOAT32_BECAUSE
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate, LayerReport
 
+BYTES_OF_WORD = 4
 NOISE = 0.03  # a measured winner must be better by this share, and by more than the measurements spread
 
 
@@ -88,13 +91,13 @@ def decide(
     best = choose(able, results or {})
     return LayerReport(
         name=name,
-        op=_OPS[type(problem)],
+        op=OPS[type(problem)],
         shape=describe(problem),
         density=facts.density if facts else None,
         pattern=facts.pattern if facts else "two activations",
         candidates=tuple(listed),
         choice=best.kernel,
-        reason=_reason(best, able, facts),
+        reason=_reason(best, able, facts) + _instruction(problem, isa),
         predicted_ns=_predicted(best),
     )
 
@@ -110,7 +113,7 @@ def candidates(
     ]
 
 
-_OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}
+OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}
 
 
 def _results(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) -> Mapping[str, Result]:
@@ -173,6 +176,15 @@ def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
         rival = able[1]
         ratio, verb = _predicted(rival) / max(_predicted(best), 1e-9), "would take"
     return f"{best.format}: {pattern}; {_told_apart(rival, best)} {verb} {ratio:.1f} times as long"
+
+
+def _instruction(problem: Problem, isa: Isa) -> str:
+    """What multiplies, where that is not a float32 multiply-add."""
+    words = words_of(problem.arithmetic, isa)
+    if words is None or problem.arithmetic == F32:
+        return ""
+    slow = problem.arithmetic == U8S8 and words.group < BYTES_OF_WORD
+    return f"; {words.instruction}" + (" (without VNNI, 8 bit may be no faster than float32)" if slow else "")
 
 
 def _told_apart(other: Candidate, best: Candidate) -> str:

@@ -17,6 +17,7 @@ from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
 from sparsec.passes.lower_layers import lower_layers
 from sparsec.passes.lower_torch import lower_torch
+from sparsec.passes.narrow_precision import narrow_precision
 from sparsec.passes.order_loops import order_loops
 from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
@@ -52,6 +53,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
+    ("narrow_precision", narrow_precision, "shapes and epilogues are final, and kernels not yet chosen"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
     ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),

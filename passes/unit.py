@@ -12,6 +12,7 @@ from sparsec.cost.database import Measurements
 from sparsec.cost.machine import GENERIC, Machine
 from sparsec.formats.facts import Facts, facts_of
 from sparsec.ir.weights import WeightStore
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.isa import Isa
 from sparsec.report import LayerReport
 
@@ -28,6 +29,7 @@ class Unit:
     machine: Machine = GENERIC  # that predictions are for
     measurements: Measurements | None = None  # that choices may use
     notes: list[str] = field(default_factory=list)  # for the report
+    precision: Arithmetic = F32  # in which layers of float32 may multiply
     quantised: bool = False  # contractions of codes of 8 bit were found
     _facts: dict[str, Facts] = field(default_factory=dict)
 

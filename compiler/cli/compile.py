@@ -44,6 +44,13 @@ SUFFIXES = {ARTIFACT: ".sparsec", WASM: "-wasm", "mlir": ".mlir", "llvm": ".ll",
     show_default=True,
     help="With --emit wasm: the weights in the module, or in a file that it fetches.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["f32", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="What layers of float32 multiply in; bf16 where it is faster, with sums in float32.",
+)
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
 @click.option(
@@ -61,6 +68,7 @@ def command(
     shapes: tuple[str, ...],
     emit: str,
     weights: str,
+    precision: str,
     check: bool,
     tune: str | None,
     tune_log: Path | None,
@@ -82,16 +90,24 @@ def command(
     output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, WASM) else None)
     if emit == WASM:
         assert output is not None
-        options = _options("wasm32" if target == NATIVE else target, sizes, tune_log, not no_tune_cache)
+        options = _options("wasm32" if target == NATIVE else target, sizes, tune_log, not no_tune_cache, precision)
         return _emit_wasm(model, output, options, weights_inside=weights == "inside")
     if output is not None:
         require_writable(output)
     if seconds is not None:
         tune_model(model, target, sizes, seconds, tune_log, quiet=as_json)
     if output is None or emit != ARTIFACT:
-        return _emit_text(model, output, emit, target, sizes, tune_log, not no_tune_cache)
+        return _emit_text(model, output, emit, _options(target, sizes, tune_log, not no_tune_cache, precision))
     start = time.perf_counter()
-    compiled = compile_model(model, target, sizes, None, measurements=tune_log, use_measurements=not no_tune_cache)
+    compiled = compile_model(
+        model,
+        target,
+        sizes,
+        None,
+        measurements=tune_log,
+        use_measurements=not no_tune_cache,
+        precision=precision,
+    )
     seconds = time.perf_counter() - start
     verification = _verify(model, compiled) if check else None
     passed = verification is None or verification.passed
@@ -115,10 +131,10 @@ def _verify(model: str, compiled: CompiledModel) -> Verification:
     return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
 
 
-def _options(target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool) -> Options:
+def _options(target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str) -> Options:
     from sparsec.driver import Options
 
-    return Options(target, shapes, measurements, use_measurements)
+    return Options(target, shapes, measurements, use_measurements, precision=precision)
 
 
 def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
@@ -141,19 +157,10 @@ def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bo
     return 0
 
 
-def _emit_text(
-    model: str,
-    output: Path | None,
-    emit: str,
-    target: str,
-    shapes: Shapes,
-    measurements: Path | None,
-    use_measurements: bool,
-) -> int:
-    from sparsec.driver import Level, Options, compile_text
+def _emit_text(model: str, output: Path | None, emit: str, options: Options) -> int:
+    from sparsec.driver import Level, compile_text
     from sparsec.model import readable
 
-    options = Options(target, shapes, measurements, use_measurements)
     with progress(f"compiling {Path(model).name}") as stages:
         text = compile_text(readable(model), Level(emit), options, progress=stages)
     if output is None:
@@ -171,6 +178,7 @@ def _summary(
         "output": str(output) if output else None,
         "bytes": output.stat().st_size if output else None,
         "target": program.target.isa,
+        "precision": compiled.report.precision,
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
         "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
         "weight_bytes": program.weights.nbytes,

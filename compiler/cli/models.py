@@ -34,6 +34,7 @@ def compile_model(
     *,
     measurements: Path | None = None,
     use_measurements: bool = True,
+    precision: str = "f32",
 ) -> CompiledModel:
     """Compile with a progress bar."""
     with interrupts_held():
@@ -46,6 +47,7 @@ def compile_model(
             threads=threads,
             measurements=measurements,
             use_measurements=use_measurements,
+            precision=precision,
             progress=stages,
         )
 

@@ -42,7 +42,8 @@ def command(
     """Check MODEL, compiled, against ONNX Runtime (an exported torch program: against torch) on one set of inputs.
 
     An output passes if its largest error is within the tolerance, which follows from its dtype and its largest
-    magnitude; codes of 8 bit of a quantised network may be one step apart. Inputs that are not given are random.
+    magnitude; codes of 8 bit of a quantised network may be one step apart, and what was compiled with --precision bf16 has a
+    tolerance of its own. Inputs that are not given are random.
     Exits with 1 if an output fails.
     """
     given, sizes = parse_inputs(inputs), parse_shapes(shapes)
@@ -68,4 +69,9 @@ def print_verification(result: Verification) -> None:
         numbers = [f"{x:.3g}" for x in (check.scale, check.max_error, check.mean_error, check.tolerance)]
         table.add_row(check.name, check.dtype, str(list(check.shape)), *numbers, verdict)
     print_table(table)
-    click.echo(f"{'verified' if result.passed else 'NOT verified'} against {result.reference}")
+    verdict = f"{'verified' if result.passed else 'NOT verified'} against {result.reference}"
+    if result.precision != "f32":
+        verdict += (
+            f"; in {result.precision} the largest error is {result.relative_error:.2%} of an output's largest value"
+        )
+    click.echo(verdict)

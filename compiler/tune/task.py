@@ -9,6 +9,7 @@ from torch_mlir import ir
 
 from sparsec.cost.layer_key import LayerKey
 from sparsec.formats.facts import Facts
+from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import Problem
@@ -51,11 +52,13 @@ class Task:
 def tasks_of(unit: Unit) -> list[Task]:
     """The distinct layers of a module that stands before `select_format`, those first where most time is spent.
 
-    Layers with a single candidate are not among them.
+    Layers with a single candidate are not among them, nor those that do not multiply in float32.
     """
     found: dict[LayerKey, Task] = {}
     with unit.module.context, ir.Location.unknown():
         for name, layer in named_layers(unit):
+            if layer.arithmetic != F32:
+                continue
             problem, facts, epilogue = layer.problem(), facts_of_layer(layer, unit), layer.epilogue()
             weight = unit.weights[layer.weight] if layer.weight is not None else None
             key = LayerKey.of(problem, epilogue.tag, unit.isa, facts, weight)

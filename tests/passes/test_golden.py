@@ -81,7 +81,7 @@ def test_nothing_to_do_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(_ROWS))
 def test_every_pass_has_a_golden_text(name: str) -> None:
-    has_own_tests = {"expand_math"}
+    has_own_tests = {"narrow_precision", "expand_math"}
     assert name in has_own_tests or (GOLDEN / f"{name}.in.mlir").exists()
 
 
