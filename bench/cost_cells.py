@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.spmm_cells import UNSTRUCTURED, Cell, make_mask
+from bench.spmm_cells import UNSTRUCTURED, Cell, block_of, make_mask
+from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Problem
 
 _LINEAR = ((256, 256), (1024, 256), (256, 1024), (768, 768), (3072, 768), (768, 3072))  # outputs, inputs
@@ -22,17 +25,20 @@ _ZEROS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class CostCell:
-    """One layer; `pattern` and `zeros` as in `bench.spmm_cells`, over the weight as a matrix [outputs, reduction]."""
+    """One layer of any arithmetic; `pattern` and `zeros` as in `bench.spmm_cells`, over the weight as a matrix [outputs, reduction]."""
 
     problem: ConvProblem | LinearProblem
     pattern: str
     zeros: float
 
-    def weight(self) -> np.ndarray:
-        """Normal weights, the same for the same cell."""
+    def weight(self) -> NDArray[np.generic]:
+        """Normal weights, the same for the same cell; of bytes, whole numbers."""
         rows, columns = _matrix(self.problem)
         random = np.random.default_rng([rows, columns, round(10_000 * self.zeros)])
-        weight = random.standard_normal((rows, columns), np.float32)
+        weight: NDArray[np.generic] = random.standard_normal((rows, columns), np.float32)
+        if self.problem.arithmetic.stored == "i8":
+            steps = np.clip(np.rint(30 * weight), -127, 127)
+            weight = np.where(steps == 0, 1, steps).astype(np.int8)
         weight[~make_mask(Cell(rows, columns, 1, self.pattern, self.zeros), random)] = 0
         match self.problem:
             case ConvProblem(_, channels, filters, groups, axes):
@@ -87,3 +93,61 @@ GRID = (
     *(CostCell(problem, UNSTRUCTURED, zeros) for problem in _CONVOLUTIONS for zeros in _ZEROS),
 )
 QUICK = GRID[::29]  # coprime to the numbers of patterns, tokens and shapes
+
+# Shapes, tokens and patterns that no constant of the model was fitted to.
+_NEW_LINEAR = ((384, 384), (1536, 384), (384, 1536), (640, 1024), (2304, 768), (1000, 1280), (512, 2048), (200, 330))
+_NEW_TOKENS = (20, 48, 64, 77, 197, 256, 512)
+_NEW_PATTERNS = (
+    *((UNSTRUCTURED, zeros) for zeros in (0.0, 0.6, 0.75, 0.85, 0.92, 0.98)),
+    *(
+        ("4x1", 0.7),
+        ("4x1", 0.85),
+        ("8x1", 0.8),
+        ("16x1", 0.9),
+        ("1x4", 0.8),
+        ("2:4", 0.5),
+        ("1:4", 0.75),
+        ("4:8", 0.5),
+    ),
+)
+_NEW_CONVOLUTIONS = (
+    _square(16, 60, 112),
+    _square(40, 234, 28),
+    _square(234, 40, 28),
+    _square(112, 576, 14),
+    _square(64, 256, 56),
+    _square(1024, 256, 14),
+    _square(256, 1024, 14),
+    _square(1024, 2048, 14, stride=2),
+    _square(512, 512, 7, 3),
+    _square(128, 128, 56, 3, 2),
+    _square(64, 128, 112),
+    _square(240, 240, 28, 5, groups=240),
+    _square(32, 32, 112, 3, groups=32),
+)
+
+
+def held_out(arithmetic: Arithmetic = F32) -> tuple[CostCell, ...]:
+    """Cells that the model has not seen; a fair part of all combinations."""
+    linear = tuple(
+        CostCell(LinearProblem(tokens, inputs, outputs, arithmetic), pattern, zeros)
+        for outputs, inputs in _NEW_LINEAR
+        for tokens in _NEW_TOKENS
+        for pattern, zeros in _NEW_PATTERNS
+        if _divides(pattern, outputs, inputs)
+    )
+    convolutions = tuple(
+        CostCell(replace(problem, arithmetic=arithmetic), UNSTRUCTURED, zeros)
+        for problem in _NEW_CONVOLUTIONS
+        for zeros in (0.0, 0.6, 0.85, 0.92)
+    )
+    return (*linear[::_STRIDE], *convolutions)
+
+
+ARITHMETICS: Mapping[str, Arithmetic] = {"fp32": F32, "bf16": BF16, "int8": U8S8}
+_STRIDE = 5  # coprime to the numbers of patterns, tokens and shapes
+
+
+def _divides(pattern: str, outputs: int, inputs: int) -> bool:
+    rows, columns = (1, int(pattern.partition(":")[2])) if ":" in pattern else block_of(pattern)
+    return outputs % rows == 0 and inputs % columns == 0

@@ -14,21 +14,21 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bench.cost_cells import GRID, QUICK, CostCell
+from bench.cost_cells import ARITHMETICS, GRID, QUICK, CostCell, held_out
+from bench.cost_times import time_kernels
 from sparsec.cli.benchmark import machine
 from sparsec.cli.console import duration, make_table, print_table, progress, say
-from sparsec.cost.layer_key import LayerKey
 from sparsec.cost.machine_file import Known, load_machine
 from sparsec.driver import isa_of
+from sparsec.errors import ToolchainError
 from sparsec.formats.facts import facts_of
-from sparsec.kernels.epilogue import IDENTITY
+from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.problem import Problem
 from sparsec.passes.select_format import candidates, describe
 from sparsec.targets import resolve
 from sparsec.targets.target import Target
-from sparsec.tune.local import LocalMeasurer
-from sparsec.tune.task import Task
 
-RESULTS = Path(__file__).parent / "results" / "cost.json"
+RESULTS = Path(__file__).parent / "results"
 NEAR, FAR = 1.05, 1.20
 
 
@@ -48,37 +48,50 @@ class Row:
     wrong: dict[str, str]
 
 
-def run(json_file: Path, *, quick: bool, target: str, seconds: float) -> int:
-    """Measure the grid, print the summary, write the JSON; returns the exit code: 1 if a kernel is wrong."""
+def cells_of(precision: str, *, new: bool, quick: bool) -> tuple[CostCell, ...]:
+    """The cells that constants were fitted to, or new ones; of other precisions than float32 all are new."""
+    if new or precision != "fp32":
+        return held_out(ARITHMETICS[precision])[:: 9 if quick else 1]
+    return QUICK if quick else GRID
+
+
+def run(cells: Sequence[CostCell], json_file: Path, *, target: str, seconds: float) -> int:
+    """Measure the cells, print the summary, write the JSON; returns the exit code: 1 if a kernel is wrong."""
     resolved = resolve(target)
-    known, measurer = load_machine(resolved.name), LocalMeasurer(resolved)
-    cells, rows = QUICK if quick else GRID, list[Row]()
+    known = load_machine(resolved.name)
+    rows = list[Row]()
     with progress("measuring") as stages:
         for number, cell in enumerate(cells):
             stages(describe(cell.problem), number, len(cells))
-            rows.append(_measure(cell, resolved, known, measurer, seconds))
+            if (row := _measure(cell, resolved, known, seconds)) is not None:
+                rows.append(row)
     summary = _summary(rows)
     document = {**machine(), "target": resolved.name, "model": asdict(known.machine), "summary": summary}
     json_file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_text(_json(document, rows))
     _print(rows, summary)
+    if len(rows) < len(cells):
+        click.echo(f"{len(cells) - len(rows)} cells have no kernel in their arithmetic")
     say(f"{known.note}; {json_file}")
     return 1 if any(row.wrong for row in rows) else 0
 
 
-def _measure(cell: CostCell, target: Target, known: Known, measurer: LocalMeasurer, seconds: float) -> Row:
+def _measure(cell: CostCell, target: Target, known: Known, seconds: float) -> Row | None:
+    """None if no kernel computes such a layer in its arithmetic."""
     isa, weight = isa_of(target), cell.weight()
     facts = facts_of(weight)
     listed = candidates(cell.problem, facts, isa, known.machine, {})
     able = sorted((each for each in listed if each.predicted_ns is not None), key=lambda each: each.predicted_ns or 0.0)
-    key = LayerKey.of(cell.problem, IDENTITY.tag, isa, facts, weight)
-    task = Task(("layer",), key, cell.problem, IDENTITY, facts, weight, tuple(able))
-    found = measurer.measure(task, [each.kernel for each in able], seconds)
+    if not able:
+        return None
+    found = time_kernels(cell.problem, facts, weight, able, target, seconds)
     measured = {each.kernel: each.median_ns for each in found if each.median_ns is not None}
+    if not measured:
+        raise ToolchainError("No kernel of the layer can be measured.", where=_layer(cell.problem), got=str(found))
     best = min(measured, key=lambda name: measured[name])
     choice = able[0].kernel
     return Row(
-        layer=describe(cell.problem),
+        layer=_layer(cell.problem),
         pattern=cell.pattern,
         zeros=cell.zeros,
         choice=choice,
@@ -89,6 +102,11 @@ def _measure(cell: CostCell, target: Target, known: Known, measurer: LocalMeasur
         spread_ns={each.kernel: each.spread_ns for each in found},
         wrong={each.kernel: each.fault for each in found if each.fault is not None},
     )
+
+
+def _layer(problem: Problem) -> str:
+    arithmetic = problem.arithmetic.name
+    return describe(problem) if problem.arithmetic == F32 else f"{arithmetic} {describe(problem)}"
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, object]:

@@ -1,0 +1,61 @@
+"""The cost bench: what cells there are, and that kernels of every arithmetic are timed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import cost_model, cost_times
+from bench.cost_cells import ARITHMETICS, GRID, CostCell, held_out
+from bench.cost_model import cells_of
+from sparsec.kernels.arithmetic import Arithmetic
+from sparsec.kernels.problem import LinearProblem
+
+
+def test_held_out_cells_are_no_fitted_ones_and_have_every_pattern() -> None:
+    cells = held_out()
+    assert not {cell.problem for cell in cells} & {cell.problem for cell in GRID}
+    assert {"unstructured", "4x1", "8x1", "16x1", "1x4", "2:4", "1:4", "4:8"} == {cell.pattern for cell in cells}
+    assert 100 < len(cells) < 250
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS.values())
+def test_weights_have_the_type_of_the_arithmetic_and_the_zeros_asked_for(arithmetic: Arithmetic) -> None:
+    weight = CostCell(LinearProblem(20, 64, 32, arithmetic), "4x1", 0.75).weight()
+    assert weight.dtype == (np.int8 if arithmetic.stored == "i8" else np.float32)
+    assert np.mean(weight == 0) == 0.75
+
+
+@pytest.mark.parametrize("precision", ARITHMETICS)
+def test_kernels_of_every_precision_are_timed(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_times, "FEWEST_ROUNDS", 1)
+    monkeypatch.setattr(cost_times, "TURN_SECONDS", 1e-5)
+    arithmetic = ARITHMETICS[precision]
+    cell = CostCell(LinearProblem(20, 64, 32, arithmetic), "unstructured", 0.8)
+    path = tmp_path / "cost.json"
+    assert cost_model.run((cell,), path, target="native", seconds=0.001) == 0
+    (row,) = json.loads(path.read_text())["cells"]
+    assert row["best"] in row["measured_ns"]
+    assert row["choice"] in row["predicted_ns"]
+    assert row["wrong"] == {}
+
+
+def test_cells_without_a_kernel_are_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = CostCell(LinearProblem(20, 64, 32), "unstructured", 0.8)
+    able = cost_model.candidates
+    monkeypatch.setattr(
+        cost_model, "candidates", lambda problem, *rest: able(problem, *rest) if problem.tokens == 20 else []
+    )
+    cells = (cell, CostCell(LinearProblem(30, 64, 32), "unstructured", 0.8))
+    assert cost_model.run(cells, tmp_path / "cost.json", target="native", seconds=0.001) == 0
+    assert "1 cells have no kernel" in capsys.readouterr().out
+
+
+def test_other_precisions_have_new_cells_only() -> None:
+    assert cells_of("fp32", new=False, quick=False) == GRID
+    assert {cell.problem.arithmetic for cell in cells_of("int8", new=False, quick=True)} == {ARITHMETICS["int8"]}
