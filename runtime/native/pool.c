@@ -1,7 +1,8 @@
 /* A pool of threads that spin for a moment between steps and sleep between runs.
  *
- * A step is opened (`open` = 1, `epoch` + 1), its chunks are dealt by an atomic counter to whoever comes, and it is closed
- * when they are dealt out. A worker counts itself into `active` before it looks at `open`, and the caller looks at `active` after
+ * A step is opened (`open` = 1, `epoch` + 1) and closed when its chunks are dealt out. Each thread has a share of
+ * neighbouring chunks, the same in every step with as many, so that it finds in its caches what it wrote a step ago; it takes
+ * them from the front, and then from the back of what others have left. A worker counts itself into `active` before it looks at `open`, and the caller looks at `active` after
  * closing (both sequentially consistent): so either the worker sees the step closed, or the caller waits for it. Workers that
  * come late or not at all delay nobody.
  */
@@ -20,12 +21,19 @@
 #define STACK_BYTES ((size_t)8 << 20)
 #define SPINS_PER_LOOK 64 /* pauses between two looks at the clock */
 
+/* One thread's: its own line, because its owner writes it for each chunk. Seat 0 is the caller's. */
+struct seat {
+    _Alignas(LINE) _Atomic uint64_t share; /* chunks that are left: the first in the upper half, the one behind the last below */
+    sparsec_pool *pool;
+    pthread_t thread;
+};
+
 struct sparsec_pool {
     int64_t threads;
-    int64_t started;
+    int64_t started; /* threads, the caller included */
     uint64_t generation; /* of the process that has the threads; see `fork_generation` */
     int64_t spin_ns;
-    pthread_t *handles;
+    struct seat *seats;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     _Atomic int claimed;
@@ -40,7 +48,7 @@ struct sparsec_pool {
     _Alignas(LINE) _Atomic uint64_t epoch;
     _Atomic int open;
     _Atomic int64_t sleepers;
-    _Alignas(LINE) _Atomic int64_t next;
+    _Alignas(LINE) _Atomic int64_t left; /* chunks that nobody has taken */
     _Alignas(LINE) _Atomic int64_t active;
 };
 
@@ -74,14 +82,44 @@ static int64_t now_ns(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static void work(sparsec_pool *pool)
+static inline uint64_t share_of(uint64_t first, uint64_t behind)
+{
+    return first << 32 | behind;
+}
+
+/* A chunk from the front of a share, or from its back; -1 if none is left. */
+static int64_t take(struct seat *seat, int from_back)
+{
+    uint64_t share = atomic_load_explicit(&seat->share, memory_order_relaxed);
+    for (;;) {
+        const uint64_t first = share >> 32, behind = share & UINT32_MAX;
+        if (first >= behind) return -1;
+        const uint64_t rest = from_back ? share_of(first, behind - 1) : share_of(first + 1, behind);
+        if (atomic_compare_exchange_weak_explicit(&seat->share, &share, rest, memory_order_relaxed, memory_order_relaxed)) {
+            return (int64_t)(from_back ? behind - 1 : first);
+        }
+    }
+}
+
+static int64_t take_from_others(sparsec_pool *pool, int64_t self)
+{
+    for (int64_t i = 1; i < pool->threads && atomic_load_explicit(&pool->left, memory_order_relaxed) > 0; i++) {
+        const int64_t chunk = take(&pool->seats[(self + i) % pool->threads], 1);
+        if (chunk >= 0) return chunk;
+    }
+    return -1;
+}
+
+static void work(sparsec_pool *pool, struct seat *seat)
 {
     const sparsec_kernel kernel = pool->kernel;
     void *const *const args = pool->args;
     const int64_t chunks = pool->chunks, size = pool->extent / chunks, larger = pool->extent % chunks;
     for (;;) {
-        const int64_t chunk = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (chunk >= chunks) return;
+        int64_t chunk = take(seat, 0);
+        if (chunk < 0) chunk = take_from_others(pool, seat - pool->seats);
+        if (chunk < 0) return;
+        atomic_fetch_sub_explicit(&pool->left, 1, memory_order_relaxed);
         const int64_t begin = chunk * size + (chunk < larger ? chunk : larger);
         kernel(args, begin, begin + size + (chunk < larger));
     }
@@ -110,14 +148,15 @@ static void wait_for_work(sparsec_pool *pool, uint64_t seen)
 
 static void *worker(void *argument)
 {
-    sparsec_pool *pool = argument;
+    struct seat *seat = argument;
+    sparsec_pool *pool = seat->pool;
     uint64_t seen = 0;
     for (;;) {
         wait_for_work(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
         seen = atomic_load(&pool->epoch);
         atomic_fetch_add(&pool->active, 1);
-        if (atomic_load(&pool->open)) work(pool);
+        if (atomic_load(&pool->open)) work(pool, seat);
         atomic_fetch_sub(&pool->active, 1);
     }
 }
@@ -141,10 +180,14 @@ void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int6
     pool->args = args;
     pool->extent = extent;
     pool->chunks = chunks;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    for (int64_t i = 0; i < pool->threads; i++) {
+        const uint64_t share = share_of((uint64_t)(i * chunks / pool->threads), (uint64_t)((i + 1) * chunks / pool->threads));
+        atomic_store_explicit(&pool->seats[i].share, share, memory_order_relaxed);
+    }
+    atomic_store_explicit(&pool->left, chunks, memory_order_relaxed);
     atomic_store(&pool->open, 1);
     wake_workers(pool, chunks - 1);
-    work(pool);
+    work(pool, pool->seats);
     atomic_store(&pool->open, 0);
     for (int spin = 0; atomic_load(&pool->active) != 0; spin++) {
         if (spin < 4096 && pool->spin_ns) {
@@ -170,7 +213,7 @@ void pool_release(sparsec_pool *pool)
 }
 
 /* Workers have room for large frames whatever the system's default is, and leave signals to the threads of the program. */
-static int start_worker(pthread_t *handle, sparsec_pool *pool)
+static int start_worker(struct seat *seat)
 {
     pthread_attr_t attributes;
     sigset_t all, before;
@@ -178,7 +221,7 @@ static int start_worker(pthread_t *handle, sparsec_pool *pool)
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(handle, &attributes, worker, pool);
+    const int failed = pthread_create(&seat->thread, &attributes, worker, seat);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !failed;
@@ -203,15 +246,17 @@ sparsec_pool *sparsec_pool_create(int64_t threads)
     pool->spin_ns = threads <= processors() ? SPIN_NS : 0; /* spinning on a shared processor stops the others */
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    pool->handles = calloc((size_t)threads, sizeof *pool->handles);
-    while (pool->handles && pool->started < threads - 1) {
-        if (!start_worker(&pool->handles[pool->started], pool)) break;
-        pool->started++;
+    if (posix_memalign((void **)&pool->seats, LINE, (size_t)threads * sizeof *pool->seats)) pool->seats = NULL;
+    for (pool->started = 1; pool->seats && pool->started < threads; pool->started++) {
+        struct seat *seat = &pool->seats[pool->started];
+        *seat = (struct seat){.pool = pool};
+        if (!start_worker(seat)) break;
     }
-    if (!pool->handles || pool->started < threads - 1) {
+    if (!pool->seats || pool->started < threads) {
         sparsec_pool_destroy(pool);
         return NULL;
     }
+    pool->seats[0] = (struct seat){.pool = pool};
     return pool;
 }
 
@@ -229,10 +274,10 @@ void sparsec_pool_destroy(sparsec_pool *pool)
         atomic_fetch_add(&pool->epoch, 1);
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->mutex);
-        for (int64_t i = 0; i < pool->started; i++) pthread_join(pool->handles[i], NULL);
+        for (int64_t i = 1; i < pool->started; i++) pthread_join(pool->seats[i].thread, NULL);
         pthread_cond_destroy(&pool->wake);
         pthread_mutex_destroy(&pool->mutex);
     }
-    free(pool->handles);
+    free(pool->seats);
     free(pool);
 }
