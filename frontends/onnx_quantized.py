@@ -68,7 +68,7 @@ def _signed_constant(b: Builder, rank: int) -> list[NodeProto] | None:
     if zero is None:
         zero = np.zeros(b.shape(b.input(1)) or (), weight.dtype if weight is not None else np.int8)
     if weight is not None and weight.dtype == np.uint8:
-        moved = (weight ^ np.uint8(0x80)).view(np.int8)
+        moved = np.asarray(weight ^ np.uint8(0x80)).view(np.int8)
         b.node.input[0] = b.constant("signed", moved)
         zero = np.asarray(zero ^ np.uint8(0x80)).view(np.int8)
     b.node.input[:] = [b.node.input[0], b.node.input[1], b.constant("zero", zero)]

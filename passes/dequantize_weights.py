@@ -14,7 +14,7 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
-from sparsec.ir.torch_values import weight_of
+from sparsec.ir.torch_values import TorchBuilder, weight_of
 from sparsec.ir.weights import Weight, weight_op, weight_types
 from sparsec.passes.quantised_values import DEQUANTISE, dequantised_constant, made_of
 from sparsec.passes.unit import Unit
@@ -31,9 +31,13 @@ def dequantize_weights(unit: Unit) -> None:
             if parts is None or made is None:
                 continue
             codes, scale, zero, sparse = parts
-            numbers = (codes.astype(np.int32) - zero).astype(np.float32) * scale
+            numbers = np.asarray((codes.astype(np.int32) - zero).astype(np.float32) * scale)
             weight: Weight = Coo.from_dense(numbers) if sparse else numbers
             tensor, vtensor = weight_types(weight, op.context)
-            if vtensor == op.results[0].type:
+            if vtensor != op.results[0].type:
+                continue
+            if numbers.size == 1:
+                replace(op, [TorchBuilder(op).literal(numbers)])  # element-wise ops take a number in
+            else:
                 name = unit.weights.add(f"{weight_of(made.operands[0]) or 'constant'}/dequantized", weight)
                 replace(op, [weight_op(name, tensor, vtensor, loc=op.location, ip=ir.InsertionPoint(op))])

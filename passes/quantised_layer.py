@@ -12,7 +12,7 @@ from torch_mlir import ir
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import integers, node_name, replace
 from sparsec.ir.torch_values import TorchBuilder, scalar, tensor_element, tensor_shape, tensor_type
-from sparsec.ir.weights import Weight, dense_attribute, weight_op, weight_types
+from sparsec.ir.weights import Weight, weight_op, weight_types
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Problem
 from sparsec.passes.contraction import Contraction
@@ -249,7 +249,7 @@ def _layer(quantised: QuantisedContraction, build: TorchBuilder, unit: Unit) -> 
     contraction = quantised.contraction
     codes = quantised.x.moved(build.op)
     if quantised.signed:
-        flip = _literal(np.array(-128, np.int8), build)
+        flip = build.literal(np.array(-128, np.int8))
         codes = build.create("torch.aten.bitwise_xor.Tensor", [codes.type], [codes, flip])
     attributes = dict(contraction.attributes)
     if contraction.name == "sparsec.conv":
@@ -291,7 +291,7 @@ def _stored(
 ) -> ir.Value:
     """A constant for each output, or of one number."""
     if data.size == 1:
-        return _literal(data.reshape(()), build)
+        return build.literal(data.reshape(()))
     array = np.ascontiguousarray(quantised.along_outputs(data))
     tensor, vtensor = weight_types(array, build.context)
     name = unit.weights.add(f"{_stem(quantised)}/{stem}", array)
@@ -300,8 +300,3 @@ def _stored(
 
 def _stem(quantised: QuantisedContraction) -> str:
     return node_name(quantised.contraction.op) or quantised.contraction.name
-
-
-def _literal(array: NDArray[np.generic], build: TorchBuilder) -> ir.Value:
-    _, vtensor = weight_types(array, build.context)
-    return build.create("torch.vtensor.literal", [vtensor], attributes={"value": dense_attribute(array, build.context)})

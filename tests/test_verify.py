@@ -43,6 +43,15 @@ def test_codes_of_a_quantised_network_may_be_one_step_apart() -> None:
     assert not check(reference, reference + np.array([0, 1, 0], np.uint8)).passed
 
 
+def test_few_numbers_of_a_quantised_network_may_be_steps_apart() -> None:
+    reference = np.ones(100, np.float32)
+    few, many = reference.copy(), reference + np.float32(0.02)
+    few[3] += 0.04
+    assert check(reference, few, quantised=True).passed
+    assert not check(reference, few).passed
+    assert not check(reference, many, quantised=True).passed
+
+
 def test_truth_values_of_a_quantised_network_must_be_equal() -> None:
     reference = np.array([0, 1, 1], np.uint8)
     assert not check(reference, np.array([1, 1, 1], np.uint8), quantised=True).passed

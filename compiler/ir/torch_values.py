@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.ir.weights import TO_TORCH_OP, WEIGHT_OP, weight_name
+from sparsec.ir.weights import TO_TORCH_OP, WEIGHT_OP, dense_attribute, weight_name, weight_types
 
 FROM_TORCH_OP = "torch_c.to_builtin_tensor"
 _DTYPES = {"ui8": 0, "si8": 1, "si16": 2, "si32": 3, "si64": 4, "f32": 6, "f64": 7}  # torch's numbers of element types
@@ -97,6 +99,12 @@ class TorchBuilder:
             loc=self.location,
             ip=ir.InsertionPoint(self.op),
         ).results[0]
+
+    def literal(self, array: NDArray[np.generic]) -> ir.Value:
+        """`torch.vtensor.literal`: a constant inside the module."""
+        _, vtensor = weight_types(array, self.context)
+        attributes = {"value": dense_attribute(array, self.context)}
+        return self.create("torch.vtensor.literal", [vtensor], attributes=attributes)
 
     def integer(self, value: int) -> ir.Value:
         attribute = ir.IntegerAttr.get(ir.IntegerType.get_signless(64, self.context), value)
