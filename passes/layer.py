@@ -86,7 +86,9 @@ class Layer:
             integers(attributes[name]) for name in ("strides", "dilations", "before", "after")
         )
         axes = tuple(map(Axis, x[2:], w[2:], strides, dilations, before, after))
-        return ConvProblem(x[0], x[1], w[0], ir.IntegerAttr(attributes["groups"]).value, axes, self.arithmetic)
+        groups = ir.IntegerAttr(attributes["groups"]).value
+        pad_value = ir.IntegerAttr(attributes["pad_value"]).value if "pad_value" in attributes else 0
+        return ConvProblem(x[0], x[1], w[0], groups, axes, self.arithmetic, pad_value)
 
     def epilogue(self) -> Epilogue:
         """The rest of the body as text, with how far each operand reaches."""

@@ -14,6 +14,7 @@ from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH
+from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
@@ -22,7 +23,7 @@ from sparsec.kernels.linear_gathered import block_cycles as gathered_cycles
 from sparsec.kernels.linear_nm import most_tokens
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
-from sparsec.kernels.words import Words, words_of
+from sparsec.kernels.words import FP32, Words, words_of
 
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
@@ -65,15 +66,17 @@ def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machin
 
 def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     stored = _output_vectors(problem, isa)
-    depth = _words(problem, isa).count(_reduction(problem))
+    inner = ConvWords.of(problem, isa).problem if isinstance(problem, ConvProblem) else problem
+    depth = inner.reduction if isinstance(inner, ConvProblem) else _words(problem, isa).count(_reduction(problem))
     weight_bytes = 4 * _rows(problem) * depth
     streaming = weight_bytes / _bandwidth(weight_bytes, machine)
     sharing = (
         problem.filters // problem.groups if isinstance(problem, ConvProblem) else 16
     )  # rows that use one load of x
     per_vector = max(_dot_cycles(problem, isa, machine) / _DENSE_EFFICIENCY, _LOAD_CYCLES / sharing)
-    packed = 0.0 if _words(problem, isa).direct(_reduction(problem)) else _PACK_CYCLES * _input_elements(problem) / 64
-    copied = packed + _copy_cycles(problem, isa)
+    beside = isinstance(problem, ConvProblem) or not _words(problem, isa).direct(_reduction(problem))
+    packed = _converted_cycles(problem, isa) if beside else 0.0
+    copied = packed + _copy_cycles(inner, isa)
     return max(stored * (depth * per_vector + _STORE_CYCLES), streaming) + copied
 
 
@@ -191,30 +194,39 @@ def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     """CSR of a convolution: x read where it lies, or gathered first."""
     assert facts is not None
     assert isinstance(problem, ConvProblem)
-    return min(_in_place_cycles(problem, facts, isa), _gathered_cycles(problem, facts, isa))
+    words = _words(problem, isa)
+    stored = dict(facts.blocks_of(words.group))[1]
+    inner = ConvWords.of(problem, isa).problem
+    walked = min(_in_place_cycles(inner, stored, isa), _gathered_cycles(inner, stored, isa))
+    return walked * _INSTRUCTIONS.get(words.instruction, 1.0) + _converted_cycles(problem, isa)
 
 
-def _in_place_cycles(problem: ConvProblem, facts: Facts, isa: Isa) -> float:
+def _converted_cycles(problem: Problem, isa: Isa) -> float:
+    """Elements that become words."""
+    return 0.0 if _words(problem, isa) == FP32 else _PACK_CYCLES * _input_elements(problem) / 64
+
+
+def _in_place_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     """A broadcast per nonzero and tile, and loads that come from L2 or cross cache lines where there are many."""
     vectors = _vectors_per_row(problem, isa)
     tile = max(min(_VECTORS_PER_BROADCAST, vectors), 1)
     window = 1 if problem.taps == 1 else 2
-    blocks = math.ceil(isa.vector_bytes * tile * window * facts.columns / max(problem.taps, 1) / _L1_BLOCK)
-    visits = facts.rows * max(blocks, 1)
-    visited = visits * (1 - math.exp(-facts.nonzeros / max(visits, 1)))
+    blocks = math.ceil(isa.vector_bytes * tile * window * problem.channels / problem.groups / _L1_BLOCK)
+    visits = problem.filters * max(blocks, 1)
+    visited = visits * (1 - math.exp(-stored / max(visits, 1)))
     per_vector = _PIXELS_CYCLES + (0.0 if problem.pointwise else _WINDOW_CYCLES)
-    products = facts.nonzeros * max(tile * per_vector + _TILE_CYCLES, 1.4)
+    products = stored * max(tile * per_vector + _TILE_CYCLES, 1.4)
     copied = _copy_cycles(problem, isa) + _apart_cycles(problem, isa)
     return vectors / tile * (products + _ROW_CYCLES * visited) + copied
 
 
-def _gathered_cycles(problem: ConvProblem, facts: Facts, isa: Isa) -> float:
+def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     """All columns copied once, then walked in blocks that fit L1."""
     vectors = _vectors_per_row(problem, isa)
     tiles = vectors / max(1, TILE_PIXELS // isa.lanes())
-    blocks = math.ceil(4 * TILE_PIXELS * facts.columns / _L1_BLOCK)
-    products = facts.nonzeros * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
-    visited = facts.rows * blocks * (10.0 * tiles + 2.0 * vectors)
+    blocks = math.ceil(4 * TILE_PIXELS * problem.reduction / _L1_BLOCK)
+    products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
+    visited = problem.filters * blocks * (10.0 * tiles + 2.0 * vectors)
     alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)
     copied = 0.0 if alike else _copy_cycles(problem, isa)
     return GATHER * problem.channels * problem.taps * vectors + products + visited + copied
@@ -240,7 +252,8 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
 def _store_cycles(problem: Problem, isa: Isa) -> float:
     """What comes before and after the products: copied or transposed inputs, transposed or shifted outputs."""
     if isinstance(problem, ConvProblem):
-        copied = _copy_cycles(problem, isa) + _apart_cycles(problem, isa)
+        inner = ConvWords.of(problem, isa).problem
+        copied = _copy_cycles(inner, isa) + _apart_cycles(inner, isa) + _converted_cycles(problem, isa)
         return copied + 1.5 * problem.filters * _vectors_per_row(problem, isa)
     assert isinstance(problem, LinearProblem)
     vectors = _vectors_per_row(problem, isa)
@@ -339,9 +352,16 @@ Cycles = Callable[[Problem, Facts | None, Isa, Machine], float]
 # One row per kernel.
 _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_dense": _dense_cycles,
+    "bf16_conv_dense": _dense_cycles,
+    "u8s8_conv_dense": _dense_cycles,
     "f32_conv_depthwise": _depthwise_cycles,
+    "u8s8_conv_depthwise": _depthwise_cycles,
     "f32_conv_csr": _sparse_cycles,
+    "bf16_conv_csr": _sparse_cycles,
+    "u8s8_conv_csr": _sparse_cycles,
     "f32_conv_blocked": _blocked_cycles,
+    "bf16_conv_blocked": _blocked_cycles,
+    "u8s8_conv_blocked": _blocked_cycles,
     "f32_linear_dense": _dense_cycles,
     "bf16_linear_dense": _dense_cycles,
     "u8s8_linear_dense": _dense_cycles,

@@ -28,7 +28,7 @@ class Facts:
     at most n, no more than half, of each m consecutive columns; None if there is none. `longest_row` counts nonzeros.
     `windows` are (m, most nonzeros that any row has in m consecutive columns, counted from the first).
     `row_blocks` are (height, number of height x 1 blocks with a nonzero), `wide_blocks` the same of wider blocks: (height, width,
-    number).
+    number); of a convolution these hold neighbouring channels of a tap.
     The split format has about `pairs` columns of pairs, in so many `pair_runs`.
     """
 
@@ -78,6 +78,8 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     stored = _nonzero_positions(weight)
     row, column = np.divmod(stored, max(columns, 1))
     per_row = np.bincount(row, minlength=rows)
+    taps = math.prod(weight.shape[2:])
+    channels = column % max(taps, 1) * (columns // max(taps, 1)) + column // max(taps, 1)  # beside each other
     sparse = len(stored) < 0.9 * rows * columns
     windows = _windows(row, column, rows, columns)
     pairs, pair_runs = _pairs(row, column, rows, columns)
@@ -92,7 +94,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
         group=_group(windows, len(stored), rows, columns),
         row_blocks=tuple((height, _blocks(row, column, rows, columns, (height, 1))) for height in HEIGHTS),
         wide_blocks=tuple(
-            (height, width, _blocks(row, column, rows, columns, (height, width)))
+            (height, width, _blocks(row, channels, rows, columns, (height, width)))
             for height in HEIGHTS
             for width in WIDTHS
         ),

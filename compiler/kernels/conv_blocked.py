@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
+from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -23,13 +24,17 @@ from sparsec.kernels.words import refusal
 class ConvBlocked:
     """Any rank, stride, dilation and padding; blocks that are not full are filled up with zeros."""
 
-    name: str = "f32_conv_blocked"
+    arithmetic: Arithmetic = F32
     format: str = "blocked"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_conv_blocked"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "only convolutions"
-        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
             return other
         if problem.filters // problem.groups % HEIGHTS[0] and problem.groups > 1:
             return f"blocks of {HEIGHTS[0]} filters cross the groups"
@@ -42,11 +47,13 @@ class ConvBlocked:
     ) -> LoweredLayer:
         assert isinstance(problem, ConvProblem)
         assert weight is not None
-        inside = problem.filters // problem.groups
+        given, inside = ConvWords.of(problem, isa), problem.filters // problem.groups
         heights = [height for height in HEIGHTS if problem.groups == 1 or inside % height == 0]
-        schedules = [_schedule(self.name, problem, Blocked.encode(weight, (height, 1)), isa) for height in heights]
+        arranged = given.arrange(weight)
+        encoded = [Blocked.encode(arranged, (height, given.words.group)) for height in heights]
+        schedules = [_schedule(self.name, given.problem, blocked, isa) for blocked in encoded]
         _, schedule, blocked = min(schedules, key=lambda found: found[0])
-        return schedule.lower(module, blocked, epilogue, isa)
+        return given.convert(module, schedule.lower(module, blocked, epilogue, isa), isa)
 
 
 def _schedule(name: str, problem: ConvProblem, blocked: Blocked, isa: Isa) -> tuple[float, ConvRows, Blocked]:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.csr import Csr
+from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.conv_window import Window, emit_window
-from sparsec.kernels.counted_rows import CountedRows
+from sparsec.kernels.counted_rows import CountedRows, WordRuns
 from sparsec.kernels.emit import (
     Buffer,
     Index,
@@ -36,8 +36,10 @@ from sparsec.kernels.emit import (
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.problem import ConvProblem
 from sparsec.kernels.spmm import ROW_COST, Held, RowTile
+from sparsec.kernels.words import Words
 
 BLOCK_BYTES = 32 << 10  # so much of x in L1 at a time
 TILE_PIXELS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
@@ -93,11 +95,16 @@ class Columns:
     problem: ConvProblem
     tiles: PixelTiles
     window: Window | None
+    source: str
+    words: Words
 
     @classmethod
-    def of(cls, problem: ConvProblem, tiles: PixelTiles) -> Columns:
+    def of(cls, problem: ConvProblem, tiles: PixelTiles, isa: Isa) -> Columns:
         alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)
-        return cls(problem, tiles, None if alike else Window.of(problem))
+        source, words = source_of(problem, isa)
+        if alike:
+            return cls(problem, tiles, None, source, words)
+        return cls(problem, tiles, Window.of(problem), "window", words)
 
     @property
     def inside(self) -> int:
@@ -134,7 +141,7 @@ class Columns:
     def spec(self) -> dict[str, tuple[str, int]]:
         """The buffers that `gather` reads."""
         taps, elements = self.problem.taps, self.problem.batch * self.problem.channels * self.channel
-        spec = {"x" if self.window is None else "window": ("f32", elements)}
+        spec = {self.source: (self.words.dtype, elements)}
         if not self.problem.pointwise:
             spec["taps"] = ("i32", taps)
         if self.masked:
@@ -154,7 +161,8 @@ class Columns:
 
         `matrix` counts images and groups of channels. Taps are the outer loop, for their masks.
         """
-        source, vectors = buffers["x" if self.window is None else "window"], Vectors(self.tiles.lanes)
+        source, vectors = buffers[self.source], Vectors(self.tiles.lanes, self.words.dtype)
+        padding = self.words.padding(self.problem.pad_value)
         first, behind = channels
         with loop(0, self.problem.taps) as tap:
             masks = [self._mask(buffers, tap, place) for place in places]
@@ -162,7 +170,7 @@ class Columns:
             with loop(0, behind - first) as channel:
                 row = at + (channel * self.problem.taps + tap) * self.tiles.width
                 for number, (place, mask) in enumerate(zip(places, masks, strict=True)):
-                    value = vectors.load(source, base + channel * self.channel + place, mask)
+                    value = vectors.load(source, base + channel * self.channel + place, mask, padding)
                     vectors.store(value, target, row + number * self.tiles.lanes)
 
     def _shift(self, buffers: Mapping[str, Buffer], tap: Index) -> Index:
@@ -211,12 +219,15 @@ class ConvColumns:
     shared: bool
 
     @classmethod
-    def of(cls, kernel: str, problem: ConvProblem, csr: Csr, isa: Isa) -> ConvColumns | None:
-        """None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute."""
+    def of(cls, kernel: str, problem: ConvProblem, weight: Blocked, isa: Isa) -> ConvColumns | None:
+        """For a weight in words of single rows.
+
+        None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute.
+        """
         tiles = PixelTiles.of(problem.pixels, isa, most=max(1, TILE_PIXELS // isa.lanes()))
-        if not csr.nnz or problem.taps * tiles.width > 1 << 16:
+        if not weight.blocks or problem.taps * tiles.width > 1 << 16:
             return None
-        columns = Columns.of(problem, tiles)
+        columns = Columns.of(problem, tiles, isa)
         inside = problem.filters // problem.groups
         together = problem.batch * tiles.count * problem.groups  # units if filters are one group
         shared = -(-UNITS // together) > REPEATS
@@ -224,22 +235,23 @@ class ConvColumns:
         parts = min(max(parts, -(-inside // HELD_ROWS)), inside)
         bounds = np.concatenate(
             [
-                *(_cuts(csr.counts, first, inside, parts) for first in range(0, problem.filters, inside)),
+                *(_cuts(weight.counts, first, inside, parts) for first in range(0, problem.filters, inside)),
                 [problem.filters],
             ]
         )
         channels = max(1, min(BLOCK_BYTES // (4 * tiles.width * max(problem.taps, 1)), columns.inside))
         block = max(channels * problem.taps, 1)
-        counted = CountedRows.pack(csr, bounds, columns=block, width=tiles.width, whole=True)
+        runs = WordRuns.of(weight, columns.words)
+        counted = CountedRows.pack(runs, bounds, columns=block, width=tiles.width, whole=True)
         return cls(kernel, columns, bounds, counted, shared)
 
-    def cycles(self, csr: Csr) -> float:
+    def cycles(self, weight: Blocked) -> float:
         """Estimated cycles: gathering, a broadcast and multiply-adds per nonzero, and what each visit to a block costs."""
         vectors, tiles = self.problem.batch * self.tiles.split.total, self.problem.batch * self.tiles.count
         repeats = 1 if self.shared else self.groups // self.problem.groups
         gathered = GATHER * self.problem.groups * self.problem.reduction * vectors * repeats
-        visits = csr.rows * self.counted.blocks
-        return gathered + csr.nnz * (0.52 * vectors + 0.65 * tiles) + visits * (10 * tiles + 2 * vectors)
+        visits = weight.rows * self.counted.blocks
+        return gathered + weight.blocks * (0.52 * vectors + 0.65 * tiles) + visits * (10 * tiles + 2 * vectors)
 
     @property
     def problem(self) -> ConvProblem:
@@ -248,6 +260,10 @@ class ConvColumns:
     @property
     def tiles(self) -> PixelTiles:
         return self.columns.tiles
+
+    @property
+    def words(self) -> Words:
+        return self.columns.words
 
     @property
     def groups(self) -> int:
@@ -263,11 +279,11 @@ class ConvColumns:
         """Add the kernel, and the copies of x that it needs."""
         problem, elements = self.problem, self.problem.batch * self.problem.filters * self.problem.pixels
         spec = {
-            **({"columns": ("f32", self._gathered)} if self.shared else self.columns.spec),
+            **({"columns": (self.words.dtype, self._gathered)} if self.shared else self.columns.spec),
             **self.counted.spec,
             "rows": ("i32", len(self.bounds)),
             **epilogue_buffers(epilogue, elements, problem.filters),
-            "y": ("f32", elements),
+            "y": (epilogue.result, elements),
         }
         weights = {**self.columns.weights, **self.counted.arrays, "rows": self.bounds.astype(np.int32)}
         units = problem.batch * self.tiles.count * self.groups
@@ -275,10 +291,10 @@ class ConvColumns:
         scratch = {}
         if self.shared:
             calls.insert(0, self._gather(module, isa))
-            scratch["columns"] = ("f32", self._gathered)
+            scratch["columns"] = (self.words.dtype, self._gathered)
         if self.columns.window is not None:
             calls.insert(0, emit_window(module, self.columns.window, isa))
-            scratch["window"] = ("f32", self.columns.window.elements)
+            scratch["window"] = (self.words.dtype, self.columns.window.elements)
         return LoweredLayer(tuple(calls), weights, scratch)
 
     @property
@@ -290,8 +306,8 @@ class ConvColumns:
         """Add the function that gathers all columns; a unit is one block of columns of a tile."""
         problem, tiles, counted = self.problem, self.tiles, self.counted
         units = problem.batch * problem.groups * tiles.count * counted.blocks
-        spec = {**self.columns.spec, "columns": ("f32", self._gathered)}
-        name = self._name("f32_gather", spec, isa)
+        spec = {**self.columns.spec, "columns": (self.words.dtype, self._gathered)}
+        name = self._name(f"{problem.arithmetic.name}_gather", spec, isa)
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             with loop(begin, end) as unit:
@@ -322,8 +338,8 @@ class ConvColumns:
         name = self._name(self.kernel, spec, isa, epilogue.tag)
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            sums = local("f32", self.longest * self.tiles.width)
-            near = local("f32", 1 if self.shared else self.counted.columns * self.tiles.width)
+            sums = local(self.words.arithmetic.total, self.longest * self.tiles.width)
+            near = local(self.words.dtype, 1 if self.shared else self.counted.columns * self.tiles.width)
             with loop(begin, end) as unit:
                 group, number = unit % self.groups, unit // self.groups
                 tile, image = number % self.tiles.count, number // self.tiles.count
@@ -348,7 +364,7 @@ class ConvColumns:
         problem, tiles, (sums, near) = self.problem, self.tiles, memory
         matrix = image * problem.groups + group // (self.groups // problem.groups)
         places = tiles.places(tile, count)
-        held = Held(sums, Vectors(tiles.lanes), 1, count, tiles.width)
+        held = Held(sums, Vectors(tiles.lanes, sums.dtype), 1, count, tiles.width)
         first = buffers["rows"].load_index(group)
         filters = image * problem.filters + first
 
@@ -367,7 +383,7 @@ class ConvColumns:
                 held.vectors.store(total, buffers["y"], at)
 
         source = buffers["columns"] if self.shared else near
-        self.counted.emit_whole(buffers, RowTile(held, source, Index(0), group), load, store)
+        self.counted.emit_whole(buffers, RowTile(held, source, Index(0), group, self.words), load, store)
 
 
 def _cuts(counts: NDArray[np.int32], first: int, rows: int, parts: int) -> NDArray[np.int64]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.formats.csr import Csr
-from sparsec.kernels.arithmetic import F32
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_columns import ConvColumns
 from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.conv_rows import ALIGN_FROM, ConvRows, equal_groups
+from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -30,13 +31,17 @@ class ConvCsr:
     column is used often.
     """
 
-    name: str = "f32_conv_csr"
+    arithmetic: Arithmetic = F32
     format: str = "csr"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_conv_csr"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "only convolutions"
-        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
             return other
         if PaddedLayout.of(problem, isa).image >= 2**31:
             return "one image of the input does not fit 32-bit offsets"
@@ -47,26 +52,30 @@ class ConvCsr:
     ) -> LoweredLayer:
         assert isinstance(problem, ConvProblem)
         assert weight is not None
-        csr = Csr.encode(weight)
-        gathered, in_place = ConvColumns.of(self.name, problem, csr, isa), _in_place(self.name, problem, csr, isa)
-        if gathered is not None and gathered.cycles(csr) < _cycles(in_place, csr):
-            return gathered.lower(module, epilogue, isa, products=csr.nnz * problem.batch * problem.pixels)
-        return in_place.lower(module, csr, epilogue, isa)
+        given = ConvWords.of(problem, isa)
+        rows = Blocked.encode(given.arrange(weight), (1, given.words.group))
+        gathered = ConvColumns.of(self.name, given.problem, rows, isa)
+        in_place = _in_place(self.name, given.problem, rows, isa)
+        if gathered is not None and gathered.cycles(rows) < _cycles(in_place, rows):
+            layer = gathered.lower(module, epilogue, isa, products=rows.values.size * problem.batch * problem.pixels)
+        else:
+            layer = in_place.lower(module, rows, epilogue, isa)
+        return given.convert(module, layer, isa)
 
 
-def _in_place(name: str, problem: ConvProblem, csr: Csr, isa: Isa) -> ConvRows:
+def _in_place(name: str, problem: ConvProblem, rows: Blocked, isa: Isa) -> ConvRows:
     """Tiles as wide as registers allow: a row is started once per tile."""
-    layout = PaddedLayout.of(problem, isa, aligned=csr.nnz >= ALIGN_FROM * problem.channels)
-    tile = plan(layout, isa, most=min(isa.registers - 4, 14), work=csr.nnz / problem.filters)
-    return ConvRows(name, layout, tile, 1, equal_groups(csr.counts, problem.batch * tile.count))
+    layout = PaddedLayout.of(problem, isa, aligned=rows.blocks >= ALIGN_FROM * problem.channels)
+    tile = plan(layout, isa, most=min(isa.registers - 4, 14), work=rows.blocks / max(problem.filters, 1))
+    return ConvRows(name, layout, tile, 1, equal_groups(rows.counts, problem.batch * tile.count))
 
 
-def _cycles(schedule: ConvRows, csr: Csr) -> float:
+def _cycles(schedule: ConvRows, rows: Blocked) -> float:
     """Estimated cycles in place: loads come from where the tile's part of x fits, and may cross cache lines."""
     layout, tile, problem = schedule.layout, schedule.tile, schedule.layout.problem
     vectors, taps = len(tile.steps), problem.taps
     near = problem.channels // problem.groups * 4 * tile.lanes * vectors * (1 if taps == 1 else 2) / L1_BYTES
     crossing = CROSSING if taps > 1 or layout.channel * 4 % 64 else 0.0
     load = LOAD + max(crossing, FAR * min(1.0, max(0.0, (near - 1) / 2)))
-    rows = problem.filters * (1.5 * len(tile.pieces) + tile.moved + 12)
-    return problem.batch * tile.count * (csr.nnz * (vectors + 1) * load + rows)
+    stores = problem.filters * (1.5 * len(tile.pieces) + tile.moved + 12)
+    return problem.batch * tile.count * (rows.blocks * (vectors + 1) * load + stores)

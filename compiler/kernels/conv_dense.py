@@ -1,4 +1,4 @@
-"""fp32 convolution with dense weights: weights of filters are broadcast, vectors lie along output pixels."""
+"""Convolution with dense weights: weights of filters are broadcast, vectors lie along output pixels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
 from sparsec.formats.dense import pack_panels
-from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_window import Window, emit_window
+from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.linear_dense import LinearDense
+from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.problem import ConvProblem, LinearProblem, Problem, dense_products
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import PAGE, Grid, Tile, multiply
@@ -25,15 +27,19 @@ from sparsec.kernels.words import refusal
 
 @dataclass(frozen=True, slots=True)
 class ConvDense:
-    """`f32_conv_dense`: a product over x itself (pointwise) or over its `Window` copy; a unit is one register tile."""
+    """A product over x itself (pointwise) or over its `Window` copy; a unit is one register tile."""
 
-    name: str = "f32_conv_dense"
+    arithmetic: Arithmetic = F32
     format: str = "dense"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_conv_dense"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem):
             return "not a convolution"
-        if (other := refusal(problem.arithmetic, F32, isa)) is not None:
+        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
             return other
         if not problem.pointwise and Window.of(problem).elements >= 2**31:
             return "its input copy has more than 2^31 elements"
@@ -48,16 +54,24 @@ class ConvDense:
             return LoweredLayer(())
         linear = as_linear(problem)
         if linear is not None:
-            return LinearDense().lower(module, linear, weight, epilogue, isa)
-        dense = np.asarray(weight.to_dense() if isinstance(weight, Coo) else weight, dtype=np.float32)
-        if not problem.reduction or (problem.pointwise and not _clashes(problem, isa)):
-            call, packed = _product(module, problem, None, dense, epilogue, isa)
-            return LoweredLayer((call,), {"weight": packed})
-        window = Window.of(problem)
-        copy = emit_window(module, window, isa)
-        call, packed = _product(module, problem, window, dense, epilogue, isa)
-        weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
-        return LoweredLayer((copy, call), weights, {"window": ("f32", window.elements)})
+            return LinearDense(self.arithmetic).lower(module, linear, weight, epilogue, isa)
+        given = ConvWords.of(problem, isa)
+        return given.convert(module, _layer(module, given, given.encode(weight), epilogue, isa), isa)
+
+
+def _layer(
+    module: ir.Module, given: ConvWords, weight: NDArray[np.generic], epilogue: Epilogue, isa: Isa
+) -> LoweredLayer:
+    """The convolution of words, [filters, words] of `weight`."""
+    problem = given.problem
+    if not problem.reduction or (problem.pointwise and not _clashes(problem, isa)):
+        call, packed = _product(module, given, None, weight, epilogue, isa)
+        return LoweredLayer((call,), {"weight": packed})
+    window = Window.of(problem)
+    copy = emit_window(module, window, isa)
+    call, packed = _product(module, given, window, weight, epilogue, isa)
+    weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
+    return LoweredLayer((copy, call), weights, {"window": (given.words.dtype, window.elements)})
 
 
 def _clashes(problem: ConvProblem, isa: Isa) -> bool:
@@ -76,36 +90,48 @@ def as_linear(problem: ConvProblem) -> LinearProblem | None:
     whole = all(a.kernel == a.size and (a.before, a.after) == (0, 0) for a in problem.axes)
     if not whole or problem.groups != 1:
         return None
-    return LinearProblem(problem.batch, problem.reduction, problem.filters)
+    return LinearProblem(problem.batch, problem.reduction, problem.filters, problem.arithmetic)
 
 
 def _plan(problem: ConvProblem, isa: Isa) -> Grid:
     """Filters x pixels; or pixels x filters (`turned`) where pixels would leave too many lanes empty."""
     filters, k, pixels = problem.filters // problem.groups, problem.reduction, problem.pixels
-    usual = Grid.plan(isa, filters, pixels, k)
+    total = problem.arithmetic.total
+    usual = Grid.plan(isa, filters, pixels, k, total=total)
     if filters % isa.lanes():
         return usual
-    return min(usual, Grid.plan(isa, pixels, filters, k, turned=True), key=lambda grid: grid.cycles(k))
+    return min(usual, Grid.plan(isa, pixels, filters, k, turned=True, total=total), key=lambda grid: grid.cycles(k))
 
 
 def _product(
-    module: ir.Module, problem: ConvProblem, window: Window | None, weight: np.ndarray, epilogue: Epilogue, isa: Isa
-) -> tuple[Call, np.ndarray]:
+    module: ir.Module,
+    given: ConvWords,
+    window: Window | None,
+    weight: NDArray[np.generic],
+    epilogue: Epilogue,
+    isa: Isa,
+) -> tuple[Call, NDArray[np.generic]]:
     """Add y = w x over the window copy, or over x itself; also the packed weights."""
+    problem, words = given.problem, given.words
     filters, k, pixels = problem.filters // problem.groups, problem.reduction, problem.pixels
     grid = _plan(problem, isa)
     starts = grid.columns.starts * isa.lanes() if grid.turned else grid.rows.starts
     packed = np.concatenate([pack_panels(matrix, starts) for matrix in weight.reshape(problem.groups, filters, k)])
     channel = pixels if window is None else window.channel
-    source, group_step = ("x" if window is None else "window"), problem.channels // problem.groups * channel
+    source, group_step = (
+        (source_of(problem, isa)[0] if window is None else "window"),
+        problem.channels // problem.groups * channel,
+    )
     elements = problem.batch * problem.filters * pixels
-    buffers = {source: ("f32", problem.batch * problem.channels * channel), "weight": ("f32", packed.size)}
+    buffers = {source: (words.dtype, problem.batch * problem.channels * channel), "weight": (words.dtype, packed.size)}
     if window is not None:
         buffers["offsets"] = ("i32", k)
     buffers |= {"y": (epilogue.result, elements)} | epilogue_buffers(epilogue, elements, problem.filters)
     shape = "x".join(map(str, (problem.batch, problem.groups, filters, k, pixels)))
     geometry = "" if window is None else f"_{problem.channels}x{channel}"
-    name = f"f32_conv_dense_{shape}{geometry}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
+    name = (
+        f"{words.arithmetic.name}_conv_dense_{words.element}_{shape}{geometry}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
+    )
     rows_first = _rows_first(grid)
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
@@ -126,6 +152,7 @@ def _product(
                     k,
                     lambda at: tile.splats(weights, panel + at * tile.rows, 1),
                     lambda at: tile.load(x, base + shift(at)),
+                    lambda left, right, total: words.multiply_add(right, left, total),
                 )
 
             def turned_sums(tile: Tile) -> list[ir.Value]:
@@ -136,6 +163,7 @@ def _product(
                     k,
                     lambda at: tile.splats(x, base + shift(at), 1),
                     lambda at: tile.load(weights, panel + at * step),
+                    words.multiply_add,
                 )
 
             def origin(row: Index, column: Index) -> tuple[Index, Index]:
@@ -150,7 +178,7 @@ def _product(
 
     define(module, name, buffers, body)
     extent = problem.batch * problem.groups * grid.tiles
-    return Call(name, tuple(buffers), extent, dense_products(problem)), packed
+    return Call(name, tuple(buffers), extent, dense_products(given.given)), packed
 
 
 def _rows_first(grid: Grid) -> bool:

@@ -2,6 +2,8 @@
 
 A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it; filters
 without a single nonzero cost one store of the epilogue.
+
+Bytes become floats on their way to the stack. That is exact: no sum of so few taps leaves the integers of fp32.
 """
 
 from __future__ import annotations
@@ -18,9 +20,21 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from sparsec.formats.coo import Coo
-from sparsec.kernels.arithmetic import F32
-from sparsec.kernels.conv_layout import PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
-from sparsec.kernels.emit import Buffer, Index, choose, define, epilogue_buffers, fma, local, loop, minimum, when
+from sparsec.kernels.arithmetic import F32, Arithmetic
+from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
+from sparsec.kernels.emit import (
+    Buffer,
+    Index,
+    Vectors,
+    choose,
+    define,
+    epilogue_buffers,
+    fma,
+    local,
+    loop,
+    minimum,
+    when,
+)
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
@@ -40,15 +54,24 @@ MOST_TAPS = 128  # all taps are written out
 class ConvDepthwise:
     """groups == channels, any number of filters per channel, any rank, stride, dilation and padding."""
 
-    name: str = "f32_conv_depthwise"
+    arithmetic: Arithmetic = F32
     format: str = "dense"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_conv_depthwise"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, ConvProblem) or problem.groups != problem.channels:
             return "only convolutions with as many groups as channels"
         if problem.taps > MOST_TAPS:
             return f"more than {MOST_TAPS} taps"
-        return refusal(problem.arithmetic, F32, isa)
+        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
+            return other
+        plane = _Plane.of(problem, isa)
+        if self.arithmetic != F32 and plane.layout.copied and not plane.on_stack:
+            return "a channel is too long for the stack, where bytes become floats"
+        return None
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
@@ -68,7 +91,7 @@ class ConvDepthwise:
         if plane.on_stack or not plane.layout.copied:
             return LoweredLayer((call,), weights)
         return LoweredLayer(
-            (emit_pack(module, plane.layout, isa), call), weights, {"padded": ("f32", plane.layout.scratch_elements)}
+            (emit_pack(module, plane.layout, isa), call), weights, {PADDED: ("f32", plane.layout.scratch_elements)}
         )
 
 
@@ -107,7 +130,7 @@ class _Plane:
 
     @property
     def source(self) -> str:
-        return "x" if self.on_stack else self.layout.source
+        return PADDED if self.layout.copied and not self.on_stack else "x"
 
     def first_row(self, unit: Index) -> Index:
         """The first output row of a unit's band."""
@@ -138,14 +161,17 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
     size = math.prod(axis.size for axis in problem.axes)
     outputs = problem.batch * problem.filters * problem.pixels
     spec = {
-        plane.source: ("f32", problem.batch * problem.channels * size if plane.on_stack else layout.source_elements),
+        plane.source: (
+            problem.arithmetic.stored,
+            problem.batch * problem.channels * size if plane.on_stack else layout.source_elements,
+        ),
         "taps": ("f32", problem.filters * problem.taps),
         "used": ("i32", problem.filters),
         **epilogue_buffers(epilogue, outputs, problem.filters),
         "y": (epilogue.result, outputs),
     }
     digest = hashlib.sha256(f"{problem}{epilogue.tag}".encode()).hexdigest()[:8]
-    name = f"f32_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"
+    name = f"{problem.arithmetic.name}_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"
     multiplier = problem.filters // problem.channels
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
@@ -159,7 +185,7 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
 
         if plane.on_stack:
             source = local("f32", half * (ahead + 1))
-            emit_fill(source, Index(0), source.size, isa)
+            emit_fill(source, Index(0), source.size, isa, problem.pad_value)
             if ahead:
                 with when(begin < end):
                     copy(begin)
@@ -199,7 +225,7 @@ def _emit_filter(
 ) -> None:
     """All pixels of one filter in one band, whose output begins at `element`."""
     tile = plane.tile
-    zeros = [tile.vectors.splat(0.0)] * len(tile.steps)
+    zeros = [Vectors(tile.lanes, epilogue.total).splat(0)] * len(tile.steps)
 
     def used() -> None:
         with loop(0, tile.count) as part:
@@ -233,9 +259,12 @@ def _emit_tile(
     left = [taps] * len(tile.steps)
     waiting = list(tile.pieces)
     for place in sorted(users):
-        value = vectors.load(source, at + place)
+        value = Vectors(vectors.lanes, source.dtype).load(source, at + place)
+        value = value if source.dtype == vectors.dtype else vectors.from_bytes(value)
         for which, tap in users[place]:
             sums[which] = fma(weights[tap], value, sums[which])
             left[which] -= 1
+            if not left[which] and epilogue.total != vectors.dtype:
+                sums[which] = Vectors(vectors.lanes, epilogue.total).truncate(sums[which])
         while waiting and not any(left[number] for number in waiting[0].sources):
             emit_piece(tile, waiting.pop(0), sums, epilogue, buffers, element=element, channel=row)

@@ -1,9 +1,10 @@
 """Where a convolution's input lies so that every tap is one constant offset, and how output pixels are cut into tiles.
 
-The input is copied, channel by channel, to planes in which the zero padding is real and samples are sorted by stride
+The input is copied, channel by channel, to planes in which the padding is real and samples are sorted by stride
 phase: sample `s * i + q` of an axis of stride `s` is element `i` of phase `q`. Output pixel (oy, ox) then has the
 *position* `oy * pitch + ox`, and a tap reads element `position + constant`. The zeros after one row are the zeros
-before the next one, so little is wasted. A convolution that reads each pixel at its own place needs no copy: there a
+before the next one, so little is wasted. (Zeros stand for
+`ConvProblem.pad_value`.) A convolution that reads each pixel at its own place needs no copy: there a
 position is the pixel's number in x itself.
 """
 
@@ -20,9 +21,11 @@ from torch_mlir import ir
 from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, minimum, shuffle, when
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
+from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.problem import Axis, ConvProblem
 
 CLASH = 512  # elements; channels a multiple of this apart share a few sets of the level-1 cache
+PADDED = "padded"  # the buffer of the copy
 APART = 16  # elements between such channels: a cache line
 UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
 
@@ -66,7 +69,7 @@ def _phase(axis: Axis, number: int, extent: int) -> Phase:
 
 @dataclass(frozen=True, slots=True)
 class PaddedLayout:
-    """The planes of one convolution: [batch][channels][phases][rows][pitch] float32, or x itself if not `copied`.
+    """The planes of one convolution: [batch][channels][phases][rows][pitch] elements, or x itself if not `copied`.
 
     Channels begin at multiples of `alignment` elements.
     """
@@ -113,18 +116,13 @@ class PaddedLayout:
         return self.channel * self.problem.channels
 
     @property
-    def source(self) -> str:
-        """The name of the buffer that taps read."""
-        return "padded" if self.copied else "x"
-
-    @property
     def scratch_elements(self) -> int:
         """Size of the buffer "padded"; 0 if x is read in place."""
         return self.problem.batch * self.image + self.slack if self.copied else 0
 
     @property
     def source_elements(self) -> int:
-        """Size of the buffer `source`."""
+        """Size of the buffer that taps read."""
         return self.scratch_elements or self.problem.batch * self.image
 
     def plane_offset(self, phases: tuple[int, ...]) -> int:
@@ -169,25 +167,27 @@ def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
 
 
 def emit_pack(module: ir.Module, layout: PaddedLayout, isa: Isa) -> Call:
-    """Add the function that copies x to "padded"; one unit is one channel of one image."""
+    """Add the function that copies the words of x to "padded"; one unit is one channel of one image."""
     problem, units = layout.problem, layout.problem.batch * layout.problem.channels
+    source, words = source_of(problem, isa)
+    padding = words.padding(problem.pad_value)
     size = math.prod(axis.size for axis in problem.axes)
-    name = f"f32_pad_{_shape_name(problem)}_{isa.suffix}"
-    spec = {"x": ("f32", units * size), "padded": ("f32", layout.scratch_elements)}
+    name = f"{words.arithmetic.name}_pad{problem.pad_value}_{words.element}_{_shape_name(problem)}_{isa.suffix}"
+    spec = {source: (words.dtype, units * size), PADDED: (words.dtype, layout.scratch_elements)}
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        x, padded = buffers["x"], buffers["padded"]
+        x, padded = buffers[source], buffers[PADDED]
         with loop(begin, end) as unit:
             if problem.pointwise:
                 copy_run(x, unit * size, 1, padded, unit * layout.channel, size, isa)
             else:
-                emit_fill(padded, unit * layout.channel, layout.channel, isa)
+                emit_fill(padded, unit * layout.channel, layout.channel, isa, padding)
                 emit_copy(layout, x, unit * size, padded, unit * layout.channel, isa)
                 with when(unit.equals(units - 1)):
-                    emit_fill(padded, Index(problem.batch * layout.image), layout.slack, isa)
+                    emit_fill(padded, Index(problem.batch * layout.image), layout.slack, isa, padding)
 
     define(module, name, spec, body)
-    return Call(name, ("x", "padded"), units, products=units * layout.channel // 4)
+    return Call(name, (source, PADDED), units, products=units * layout.channel // 4)
 
 
 def _shape_name(problem: ConvProblem) -> str:
@@ -195,18 +195,18 @@ def _shape_name(problem: ConvProblem) -> str:
     return f"{problem.batch}x{problem.channels}x{axes}"
 
 
-def emit_fill(target: Buffer, at: Index, count: int, isa: Isa) -> None:
-    """Zero `count` elements from `at`."""
-    vectors = Vectors(lanes_for(count, isa))
-    _runs(count, vectors, lambda step: vectors.store(vectors.splat(0), target, at + step))
+def emit_fill(target: Buffer, at: Index, count: int, isa: Isa, value: float = 0) -> None:
+    """Store `value` to `count` elements from `at`."""
+    vectors = Vectors(lanes_for(count, isa), target.dtype)
+    _runs(count, vectors, lambda step: vectors.store(vectors.splat(value), target, at + step))
 
 
 def emit_copy(
     layout: PaddedLayout, x: Buffer, source: Index, target: Buffer, base: Index, isa: Isa, *, spill: bool = False
 ) -> None:
-    """Copy one channel of x, which begins at element `source`, to its planes at `base`; zeros must be there already.
+    """Copy one channel of x, which begins at element `source`, to its planes at `base`; padding must be there already.
 
-    With `spill`, up to a vector of zeros may be written behind the last plane.
+    With `spill`, up to a vector of padding may be written behind the last plane.
     """
     sizes = [axis.size for axis in layout.problem.axes]
     for ordinals in np.ndindex(*(len(line.phases) for line in layout.lines)):
@@ -225,9 +225,9 @@ def emit_copy_band(
     at: Index,
     isa: Isa,
 ) -> None:
-    """Copy the rows that outputs from row `first` of the first axis read, and zero rows where there are none.
+    """Copy the rows that outputs from row `first` of the first axis read, and rows of padding where there are none.
 
-    `band` is the layout of as many outputs without padding on that axis; zeros beside the rows must be there already.
+    `band` is the layout of as many outputs without padding on that axis; that beside the rows must be there already.
     """
     sizes = [axis.size for axis in problem.axes]
     outer, step, behind = band.lines[0], band.strides[0], math.prod(sizes[1:])
@@ -241,7 +241,7 @@ def emit_copy_band(
             base = at + band.plane_offset((place, *ordinals))
             for begin, end in ((Index(0), low), (high, Index(outer.extent))):
                 with loop(begin, end) as row:
-                    emit_fill(target, base + row * step, step, isa)
+                    emit_fill(target, base + row * step, step, isa, problem.pad_value)
             if phase.count and all(other.count for other in phases):
                 start = source + (first * problem.axes[0].stride + phase.number - problem.axes[0].before) * behind
                 with loop(low, high) as row:
@@ -266,7 +266,8 @@ def _copy_axes(
     step, size = layout.strides[number], math.prod(sizes[number + 1 :])
     source, base = source + phase.first * size, base + phase.lead * step
     if number == len(sizes) - 1:
-        copy_run(x, source, stride, target, base, phase.count, isa, spill=spill)
+        padding = layout.problem.pad_value if spill else None
+        copy_run(x, source, stride, target, base, phase.count, isa, spill=padding)
         return
     with loop(0, phase.count) as row:
         inner = (x, source + row * (stride * size), target, base + row * step)
@@ -274,30 +275,32 @@ def _copy_axes(
 
 
 def copy_run(
-    x: Buffer, source: Index, stride: int, target: Buffer, at: Index, count: int, isa: Isa, *, spill: bool = False
+    x: Buffer, source: Index, stride: int, target: Buffer, at: Index, count: int, isa: Isa, *, spill: int | None = None
 ) -> None:
     """Copy the elements source, source + stride, … (`count` of them) to neighbouring elements from `at`.
 
-    With `spill`, up to a vector of zeros may be written behind them.
+    Bytes may become floats. If `spill` is given, up to a vector of it may be written behind them.
     """
-    spill = spill and isa.masks and stride <= 2
-    vectors = Vectors(isa.lanes() if spill else lanes_for(count, isa) if stride <= 2 else 1)
+    spill = spill if isa.masks and stride <= 2 else None
+    lanes = isa.lanes() if spill is not None else lanes_for(count, isa) if stride <= 2 else 1
+    read, vectors = Vectors(lanes, x.dtype), Vectors(lanes, target.dtype)
 
-    def move(step: Index, left: int = vectors.lanes) -> None:
-        first = source + step * stride
-        value = _every_other(x, first, vectors, left) if stride == 2 else vectors.load(x, first, vectors.mask(left))
-        vectors.store(value, target, at + step)
+    def move(step: Index, left: int = lanes) -> None:
+        first, other = source + step * stride, spill or 0
+        beside = stride == 1
+        value = read.load(x, first, read.mask(left), other) if beside else _every_other(x, first, read, left, other)
+        vectors.store(value if x.dtype == target.dtype else vectors.from_bytes(value), target, at + step)
 
-    if spill and count % vectors.lanes:
-        full = count // vectors.lanes * vectors.lanes
+    if spill is not None and count % lanes:
+        full = count // lanes * lanes
         _runs(full, vectors, move)
         move(Index(full), count - full)
     else:
         _runs(count, vectors, move)
 
 
-def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int) -> ir.Value:
-    """The elements first, first + 2, … (`count` of them, then zeros); nothing behind the last one is read."""
+def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int, other: int) -> ir.Value:
+    """The elements first, first + 2, … (`count` of them, then `other`); nothing behind the last one is read."""
     lanes = vectors.lanes
     if lanes == 1:
         return vectors.load(x, first)
@@ -306,8 +309,8 @@ def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int) -> ir.Va
         picks = [2 * lane if 2 * lane <= odd else 2 * lane + 1 for lane in range(lanes)]
         return shuffle(vectors.load(x, first), vectors.load(x, first + odd), picks)
     span = 2 * count - 1
-    low = vectors.load(x, first, vectors.mask(min(span, lanes)))
-    high = vectors.load(x, first + lanes, vectors.mask(span - lanes)) if span > lanes else vectors.splat(0.0)
+    low = vectors.load(x, first, vectors.mask(min(span, lanes)), other)
+    high = vectors.load(x, first + lanes, vectors.mask(span - lanes), other) if span > lanes else vectors.splat(other)
     return shuffle(low, high, [2 * lane for lane in range(lanes)])
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
-from sparsec.formats.csr import Csr
-from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
-from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop, when
+from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_pack
+from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, loop, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.pixel_tile import Tile, emit_store
 from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, unroll
 
@@ -40,33 +40,35 @@ class ConvRows:
         """Rows of the longest group."""
         return max(map(len, self.groups))
 
-    def lower(self, module: ir.Module, weight: Csr | Blocked, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
+    def lower(self, module: ir.Module, weight: Blocked, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         problem, layout = self.layout.problem, self.layout
         rows = self._pack(weight, isa)
+        source, words = source_of(problem, isa)
+        source = PADDED if layout.copied else source
         spec = {
-            layout.source: ("f32", layout.source_elements),
+            source: (words.dtype, layout.source_elements),
             **rows.spec,
             **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
             "y": (epilogue.result, problem.batch * problem.filters * problem.pixels),
         }
-        function = self._define(module, spec, rows.multiple, epilogue, isa)
+        function = self._define(module, spec, rows.multiple, source, epilogue, isa)
         units = problem.batch * self.tile.count * rows.groups
         products = weight.values.size * problem.batch * problem.pixels
         call = Call(function, tuple(spec), units, products)
         if not layout.copied:
             return LoweredLayer((call,), rows.arrays)
-        return LoweredLayer(
-            (emit_pack(module, layout, isa), call), rows.arrays, {layout.source: ("f32", layout.scratch_elements)}
-        )
+        scratch = {PADDED: (words.dtype, layout.scratch_elements)}
+        return LoweredLayer((emit_pack(module, layout, isa), call), rows.arrays, scratch)
 
-    def _pack(self, weight: Csr | Blocked, isa: Isa) -> SparseRows:
+    def _pack(self, weight: Blocked, isa: Isa) -> SparseRows:
         visits = Visits.of(weight, self.groups, self.groups, columns=None)
         sums = len(self.tile.steps) * self.height
         multiple = unroll(sums) if self.height == 1 else block_unroll(sums, isa)
-        return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=multiple)
+        words = source_of(self.layout.problem, isa)[1]
+        return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=multiple, words=words)
 
-    def _offsets(self, weight: Csr | Blocked) -> NDArray[np.int64]:
+    def _offsets(self, weight: Blocked) -> NDArray[np.int64]:
         """The element that each nonzero or block reads for the pixel at position 0."""
         problem = self.layout.problem
         inside = problem.channels // problem.groups
@@ -75,7 +77,13 @@ class ConvRows:
         return self.layout.tap_offsets()[filters // (problem.filters // problem.groups) * inside + channel, tap]
 
     def _define(
-        self, module: ir.Module, spec: Mapping[str, tuple[str, int]], apart: int, epilogue: Epilogue, isa: Isa
+        self,
+        module: ir.Module,
+        spec: Mapping[str, tuple[str, int]],
+        apart: int,
+        source: str,
+        epilogue: Epilogue,
+        isa: Isa,
     ) -> str:
         """Add the kernel; a unit is one tile of pixels by one group of rows, groups first: a tile of x stays in cache."""
         layout, tile, problem = self.layout, self.tile, self.layout.problem
@@ -84,6 +92,8 @@ class ConvRows:
         digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
         name = f"{self.kernel}_{self.height}x{steps * tile.lanes}_{digest}_{isa.suffix}"
         ragged = problem.filters % self.height != 0
+        words = source_of(problem, isa)[1]
+        sum_vectors = Vectors(tile.lanes, words.arithmetic.total)
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             with loop(begin, end) as unit:
@@ -105,15 +115,16 @@ class ConvRows:
 
                 emit_rows(
                     buffers,
-                    tile.vectors,
+                    sum_vectors,
                     tile.steps,
                     height=self.height,
                     apart=apart,
-                    source=buffers[layout.source],
+                    source=buffers[source],
                     base=image * layout.image + position,
                     group=group,
-                    start=lambda _: [tile.vectors.splat(0.0)] * (steps * self.height),
+                    start=lambda _: [sum_vectors.splat(0)] * (steps * self.height),
                     store=store,
+                    words=words,
                 )
 
         define(module, name, spec, body)

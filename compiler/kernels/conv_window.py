@@ -19,6 +19,7 @@ from torch_mlir import ir
 from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, choose, define, either, loop, shuffle
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
+from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.problem import Axis, ConvProblem
 from sparsec.kernels.store import transposed
 from sparsec.kernels.tile import PAGE
@@ -64,7 +65,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The copy of one convolution: [batch][channels][planes][extents] float32."""
+    """The copy of one convolution: [batch][channels][planes][extents] words."""
 
     problem: ConvProblem
     lines: tuple[Line, ...]
@@ -130,18 +131,20 @@ class Window:
 
 
 def emit_window(module: ir.Module, window: Window, isa: Isa) -> Call:
-    """Add the function that copies "x" to "window"; a unit is one channel of one image."""
+    """Add the function that copies the words of x to "window"; a unit is one channel of one image."""
     problem = window.problem
+    name_of_x, words = source_of(problem, isa)
+    padding = words.padding(problem.pad_value)
     sizes = [axis.size for axis in problem.axes]
     units = problem.batch * problem.channels
     table = window.table()
     buffers = {
-        "x": ("f32", units * math.prod(sizes)),
+        name_of_x: (words.dtype, units * math.prod(sizes)),
         "planes": ("i32", table.size),
-        "window": ("f32", window.elements),
+        "window": (words.dtype, window.elements),
     }
     axes = "_".join(f"{a.size}k{a.kernel}s{a.stride}d{a.dilation}p{a.before}p{a.after}" for a in problem.axes)
-    name = f"f32_window_{units}x{axes}_{isa.suffix}"
+    name = f"{words.arithmetic.name}_window{problem.pad_value}_{words.element}_{units}x{axes}_{isa.suffix}"
     columns = len(sizes) + 2
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
@@ -150,8 +153,8 @@ def emit_window(module: ir.Module, window: Window, isa: Isa) -> Call:
             *firsts, low, high = (memory["planes"].load_index(plane * columns + i) for i in range(columns))
             source = unit * math.prod(sizes)
             target = unit * window.channel + plane * window.plane
-            run = Run.of(window, low, high, isa)
-            _copy_axis(window, firsts, run, memory["x"], source, memory["window"], target)
+            run = Run.of(window, low, high, isa, words.dtype, padding)
+            _copy_axis(window, firsts, run, memory[name_of_x], source, memory["window"], target)
 
     define(module, name, buffers, body)
     return Call(name, tuple(buffers), units, units * window.channel // 4)
@@ -177,7 +180,7 @@ def _copy_axis(
         choose(
             sample < line.axis.size,
             lambda: _copy_axis(window, further, run, x, source + sample * below, target, at + i * pitch),
-            lambda: _fill(run.vectors, target, at + i * pitch, pitch),
+            lambda: _fill(run, target, at + i * pitch, pitch),
         )
 
 
@@ -202,14 +205,15 @@ def _copy_patches(window: Window, vectors: Vectors, x: Buffer, source: Index, ta
         block(whole, line.extent - whole)
 
 
-def _fill(vectors: Vectors, target: Buffer, at: Index, count: int) -> None:
-    """Store `count` zeros."""
+def _fill(run: Run, target: Buffer, at: Index, count: int) -> None:
+    """Store `count` elements of padding."""
+    vectors = run.vectors
     whole = count // vectors.lanes * vectors.lanes
     if whole:
         with loop(0, whole, vectors.lanes) as i:
-            vectors.store(vectors.splat(0), target, at + i)
+            vectors.store(vectors.splat(run.padding), target, at + i)
     if count > whole:
-        vectors.store(vectors.splat(0), target, at + whole, vectors.mask(count - whole))
+        vectors.store(vectors.splat(run.padding), target, at + whole, vectors.mask(count - whole))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +226,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Copying the innermost axis: element i is sample i * stride for i in [low, high), and 0 for the other i < extent.
+    """Copying the innermost axis: element i is sample i * stride for i in [low, high), and padding for the other i < extent.
 
-    The masks are computed once for all rows. If `plain`, only the first and the last vector hold zeros in any plane.
+    The masks are computed once for all rows. If `plain`, only the first and the last vector hold padding in any plane.
     """
 
     vectors: Vectors
@@ -232,16 +236,17 @@ class Run:
     low: Index
     high: Index
     plain: bool
+    padding: int
     edges: tuple[Edge, ...]
 
     @classmethod
-    def of(cls, window: Window, low: Index, high: Index, isa: Isa) -> Run:
+    def of(cls, window: Window, low: Index, high: Index, isa: Isa, dtype: str, padding: int) -> Run:
         line = window.lines[-1]
-        vectors = Vectors(min(isa.lanes(), 1 << (line.extent - 1).bit_length()))
+        vectors = Vectors(min(isa.lanes(), 1 << (line.extent - 1).bit_length()), dtype)
         last = (line.extent - 1) // vectors.lanes * vectors.lanes
         bounds = [line.valid(first) for first in line.firsts]
         plain = all(low <= vectors.lanes and high > last for low, high in bounds)
-        run = cls(vectors, line, low, high, plain or not last, ())
+        run = cls(vectors, line, low, high, plain or not last, padding, ())
         return replace(run, edges=tuple(run.edge(Index(at)) for at in sorted({0, last}))) if run.plain else run
 
     def edge(self, i: Index) -> Edge:
@@ -275,11 +280,11 @@ class Run:
         inside: Sequence[ir.Value | None] = (None, None) if edge is None else edge.inside
         match stride:
             case 1:
-                value = vectors.load(x, start + i, inside[0])
+                value = vectors.load(x, start + i, inside[0], self.padding)
             case 2:
-                low = vectors.load(x, start + i * 2, inside[0])
-                high = vectors.load(x, start + i * 2 + lanes, inside[1])
+                low = vectors.load(x, start + i * 2, inside[0], self.padding)
+                high = vectors.load(x, start + i * 2 + lanes, inside[1], self.padding)
                 value = shuffle(low, high, range(0, 2 * lanes, 2))
             case _:
-                value = vectors.gather(x, start + i * stride, stride, inside[0])
+                value = vectors.gather(x, start + i * stride, stride, inside[0], self.padding)
         vectors.store(value, target, at + i, None if edge is None else edge.outside)

@@ -269,20 +269,24 @@ class Vectors:
         return vector.create_mask(bits, [active.value])
 
     def splat(self, value: float) -> ir.Value:
-        """A constant in every lane."""
+        """A constant in every lane; of integers it may be signed or unsigned."""
         element = ir.Type.parse(self.dtype)
-        scalar = ir.FloatAttr.get(element, value) if self.dtype[0] in "fb" else ir.IntegerAttr.get(element, int(value))
+        if self.dtype[0] in "fb":
+            scalar: ir.Attribute = ir.FloatAttr.get(element, value)
+        else:
+            wraps = int(value) >= 1 << (element_bytes(self.dtype) * 8 - 1)
+            scalar = ir.IntegerAttr.get(element, int(value) - (wraps << element_bytes(self.dtype) * 8))
         return arith.constant(self.type, ir.DenseElementsAttr.get_splat(self.type, scalar))
 
     def broadcast(self, scalar: ir.Value) -> ir.Value:
         """One run-time element in every lane."""
         return vector.broadcast(self.type, scalar)
 
-    def load(self, source: Buffer, at: IndexLike, mask: ir.Value | None = None) -> ir.Value:
-        """Elements [at, at + lanes); lanes that the mask leaves out are not read and give 0."""
+    def load(self, source: Buffer, at: IndexLike, mask: ir.Value | None = None, other: float = 0) -> ir.Value:
+        """Elements [at, at + lanes); lanes that the mask leaves out are not read and give `other`."""
         if mask is None:
             return vector.load(self.type, source.memref, [as_index(at).value])
-        return vector.maskedload(self.type, source.memref, [as_index(at).value], mask, self.splat(0))
+        return vector.maskedload(self.type, source.memref, [as_index(at).value], mask, self.splat(other))
 
     def store(self, value: ir.Value, target: Buffer, at: IndexLike, mask: ir.Value | None = None) -> None:
         """Store to [at, at + lanes); lanes that the mask leaves out are not written."""
@@ -291,13 +295,23 @@ class Vectors:
         else:
             vector.maskedstore(target.memref, [as_index(at).value], mask, value)
 
-    def gather(self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value | None = None) -> ir.Value:
-        """Elements at, at + stride, …; lanes that the mask leaves out are not read and give 0."""
+    def gather(
+        self, source: Buffer, at: IndexLike, stride: int, mask: ir.Value | None = None, other: float = 0
+    ) -> ir.Value:
+        """Elements at, at + stride, …; lanes that the mask leaves out are not read and give `other`."""
         kind = ir.VectorType.get([self.lanes], ir.IntegerType.get_signless(32))
         numbers = np.arange(self.lanes, dtype=np.int32) * stride
         steps = arith.constant(kind, ir.DenseElementsAttr.get(numbers, type=kind))
         reached = self.mask_all if mask is None else mask
-        return vector.gather(self.type, source.memref, [as_index(at).value], steps, reached, self.splat(0))
+        return vector.gather(self.type, source.memref, [as_index(at).value], steps, reached, self.splat(other))
+
+    def truncate(self, values: ir.Value) -> ir.Value:
+        """Floats as signed integers, towards zero."""
+        return arith.fptosi(self.type, values)
+
+    def from_bytes(self, values: ir.Value) -> ir.Value:
+        """Unsigned bytes as floats."""
+        return arith.uitofp(self.type, values)
 
     def load_splat(self, source: Buffer, at: IndexLike) -> ir.Value:
         """Element `at` in every lane."""

@@ -9,9 +9,17 @@ from torch_mlir import ir
 from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
-from sparsec.kernels.words import Words
+from sparsec.kernels.problem import ConvProblem
+from sparsec.kernels.words import FP32, Words, words_of
 
 PACKED = "words"
+
+
+def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
+    """The buffer that holds the words of x of a convolution, and what they are."""
+    words = words_of(problem.arithmetic, isa)
+    assert words is not None
+    return ("x" if words == FP32 else PACKED), words
 
 
 def emit_pack_rows(module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa) -> Call:

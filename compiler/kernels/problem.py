@@ -32,7 +32,8 @@ class Axis:
 class ConvProblem:
     """y[b, f, o] = sum over c, t of w[f, c, t] * x[b, group(f) * channels / groups + c, o * stride + t * dilation - before].
 
-    x is [batch, channels, *sizes], w is [filters, channels / groups, *kernels], y is [batch, filters, *outs]; all row-major.
+    Samples that x does not have are `pad_value`. x is [batch, channels, *sizes], w is [filters, channels / groups, *kernels],
+    y is [batch, filters, *outs]; all row-major.
     """
 
     batch: int
@@ -41,6 +42,7 @@ class ConvProblem:
     groups: int
     axes: tuple[Axis, ...]
     arithmetic: Arithmetic = F32
+    pad_value: int = 0
 
     @property
     def pixels(self) -> int:

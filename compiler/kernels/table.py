@@ -21,9 +21,16 @@ from sparsec.kernels.matmul_dense import MatmulDense
 
 _ALL: tuple[Kernel, ...] = (
     ConvDense(),
+    ConvDense(BF16),
+    ConvDense(U8S8),
     ConvDepthwise(),
+    ConvDepthwise(U8S8),
     ConvCsr(),
+    ConvCsr(BF16),
+    ConvCsr(U8S8),
     ConvBlocked(),
+    ConvBlocked(BF16),
+    ConvBlocked(U8S8),
     LinearDense(),
     LinearDense(BF16),
     LinearDense(U8S8),

@@ -7,6 +7,7 @@ zeros.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,12 @@ class Words:
         assert blocked.block[1] == self.group
         return self.encode(blocked.values.transpose(0, 2, 1))[:, :, 0]
 
+    def padding(self, value: int) -> int:
+        """The word whose elements all are this number, as a signed integer; of floats only 0."""
+        bits = {"i8": 8, "i16": 16}.get(self.element, 32)
+        word = sum(value << shift for shift in range(0, 32, bits))
+        return word - (1 << 32) if word >> 31 else word
+
     @property
     def exact(self) -> bool:
         """Whether sums are exact: whole numbers, none of which is infinite."""
@@ -86,6 +93,24 @@ class Words:
         elif self.element != self.arithmetic.stored:
             values = arith.extui(wide, values)
         return values if self.group == 1 else vector.bitcast(Vectors(lanes, "i32").type, values)
+
+    def join(self, parts: Sequence[ir.Value]) -> ir.Value:
+        """Words of which part number i, a vector of stored elements, is element number i; zeros stand for parts that miss."""
+        lanes = ir.VectorType(parts[0].type).shape[0]
+        if self.group == 1:
+            return self._packed(parts[0], lanes)
+        wide, bits = Vectors(lanes, "i32").type, 32 // self.group
+        joined: ir.Value | None = None
+        for number, part in enumerate(parts):
+            if self.element == "bf16":
+                part = arith.truncf(Vectors(lanes, "bf16").type, part)
+                part = vector.bitcast(Vectors(lanes, "i16").type, part)
+            element = arith.extui(wide, part)
+            if number:
+                element = arith.shli(element, Vectors(lanes, "i32").splat(bits * number))
+            joined = element if joined is None else arith.ori(joined, element)
+        assert joined is not None
+        return joined
 
     def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
         """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""

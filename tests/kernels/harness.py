@@ -298,7 +298,8 @@ def _matmul(problem: MatmulProblem, p: F64, q: F64) -> F64:
 def _conv(problem: ConvProblem, x: F64, w: F64) -> F64:
     groups, inside = problem.groups, problem.channels // problem.groups
     x = x.reshape(problem.batch, problem.channels, *(axis.size for axis in problem.axes))
-    x = np.pad(x, [(0, 0), (0, 0), *((axis.before, axis.after) for axis in problem.axes)])
+    edges = [(0, 0), (0, 0), *((axis.before, axis.after) for axis in problem.axes)]
+    x = np.pad(x, edges, constant_values=problem.pad_value)
     w = w.reshape(groups, problem.filters // groups, inside, *(axis.kernel for axis in problem.axes))
     y = np.zeros((problem.batch, groups, problem.filters // groups, *(axis.out for axis in problem.axes)))
     for tap in np.ndindex(*(axis.kernel for axis in problem.axes)):
