@@ -25,7 +25,7 @@ class Access:
     operand: ir.Value
     base: ir.Value
     indexing: ir.AffineMap
-    offset: int
+    offset: int | None  # None if only known at run time
     strides: tuple[int, ...]
     written: bool
 
@@ -40,7 +40,7 @@ def accesses(op: ir.Operation) -> list[Access] | None:
         if not isinstance(buffer, ir.MemRefType):
             return None
         steps, offset = buffer.get_strides_and_offset()
-        if any(map(buffer.is_dynamic_stride_or_offset, (*steps, offset))):
+        if any(map(buffer.is_dynamic_stride_or_offset, steps)):
             return None
         strides = [0] * indexing.n_dims
         for step, index in zip(steps, indexing.results, strict=True):
@@ -49,8 +49,9 @@ def accesses(op: ir.Operation) -> list[Access] | None:
                 return None
             for loop, factor in terms:
                 strides[loop] += factor * step
+        start = None if buffer.is_dynamic_stride_or_offset(offset) else offset
         written = number >= len(maps) - outputs
-        found.append(Access(operand, _base(operand), indexing, offset, tuple(strides), written))
+        found.append(Access(operand, _base(operand), indexing, start, tuple(strides), written))
     return found
 
 

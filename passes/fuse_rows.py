@@ -53,7 +53,7 @@ class _Nest:
         if op.name != "linalg.generic" or not _is_arithmetic(op):
             return None
         walked, counts = accesses(op), trip_counts(op)
-        if walked is None:
+        if walked is None or any(access.offset is None for access in walked):
             return None
         target = next(access for access in walked if access.written)
         free = [
@@ -72,7 +72,7 @@ class _Nest:
         """Iterations per row if the first `depth` of them are."""
         return math.prod(self.counts) // math.prod(self.rows[:depth])
 
-    def footprint(self, access: Access, depth: int) -> tuple[int, tuple[int, ...], int]:
+    def footprint(self, access: Access, depth: int) -> tuple[int | None, tuple[int, ...], int]:
         """(offset, strides along the rows, elements from the first to the last that a row touches)."""
         rows = self.outer[:depth]
         inside = (loop for loop in range(len(self.counts)) if loop not in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsec.passes.bufferize import bufferize
+from sparsec.passes.collapse_loops import collapse_loops
 from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
@@ -62,6 +63,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("lower_calls", lower_calls, "so that the rest of linalg is only what loops will do"),
     ("order_loops", order_loops, "loop order is easiest to change before loops exist"),
     ("fuse_rows", fuse_rows, "nests are in order, and not yet apart in functions"),
+    ("collapse_loops", collapse_loops, "once it is known which loops are of rows"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
     ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
     ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),
