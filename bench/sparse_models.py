@@ -19,7 +19,7 @@ import numpy as np
 import sparsec
 from bench.measure import one_processor
 from bench.peers.network import PLAIN, Network, NetworkEngine
-from bench.peers.peer import Arrays, Calls, Contestant, FailedError
+from bench.peers.peer import Array, Arrays, Calls, Contestant, FailedError
 from bench.peers.race import Clock, OutError, Race, race
 from bench.peers.rivals import OUR_FORM, RIVALS, Rival, open_engines
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
@@ -31,6 +31,7 @@ from bench.variants import variant, zeros_of
 from sparsec.cli.benchmark import machine
 from sparsec.errors import SparsecError, UsageError
 from sparsec.model import CompiledModel
+from sparsec.reference import OnnxRuntime
 
 RESULTS = Path(__file__).parent / "results" / "sparse_models.json"
 FEWEST_ROUNDS = 7
@@ -98,7 +99,8 @@ def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Calla
     feeds = feeds_of(files[PLAIN])
     say("compiling")
     start = time.perf_counter()
-    model = sparsec.compile(files[OUR_FORM[cell.precision]], threads=cell.threads)
+    precision = "bf16" if cell.precision == "bf16" else "f32"  # of floats: int8 is in the file
+    model = sparsec.compile(files[OUR_FORM[cell.precision]], threads=cell.threads, precision=precision)
     compile_seconds = time.perf_counter() - start
     contestants: dict[str, Contestant[Arrays]] = {OURS: _ours(model, feeds)}
     failed: dict[str, str] = {}
@@ -112,7 +114,8 @@ def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Calla
         except Exception as error:  # peers raise a dozen classes of their own
             failed[rival.name] = str(error)
     say("checking")
-    errors = _check(contestants, cell, files[OUR_FORM[cell.precision]], feeds, failed)
+    forms = {OURS: OUR_FORM[cell.precision], **{rival.name: rival.form for rival in rivals}}
+    errors = _check(contestants, cell, {name: files[form] for name, form in forms.items()}, feeds, failed)
     say("measuring")
     result = _race(contestants, failed, bench.seconds, cell.threads)
     for each in contestants.values():
@@ -137,7 +140,7 @@ def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Calla
     )
 
 
-def _ours(model: CompiledModel, feeds: Mapping[str, object]) -> Calls[Arrays]:
+def _ours(model: CompiledModel, feeds: Mapping[str, Array]) -> Calls[Arrays]:
     out = model.run(feeds)
     return Calls(lambda: model.run(feeds, out=out), lambda: tuple(out.values()))
 
@@ -145,14 +148,13 @@ def _ours(model: CompiledModel, feeds: Mapping[str, object]) -> Calls[Arrays]:
 def _check(
     contestants: Mapping[str, Contestant[Arrays]],
     cell: ModelCell,
-    reference: Path,
-    feeds: Mapping[str, object],
+    references: Mapping[str, Path],
+    feeds: Mapping[str, Array],
     failed: dict[str, str],
 ) -> dict[str, float]:
-    """Largest errors against ONNX Runtime on our file; adds to `failed` whoever is wrong or dies."""
-    from sparsec.reference import OnnxRuntime
-
-    expected = OnnxRuntime(reference, cell.threads).run(feeds)  # type: ignore[arg-type]
+    """Largest errors, each against ONNX Runtime on the file that the engine got; adds to `failed` whoever is wrong or dies."""
+    files = {references[name] for name in contestants}
+    expected = {file: OnnxRuntime(file, cell.threads).run(feeds) for file in files}
     errors = {}
     for name, each in contestants.items():
         try:
@@ -161,13 +163,13 @@ def _check(
         except FailedError as error:
             failed[name] = str(error)
             continue
-        errors[name] = max(_error(*pair) for pair in zip(found, expected, strict=True))
+        errors[name] = max(_error(*pair) for pair in zip(found, expected[references[name]], strict=True))
         if not errors[name] <= TOLERANCES[cell.precision]:
             failed[name] = f"its result is wrong by {errors[name]:.2g} of the largest value"
     return errors
 
 
-def _error(found: object, expected: object) -> float:
+def _error(found: Array, expected: Array) -> float:
     one, other = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     if one.shape != other.shape:
         return float("inf")

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,11 +194,9 @@ def _race(contestants: Mapping[str, Contestant[F32]], failed: dict[str, str], se
 
 def _compile(cell: Cell, layer: Layer) -> CompiledModel:
     """Our network of one layer: in int8 the operator form, from float32 to float32."""
-    compile_it: Callable[..., CompiledModel] = sparsec.compile
     if cell.precision == "int8":
-        return compile_it(int8_layer(layer, OPERATOR), threads=1)
-    options = {} if cell.precision == "fp32" else {"precision": cell.precision}
-    return compile_it(onnx_layer(layer), threads=1, **options)
+        return sparsec.compile(int8_layer(layer, OPERATOR), threads=1)
+    return sparsec.compile(onnx_layer(layer), threads=1, precision="bf16" if cell.precision == "bf16" else "f32")
 
 
 def _ours(model: CompiledModel, layer: Layer) -> Calls[F32]:
