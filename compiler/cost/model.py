@@ -17,7 +17,7 @@ from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.linear_csr import BLOCK_BYTES, tile_vectors
+from sparsec.kernels.linear_csr import BLOCK_BYTES, block_columns, tile_vectors
 from sparsec.kernels.linear_gathered import HEIGHTS as GATHERED_HEIGHTS
 from sparsec.kernels.linear_gathered import block_cycles as gathered_cycles
 from sparsec.kernels.linear_nm import most_tokens
@@ -126,7 +126,8 @@ def _split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
 def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machine: Machine) -> float:
     """Single nonzeros, or words of them: blocks of columns in L1, and what each visit of a row to a block costs."""
     vectors, tiles = _token_vectors(problem, isa, tile_vectors(isa))
-    blocks = _column_blocks(problem, vectors, tiles, isa)
+    inputs, width = _words(problem, isa).count(problem.inputs), _token_lanes(problem, isa) * math.ceil(vectors / tiles)
+    blocks = math.ceil(inputs / block_columns(stored / max(rows, 1), inputs, width))
     visited = rows * blocks * (1 - math.exp(-stored / max(rows * blocks, 1)))
     each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, _NARROW_CYCLES * tiles)
     streamed = _streaming(6 * stored, machine) * tiles
@@ -137,14 +138,18 @@ def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machi
 
 def _token_vectors(problem: LinearProblem, isa: Isa, most: int) -> tuple[int, int]:
     """Vectors of tokens, and tiles of at most so many."""
-    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
-    vectors = math.ceil(problem.tokens / lanes)
+    vectors = math.ceil(problem.tokens / _token_lanes(problem, isa))
     return vectors, math.ceil(vectors / most)
+
+
+def _token_lanes(problem: LinearProblem, isa: Isa) -> int:
+    """Tokens of a vector."""
+    return min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
 
 
 def _column_blocks(problem: LinearProblem, vectors: int, tiles: int, isa: Isa) -> int:
     """Blocks of columns whose part of a tile fits L1."""
-    lanes = min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
+    lanes = _token_lanes(problem, isa)
     return math.ceil(4 * lanes * math.ceil(vectors / tiles) * _words(problem, isa).count(problem.inputs) / BLOCK_BYTES)
 
 

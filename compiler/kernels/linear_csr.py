@@ -22,6 +22,7 @@ from sparsec.kernels.words import refusal
 
 TILE_TOKENS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 BLOCK_BYTES = 32 << 10
+SHORT = 8  # nonzeros of a row in a block: if there are fewer, blocks twice as large, in part from L2, are faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,17 @@ class LinearCsr:
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
         groups = split_outputs(problem.outputs, 1, blocks=1)
-        columns = max(1, BLOCK_BYTES // (4 * tokens.width))
+        columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width)
         schedule = LinearRows(self.name, tokens, 1, groups, (packed,))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+
+
+def block_columns(stored: float, inputs: int, width: int) -> int:
+    """Columns (words) in a block of x, `width` elements apart, where rows store so many in all `inputs`."""
+    columns = max(1, BLOCK_BYTES // (4 * width))
+    return 2 * columns if stored * columns < SHORT * inputs else columns
 
 
 def tile_vectors(isa: Isa) -> int:
