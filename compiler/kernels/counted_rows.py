@@ -87,6 +87,7 @@ class CountedRows:
     starts: NDArray[np.int32]
     height: int
     columns: int
+    width: int
     blocks: int
 
     @classmethod
@@ -122,6 +123,7 @@ class CountedRows:
             behind[bounds[:: blocks * STEP]].astype(np.int32),
             height,
             columns,
+            width,
             blocks,
         )
 
@@ -156,15 +158,15 @@ class CountedRows:
         """Add the nonzeros of a group to the sums of a tile."""
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            here = tile.base + number * (self.columns * tile.held.pitch)
+            here = tile.base + number * (self.columns * self.width)
             return [self._block(_Walk(buffers, tile, self.height), number, carried[0], here)]
 
         carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
 
     def emit_whole(
-        self, buffers: Mapping[str, Buffer], tile: RowTile, load: Callable[[Index], Index], store: Store
+        self, buffers: Mapping[str, Buffer], tile: RowTile, load: Callable[[Index], Index], store: Store | None
     ) -> None:
-        """Give `store` the sums of each row of a group; those of the tile are only used between blocks.
+        """Give `store` the sums of each row of a group, or leave them in the tile, which is also used between blocks.
 
         The rows must be packed `whole`. `load(b)` tells at which element of the tile's source the columns of block b begin.
         """

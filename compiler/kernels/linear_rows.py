@@ -23,6 +23,7 @@ from sparsec.kernels.spmm import Held, RowTile
 from sparsec.kernels.token_tile import TokenStore, TokenTiles, emit_transpose
 
 GROUP_ROWS = 64
+LINE = 16  # elements of a sum in a line of a cache
 PAGE = 4096  # bytes; tokens of y so far apart share one set of the level-1 cache
 
 
@@ -91,6 +92,12 @@ class LinearRows:
             return self.prepared.name, (self.prepared.dtype, self.prepared.elements)
         return self.tokens.source, (self.tokens.words.dtype, self.tokens.elements)
 
+    @property
+    def pitch(self) -> int:
+        """Elements between rows of sums: an odd number of lines, so that columns do not share a few sets of a cache."""
+        lines = -(-self.tokens.width // LINE)
+        return self.tokens.width if lines == 1 else (lines | 1) * LINE
+
     def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa, *, products: int) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
@@ -120,8 +127,8 @@ class LinearRows:
         name = f"{self.kernel}_{self.height}x{tokens.width}_{digest}_{isa.suffix}"
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            sums = local(epilogue.total, self.groups.most * self.height * tokens.width)
-            store = TokenStore(tokens, TokenStore.block_for(tokens, isa), epilogue, buffers, sums)
+            sums = local(epilogue.total, self.groups.most * self.height * self.pitch)
+            store = TokenStore(tokens, TokenStore.block_for(tokens, isa), epilogue, buffers, sums, self.pitch)
             with loop(begin, end) as unit:
                 tile, group = unit // self.groups.parts, unit % self.groups.parts
                 tokens.split.each_length(tile, lambda count: self._multiply(buffers, sums, tile, group, count))
@@ -135,7 +142,7 @@ class LinearRows:
     def _multiply(self, buffers: Mapping[str, Buffer], sums: Buffer, tile: Index, group: Index, count: int) -> None:
         """Leave the sums of a group in memory, for a tile of `count` vectors."""
         tokens = self.tokens
-        held = Held(sums, Vectors(tokens.lanes, sums.dtype), 1, count, tokens.width)
+        held = Held(sums, Vectors(tokens.lanes, sums.dtype), 1, count, self.pitch)
         name, (_, elements) = self.source
         base = tile * (elements // max(tokens.tiles, 1))
         if self.walkers[0].adds:

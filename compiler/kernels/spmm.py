@@ -248,8 +248,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class RowTile:
-    """What a walk over a group of rows works on: the sums of the rows in `held`, and x, whose columns begin `held.pitch`
-    elements apart at element `base` of `source`; its elements are `words`.
+    """What a walk over a group of rows works on: the sums of the rows in `held`, and x, whose columns begin at
+    element `base` of `source`; its elements are `words`.
     """
 
     held: Held

@@ -175,7 +175,7 @@ def _joined(parts: Sequence[ir.Value], lanes: int) -> ir.Value:
 
 @dataclass(frozen=True, slots=True)
 class TokenStore:
-    """Stores sums [rows][width] of a tile, held in `sums`, to the token-major "y", `block` outputs at a time.
+    """Stores sums of a tile, held in `sums` with rows `pitch` elements apart, to the token-major "y", `block` outputs at a time.
 
     A few tokens get all their outputs before the next: rows of y that are a multiple of a page apart share one set of
     the level-1 cache.
@@ -186,6 +186,7 @@ class TokenStore:
     epilogue: Epilogue
     buffers: Mapping[str, Buffer]
     sums: Buffer
+    pitch: int
 
     @staticmethod
     def block_for(tokens: TokenTiles, isa: Isa) -> int:
@@ -201,24 +202,24 @@ class TokenStore:
             token = tokens.first(tile, vector) + lane
             with loop(0, (rows + (block - 1)) // block) as part:
                 row = minimum(part * block, last)
-                origin = row * tokens.width + vector * tokens.lanes + lane
+                origin = row * self.pitch + vector * tokens.lanes + lane
                 self._columns(origin, token, output + row, narrow)
 
     def _columns(self, origin: Index, token: Index, output: Index, count: int) -> None:
         """Store `count` tokens from `token` by `block` outputs from `output`; their sums begin at `origin`."""
-        width, outputs, along = self.tokens.width, self.tokens.problem.outputs, Vectors(self.block, self.sums.dtype)
+        pitch, outputs, along = self.pitch, self.tokens.problem.outputs, Vectors(self.block, self.sums.dtype)
         at = token * outputs + output
-        if width == 1:
+        if self.tokens.width == 1:
             self._put(along.load(self.sums, origin), along, at, output)
         elif self.tokens.lanes == self.block:
             narrow = Vectors(count, self.sums.dtype)
-            lines = [narrow.load(self.sums, origin + row * width) for row in range(self.block)]
+            lines = [narrow.load(self.sums, origin + row * pitch) for row in range(self.block)]
             for number, value in enumerate(_columns(lines, count)):
                 self._put(value, along, at + number * outputs, output)
         else:
             one = Vectors(1, self.sums.dtype)
             with loop(0, self.block) as row:
-                self._put(one.load(self.sums, origin + row * width), one, at + row, output + row)
+                self._put(one.load(self.sums, origin + row * pitch), one, at + row, output + row)
 
     def _put(self, value: ir.Value, width: Vectors, element: Index, channel: Index) -> None:
         tail = finish(width, self.epilogue, self.buffers, value, element=element, channel=channel, along_channels=True)
