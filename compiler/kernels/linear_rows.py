@@ -33,7 +33,7 @@ def split_outputs(outputs: int, height: int, *, blocks: int) -> Split:
     They are larger if the columns are visited in several `blocks`, or for long contiguous pieces of y where these lie
     badly.
     """
-    most = GROUP_ROWS * (4 if blocks > 1 else 2 if outputs * 4 % PAGE == 0 else 1)
+    most = 4 * GROUP_ROWS if blocks > 1 or outputs * 4 % PAGE == 0 else GROUP_ROWS
     return Split.by(-(-outputs // height), max(most, 48) // height)
 
 
