@@ -246,4 +246,6 @@ def isa_of(target: Target) -> Isa:
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
     if "avx2" in features:
         isa = replace(isa, bytes_dot="vpdpbusd" if features & {"avx512vnni", "avxvnni"} else "vpmaddwd")
-    return replace(isa, bf16_dot="vdpbf16ps") if "avx512bf16" in features else isa
+    if "avx512bf16" in features:
+        isa = replace(isa, bf16_dot="vdpbf16ps")
+    return replace(isa, tile_registers={"amx-int8", "amx-bf16"} <= features)

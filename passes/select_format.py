@@ -26,6 +26,7 @@ from sparsec.ir.module import node_name
 from sparsec.kernels.arithmetic import F32, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.linear_amx import LinearAmx
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
 from sparsec.kernels.words import words_of
@@ -97,7 +98,7 @@ def decide(
         pattern=facts.pattern if facts else "two activations",
         candidates=tuple(listed),
         choice=best.kernel,
-        reason=_reason(best, able, facts) + _instruction(problem, isa),
+        reason=_reason(best, able, facts) + _instruction(best.kernel, problem, isa),
         predicted_ns=_predicted(best),
     )
 
@@ -178,11 +179,13 @@ def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
     return f"{best.format}: {pattern}; {_told_apart(rival, best)} {verb} {ratio:.1f} times as long"
 
 
-def _instruction(problem: Problem, isa: Isa) -> str:
+def _instruction(name: str, problem: Problem, isa: Isa) -> str:
     """What multiplies, where that is not a float32 multiply-add."""
-    words = words_of(problem.arithmetic, isa)
+    words, kernel = words_of(problem.arithmetic, isa), KERNELS[name]
     if words is None or problem.arithmetic == F32:
         return ""
+    if isinstance(kernel, LinearAmx):
+        return f"; {kernel.instruction}"
     slow = problem.arithmetic == U8S8 and words.group < BYTES_OF_WORD
     return f"; {words.instruction}" + (" (without VNNI, 8 bit may be no faster than float32)" if slow else "")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
+from sparsec.kernels import linear_amx as tile_registers
 from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
@@ -25,6 +26,8 @@ from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, P
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 from sparsec.kernels.words import FP32, Words, words_of
 
+_TILE_PRODUCT_CYCLES = 16.0  # per product of two tiles of AMX
+_TILE_STORE_CYCLES = 16 * 4.0  # per tile of sums
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
 _STORE_CYCLES = 1.0  # per vector of a dense output
@@ -78,6 +81,18 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     packed = _converted_cycles(problem, isa) if beside else 0.0
     copied = packed + _copy_cycles(inner, isa)
     return max(stored * (depth * per_vector + _STORE_CYCLES), streaming) + copied
+
+
+def _amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Products of whole tiles, or the bytes of the weight; each tile of sums is stored, loaded and stored again."""
+    assert isinstance(problem, LinearProblem)
+    words, side = _words(problem, isa), tile_registers.SIDE
+    rows, columns = math.ceil(problem.tokens / side), math.ceil(problem.outputs / side)
+    steps = math.ceil(words.count(problem.inputs) / side)
+    weight_bytes = 4 * columns * steps * tile_registers.TILE
+    packed = 0.0 if words.direct(problem.inputs) else _PACK_CYCLES * _input_elements(problem) / 64
+    products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES)
+    return max(products, weight_bytes / _bandwidth(weight_bytes, machine)) + packed
 
 
 def _words(problem: Problem, isa: Isa) -> Words:
@@ -370,6 +385,8 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_linear_dense": _dense_cycles,
     "bf16_linear_dense": _dense_cycles,
     "u8s8_linear_dense": _dense_cycles,
+    "bf16_linear_amx": _amx_cycles,
+    "u8s8_linear_amx": _amx_cycles,
     "f32_linear_csr": _counted_cycles,
     "bf16_linear_csr": _counted_cycles,
     "u8s8_linear_csr": _counted_cycles,

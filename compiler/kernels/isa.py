@@ -11,7 +11,7 @@ class Isa:
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic.
+    is no such arithmetic. `tile_registers` are those of AMX, with products of both kinds.
     """
 
     suffix: str
@@ -20,6 +20,7 @@ class Isa:
     masks: bool
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
+    tile_registers: bool = False
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
@@ -27,5 +28,6 @@ class Isa:
 
 AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd")
 AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps")
+AVX512_AMX = replace(AVX512_BF16, tile_registers=True)
 AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd")
 AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")

@@ -22,10 +22,16 @@ def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
     return ("x" if words == FP32 else PACKED), words
 
 
-def emit_pack_rows(module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa) -> Call:
-    """Add the function that converts "x" [rows, inputs] to "words" [rows, words]; one unit is a row."""
-    width, lanes = words.count(inputs), isa.lanes()
-    name = f"{words.arithmetic.name}_pack_rows_{rows}x{inputs}_{words.element}_{isa.suffix}"
+def emit_pack_rows(
+    module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa, *, pitch: int | None = None
+) -> Call:
+    """Add the function that converts "x" [rows, inputs] to "words" [rows, words]; one unit is a row.
+
+    Rows may be filled up with zeros, to a `pitch` that is less than a vector longer and a number of whole vectors.
+    """
+    lanes = isa.lanes()
+    width = words.count(inputs) if pitch is None else pitch
+    name = f"{words.arithmetic.name}_pack_rows_{rows}x{inputs}_{width}_{words.element}_{isa.suffix}"
     spec = {"x": (words.arithmetic.stored, rows * inputs), PACKED: (words.dtype, rows * width)}
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:

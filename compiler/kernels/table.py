@@ -10,6 +10,7 @@ from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.linear_amx import LinearAmx
 from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
@@ -34,6 +35,8 @@ _ALL: tuple[Kernel, ...] = (
     LinearDense(),
     LinearDense(BF16),
     LinearDense(U8S8),
+    LinearAmx(),
+    LinearAmx(BF16),
     LinearCsr(),
     LinearCsr(BF16),
     LinearCsr(U8S8),

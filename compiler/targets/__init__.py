@@ -15,6 +15,7 @@ from sparsec.targets import (
     x86_64_v3,
     x86_64_v3_vnni,
     x86_64_v4,
+    x86_64_v4_amx,
     x86_64_v4_bf16,
     x86_64_v4_vnni,
 )
@@ -31,6 +32,7 @@ TARGETS: Mapping[str, Target] = {
     "x86-64-v4": x86_64_v4.TARGET,
     "x86-64-v4-vnni": x86_64_v4_vnni.TARGET,
     "x86-64-v4-bf16": x86_64_v4_bf16.TARGET,
+    "x86-64-v4-amx": x86_64_v4_amx.TARGET,
     "wasm32": wasm32.TARGET,
     "wasm32-relaxed": wasm32_relaxed.TARGET,
 }

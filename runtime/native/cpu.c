@@ -1,4 +1,5 @@
 /* What the processor and the operating system support, by LLVM's feature names. */
+#define _GNU_SOURCE
 #include <stddef.h>
 
 #include "sparsec.h"
@@ -7,12 +8,14 @@ static const char *const NAMES[] = {
     "sse4.2", "avx",      "avx2",     "fma",        "f16c",       "bmi",           "bmi2",       "lzcnt",      "movbe",
     "popcnt", "avx512f",  "avx512bw", "avx512cd",   "avx512dq",   "avx512vl",      "avx512vnni", "avx512bf16", "avx512vbmi",
     "avxvnni", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq", "avx512fp16", "neon",
+    "amx-tile", "amx-int8", "amx-bf16",
 };
 
 enum bit {
     SSE42, AVX, AVX2, FMA, F16C, BMI, BMI2, LZCNT, MOVBE,
     POPCNT, AVX512F, AVX512BW, AVX512CD, AVX512DQ, AVX512VL, AVX512VNNI, AVX512BF16, AVX512VBMI,
     AVXVNNI, AVX512VBMI2, AVX512BITALG, AVX512VPOPCNTDQ, AVX512FP16, NEON,
+    AMX_TILE, AMX_INT8, AMX_BF16,
 };
 
 const char *sparsec_cpu_feature_name(int64_t bit)
@@ -23,6 +26,10 @@ const char *sparsec_cpu_feature_name(int64_t bit)
 #if defined(__x86_64__)
 
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* The register states that the operating system saves: without them the instructions fault although cpuid lists them. */
 static uint64_t saved_states(void)
@@ -35,6 +42,18 @@ static uint64_t saved_states(void)
 static uint64_t when(uint32_t reg, int position, enum bit bit)
 {
     return (uint64_t)(reg >> position & 1) << bit;
+}
+
+/* Tile registers are 8 KiB a thread: a process may use them only once it has asked. */
+static int may_use_tiles(uint64_t states)
+{
+    if ((states & 0x60000) != 0x60000) return 0;
+#if defined(__linux__)
+    const long request_permission = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM and XFEATURE_XTILEDATA of asm/prctl.h */
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return 0;
+#endif
 }
 
 uint64_t sparsec_cpu_features(void)
@@ -54,6 +73,9 @@ uint64_t sparsec_cpu_features(void)
             found |= when(ebx, 31, AVX512VL) | when(ecx, 1, AVX512VBMI) | when(ecx, 6, AVX512VBMI2);
             found |= when(ecx, 11, AVX512VNNI) | when(ecx, 12, AVX512BITALG) | when(ecx, 14, AVX512VPOPCNTDQ);
             found |= when(edx, 23, AVX512FP16);
+        }
+        if (edx >> 24 & 1 && may_use_tiles(states)) {
+            found |= when(edx, 24, AMX_TILE) | when(edx, 25, AMX_INT8) | when(edx, 22, AMX_BF16);
         }
     }
     if (most >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) {

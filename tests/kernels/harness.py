@@ -21,7 +21,7 @@ from torch_mlir.passmanager import PassManager
 from sparsec.kernels.arithmetic import BF16, U8S8, Arithmetic
 from sparsec.kernels.arithmetic import F32 as SINGLE
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
-from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_BF16, Isa
+from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 
@@ -41,6 +41,7 @@ CPU = {
     NARROW: ("x86-64-v3", ""),
     AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vbmi2"),
     AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16"),
+    AVX512_AMX: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"),
     AVX2: ("x86-64-v3", ""),
     AVX2_VNNI: ("x86-64-v3", "+avxvnni"),
 }

@@ -1,0 +1,71 @@
+"""The dense linear layer on tile registers: what is emitted, anywhere; what it computes, where the processor has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from harness import Variant, allowed_error, assert_close, reference, run, to_llvm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tails import Tail, tails_of
+from torch_mlir import ir
+
+from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.epilogue import identity
+from sparsec.kernels.isa import AVX512, AVX512_AMX, AVX512_BF16
+from sparsec.kernels.linear_amx import LinearAmx
+from sparsec.kernels.problem import ConvProblem, LinearProblem
+from sparsec.runtime.library import cpu_features
+from sparsec.targets import TARGETS, backend
+
+VARIANTS = [Variant(U8S8, AVX512_AMX), Variant(BF16, AVX512_AMX)]
+needs_tiles = pytest.mark.skipif(
+    not {"amx-int8", "amx-bf16"} <= cpu_features(), reason="this processor has no tile registers (AMX)"
+)
+
+
+def assembly(problem: LinearProblem) -> list[str]:
+    """The instructions of the kernel for a problem."""
+    with ir.Context(), ir.Location.unknown():
+        module = ir.Module.create()
+        weight = np.ones((problem.outputs, problem.inputs), np.float32)
+        LinearAmx(problem.arithmetic).lower(module, problem, weight, identity(problem.arithmetic.total), AVX512_AMX)
+        text = backend.emit_assembly(to_llvm(module), TARGETS["x86-64-v4-amx"])
+    return [line.split()[0] for line in text.splitlines() if line.startswith("\t")]
+
+
+@pytest.mark.parametrize(("arithmetic", "product"), [(U8S8, "tdpbusd"), (BF16, "tdpbf16ps")])
+def test_four_tiles_of_sums_stay_in_registers(arithmetic: Arithmetic, product: str) -> None:
+    found = assembly(LinearProblem(128, 256, 96, arithmetic))
+    counts = {name: found.count(name) for name in (product, "tileloadd", "tilestored", "tilezero", "ldtilecfg")}
+    assert counts == {product: 4, "tileloadd": 4, "tilestored": 4, "tilezero": 4, "ldtilecfg": 1}
+
+
+def test_problems_of_others_are_refused() -> None:
+    kernel = LinearAmx()
+    assert kernel.refuses(LinearProblem(4, 4, 4, U8S8), AVX512_AMX) is None
+    assert kernel.refuses(LinearProblem(4, 4, 4, U8S8), AVX512_BF16) == "no tile registers"
+    assert kernel.refuses(LinearProblem(4, 4, 4, U8S8), AVX512) == "no tile registers"
+    assert kernel.refuses(LinearProblem(4, 4, 4, F32), AVX512_AMX)
+    assert kernel.refuses(ConvProblem(1, 4, 4, 1, (), U8S8), AVX512_AMX) == "not a linear layer"
+
+
+@needs_tiles
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 70),
+    st.integers(1, 300),
+    st.integers(0, 100),
+    st.sampled_from([(variant, tail) for variant in VARIANTS for tail in tails_of(variant.arithmetic)]),
+    st.lists(st.floats(0, 1), max_size=3),
+)
+def test_agrees_with_numpy(
+    tokens: int, inputs: int, outputs: int, variant: tuple[Variant, Tail], cuts: list[float]
+) -> None:
+    (which, tail), random = variant, np.random.default_rng(0)
+    problem = LinearProblem(tokens, inputs, outputs, which.arithmetic)
+    x, w = which.activations((tokens, inputs), random), which.weights((outputs, inputs), random)
+    operands = tail.operands(problem, random)
+    y = run(LinearAmx(which.arithmetic), problem, {"x": x, **operands}, w, tail.epilogue, which.isa, tuple(cuts))
+    total, scale = reference(problem, {"x": which.exact(x)}, which.exact(w))
+    assert_close(y, tail.apply(total, operands), allowed_error(which.arithmetic, inputs, scale + 4))
