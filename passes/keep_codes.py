@@ -1,4 +1,4 @@
-"""keep_codes: a quantisation of what was dequantised alike, and only moved since, is undone.
+"""keep_codes: a quantisation of what was dequantised alike, and only moved since, is undone; maxima are taken of codes.
 
 Before (all with scale 0.5 and zero point 3):
     %f = torch.aten.to.dtype %q (f32)   %c = torch.aten.sub.Tensor %f, 3.0   %x = torch.aten.mul.Tensor %c, 0.5
@@ -8,6 +8,7 @@ After:
     %r = torch.aten.transpose.int %q, ... : !torch.vtensor<[8,4],ui8>
 
 Quantisers of graphs put such pairs around operators that only move elements, so that each operator stands between one and the other.
+A quantisation of maxima over windows becomes the maxima of quantised numbers, which are the same, for rounding keeps their order.
 """
 
 from __future__ import annotations
@@ -16,21 +17,71 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace
-from sparsec.ir.torch_values import tensor_element
-from sparsec.passes.quantised_values import CAST, Activation, Quantisation, activation_of, quantisation_of
+from sparsec.ir.torch_values import TorchBuilder, definition, tensor_element, tensor_shape, tensor_type
+from sparsec.passes.quantised_values import CAST, Activation, Quantisation, activation_of, only_user, quantisation_of
+from sparsec.passes.split_pools import MAX_POOL
 from sparsec.passes.unit import Unit
 
 _RANGES = {"ui8": (0, 255), "si8": (-128, 127)}
 
 
 def keep_codes(unit: Unit) -> None:
-    """Replace each such quantisation by the moved codes."""
+    """Replace each such quantisation by the moved codes, or by the maxima of codes."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == CAST):
             quantisation = quantisation_of(op, unit)
-            codes = activation_of(quantisation.value, unit) if quantisation is not None else None
-            if codes is not None and quantisation is not None and _alike(codes, quantisation):
-                replace(op, [codes.moved(op)])
+            if quantisation is not None:
+                _keep(op, quantisation, unit)
+
+
+def _keep(op: ir.Operation, quantisation: Quantisation, unit: Unit) -> None:
+    value, pool = quantisation.value, definition(quantisation.value)
+    if pool is not None and pool.name == MAX_POOL and only_user(value) == quantisation.division:
+        value = pool.operands[0]
+    else:
+        pool = None
+    known = activation_of(value, unit)
+    if known is not None and _alike(known, quantisation):
+        codes = known.moved(op)
+    elif pool is not None:
+        codes = _quantised(value, op, quantisation)
+    else:
+        return
+    replace(op, [codes if pool is None else _maxima(codes, pool, op)])
+
+
+def _quantised(value: ir.Value, cast: ir.Operation, quantisation: Quantisation) -> ir.Value:
+    """The steps of the quantisation that ends in `cast`, on another value."""
+    steps = [cast]
+    while steps[0] != quantisation.division:
+        before = definition(steps[0].operands[0])
+        assert before is not None, "a quantisation is a chain of ops"
+        steps.insert(0, before)
+    build, shape = TorchBuilder(cast), tensor_shape(value) or ()
+    for step in steps:
+        element = tensor_element(step.results[0])
+        assert element is not None
+        type_ = tensor_type(shape, element, cast.context)
+        value = build.create(step.name, [type_], [value, *list(step.operands)[1:]])
+    return value
+
+
+def _maxima(codes: ir.Value, pool: ir.Operation, at: ir.Operation) -> ir.Value:
+    """The pool on codes; of unsigned ones with the highest bit turned, as upstream compares signed bytes."""
+    build, rest = TorchBuilder(at), list(pool.operands)[1:]
+    result = tensor_type(tensor_shape(pool.results[0]) or (), "si8", at.context)
+    if tensor_element(codes) == "si8":
+        return build.create(MAX_POOL, [result], [codes, *rest])
+    turned = _turned(codes, build)
+    signed = build.from_builtin(build.to_builtin(turned), tensor_type(tensor_shape(codes) or (), "si8", at.context))
+    maxima = build.create(MAX_POOL, [result], [signed, *rest])
+    unsigned = tensor_type(tensor_shape(maxima) or (), "ui8", at.context)
+    return _turned(build.from_builtin(build.to_builtin(maxima), unsigned), build)
+
+
+def _turned(codes: ir.Value, build: TorchBuilder) -> ir.Value:
+    highest = build.literal(np.array(128, np.uint8))
+    return build.create("torch.aten.bitwise_xor.Tensor", [codes.type], [codes, highest])
 
 
 def _alike(codes: Activation, quantisation: Quantisation) -> bool:

@@ -26,6 +26,7 @@ from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.relax_math import relax_math
 from sparsec.passes.select_format import select_format
 from sparsec.passes.separate_results import separate_results
+from sparsec.passes.split_pools import split_pools
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
@@ -40,6 +41,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     # torch dialect
     ("lift_weights", lift_weights, "first: whatever contractions read is data, not text"),
     ("keep_codes", keep_codes, "so that layers find the bytes behind what only moved them"),
+    ("split_pools", split_pools, "once it is known of which type their elements are"),
     ("form_quantized", form_quantized, "before weights lose their bytes; what it leaves is float32"),
     ("dequantize_weights", dequantize_weights, "the weights of layers that stay in float32"),
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),

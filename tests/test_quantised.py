@@ -372,6 +372,30 @@ def test_conv_integer(conv: Conv) -> None:
     np.testing.assert_array_equal(found, total - bias)
 
 
+@SLOW
+@given(st.sampled_from(sorted(LIMITS)), st.booleans(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**31))
+def test_maxima_between_quantisations(dtype: str, alike: bool, height: int, width: int, seed: int) -> None:
+    """Alike, they are maxima of codes; otherwise the quantisation comes first."""
+    random = np.random.default_rng(seed)
+    low, high = LIMITS[dtype]
+    x = random.integers(low, high + 1, (1, 3, 7, 8)).astype(dtype)
+    pads = [random.integers(0, size // 2 + 1) for size in (height, width, height, width)]
+    constants = {
+        "sx": np.float32(0.03),
+        "zx": x.dtype.type(5),
+        "sy": np.float32(0.03 if alike else 0.0371),
+        "zy": x.dtype.type(5 if alike else 9),
+    }
+    window = {"kernel_shape": [height, width], "strides": [2, 1], "pads": pads}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["xf"]),
+        helper.make_node("MaxPool", ["xf"], ["m"], **window),
+        helper.make_node("QuantizeLinear", ["m", "sy", "zy"], ["y"]),
+    ]
+    proto = model(nodes, constants, {"x": x}, {"y": dtype})
+    np.testing.assert_array_equal(run(proto, {"x": x})[0][0], reference(proto, {"x": x})[0])
+
+
 CONTRIB = {
     "QLinearAdd": (2, {}),
     "QLinearMul": (2, {}),
