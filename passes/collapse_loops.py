@@ -35,7 +35,11 @@ def _collapsible(op: ir.Operation) -> int | None:
     walked, counts, parallel = accesses(op), trip_counts(op), parallel_loops(op)
     if walked is None:
         return None
-    for outer in range(len(counts) - 1):
+    # Threads share the outermost loop of a step: its bounds come from outside, and LLVM, which cannot know that they are not
+    # negative, would divide for each element.
+    shared = op.parent.name == "func.func"
+    first = next((loop + 1 for loop, count in enumerate(counts) if count > 1), len(counts)) if shared else 0
+    for outer in range(first, len(counts) - 1):
         if parallel[outer] == parallel[outer + 1] and all(_runs_on(access, outer, counts) for access in walked):
             return outer
     return None
