@@ -7,6 +7,7 @@ convolutional networks what ONNX Runtime's `quantize_static` makes int8. Zeros o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,13 +125,17 @@ def _quantize_static(source: Path, target: Path, form: str) -> None:
         def get_next(self) -> dict[str, Array] | None:
             return feeds_of(source, self.left.pop()) if self.left else None
 
-    quantize_static(
-        source,
-        target,
-        Reader(),
-        quant_format=QuantFormat.QDQ if form == QDQ else QuantFormat.QOperator,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=False,
-        op_types_to_quantize=["Conv", "Gemm", "MatMul", *(["Add", "GlobalAveragePool"] if form == QDQ else [])],
-    )
+    logging.disable(logging.WARNING)  # advice to optimise the model first: peers' users quantise it as it is
+    try:
+        quantize_static(
+            source,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ if form == QDQ else QuantFormat.QOperator,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=False,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul", *(["Add", "GlobalAveragePool"] if form == QDQ else [])],
+        )
+    finally:
+        logging.disable(logging.NOTSET)

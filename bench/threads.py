@@ -105,8 +105,9 @@ def _measure(
 
 
 def _calls(model: CompiledModel, feeds: Mapping[str, Array]) -> Calls[Arrays]:
-    out = model.run(feeds)
-    return Calls(lambda: model.run(feeds, out=out), lambda: tuple(out.values()))
+    bound = model.bind(feeds)
+    bound()
+    return Calls(bound, lambda: tuple(bound.outputs.values()))
 
 
 def _print(rows: Sequence[Row], threads: Sequence[int]) -> None:
