@@ -35,7 +35,7 @@ class Split:
     @classmethod
     def encode(
         cls,
-        weight: NDArray[np.generic] | Coo,
+        weight: NDArray[np.generic] | Coo | Csr,
         *,
         groups: Sequence[int] | NDArray[np.integer] | None = None,
         span: int = SPAN,
@@ -43,11 +43,11 @@ class Split:
     ) -> Split:
         """Encode a weight of rank >= 1 as float32.
 
-        Both rows of a pair are in one group, rows [groups[g], groups[g + 1]) (None: groups of GROUP); pairs share at least
-        `fewest` columns of a `span`.
+        Both rows of a pair are in one group, rows [groups[g], groups[g + 1]), and among the same GROUP rows; they share at
+        least `fewest` columns of a `span`.
         """
-        csr = Csr.encode(weight)
-        bounds = np.append(np.arange(0, csr.rows, GROUP), csr.rows) if groups is None else np.minimum(groups, csr.rows)
+        csr = weight if isinstance(weight, Csr) else Csr.encode(weight)
+        bounds = np.union1d(np.arange(0, csr.rows, GROUP), [0, csr.rows] if groups is None else groups)
         found = [_pairs(csr, int(begin), int(end), span, fewest) for begin, end in pairwise(bounds)]
         members = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(pairs for pairs, _, _ in found)])
         counts = np.concatenate([np.zeros(0, dtype=np.int64), *(each for _, each, _ in found)])

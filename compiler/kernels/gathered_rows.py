@@ -16,14 +16,16 @@ from torch_mlir import ir
 from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Index, Split, Vectors, carry, define, loop, shuffle
+from sparsec.kernels.emit import Buffer, Index, Vectors, carry, define, loop, shuffle
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import Words
 
 GROUP = 4  # bytes of a word, and vectors of a tile
+ROWS = "byte rows"  # the buffer
 LANE = 16  # bytes inside which instructions interleave
 
 
@@ -44,7 +46,7 @@ class GatheredRows:
     multiple: int
 
     @classmethod
-    def pack(cls, blocked: Blocked, groups: Split, words: Words, *, pitch: int) -> GatheredRows:
+    def pack(cls, blocked: Blocked, groups: RowGroups, words: Words, *, pitch: int) -> GatheredRows:
         """Pack blocks of one column; rows of bytes are `pitch` elements apart."""
         height = blocked.block[0]
         multiple = max(1, CHAINS // (GROUP * height))
@@ -156,14 +158,14 @@ def _zip(left: ir.Value, right: ir.Value, half: int, size: int) -> ir.Value:
 
 
 def emit_byte_rows(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
-    """Add the function that copies "tiles" of words to "rows" of bytes; one unit is a word of all tokens of a tile.
+    """Add the function that copies tiles of words to rows of bytes; one unit is a word of all tokens of a tile.
 
     A row holds one column for four vectors of tokens: of every 16 bytes, four tokens of each vector, so that interleaving
     four rows gives the words of the first vector, the second, ….
     """
     lanes, vectors = tokens.lanes, tokens.vectors
     name = f"u8_byte_rows_{tokens.problem.tokens}x{tokens.problem.inputs}_{tokens.tiles}x{vectors}x{lanes}_{isa.suffix}"
-    spec = {tokens.source: (tokens.words.dtype, tokens.elements), "rows": ("i8", byte_rows(tokens))}
+    spec = {tokens.source: (tokens.words.dtype, tokens.elements), ROWS: ("i8", byte_rows(tokens))}
     units = tokens.tiles * tokens.inputs
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
@@ -180,12 +182,12 @@ def emit_byte_rows(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
             low, high = _zip_halves(squares, 4)
             for byte in range(GROUP):
                 row = _zip(low[byte // 2], high[byte // 2], byte % 2, 8)
-                narrow.store(row, buffers["rows"], (unit * GROUP + byte) * pitch)
+                narrow.store(row, buffers[ROWS], (unit * GROUP + byte) * pitch)
 
     define(module, name, spec, body)
     return Call(name, tuple(spec), units, products=byte_rows(tokens))
 
 
 def byte_rows(tokens: TokenTiles) -> int:
-    """Bytes of "rows"."""
+    """Bytes of all rows."""
     return tokens.tiles * tokens.inputs * GROUP * GROUP * tokens.lanes

@@ -15,8 +15,9 @@ from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows, split_outputs
+from sparsec.kernels.linear_rows import LinearRows
 from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import HEIGHTS, BlockRows, SparseRows, Visits, block_cycles, block_unroll, most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal, words_of
@@ -57,7 +58,7 @@ class LinearBlocked:
         tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
         columns = max(1, L2_BYTES // (4 * tokens.width))
         parts = -(-tokens.inputs // columns)
-        groups = split_outputs(problem.outputs, height, blocks=parts)
+        groups = RowGroups.of(blocked.counts, problem.outputs, height, blocks=parts)
         rows = [np.arange(begin, end) for begin, end in zip(groups.starts, groups.starts[1:], strict=False)]
         places = [part - part[0] for part in rows]
         visits = Visits.of(blocked, rows, places, columns=columns if parts > 1 else None)
@@ -65,7 +66,7 @@ class LinearBlocked:
         packed = SparseRows.pack(
             blocked.values, offsets, visits, multiple=block_unroll(height * tokens.vectors, isa), words=words
         )
-        schedule = LinearRows(self.name, tokens, height, groups, (BlockRows(packed, height, parts),))
+        schedule = LinearRows(self.name, tokens, groups, (BlockRows(packed, height, parts),))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 

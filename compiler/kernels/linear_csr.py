@@ -15,8 +15,9 @@ from sparsec.kernels.counted_rows import CountedRows, WordRuns
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows, split_outputs
+from sparsec.kernels.linear_rows import LinearRows
 from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal
 
@@ -48,11 +49,11 @@ class LinearCsr:
         assert weight is not None
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
-        groups = split_outputs(problem.outputs, 1, blocks=1)
+        groups = RowGroups.of(blocked.counts, problem.outputs)
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width)
-        schedule = LinearRows(self.name, tokens, 1, groups, (packed,))
+        schedule = LinearRows(self.name, tokens, groups, (packed,))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 

@@ -9,11 +9,12 @@ from torch_mlir import ir
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.epilogue import Epilogue
-from sparsec.kernels.gathered_rows import GROUP, GatheredRows, byte_rows, emit_byte_rows
+from sparsec.kernels.gathered_rows import GROUP, ROWS, GatheredRows, byte_rows, emit_byte_rows
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows, Prepared, split_outputs
+from sparsec.kernels.linear_rows import LinearRows, Prepared
 from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import LEAST_LANES, refusal, words_of
 
@@ -47,10 +48,10 @@ class LinearGathered:
         vectors = tokens.split.total
         blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, tokens.tiles))
         height = blocked.block[0]
-        groups = split_outputs(problem.outputs, height, blocks=1)
+        groups = RowGroups.of(blocked.counts, problem.outputs, height)
         packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
-        rows = Prepared("rows", "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
-        schedule = LinearRows(self.name, tokens, height, groups, (packed,), rows)
+        rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
+        schedule = LinearRows(self.name, tokens, groups, (packed,), rows)
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 

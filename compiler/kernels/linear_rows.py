@@ -15,26 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Split, Vectors, define, epilogue_buffers, local, loop, minimum
+from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, local, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import Held, RowTile
 from sparsec.kernels.token_tile import TokenStore, TokenTiles, emit_transpose
 
-GROUP_ROWS = 64
 LINE = 16  # elements of a sum in a line of a cache
-PAGE = 4096  # bytes; tokens of y so far apart share one set of the level-1 cache
-
-
-def split_outputs(outputs: int, height: int, *, blocks: int) -> Split:
-    """Groups of rows that are computed together, none much smaller than another, so that each fills a vector.
-
-    They are larger if the columns are visited in several `blocks`, or for long contiguous pieces of y where these lie
-    badly.
-    """
-    most = 4 * GROUP_ROWS if blocks > 1 or outputs * 4 % PAGE == 0 else GROUP_ROWS
-    return Split.by(-(-outputs // height), max(most, 48) // height)
 
 
 class Walker(Protocol):
@@ -72,7 +61,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class LinearRows:
-    """The schedule: tiles of tokens by groups of rows, each of `height` outputs (1 for CSR).
+    """The schedule: tiles of tokens by groups of rows.
 
     `walkers` hold the weight, which is their sum; they work one after the other on a tile's sums of a group. Their
     offsets are `column * tokens.width` and their slots count from each group's first row. Only the first may set sums.
@@ -80,8 +69,7 @@ class LinearRows:
 
     kernel: str
     tokens: TokenTiles
-    height: int
-    groups: Split
+    groups: RowGroups
     walkers: tuple[Walker, ...]
     prepared: Prepared | None = None
 
@@ -102,7 +90,8 @@ class LinearRows:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
-        weights = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
+        own = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
+        weights = {**own, **self.groups.arrays}
         arguments = (self.source[0], *weights, *tails, "y")
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, products)
         if not tokens.copied:
@@ -118,35 +107,38 @@ class LinearRows:
         spec = {
             **dict([self.source]),
             **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
+            **{name: ("i32", len(array)) for name, array in self.groups.arrays.items()},
             **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
             "y": (epilogue.result, problem.tokens * problem.outputs),
         }
         tags = [each.tag for each in self.walkers]
-        shape = f"{problem}{tokens}{self.height}{self.groups}{tags}{spec}{epilogue.tag}"
+        shape = f"{problem}{tokens}{self.groups.height}{self.groups.most}{tags}{spec}{epilogue.tag}"
         digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
-        name = f"{self.kernel}_{self.height}x{tokens.width}_{digest}_{isa.suffix}"
+        name = f"{self.kernel}_{self.groups.height}x{tokens.width}_{digest}_{isa.suffix}"
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            sums = local(epilogue.total, self.groups.most * self.height * self.pitch)
+            sums = local(epilogue.total, self.groups.most * self.pitch)
             store = TokenStore(tokens, TokenStore.block_for(tokens, isa), epilogue, buffers, sums, self.pitch)
             with loop(begin, end) as unit:
-                tile, group = unit // self.groups.parts, unit % self.groups.parts
-                tokens.split.each_length(tile, lambda count: self._multiply(buffers, sums, tile, group, count))
-                first = self.groups.start(group) * self.height
-                behind = minimum(first + self.groups.length(group) * self.height, problem.outputs)
-                store.emit(tile, first, behind - first)
+                tile, group = unit // self.groups.parts, buffers["groups.order"].load_index(unit % self.groups.parts)
+                first, behind = (buffers["groups.bounds"].load_index(group + i) for i in (0, 1))
+                rows = behind - first
+                tokens.split.each_length(tile, lambda count: self._multiply(buffers, sums, tile, group, rows, count))
+                store.emit(tile, first, rows)
 
         define(module, name, spec, body)
         return name
 
-    def _multiply(self, buffers: Mapping[str, Buffer], sums: Buffer, tile: Index, group: Index, count: int) -> None:
-        """Leave the sums of a group in memory, for a tile of `count` vectors."""
+    def _multiply(
+        self, buffers: Mapping[str, Buffer], sums: Buffer, tile: Index, group: Index, rows: Index, count: int
+    ) -> None:
+        """Leave the sums of the `rows` of a group in memory, for a tile of `count` vectors."""
         tokens = self.tokens
         held = Held(sums, Vectors(tokens.lanes, sums.dtype), 1, count, self.pitch)
         name, (_, elements) = self.source
         base = tile * (elements // max(tokens.tiles, 1))
         if self.walkers[0].adds:
-            held.clear(self.groups.length(group) * self.height)
+            held.clear(rows)
         for number, walker in enumerate(self.walkers):
             own = {name: buffers[_own(number, name)] for name in walker.arrays}
             walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
+from sparsec.formats.csr import Csr
 from sparsec.formats.split import Split
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.counted_rows import CountedRows
@@ -13,8 +14,9 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_csr import BLOCK_BYTES
-from sparsec.kernels.linear_rows import LinearRows, split_outputs
+from sparsec.kernels.linear_rows import LinearRows
 from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal
@@ -41,11 +43,12 @@ class LinearSplit:
         assert weight is not None
         tokens = TokenTiles.of(problem, isa, most=most_vectors(2, isa))
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
-        groups = split_outputs(problem.outputs, 1, blocks=1)
-        split = Split.encode(weight, groups=groups.starts, span=columns)
+        csr = Csr.encode(weight)
+        groups = RowGroups.of(csr.counts, problem.outputs)
+        split = Split.encode(csr, groups=groups.starts, span=columns)
         walkers = tuple(
             CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width)
             for part in (split.pairs, split.rest)
         )
-        schedule = LinearRows(self.name, tokens, 1, groups, walkers)
+        schedule = LinearRows(self.name, tokens, groups, walkers)
         return schedule.lower(module, epilogue, isa, products=split.nnz * problem.tokens)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tails import Tail, tails_of
 
-from sparsec.kernels import linear_blocked, linear_rows
+from sparsec.kernels import linear_blocked, row_groups
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_blocked import LinearBlocked
@@ -62,7 +62,7 @@ def test_inputs_beyond_the_cache(shape: tuple[int, int, int], variant: Variant, 
     """Sums that are held from one block of columns to the next."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_blocked, "L2_BYTES", 1000)
-        patch.setattr(linear_rows, "GROUP_ROWS", rows)
+        patch.setattr(row_groups, "GROUP_ROWS", rows)
         check(shape, variant, density, cuts=(0.4,))
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tails import Tail, tails_of
 
-from sparsec.kernels import linear_csr, linear_rows
+from sparsec.kernels import linear_csr, row_groups
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_csr import LinearCsr
@@ -54,7 +54,7 @@ def test_agrees_with_numpy(shape: tuple[int, int, int], variant: Variant, densit
 def test_blocks_of_inputs(shape: tuple[int, int, int], variant: Variant, density: float, rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_csr, "BLOCK_BYTES", 1000)
-        patch.setattr(linear_rows, "GROUP_ROWS", rows)
+        patch.setattr(row_groups, "GROUP_ROWS", rows)
         check(shape, variant, density, (0.4,))
 
 

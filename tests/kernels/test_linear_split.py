@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsec.kernels import linear_rows, linear_split
+from sparsec.kernels import linear_split, row_groups
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_split import LinearSplit
@@ -52,7 +52,7 @@ def test_blocks_of_inputs(problem: LinearProblem, isa: Isa, density: float, rows
     expected, scale = reference(problem, {"x": x}, weight)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_split, "BLOCK_BYTES", 1000)
-        patch.setattr(linear_rows, "GROUP_ROWS", rows)
+        patch.setattr(row_groups, "GROUP_ROWS", rows)
         y = run(KERNEL, problem, {"x": x}, weight, isa=isa, cuts=(0.4,))
     assert_close(y, expected, tolerance(np.float32, problem.inputs, scale))
 
