@@ -39,6 +39,7 @@ from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.problem import ConvProblem
 from sparsec.kernels.spmm import ROW_COST, Held, RowTile
+from sparsec.kernels.store import is_long
 from sparsec.kernels.words import Words
 
 BLOCK_BYTES = 32 << 10  # so much of x in L1 at a time
@@ -382,8 +383,16 @@ class ConvColumns:
                 total = finish(held.vectors, epilogue, buffers, value, element=at, channel=first + row)
                 held.vectors.store(total, buffers["y"], at)
 
-        source = buffers["columns"] if self.shared else near
-        self.counted.emit_whole(buffers, RowTile(held, source, Index(0), group, self.words), load, store)
+        source, later = buffers["columns"] if self.shared else near, is_long(epilogue)
+        walked = RowTile(held, source, Index(0), group, self.words)
+        self.counted.emit_whole(buffers, walked, load, None if later else store)
+        if later:
+            with loop(0, buffers["rows"].load_index(group + 1) - first) as row, loop(0, count) as number:
+                place = minimum((tiles.split.start(tile) + number) * tiles.lanes, problem.pixels - tiles.lanes)
+                total = held.vectors.load(sums, row * tiles.width + number * tiles.lanes)
+                at = (filters + row) * problem.pixels + place
+                value = finish(held.vectors, epilogue, buffers, total, element=at, channel=first + row)
+                held.vectors.store(value, buffers["y"], at)
 
 
 def _cuts(counts: NDArray[np.int32], first: int, rows: int, parts: int) -> NDArray[np.int64]:

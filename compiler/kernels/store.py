@@ -50,10 +50,9 @@ class Output:
         *,
         along_channels: bool,
     ) -> Output:
-        operations = sum(" = " in line and "arith.constant" not in line for line in epilogue.source.splitlines())
         rows = grid.vectors.lanes if grid.turned else grid.rows.most
         spill = None
-        if grid.turned or operations > LONG_EPILOGUE:
+        if grid.turned or is_long(epilogue):
             spill = local(grid.vectors.dtype, rows * grid.columns.most * grid.vectors.lanes)
         return cls(isa, grid, epilogue, buffers, pitch, along_channels, spill)
 
@@ -134,6 +133,12 @@ class Output:
             vectors.store(value, y, at, mask)
         else:  # without mask registers a masked store is slow: use it only where lanes are really left out
             choose(full, lambda: vectors.store(value, y, at), lambda: vectors.store(value, y, at, mask))
+
+
+def is_long(epilogue: Epilogue) -> bool:
+    """Whether the epilogue should be built as few times as possible."""
+    lines = epilogue.source.splitlines()
+    return sum(" = " in line and "arith.constant" not in line for line in lines) > LONG_EPILOGUE
 
 
 def transposed(lines: Sequence[ir.Value]) -> list[ir.Value]:
