@@ -243,7 +243,7 @@ def isa_of(target: Target) -> Isa:
     """What kernel generators must know of a target."""
     suffix = {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     features = frozenset(target.requires)
-    isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks)
+    isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
     if "avx2" in features:
         isa = replace(isa, bytes_dot="vpdpbusd" if features & {"avx512vnni", "avxvnni"} else "vpmaddwd")
     if "avx512bf16" in features:

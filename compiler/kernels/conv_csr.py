@@ -66,7 +66,7 @@ class ConvCsr:
 def _in_place(name: str, problem: ConvProblem, rows: Blocked, isa: Isa) -> ConvRows:
     """Tiles as wide as registers allow: a row is started once per tile."""
     layout = PaddedLayout.of(problem, isa, aligned=rows.blocks >= ALIGN_FROM * problem.channels)
-    tile = plan(layout, isa, most=min(isa.registers - 4, 14), work=rows.blocks / max(problem.filters, 1))
+    tile = plan(layout, isa, most=min(isa.row_vectors, 14), work=rows.blocks / max(problem.filters, 1))
     return ConvRows(name, layout, tile, 1, equal_groups(rows.counts, problem.batch * tile.count))
 
 

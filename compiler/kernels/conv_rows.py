@@ -18,7 +18,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.pixel_tile import Tile, emit_store
-from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, unroll
+from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, row_unroll
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
@@ -64,7 +64,7 @@ class ConvRows:
     def _pack(self, weight: Blocked, isa: Isa) -> SparseRows:
         visits = Visits.of(weight, self.groups, self.groups, columns=None)
         sums = len(self.tile.steps) * self.height
-        multiple = unroll(sums) if self.height == 1 else block_unroll(sums, isa)
+        multiple = row_unroll(sums, isa) if self.height == 1 else block_unroll(sums, isa)
         words = source_of(self.layout.problem, isa)[1]
         return SparseRows.pack(weight.values, self._offsets(weight), visits, multiple=multiple, words=words)
 

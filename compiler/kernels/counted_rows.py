@@ -20,11 +20,19 @@ from torch_mlir.dialects import arith, vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.emit import Buffer, Index, Vectors, carry, shuffle
+from sparsec.kernels.isa import Isa
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
 from sparsec.kernels.words import Words
 
 STEP = 4  # nonzeros that share a load of weights and one of offsets
+
+
 Store = Callable[[Index, list[ir.Value]], None]  # (row of a group, its sums)
+
+
+def step_of(isa: Isa) -> int:
+    """Nonzeros that are added at a time: one where all that a loop's body loads must be in registers at once."""
+    return 1 if isa.early_loads else STEP
 
 
 class Runs(Protocol):
@@ -74,9 +82,9 @@ class CountedRows:
     """The nonzeros of runs, group of rows by group and block of columns by block.
 
     Nonzero i has `height` weights from `values[i * height]` on and reads x at `offsets[i]` elements from its block's first
-    column. A visit adds STEP * `steps[j]` + r nonzeros to the rows `slots[j * height] ...` of its group; the visits of block b
-    of group g with remainder r are [bounds[n], bounds[n + 1]) with n = (g * blocks + b) * STEP + r. The nonzeros of group g
-    begin at `starts[g]`.
+    column. A visit adds `step * steps[j]` + r nonzeros to the rows `slots[j * height] ...` of its group; the visits of block b
+    of group g with remainder r are [bounds[n], bounds[n + 1]) with n = (g * blocks + b) * step + r. The nonzeros of group g
+    begin at `starts[g]`; `step` of them are added at a time.
     """
 
     values: NDArray[np.float32] | NDArray[np.int32]
@@ -89,10 +97,18 @@ class CountedRows:
     columns: int
     width: int
     blocks: int
+    step: int
 
     @classmethod
     def pack(
-        cls, runs: Runs, groups: NDArray[np.int64], *, columns: int, width: int, whole: bool = False
+        cls,
+        runs: Runs,
+        groups: NDArray[np.int64],
+        *,
+        columns: int,
+        width: int,
+        whole: bool = False,
+        step: int = STEP,
     ) -> CountedRows:
         """Rows [groups[g], groups[g + 1]) are a group; a block has so many `columns`, `width` elements of x apart.
 
@@ -108,23 +124,24 @@ class CountedRows:
             visited, first, counts = _with_ends(visited, first, counts, len(runs.counts), blocks)
         members = runs.members[visited // blocks]
         group = np.searchsorted(groups, members[:, 0], side="right") - 1
-        bucket = (group * blocks + visited % blocks) * STEP + counts % STEP
+        bucket = (group * blocks + visited % blocks) * step + counts % step
         order = np.lexsort((-counts, bucket))
         source = np.repeat(first[order], counts[order]) + ramps(counts[order])
-        bounds = np.searchsorted(bucket[order], np.arange((len(groups) - 1) * blocks * STEP + 1))
+        bounds = np.searchsorted(bucket[order], np.arange((len(groups) - 1) * blocks * step + 1))
         behind = np.concatenate([[0], np.cumsum(counts[order])])
         slots = (members - groups[group][:, None])[order]
         return cls(
-            np.concatenate([values[source].reshape(-1), np.zeros(STEP * height, dtype=values.dtype)]),
-            np.concatenate([inside[source] * width, np.zeros(STEP, dtype=np.int64)]).astype(np.uint16),
+            np.concatenate([values[source].reshape(-1), np.zeros(step * height, dtype=values.dtype)]),
+            np.concatenate([inside[source] * width, np.zeros(step, dtype=np.int64)]).astype(np.uint16),
             np.concatenate([slots.reshape(-1), [0]]).astype(np.uint16),
-            np.concatenate([counts[order] // STEP, [0]]).astype(np.uint16),
+            np.concatenate([counts[order] // step, [0]]).astype(np.uint16),
             bounds.astype(np.int32),
-            behind[bounds[:: blocks * STEP]].astype(np.int32),
+            behind[bounds[:: blocks * step]].astype(np.int32),
             height,
             columns,
             width,
             blocks,
+            step,
         )
 
     @property
@@ -148,7 +165,7 @@ class CountedRows:
     @property
     def tag(self) -> str:
         """What the generated code depends on besides the sizes in `spec`."""
-        return f"counted {self.height} {self.columns} {self.blocks}"
+        return f"counted {self.height} {self.columns} {self.blocks}" + (f" {self.step}" if self.step != STEP else "")
 
     @property
     def adds(self) -> bool:
@@ -159,7 +176,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             here = tile.base + number * (self.columns * self.width)
-            return [self._block(_Walk(buffers, tile, self.height), number, carried[0], here)]
+            return [self._block(_Walk(buffers, tile, self.height, self.step), number, carried[0], here)]
 
         carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
 
@@ -174,7 +191,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             first, final = number.known == 0, number.known == last
-            walk = _Walk(buffers, tile, self.height, fresh=first, store=store if final else None)
+            walk = _Walk(buffers, tile, self.height, self.step, fresh=first, store=store if final else None)
             return [self._block(walk, number, carried[0], load(number))]
 
         at = block(Index(0), [self._begin(buffers, tile)])
@@ -188,8 +205,8 @@ class CountedRows:
         return buffers["starts"].load_index(tile.group).value
 
     def _block(self, walk: _Walk, number: Index, at: ir.Value, here: Index) -> ir.Value:
-        for rest in range(STEP):
-            at = walk.bucket((walk.tile.group * self.blocks + number) * STEP + rest, at, rest, here)
+        for rest in range(self.step):
+            at = walk.bucket((walk.tile.group * self.blocks + number) * self.step + rest, at, rest, here)
         return at
 
 
@@ -200,6 +217,7 @@ class _Walk:
     buffers: Mapping[str, Buffer]
     tile: RowTile
     height: int
+    step: int
     fresh: bool = False
     store: Store | None = None
 
@@ -211,7 +229,7 @@ class _Walk:
     @property
     def apart(self) -> int:
         """Sets of sums, so that narrow tiles have enough chains."""
-        return next(count for count in (1, 2, 4) if count == STEP or count * self.places >= CHAINS)
+        return next(count for count in (1, 2, 4) if count == self.step or count * self.places >= CHAINS)
 
     def bucket(self, number: Index, at: ir.Value, rest: int, here: Index) -> ir.Value:
         """The visits with one remainder in a block whose columns begin at element `here` of x."""
@@ -231,11 +249,11 @@ class _Walk:
         before = [zero] * places if self.fresh else [total for row in rows for total in held.load(row)]
         fresh = [zero] * (places * (self.apart - 1))
 
-        def four(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
+        def together(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
             begin = Index(dynamic=carried[0])
-            return [(begin + STEP).value, *self._add(begin, here, STEP, carried[1:])]
+            return [(begin + self.step).value, *self._add(begin, here, self.step, carried[1:])]
 
-        at, *sums = carry(0, steps, 1, [at, *before, *fresh], four)
+        at, *sums = carry(0, steps, 1, [at, *before, *fresh], together)
         if rest:
             sums = self._add(Index(dynamic=at), here, rest, sums)
         totals = [add_up(sums[place::places]) for place in range(places)]
@@ -244,15 +262,12 @@ class _Walk:
         return (Index(dynamic=at) + rest).value
 
     def _add(self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        """Sums with the next `nonzeros` <= STEP added."""
+        """Sums with the next `nonzeros` <= step added."""
         tile, sums, count = self.tile, list(sums), self.tile.held.count
         read = Vectors(tile.held.vectors.lanes, tile.words.dtype)
-        weights = self._weights(at)
-        packed = Vectors(STEP, "i16").load(self.buffers["offsets"], at)
-        word = ir.IntegerType.get_signless(16 * STEP)
-        offsets = vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
+        weights, offsets = self._weights(at), self._offsets(at)
         for number in range(nonzeros):
-            offset = here + _field(offsets, number)
+            offset = here + offsets(number)
             across = [read.load(tile.source, offset + step * read.lanes) for step in range(count)]
             for row in range(self.height):
                 weight = weights(number, row)
@@ -261,10 +276,25 @@ class _Walk:
                     sums[chain] = tile.words.multiply_add(operand, weight, sums[chain])
         return sums
 
+    def _offsets(self, at: Index) -> Callable[[int], Index]:
+        """Gives the offset of a nonzero from `at` on."""
+        if self.step == 1:
+            return lambda _: self.buffers["offsets"].load_index(at)
+        packed = Vectors(self.step, "i16").load(self.buffers["offsets"], at)
+        word = ir.IntegerType.get_signless(16 * self.step)
+        offsets = vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
+        return lambda number: _field(offsets, number)
+
     def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
         """Gives the weight of a nonzero from `at` on and a row, in all lanes, with few loads."""
         values, lanes = self.buffers["values"], self.tile.held.vectors.lanes
-        packed = [Vectors(STEP, self.tile.words.dtype).load(values, at * self.height + part * STEP) for part in range(self.height)]
+        if self.step == 1:
+            read = Vectors(lanes, self.tile.words.dtype)
+            return lambda _, row: read.load_splat(values, at * self.height + row)
+        packed = [
+            Vectors(STEP, self.tile.words.dtype).load(values, at * self.height + part * STEP)
+            for part in range(self.height)
+        ]
 
         def weight(number: int, row: int) -> ir.Value:
             part, lane = divmod(number * self.height + row, STEP)

@@ -11,7 +11,8 @@ class Isa:
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `tile_registers` are those of AMX, with products of both kinds.
+    is no such arithmetic. `tile_registers` are those of AMX, with products of both kinds. `early_loads` says that what
+    finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
     """
 
     suffix: str
@@ -21,9 +22,19 @@ class Isa:
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
     tile_registers: bool = False
+    early_loads: bool = False
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
+
+    @property
+    def row_vectors(self) -> int:
+        """Vectors of x that one weight is multiplied with: their sums fit the registers, beside what a step reads."""
+        return (self.registers - 2) // 2 if self.early_loads else self.registers - 4
+
+    def unrolling(self, wanted: int, sums: int, loads: int) -> int:
+        """How many of the `wanted` steps, each with so many sums and loads of its own, one body of a loop may have."""
+        return max(1, min(wanted, (self.registers - 1) // (sums + loads))) if self.early_loads else wanted
 
 
 AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd")

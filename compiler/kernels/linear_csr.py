@@ -11,7 +11,7 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import F32, Arithmetic
-from sparsec.kernels.counted_rows import CountedRows, WordRuns
+from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -52,7 +52,7 @@ class LinearCsr:
         groups = RowGroups.of(blocked.counts, problem.outputs)
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
-        packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width)
+        packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width, step=step_of(isa))
         schedule = LinearRows(self.name, tokens, groups, (packed,))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
@@ -65,4 +65,4 @@ def block_columns(stored: float, inputs: int, width: int) -> int:
 
 def tile_vectors(isa: Isa) -> int:
     """Vectors of the widest tile."""
-    return max(1, TILE_TOKENS // isa.lanes())
+    return max(1, min(TILE_TOKENS // isa.lanes(), isa.row_vectors))

@@ -29,15 +29,23 @@ def unroll(sums: int, chains: int = CHAINS - 1) -> int:
     return next(count for count in (1, 2, 4, 8, 16) if count * sums >= chains)
 
 
+def row_unroll(sums: int, isa: Isa) -> int:
+    """Nonzeros of a row per step of the inner loop; each reads a vector per sum, and its weight."""
+    count = unroll(sums)
+    while count > isa.unrolling(count, sums, sums + 1):
+        count //= 2
+    return count
+
+
 def most_vectors(height: int, isa: Isa) -> int:
     """Vectors of a tile whose sums with `height` rows fit the registers, beside what a block reads."""
-    free = min(isa.registers - 1, MOST_SUMS + 4)
+    free = min(isa.registers - 1, MOST_SUMS + 4) - (height if isa.early_loads else 0)
     return max(1, min(4, free // (height + 1)))
 
 
 def block_unroll(sums: int, isa: Isa) -> int:
     """Blocks per step of the inner loop; there must be registers for that."""
-    return unroll(sums, BLOCK_CHAINS if isa.registers >= 32 else CHAINS - 1)
+    return 1 if isa.early_loads else unroll(sums, BLOCK_CHAINS if isa.registers >= 32 else CHAINS - 1)
 
 
 def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:

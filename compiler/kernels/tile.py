@@ -38,6 +38,7 @@ class Tile:
     column: Index
     mask: ir.Value | None
     full: ir.Value | None  # true if the mask leaves nothing out; None if that is known beforehand
+    ways: int  # steps of the reduction that are in flight, each with sums of its own
 
     def mask_of(self, v: int) -> ir.Value | None:
         """The mask of column vector `v`."""
@@ -65,6 +66,7 @@ class Grid:
     rows: Split
     columns: Split
     elements: int
+    isa: Isa
     turned: bool = False
 
     @classmethod
@@ -91,13 +93,13 @@ class Grid:
         other = 1 + (isa.registers >= 32) + (not isa.masks and columns % vectors.lanes != 0)
         most = vectors.lanes if turned else CLASHING_ROWS if rows_apart and rows_apart % PAGE == 0 else 28
         grids = [
-            cls(vectors, Split.by(rows, r), Split.by(wide, w), columns, turned)
+            cls(vectors, Split.by(rows, r), Split.by(wide, w), columns, isa, turned)
             for w in range(1, min(wide, 8) + 1)
             for r in range(1, min(rows, most) + 1)
-            if r * w + w + other <= isa.registers
+            if r * w + w + (r if isa.early_loads else 0) + other <= isa.registers
         ]
         return min(
-            grids, key=lambda grid: grid.cycles(reduction), default=cls(vectors, Split(rows, 0), Split(wide, 0), 0)
+            grids, key=lambda grid: grid.cycles(reduction), default=cls(vectors, Split(rows, 0), Split(wide, 0), 0, isa)
         )
 
     def cycles(self, reduction: int) -> float:
@@ -129,11 +131,12 @@ class Grid:
 
         def shaped(rows: int, width: int) -> None:
             last = (width - 1) * lanes
+            ways = self.isa.unrolling(-(-CHAINS // (rows * width)), rows * width, rows + width)
             if self.elements % lanes == 0:
-                body(Tile(self.vectors, rows, width, row, column, None, None))
+                body(Tile(self.vectors, rows, width, row, column, None, None, ways))
                 return
             active = minimum(lanes, self.elements - (column + last))
-            body(Tile(self.vectors, rows, width, row, column, self.vectors.mask(active), active.equals(lanes)))
+            body(Tile(self.vectors, rows, width, row, column, self.vectors.mask(active), active.equals(lanes), ways))
 
         self.rows.each_length(
             row_part, lambda rows: self.columns.each_length(column_part, lambda width: shaped(rows, width))
@@ -153,7 +156,7 @@ def multiply(
     just before its use); `right` gives the `width` column vectors.
     """
     count = tile.rows * tile.width
-    ways = min(-(-CHAINS // count), max(reduction, 1))
+    ways = min(tile.ways, max(reduction, 1))
 
     def step(k: Index, sums: Sequence[ir.Value]) -> list[ir.Value]:
         across = right(k)

@@ -14,8 +14,8 @@ class Target:
 
     `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change
     only how code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
-    `relocation` is LLVM's model of addresses; `machine` is what predictions are for where the machine that compiles
-    cannot be the one that runs.
+    `early_loads`: see `sparsec.kernels.isa`. `relocation` is LLVM's model of addresses; `machine` is what predictions are
+    for where the machine that compiles cannot be the one that runs.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Target:
     vector_bytes: int
     vector_registers: int
     has_masks: bool
+    early_loads: bool = False
     pointer_bytes: int = 8
     relocation: str = "pic"
     machine: Machine | None = None
