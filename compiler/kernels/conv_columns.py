@@ -19,7 +19,7 @@ from torch_mlir import ir
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.conv_window import Window, emit_window
-from sparsec.kernels.counted_rows import CountedRows, WordRuns
+from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
 from sparsec.kernels.emit import (
     Buffer,
     Index,
@@ -225,7 +225,7 @@ class ConvColumns:
 
         None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute.
         """
-        tiles = PixelTiles.of(problem.pixels, isa, most=max(1, TILE_PIXELS // isa.lanes()))
+        tiles = PixelTiles.of(problem.pixels, isa, most=max(1, min(TILE_PIXELS // isa.lanes(), isa.row_vectors)))
         if not weight.blocks or problem.taps * tiles.width > 1 << 16:
             return None
         columns = Columns.of(problem, tiles, isa)
@@ -243,7 +243,7 @@ class ConvColumns:
         channels = max(1, min(BLOCK_BYTES // (4 * tiles.width * max(problem.taps, 1)), columns.inside))
         block = max(channels * problem.taps, 1)
         runs = WordRuns.of(weight, columns.words)
-        counted = CountedRows.pack(runs, bounds, columns=block, width=tiles.width, whole=True)
+        counted = CountedRows.pack(runs, bounds, columns=block, width=tiles.width, whole=True, step=step_of(isa))
         return cls(kernel, columns, bounds, counted, shared)
 
     def cycles(self, weight: Blocked) -> float:

@@ -9,7 +9,7 @@ from torch_mlir import ir
 from sparsec.formats.csr import Csr
 from sparsec.formats.split import Split
 from sparsec.kernels.arithmetic import F32
-from sparsec.kernels.counted_rows import CountedRows
+from sparsec.kernels.counted_rows import CountedRows, step_of
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
@@ -47,7 +47,7 @@ class LinearSplit:
         groups = RowGroups.of(csr.counts, problem.outputs)
         split = Split.encode(csr, groups=groups.starts, span=columns)
         walkers = tuple(
-            CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width)
+            CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width, step=step_of(isa))
             for part in (split.pairs, split.rest)
         )
         schedule = LinearRows(self.name, tokens, groups, walkers)
