@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, cost or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, wasm, cost or roofs."""
 
 from __future__ import annotations
 
@@ -181,6 +181,20 @@ def _threads(
     raise SystemExit(
         bench_threads.run(cases, counts, seconds, json_file or bench_threads.RESULTS, before_others=urgent)
     )
+
+
+@bench.command("wasm")
+@click.argument("pattern", default="")
+@click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="How long to measure each.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/wasm.json]")
+def _wasm(pattern: str, seconds: float, json_file: Path | None) -> None:
+    """WebAssembly in Node against ONNX Runtime Web: cells whose names contain PATTERN, or all."""
+    from bench import wasm
+
+    try:
+        raise SystemExit(wasm.run(pattern, seconds, json_file or wasm.RESULTS))
+    except SparsecError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @bench.command("roofs")

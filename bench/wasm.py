@@ -1,0 +1,184 @@
+"""`python -m bench wasm`: layers and networks compiled to WebAssembly, against ONNX Runtime Web in one Node process, one thread.
+
+Rounds alternate between the engines, so that disturbances meet all of them. The ratio is the median over rounds of CPU
+times, which hold nothing that other processes did; wall times are reported, too.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.peers.network import PLAIN
+from bench.prune import prune_matrix
+from bench.sparse_models_rows import ModelCell
+from bench.sparse_zoo import cache_folder
+from bench.variants import TRAINED, variant
+from sparsec.errors import UsageError
+
+RESULTS = Path(__file__).parent / "results" / "wasm.json"
+TARGETS = ("wasm32", "wasm32-relaxed")
+PEER = "peer"
+SCRIPT = Path(__file__).with_name("wasm_race.mjs")
+LIMIT = 600  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A model; `goal` is how many times as fast as ONNX Runtime Web it ought to be."""
+
+    name: str
+    goal: float
+    model: Callable[[], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Milliseconds are medians; `ratio` is the peer's CPU time by ours, `error` relative to the largest output."""
+
+    cell: str
+    target: str
+    goal: float
+    milliseconds: float
+    peer_milliseconds: float
+    ratio: float
+    p10: float
+    p90: float
+    error: float
+    bytes: int
+    node: str
+    peer: str
+
+
+def cells() -> tuple[Cell, ...]:
+    """What issue and README speak of."""
+    return (
+        Cell("linear 1024x1024x128 dense", 0.95, lambda: _linear(0.0)),
+        Cell("linear 1024x1024x128 90 % unstructured", 5.0, lambda: _linear(0.9)),
+        Cell("hand-landmark, trained sparse", 3.0, lambda: _network("handlandmark", TRAINED, 0.0)),
+        Cell("mobilenet-v2 dense", 0.95, lambda: _network("mobilenet-v2", "unstructured", 0.0)),
+        Cell("mobilenet-v2 90 % unstructured", 3.0, lambda: _network("mobilenet-v2", "unstructured", 0.9)),
+    )
+
+
+def run(pattern: str, seconds: float, json_file: Path) -> int:
+    """Race the cells whose names contain `pattern`, print a line for each, and keep all in `json_file`."""
+    node, peer = _node(), _peer()
+    chosen = [cell for cell in cells() if pattern in cell.name]
+    if not chosen:
+        raise UsageError("There is no such cell.", expected="; ".join(cell.name for cell in cells()), got=pattern)
+    rows: list[Row] = []
+    for cell in chosen:
+        for row in _race(cell, node, peer, seconds):
+            rows.append(row)
+            print(
+                f"{row.cell:40} {row.target:15} {row.milliseconds:8.3f} ms  {row.peer}: {row.peer_milliseconds:8.3f} ms  "
+                f"{row.ratio:5.2f}x ({row.p10:.2f} to {row.p90:.2f}; goal {row.goal:g})  {row.bytes / 1e6:.2f} MB  "
+                f"error {row.error:.1e}",
+                flush=True,
+            )
+    json_file.write_text(json.dumps({"machine": _machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    return 0 if all(row.ratio >= row.goal for row in rows) else 1
+
+
+def _linear(sparsity: float) -> Path:
+    """y = x w, x of 128 tokens."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    path = cache_folder() / f"linear-1024x1024x128-{100 * sparsity:.3g}.onnx"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dense = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"], name="linear")],
+            "linear",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [128, 1024])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [128, 1024])],
+            [numpy_helper.from_array(prune_matrix(dense, sparsity, 1, 1), "w")],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def _network(name: str, pattern: str, sparsity: float) -> Path:
+    return variant(ModelCell(name, 1, pattern, sparsity, "fp32", 1), PLAIN)
+
+
+def _node() -> list[str]:
+    program = shutil.which("node")
+    if program is None:
+        raise UsageError("There is no Node on this machine.", next_step="apt-get install nodejs")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    old = int(version.removeprefix("v").split(".")[0]) < 21
+    return [program, *(["--experimental-wasm-relaxed-simd"] if old else [])]
+
+
+def _peer() -> Path:
+    folder = cache_folder() / "web"
+    if not (folder / "node_modules" / "onnxruntime-web").exists():
+        raise UsageError(
+            "ONNX Runtime Web is not installed.", next_step=f"npm install --prefix {folder} onnxruntime-web"
+        )
+    return folder
+
+
+def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
+    """A row per target."""
+    from sparsec.driver import Options, compile_wasm
+    from sparsec.wasm_package import package_files, write_package
+
+    model = cell.model()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders, sizes = {}, {}
+        for target in TARGETS:
+            plan, module = compile_wasm(model, Options(target, use_measurements=False))
+            folders[target] = Path(scratch) / target
+            write_package(folders[target], package_files(plan, module, weights_inside=True))
+            sizes[target] = len(module)
+        config = Path(scratch) / "config.json"
+        packages = {target: str(folder) for target, folder in folders.items()}
+        config.write_text(
+            json.dumps({"peer": str(peer), "model": str(model), "packages": packages, "seconds": seconds})
+        )
+        done = subprocess.run([*node, SCRIPT, config], capture_output=True, text=True, check=False, timeout=LIMIT)
+    if done.returncode:
+        raise UsageError("The race failed.", where=cell.name, got=done.stderr.strip()[-2000:])
+    found = json.loads(done.stdout)
+    return [_row(cell, target, found, sizes[target]) for target in TARGETS]
+
+
+def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row:
+    rows = found["rows"]
+    assert isinstance(rows, dict)
+    ours, theirs = rows[target], rows[PEER]
+    ratios = np.array(theirs["cpu"]) / np.maximum(np.array(ours["cpu"]), 1e-9)
+    p10, median, p90 = np.percentile(ratios, [10, 50, 90])
+    return Row(
+        cell.name,
+        target,
+        cell.goal,
+        round(float(np.median(ours["wall"])), 4),
+        round(float(np.median(theirs["wall"])), 4),
+        round(float(median), 3),
+        round(float(p10), 3),
+        round(float(p90), 3),
+        float(ours["error"]),
+        size,
+        str(found["node"]),
+        str(found["peer"]),
+    )
+
+
+def _machine() -> str:
+    from sparsec.cost.host import machine_id
+
+    return f"{machine_id()}, {platform.system()}"
