@@ -60,7 +60,7 @@ class LinearNm:
         rows = WindowRows.pack(weight, isa.lanes())
         panels = -(-m // rows.lanes)
         near = max(1, min(panels, NEAR_BYTES // max(4 * rows.panel, 1)))
-        grid = Grid(Vectors(rows.lanes), Split.by(n, most_tokens(isa)), Split(panels, panels), m)
+        grid = Grid(Vectors(rows.lanes), Split.by(n, most_tokens(isa)), Split(panels, panels), m, isa)
         buffers = {"x": ("f32", n * k), "weight": ("i32", rows.packed.size), "y": (epilogue.result, n * m)}
         buffers |= epilogue_buffers(epilogue, n * m, m)
         name = f"{self.name}_{n}x{k}x{m}_{rows.kept}of{rows.lanes}_{epilogue.tag}_{isa.suffix}"
