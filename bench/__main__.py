@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, wasm, cost or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, carry, wasm, cost or roofs."""
 
 from __future__ import annotations
 
@@ -195,6 +195,17 @@ def _wasm(pattern: str, seconds: float, json_file: Path | None) -> None:
         raise SystemExit(wasm.run(pattern, seconds, json_file or wasm.RESULTS))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error
+
+
+@bench.command("carry")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--target", default="x86-64-v4-amx", show_default=True, metavar="NAME", help="Of the other machine.")
+@click.option("--match", default="", metavar="TEXT", help="Only layers whose name has this in it.")
+def _carry(folder: Path, target: str, match: str) -> None:
+    """Compile layers for another machine, where nothing can be installed: FOLDER gets all that run.py in it needs."""
+    from bench.elsewhere import carry
+
+    raise SystemExit(carry.carry(folder, target, [cell for cell in carry.CELLS if match in str(cell)]))
 
 
 @bench.command("roofs")

@@ -1,0 +1,135 @@
+"""Time the layers of this folder against ONNX Runtime and torch, in turns, on one thread and on all; no compiler of ours.
+
+`python3 run.py [--threads 1,16] [--json FILE]`. Ours is compared with ONNX Runtime's result first. A row holds the median
+microseconds of each engine, and ours against the best of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+Calls = dict[str, Callable[[], Any]]
+HERE = Path(__file__).resolve().parent
+ROUNDS, CALLS = 15, 4
+TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2, "int8": 1e-5}
+
+
+def build() -> None:
+    """The C core of the runtime."""
+    target = HERE / "sparsec" / "runtime" / "_native.so"
+    if not target.exists():
+        sources = sorted(map(str, (HERE / "native").glob("*.c")))
+        flags = ["-O2", "-std=c11", "-fvisibility=hidden", "-shared", "-fPIC", "-pthread"]
+        subprocess.run(["gcc", *flags, *sources, "-o", str(target), "-lm"], check=True)
+
+
+def peers(model: bytes, shape: tuple[int, int, int], threads: int) -> Calls:
+    """Engines that are here, each as a call on `x`; torch computes the dense layer of this shape in bfloat16."""
+    found: Calls = {}
+    x = inputs(shape)
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        found["onnxruntime"] = lambda: session.run(None, {"x": x})[0]
+    except ImportError as error:
+        print(f"no ONNX Runtime: {error}", file=sys.stderr)
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        m, k, _ = shape
+        weight, tokens = torch.randn(m, k).bfloat16(), torch.from_numpy(x).bfloat16()
+        torch.set_grad_enabled(False)
+        found["torch-bf16"] = lambda: torch.nn.functional.linear(tokens, weight)
+    except ImportError as error:
+        print(f"no torch: {error}", file=sys.stderr)
+    return found
+
+
+def inputs(shape: tuple[int, int, int]) -> Any:
+    """The activations [tokens, inputs]."""
+    _, k, n = shape
+    return np.random.default_rng(1).standard_normal((n, k), np.float32)
+
+
+def race(calls: Calls) -> dict[str, float]:
+    """Median microseconds per call of each, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            call()
+            begin = time.perf_counter_ns()
+            for _ in range(CALLS):
+                call()
+            times[name].append((time.perf_counter_ns() - begin) / CALLS / 1e3)
+    return {name: round(float(np.median(each)), 1) for name, each in times.items()}
+
+
+def measure(cell: Row, threads: int) -> Row:
+    """One layer on so many threads."""
+    from sparsec import artifact
+    from sparsec.runtime.session import Session
+
+    shape = cell["m"], cell["k"], cell["n"]
+    session = Session(artifact.read(str(HERE / f"{cell['file']}.sparsec")), threads=threads)
+    x = inputs(shape)
+    out = {"y": np.full((shape[2], shape[0]), np.nan, np.float32)}
+    bound = session.bind({"x": x}, out=out)
+    others = peers(gzip.decompress((HERE / f"{cell['file']}.onnx.gz").read_bytes()), shape, threads)
+    bound()
+    row: Row = {"cell": cell["name"], "threads": threads, "chosen": cell["chosen"]}
+    if "onnxruntime" in others:
+        expected = others["onnxruntime"]()
+        error = float(np.abs(out["y"] - expected).max() / np.abs(expected).max())
+        kind = cell["name"].split()[-1]
+        row |= {"error": error, "right": bool(error <= TOLERANCE.get(kind, TOLERANCE["fp32"]))}
+    times = race({"sparsec": bound, **others})
+    best = min((time for name, time in times.items() if name != "sparsec"), default=float("nan"))
+    return row | {"us": times, "ratio": round(best / times["sparsec"], 3)}
+
+
+def main() -> int:
+    """Measure all; exit code 1 if a result is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", default=f"1,{len(os.sched_getaffinity(0))}")
+    parser.add_argument("--json", default="elsewhere.json")
+    asked = parser.parse_args()
+    build()
+    sys.path.insert(0, str(HERE))
+    described = json.loads((HERE / "cells.json").read_text())
+    rows = []
+    for threads in map(int, asked.threads.split(",")):
+        for cell in described["cells"]:
+            row = measure(cell, threads)
+            rows.append(row)
+            times = "  ".join(f"{name} {us}" for name, us in row["us"].items())
+            wrong = "" if row.get("right", True) else f"  WRONG by {row['error']:.2g}"
+            print(
+                f"{row['cell']:34} {threads:2} threads  {row['ratio']:5.2f}x  {times}  {row['chosen']}{wrong}",
+                flush=True,
+            )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    result = {"cpu": cpu, "python": platform.python_version(), "target": described["target"], "rows": rows}
+    Path(asked.json).write_text(json.dumps(result, indent=1) + "\n")
+    return int(not all(row.get("right", True) for row in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
