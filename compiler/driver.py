@@ -50,7 +50,7 @@ class Options:
 
     `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
     whether choices may follow it. `weights` replaces weights of the model, by name. `precision` is
-    the arithmetic that layers of float32 may use: f32 or bf16.
+    the arithmetic that layers of float32 may use: f32 or bf16. With `dense_only` no layer uses its zeros: for comparison.
     """
 
     target: str = "native"
@@ -59,6 +59,7 @@ class Options:
     use_measurements: bool = True
     weights: Mapping[str, object] | None = None
     precision: str = F32.name
+    dense_only: bool = False
 
 
 def compile_program(
@@ -171,6 +172,7 @@ def _run_passes(
     known = _known_machine(target)
     unit = Unit(imported.module, imported.weights, isa_of(target), machine=known.machine, notes=[known.note])
     unit.precision = precision_of(options.precision, target)
+    unit.dense_only = options.dense_only
     trace.after("import", unit.module)
     with _measurements(options) as unit.measurements:
         for name, run, _ in PASSES:

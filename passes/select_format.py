@@ -46,7 +46,7 @@ def select_format(unit: Unit) -> None:
             layer.op.attributes["layer"] = ir.StringAttr.get(name)
             problem, facts = layer.problem(), facts_of_layer(layer, unit)
             results = _results(layer, problem, facts, unit)
-            report = decide(name, problem, facts, unit.isa, unit.machine, results)
+            report = decide(name, problem, facts, unit.isa, unit.machine, results, dense_only=unit.dense_only)
             if FLOAT32_BECAUSE in layer.contraction.attributes:
                 because = ir.StringAttr(layer.contraction.attributes[FLOAT32_BECAUSE]).value
                 report = replace(report, reason=f"{report.reason}; quantised, but stays in float32: {because}")
@@ -79,12 +79,16 @@ def decide(
     isa: Isa,
     machine: Machine,
     results: Mapping[str, Result] | None = None,
+    *,
+    dense_only: bool = False,
 ) -> LayerReport:
-    """Choose a kernel by the cost model and by `results` of measurements, by kernel.
+    """Choose a kernel by the cost model and by `results` of measurements, by kernel; of dense weights if `dense_only`.
 
     Raises `UnsupportedOpError` if no kernel computes the layer.
     """
     listed = candidates(problem, facts, isa, machine, results or {})
+    if dense_only:
+        listed = [each if each.format == "dense" else _unwanted(each) for each in listed]
     able = sorted((c for c in listed if c.refusal is None), key=_predicted)
     if not able:
         reasons = "; ".join(f"{c.kernel}: {c.refusal}" for c in listed)
@@ -101,6 +105,10 @@ def decide(
         reason=_reason(best, able, facts) + _instruction(best.kernel, problem, isa),
         predicted_ns=_predicted(best),
     )
+
+
+def _unwanted(candidate: Candidate) -> Candidate:
+    return replace(candidate, predicted_ns=None, refusal=candidate.refusal or "zeros are not to be used")
 
 
 def candidates(

@@ -30,6 +30,7 @@ class Unit:
     measurements: Measurements | None = None  # that choices may use
     notes: list[str] = field(default_factory=list)  # for the report
     precision: Arithmetic = F32  # in which layers of float32 may multiply
+    dense_only: bool = False  # zeros of weights are not to be used
     quantised: bool = False  # contractions of codes of 8 bit were found
     _facts: dict[str, Facts] = field(default_factory=dict)
 

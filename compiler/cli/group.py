@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("explain", "explain", "Say what was chosen for each layer, and why."),
     ("tune", "tune", "Measure candidates on this machine, for better choices."),
     ("targets", "targets", "List the machines that can be compiled for; calibrate this one."),
+    ("demo-web", "demo_web", "Serve a page that runs a model in the browser."),
     ("opt", "opt", "Run passes on MLIR text."),
 )
 

@@ -1,0 +1,103 @@
+"""A page that runs one network in the browser, compiled with and without the use of its zeros: its files, and a server.
+
+index.html, demo.mjs, settings.json
+sparse/, dense/        packages as `--emit wasm` writes them
+model.onnx, ort/       for ONNX Runtime Web, where its package is present
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+
+from sparsec.driver import Options, Progress, compile_wasm
+from sparsec.errors import UsageError
+from sparsec.model import readable
+from sparsec.source import Kind, kind_of
+from sparsec.wasm_package import package_files, write_package
+
+_PEER_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+_MOST_REPORT = 64 << 20  # bytes
+Report = Callable[[dict[str, object]], None]
+
+
+def write_page(
+    model: str, folder: Path, options: Options, *, peer: Path | None, report: bool, progress: Progress | None = None
+) -> None:
+    """Compile `model` for the page and write all of it to `folder`; `peer` is the npm package of ONNX Runtime Web.
+
+    With `report`, the page sends what it measured to its server. Raises a `SparsecError`.
+    """
+    for name, build in (("sparse", options), ("dense", replace(options, dense_only=True))):
+        plan, module = compile_wasm(readable(model), build, progress=progress)
+        write_package(folder / name, package_files(plan, module, weights_inside=True))
+    version = _copy_peer(model, peer, folder) if peer is not None and kind_of(model) is Kind.ONNX else None
+    pages = files("sparsec.runtime") / "web"
+    for source, target in (("demo.html", "index.html"), ("demo.mjs", "demo.mjs")):
+        (folder / target).write_bytes((pages / source).read_bytes())
+    (folder / "settings.json").write_text(json.dumps({"peer": version, "report": report}))
+
+
+def find_peer(given: Path | None) -> Path | None:
+    """The npm package of ONNX Runtime Web: the folder `given`, or one in ./node_modules; None if there is none.
+
+    Raises `UsageError` if `given` is something else.
+    """
+    folder = given or Path("node_modules") / "onnxruntime-web"
+    if all((folder / "dist" / name).exists() for name in _PEER_FILES):
+        return folder
+    if given is None:
+        return None
+    raise UsageError(
+        "The folder is not the npm package onnxruntime-web.",
+        where=str(given),
+        expected=", ".join(f"dist/{name}" for name in _PEER_FILES),
+        next_step="npm install onnxruntime-web",
+    )
+
+
+def serve(folder: Path, port: int, report: Report | None = None) -> ThreadingHTTPServer:
+    """A server of the page for this machine alone; port 0 picks a free one. The caller runs and closes it."""
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder), report=report))
+
+
+def _copy_peer(model: str, peer: Path, folder: Path) -> str:
+    """Copy what the page needs of ONNX Runtime Web, and the model as it was; returns the version."""
+    (folder / "ort").mkdir(parents=True, exist_ok=True)
+    for name in _PEER_FILES:
+        shutil.copyfile(peer / "dist" / name, folder / "ort" / name)
+    data = Path(model).read_bytes()
+    (folder / "model.onnx").write_bytes(gzip.decompress(data) if model.endswith(".gz") else data)
+    return str(json.loads((peer / "package.json").read_text())["version"])
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    extensions_map = {  # noqa: RUF012 - the base class declares it so
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
+
+    def __init__(self, *arguments: object, directory: str, report: Report | None) -> None:
+        self._report = report
+        super().__init__(*arguments, directory=directory)  # type: ignore[arg-type]
+
+    def do_POST(self) -> None:
+        """What the page found, if anybody asked."""
+        size = int(self.headers.get("content-length") or 0)
+        if self._report is None or self.path != "/report" or size > _MOST_REPORT:
+            self.send_error(404)
+            return
+        self._report(json.loads(self.rfile.read(size)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: the command line says where the page is, and that is all."""
