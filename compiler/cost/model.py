@@ -47,13 +47,17 @@ _PAIR_CYCLES = 0.95  # per column of a pair and vector: two multiply-adds, one l
 _PAIR_BROADCAST_CYCLES = 0.1  # the same per tile
 _NARROW_PAIR_CYCLES = 1.35  # a column of a pair in a tile of one vector
 _PAIRS_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for pairs
-_TURN_CYCLES = 4.6  # per vector of tokens that is transposed, on its way in or out
+_TURN_CYCLES = 4.6  # per vector of tokens that is transposed on its way in
+_TURN_OUT_CYCLES = 3.2  # the same on its way out, and stored
+_FAR_STORE_CYCLES = 1.0  # more where y does not fit level-2 cache
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.78}  # a multiply-add beside a permutation, with so many registers
 _SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
 _PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
 _EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, which a filter of zeros does not have
+_BYTE_PIXELS_CYCLES = 4.0  # per row of bytes of a tile of pixels
+_KEPT_CYCLES = 2.5  # per vector of sums that is kept before it is stored
 _CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
@@ -183,6 +187,22 @@ def _gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, mach
     return walked + _BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + _moved_cycles(problem, isa)
 
 
+def _gathered_pixels_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """The same of a convolution: a row of bytes per column and tile of pixels, and sums that are kept once."""
+    assert facts is not None
+    assert isinstance(problem, ConvProblem)
+    vectors = _vectors_per_row(problem, isa)
+    tiles = math.ceil(vectors / GATHERED)
+
+    def cycles(height: int, blocks: int) -> float:
+        visits = facts.rows / height
+        products = gathered_cycles(height, blocks, vectors, tiles) + gathered_cycles(height, 2, vectors, tiles) * visits
+        return products + tiles * (_streaming((4 + height) * blocks, machine) + _ROW_CYCLES * visits)
+
+    walked = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in GATHERED_HEIGHTS)
+    return walked + _BYTE_PIXELS_CYCLES * tiles * problem.reduction + _KEPT_CYCLES * problem.filters * vectors
+
+
 def _moved_cycles(problem: LinearProblem, isa: Isa) -> float:
     """Transposed inputs and outputs; a single token is its own transpose."""
     return _store_cycles(problem, isa) if problem.tokens > 1 else 0.0
@@ -277,9 +297,9 @@ def _store_cycles(problem: Problem, isa: Isa) -> float:
         return copied + 1.5 * problem.filters * _vectors_per_row(problem, isa)
     assert isinstance(problem, LinearProblem)
     vectors = _vectors_per_row(problem, isa)
-    far = 5.0 if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
+    far = _FAR_STORE_CYCLES if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
     inputs = _words(problem, isa).count(problem.inputs)
-    return vectors * (_TURN_CYCLES * inputs + (_TURN_CYCLES + far) * problem.outputs)
+    return vectors * (_TURN_CYCLES * inputs + (_TURN_OUT_CYCLES + far) * problem.outputs)
 
 
 def _vectors_per_row(problem: Problem, isa: Isa) -> int:
@@ -382,6 +402,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_blocked": _blocked_cycles,
     "bf16_conv_blocked": _blocked_cycles,
     "u8s8_conv_blocked": _blocked_cycles,
+    "u8s8_conv_gathered": _gathered_pixels_cycles,
     "f32_linear_dense": _dense_cycles,
     "bf16_linear_dense": _dense_cycles,
     "u8s8_linear_dense": _dense_cycles,
