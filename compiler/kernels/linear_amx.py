@@ -82,7 +82,7 @@ class LinearAmx:
         call = self._multiply(module, blocks, epilogue, isa)
         if blocks.direct:
             return LoweredLayer((call,), {"weight": packed})
-        pack = emit_pack_rows(module, n, k, words, isa, pitch=blocks.pitch)
+        pack = emit_pack_rows(module, n, k, words, isa, filled=(blocks.rows, blocks.pitch))
         return LoweredLayer((pack, call), {"weight": packed}, {PACKED: (words.dtype, blocks.pitch * blocks.rows)})
 
     def _multiply(self, module: ir.Module, blocks: _Blocks, epilogue: Epilogue, isa: Isa) -> Call:

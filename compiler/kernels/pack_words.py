@@ -23,16 +23,17 @@ def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
 
 
 def emit_pack_rows(
-    module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa, *, pitch: int | None = None
+    module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa, *, filled: tuple[int, int] | None = None
 ) -> Call:
     """Add the function that converts "x" [rows, inputs] to "words" [rows, words]; one unit is a row.
 
-    Rows may be filled up with zeros, to a `pitch` that is less than a vector longer and a number of whole vectors.
+    "words" may be `filled` up to more rows, which are not written, and longer ones, which end in zeros: by less than a
+    vector, to a number of whole vectors.
     """
     lanes = isa.lanes()
-    width = words.count(inputs) if pitch is None else pitch
-    name = f"{words.arithmetic.name}_pack_rows_{rows}x{inputs}_{width}_{words.element}_{isa.suffix}"
-    spec = {"x": (words.arithmetic.stored, rows * inputs), PACKED: (words.dtype, rows * width)}
+    height, width = filled or (rows, words.count(inputs))
+    name = f"{words.arithmetic.name}_pack_rows_{rows}x{inputs}_{height}x{width}_{words.element}_{isa.suffix}"
+    spec = {"x": (words.arithmetic.stored, rows * inputs), PACKED: (words.dtype, height * width)}
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         vectors = Vectors(lanes, words.dtype)

@@ -41,6 +41,23 @@ def test_four_tiles_of_sums_stay_in_registers(arithmetic: Arithmetic, product: s
     assert counts == {product: 4, "tileloadd": 4, "tilestored": 4, "tilezero": 4, "ldtilecfg": 1}
 
 
+@pytest.mark.parametrize("arithmetic", [U8S8, BF16])
+@pytest.mark.parametrize("shape", [(37, 100, 50), (1, 3, 5), (16, 64, 16), (130, 257, 48)])
+def test_functions_agree_on_the_size_of_what_they_share(arithmetic: Arithmetic, shape: tuple[int, int, int]) -> None:
+    problem = LinearProblem(*shape, arithmetic)
+    with ir.Context(), ir.Location.unknown():
+        module = ir.Module.create()
+        weight = np.ones((problem.outputs, problem.inputs), np.float32)
+        lowered = LinearAmx(arithmetic).lower(module, problem, weight, identity(arithmetic.total), AVX512_AMX)
+        sizes = {name: len(array) for name, array in lowered.weights.items()}
+        sizes |= {name: size for name, (_, size) in lowered.scratch.items()}
+        symbols = ir.SymbolTable(module.operation)
+        for call in lowered.calls:
+            types = ir.FunctionType(ir.TypeAttr(symbols[call.function].attributes["function_type"]).value).inputs
+            for name, kind in zip(call.arguments, types, strict=False):
+                assert ir.MemRefType(kind).shape[0] == sizes.get(name, ir.MemRefType(kind).shape[0])
+
+
 def test_problems_of_others_are_refused() -> None:
     kernel = LinearAmx()
     assert kernel.refuses(LinearProblem(4, 4, 4, U8S8), AVX512_AMX) is None
