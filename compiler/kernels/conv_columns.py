@@ -166,22 +166,22 @@ class Columns:
         padding = self.words.padding(self.problem.pad_value)
         first, behind = channels
         with loop(0, self.problem.taps) as tap:
-            masks = [self._mask(buffers, tap, place) for place in places]
-            base = (matrix * self.inside + first) * self.channel + self._shift(buffers, tap)
+            masks = [self.mask(buffers, tap, place) for place in places]
+            base = (matrix * self.inside + first) * self.channel + self.shift(buffers, tap)
             with loop(0, behind - first) as channel:
                 row = at + (channel * self.problem.taps + tap) * self.tiles.width
                 for number, (place, mask) in enumerate(zip(places, masks, strict=True)):
                     value = vectors.load(source, base + channel * self.channel + place, mask, padding)
                     vectors.store(value, target, row + number * self.tiles.lanes)
 
-    def _shift(self, buffers: Mapping[str, Buffer], tap: Index) -> Index:
+    def shift(self, buffers: Mapping[str, Buffer], tap: Index) -> Index:
         """From pixel 0 to its sample; it may lie before the buffer, where masks leave it out."""
         if self.problem.pointwise:
             return Index(0)
         shift = buffers["taps"].load_index(tap)
         return shift - self._farthest if self.masked else shift
 
-    def _mask(self, buffers: Mapping[str, Buffer], tap: Index, place: Index) -> ir.Value | None:
+    def mask(self, buffers: Mapping[str, Buffer], tap: Index, place: Index) -> ir.Value | None:
         """The lanes of pixels from `place` on that are no padding."""
         if not self.masked:
             return None

@@ -9,6 +9,7 @@ from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.conv_gathered import ConvGathered
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
 from sparsec.kernels.linear_bitmap import LinearBitmap
@@ -32,6 +33,7 @@ _ALL: tuple[Kernel, ...] = (
     ConvBlocked(),
     ConvBlocked(BF16),
     ConvBlocked(U8S8),
+    ConvGathered(),
     LinearDense(),
     LinearDense(BF16),
     LinearDense(U8S8),

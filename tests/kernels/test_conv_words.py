@@ -17,6 +17,7 @@ from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.conv_gathered import ConvGathered
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.epilogue import IDENTITY
 from sparsec.kernels.isa import AVX512, AVX512_BF16
@@ -26,14 +27,21 @@ from sparsec.kernels.problem import Axis, ConvProblem
 VARIANTS = variants(BF16, U8S8)
 KERNELS = (ConvDense, ConvCsr, ConvBlocked, ConvDepthwise)
 CASES = [(variant, kernel(variant.arithmetic)) for variant in VARIANTS for kernel in KERNELS[:3]]
-CASES += [(variant, ConvDepthwise(U8S8)) for variant in VARIANTS if variant.arithmetic == U8S8]
+CASES += [
+    (variant, kernel)
+    for variant in VARIANTS
+    if variant.arithmetic == U8S8
+    for kernel in (ConvDepthwise(U8S8), ConvGathered())
+    if isinstance(kernel, ConvDepthwise) or variant.isa.bytes_dot == "vpdpbusd"
+]
 
 
 @st.composite
-def problems(draw: st.DrawFn, arithmetic: Arithmetic, *, depthwise: bool = False) -> ConvProblem:
+def problems(draw: st.DrawFn, arithmetic: Arithmetic, kernel: Kernel) -> ConvProblem:
     rank = draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    shape = tuple(draw(axes((200, 24, 9)[rank - 1])) for _ in range(rank))
+    alike, depthwise = isinstance(kernel, ConvGathered), isinstance(kernel, ConvDepthwise)
+    groups = 1 if alike else draw(st.sampled_from([1, 1, 2, 3]))
+    shape = tuple(draw(_alike((200, 24, 9)[rank - 1]) if alike else axes((200, 24, 9)[rank - 1])) for _ in range(rank))
     if draw(st.integers(0, 3)) == 0:
         shape = tuple(Axis(axis.size, 1) for axis in shape)
     channels, filters = groups * draw(st.integers(1, 9)), groups * draw(st.sampled_from([1, 4, 7, 8, 20]))
@@ -44,11 +52,19 @@ def problems(draw: st.DrawFn, arithmetic: Arithmetic, *, depthwise: bool = False
 
 
 @st.composite
+def _alike(draw: st.DrawFn, most: int) -> Axis:
+    """An axis with as many outputs as samples."""
+    kernel, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    before = draw(st.integers(0, dilation * (kernel - 1)))
+    return Axis(draw(st.integers(1, most)), kernel, 1, dilation, before, dilation * (kernel - 1) - before)
+
+
+@st.composite
 def layers(draw: st.DrawFn) -> tuple[Variant, Kernel, ConvProblem]:
     variant, kernel = draw(st.sampled_from(CASES))
-    problem = draw(problems(variant.arithmetic, depthwise=isinstance(kernel, ConvDepthwise)))
+    problem = draw(problems(variant.arithmetic, kernel))
     while kernel.refuses(problem, variant.isa):
-        problem = draw(problems(variant.arithmetic, depthwise=isinstance(kernel, ConvDepthwise)))
+        problem = draw(problems(variant.arithmetic, kernel))
     return variant, kernel, problem
 
 
@@ -81,6 +97,21 @@ def test_agrees_with_numpy(layer: tuple[Variant, Kernel, ConvProblem], density: 
 def test_epilogues(layer: tuple[Variant, Kernel, ConvProblem], data: st.DataObject) -> None:
     variant, kernel, problem = layer
     check(kernel, problem, variant, 0.4, data.draw(st.sampled_from(tails_of(variant.arithmetic))))
+
+
+@pytest.mark.parametrize("height", [1, 4])
+@pytest.mark.parametrize("size", [2, 7, 9, 14, 20])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_words_of_any_four_columns(height: int, size: int, kernel: int) -> None:
+    axis = Axis(size, kernel, 1, 1, kernel // 2, kernel // 2)
+    problem = ConvProblem(2, 13, 22, 1, (axis, axis), U8S8, 200)
+    for variant, gathered in CASES:
+        if not isinstance(gathered, ConvGathered):
+            continue
+        weight, x = random_layer(problem, variant, 0.2)
+        weight = np.repeat(weight[::4], 4, axis=0)[:22] if height == 4 else weight
+        y = run(gathered, problem, {"x": x}, weight, tails_of(U8S8)[0].epilogue, variant.isa, (0.5,))
+        np.testing.assert_array_equal(y, reference(problem, {"x": x}, weight)[0])
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -147,6 +178,10 @@ def test_words_of_whole_channels_are_packed_once() -> None:
 
 def test_refuses_other_arithmetic() -> None:
     problem = ConvProblem(1, 4, 4, 1, (Axis(9, 1),), U8S8)
+    assert ConvGathered().refuses(problem, AVX512)
+    assert ConvGathered().refuses(problem, AVX512_BF16) is None
+    assert ConvGathered().refuses(ConvProblem(1, 4, 4, 2, (Axis(9, 1),), U8S8), AVX512_BF16)
+    assert ConvGathered().refuses(ConvProblem(1, 4, 4, 1, (Axis(9, 3),), U8S8), AVX512_BF16)
     for kernel in KERNELS[:3]:
         assert kernel().refuses(problem, AVX512)
         assert kernel(U8S8).refuses(problem, AVX512) is None
