@@ -46,7 +46,12 @@ _FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "arith.maxnumf": np.fmax,
     "arith.minnumf": np.fmin,
     "arith.select": np.where,
+    "arith.addi": np.add,
+    "arith.subi": np.subtract,
+    "arith.muli": np.multiply,
+    "arith.xori": np.bitwise_xor,
     "math.absf": np.abs,
+    "math.roundeven": np.rint,
     "math.exp": np.exp,
     "math.erf": _erf,
     "math.tanh": np.tanh,
@@ -54,8 +59,28 @@ _FUNCTIONS: Mapping[str, Callable[..., Array]] = {
 }
 
 
+_NUMPY: Mapping[str, type[np.generic]] = {"f32": np.float32, "i32": np.int32, "i8": np.int8}
+_CONVERSIONS = ("arith.sitofp", "arith.fptosi", "arith.fptoui", "arith.trunci", "arith.extsi")
+_UNSIGNED: Mapping[str, type[np.generic]] = {"int8": np.uint8, "int32": np.uint32}
+
+
+def _converted(op: ir.Operation, x: Array) -> Array | None:
+    """A conversion between numbers; integers wrap."""
+    to = _NUMPY.get(str(op.results[0].type))
+    if to is None:
+        return None
+    if op.name in ("arith.uitofp", "arith.extui"):
+        return x.view(_UNSIGNED[str(x.dtype)]).astype(to)
+    if op.name.startswith("arith.fpto"):
+        return x.astype(np.int64).astype(to)
+    return x.astype(to)
+
+
 def evaluate(epilogue: Epilogue, total: Array, operands: Sequence[Array], context: ir.Context) -> Array | None:
-    """Apply `epilogue` to float32 arrays that broadcast together; None if it holds an op that is not known here."""
+    """Apply `epilogue` to arrays that broadcast together; None if it holds an op that is not known here.
+
+    Integers are signed arrays, whatever an op reads them as.
+    """
     parsed = ir.Module.parse(epilogue.source, context)
     block = parsed.body.operations[0].regions[0].blocks[0]
     values: dict[ir.Value, Array] = dict(zip(block.arguments, [total, *operands], strict=True))
@@ -74,11 +99,13 @@ def evaluate(epilogue: Epilogue, total: Array, operands: Sequence[Array], contex
 
 def _apply(op: ir.Operation, arguments: Sequence[Array]) -> Array | None:
     if op.name == "arith.constant":
-        attribute = op.attributes["value"]
-        return np.asarray(attribute.value, np.float32) if isinstance(attribute, ir.FloatAttr) else None
+        attribute, to = op.attributes["value"], _NUMPY.get(str(op.results[0].type))
+        return np.asarray(attribute.value, to) if to is not None else None
     if op.name == "arith.cmpf":
         compare = _COMPARE.get(ir.IntegerAttr(op.attributes["predicate"]).value)
         return compare(*arguments) if compare is not None else None
+    if op.name in (*_CONVERSIONS, "arith.uitofp", "arith.extui"):
+        return _converted(op, arguments[0])
     function = _FUNCTIONS.get(op.name)
     if function is None:
         return None

@@ -103,7 +103,8 @@ class Layer:
         if len(body.operations) == 2:  # the contraction, and the yield of its result
             return identity(str(total.type))
         arguments = list(body.arguments)[CONTRACTION_OPERANDS : CONTRACTION_OPERANDS + len(operands)]
-        text = _function_text(body, [total, *arguments])
+        *ops, end = [op.operation for op in body.operations][1:]
+        text = function_text(ops, end.operands[0], [total, *arguments])
         return Epilogue(text, tuple(operands), str(total.type), str(element_of(self.destination)))
 
 
@@ -151,11 +152,10 @@ def clone_body(source: Sequence[ir.Operation], into: ir.Block, values: dict[ir.V
         values.update(zip(operation.results, clone.results, strict=True))
 
 
-def _function_text(body: ir.Block, inputs: Sequence[ir.Value]) -> str:
-    """`func.func private @epilogue` of the ops after the contraction; constants from outside come in."""
-    *ops, end = [op.operation for op in body.operations][1:]
+def function_text(ops: Sequence[ir.Operation], result: ir.Value, inputs: Sequence[ir.Value]) -> str:
+    """`func.func private @epilogue` of element-wise ops that compute `result` from `inputs`; constants come in."""
     module = ir.Module.create(ir.Location.unknown())
-    signature = ir.FunctionType.get([value.type for value in inputs], [end.operands[0].type])
+    signature = ir.FunctionType.get([value.type for value in inputs], [result.type])
     function = ir.Operation.create(
         "func.func",
         attributes={
@@ -169,8 +169,8 @@ def _function_text(body: ir.Block, inputs: Sequence[ir.Value]) -> str:
     block = function.regions[0].blocks.append(*signature.inputs, arg_locs=[ir.Location.unknown()] * len(inputs))
     values: dict[ir.Value, ir.Value] = dict(zip(inputs, block.arguments, strict=True))
     inside = {result for op in ops for result in op.results} | set(inputs)
-    outside = dict.fromkeys(value for op in (*ops, end) for value in op.operands if value not in inside)
+    outside = dict.fromkeys(value for op in ops for value in op.operands if value not in inside)
     clone_body([value.owner.operation for value in outside], block, values)
     clone_body(ops, block, values)
-    ir.Operation.create("func.return", operands=[values[end.operands[0]]], ip=ir.InsertionPoint(block))
+    ir.Operation.create("func.return", operands=[values[result]], ip=ir.InsertionPoint(block))
     return str(function)

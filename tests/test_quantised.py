@@ -396,6 +396,25 @@ def test_maxima_between_quantisations(dtype: str, alike: bool, height: int, widt
     np.testing.assert_array_equal(run(proto, {"x": x})[0][0], reference(proto, {"x": x})[0])
 
 
+@pytest.mark.parametrize("dtype", sorted(LIMITS))
+def test_long_functions_of_codes_are_tables(dtype: str) -> None:
+    """GELU with a quantisation after each step, of every code."""
+    x = np.arange(*LIMITS[dtype], dtype=dtype).reshape(1, -1)
+    constants: dict[str, object] = {"root": np.float32(2**0.5), "one": np.float32(1), "z": x.dtype.type(3)}
+    nodes, value = [helper.make_node("DequantizeLinear", ["x", "s0", "z"], ["v0"])], "v0"
+    steps = [("Div", "root"), ("Erf", ""), ("Add", "one"), ("Mul", "v0"), ("Tanh", ""), ("Sigmoid", "")]
+    scales = [0.04, 0.03, 0.01, 0.02, 0.04, 0.01, 0.01]
+    for i, (op, other) in enumerate(steps, 1):
+        nodes.append(helper.make_node(op, [value, other] if other else [value], [f"r{i}"]))
+        nodes.append(helper.make_node("QuantizeLinear", [f"r{i}", f"s{i}", "z"], [f"q{i}"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"q{i}", f"s{i}", "z"], [f"v{i}"]))
+        value = f"v{i}"
+    constants |= {f"s{i}": np.float32(scale) for i, scale in enumerate(scales)}
+    proto = model(nodes, constants, {"x": x}, {value: "float32"})
+    (found,), _ = run(proto, {"x": x})
+    assert np.abs(found - reference(proto, {"x": x})[0]).max() <= 1.01 * scales[-1]
+
+
 CONTRIB = {
     "QLinearAdd": (2, {}),
     "QLinearMul": (2, {}),

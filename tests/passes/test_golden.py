@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def test_dequantized_weights() -> None:
     _ROWS["dequantize_weights"](unit)
     expected = (np.arange(8).reshape(4, 2) - 1) * np.array([[0.25], [0.5], [0.75], [1]])
     np.testing.assert_array_equal(unit.weights.dense("w/dequantized"), expected)
+
+
+def test_tabulated_codes() -> None:
+    """tanh(erf(x)) / x of an eighth of each unsigned code."""
+    context = make_context()
+    module = ir.Module.parse((GOLDEN / "tabulate_codes.in.mlir").read_text(), context)
+    unit = Unit(module, WeightStore(), AVX512)
+    _ROWS["tabulate_codes"](unit)
+    x = np.arange(256) / 8
+    with np.errstate(invalid="ignore"):
+        expected = np.tanh([math.erf(each) for each in x]) / x
+    np.testing.assert_allclose(unit.weights.dense("table"), expected, rtol=1e-6)
 
 
 def test_prune_channels_keeps_the_numbers() -> None:
