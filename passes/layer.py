@@ -169,7 +169,8 @@ def function_text(ops: Sequence[ir.Operation], result: ir.Value, inputs: Sequenc
     block = function.regions[0].blocks.append(*signature.inputs, arg_locs=[ir.Location.unknown()] * len(inputs))
     values: dict[ir.Value, ir.Value] = dict(zip(inputs, block.arguments, strict=True))
     inside = {result for op in ops for result in op.results} | set(inputs)
-    outside = dict.fromkeys(value for op in ops for value in op.operands if value not in inside)
+    used = [*(value for op in ops for value in op.operands), result]
+    outside = dict.fromkeys(value for value in used if value not in inside)
     clone_body([value.owner.operation for value in outside], block, values)
     clone_body(ops, block, values)
     ir.Operation.create("func.return", operands=[values[result]], ip=ir.InsertionPoint(block))
