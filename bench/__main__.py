@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, carry, wasm, cost or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, carry, wasm, cost, cuda or roofs."""
 
 from __future__ import annotations
 
@@ -234,6 +234,19 @@ def _cost(quick: bool, new: bool, precision: str, target: str, seconds: float, j
     cells = cost_model.cells_of(precision, new=new, quick=quick)
     path = json_file or cost_model.RESULTS / f"{name}.json"
     raise SystemExit(cost_model.run(cells, path, target=target, seconds=seconds))
+
+
+@bench.command("cuda")
+@click.option("--quick", is_flag=True, help="A few products.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda.json]")
+def _cuda(json_file: Path | None, *, quick: bool) -> None:
+    """Sparse products on an NVIDIA GPU against cuBLAS."""
+    from bench import cuda
+
+    try:
+        raise SystemExit(cuda.run(json_file or cuda.RESULTS, quick=quick))
+    except SparsecError as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

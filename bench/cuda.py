@@ -1,0 +1,199 @@
+"""`python -m bench cuda`: sparse products on an NVIDIA GPU against cuBLAS, checked against float64.
+
+Each contestant is a CUDA graph of calls that rotate among copies of the weight, more than the L2 holds; contestants take
+turns, and a time is the median of a call's share. Bytes are those of the weight, X and Y; `roof` is their share of what
+the memory's data sheet allows, `limit` the speed-up if the weight's bytes were all that counts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from sparsec.cuda.driver import device
+from sparsec.cuda.product import matmul
+from sparsec.cuda.weights import Pattern, SparseWeight, encode
+
+if TYPE_CHECKING:
+    import torch
+
+RESULTS = Path(__file__).parent / "results" / "cuda.json"
+LARGE = ((28672, 8192), (8192, 28672))
+SMALL = (11008, 4096)
+SQUARE = (4096, 4096)
+COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
+ROUNDS = 15
+LOUD = 1e-2  # an error, as a share of the result's norm, that only a wrong result has
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One weight: M x K, its pattern and type, and the numbers of tokens to time it with."""
+
+    m: int
+    k: int
+    pattern: Pattern
+    sparsity: float
+    dtype: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A product: times in microseconds, `error` relative to the norm of the result in float64."""
+
+    m: int
+    k: int
+    n: int
+    pattern: str
+    sparsity: float
+    dtype: str
+    microseconds: float
+    spread: float
+    cublas_microseconds: float
+    cublas_spread: float
+    ratio: float
+    byte_limit: float
+    weight_bytes: int
+    gigabytes_per_second: float
+    roof_share: float
+    error: float
+
+
+def cells(*, quick: bool) -> list[Cell]:
+    """The table of results; or a few of its cells."""
+    if quick:
+        return [Cell(*SMALL, "unstructured", s, "float16", (8, 32)) for s in (0.5, 0.9)] + [
+            Cell(*SMALL, "2:4", 0.5, "float16", (8, 32))
+        ]
+    shapes = (*LARGE, SMALL, SQUARE)
+    unstructured = [
+        Cell(*shape, "unstructured", sparsity, "float16", (1, 8, 16, 32) if shape in LARGE else (1, 8, 16, 32, 64))
+        for shape in shapes
+        for sparsity in (0.5, 0.7, 0.8, 0.9)
+    ]
+    bfloat = [Cell(*LARGE[0], "unstructured", sparsity, "bfloat16", (8,)) for sparsity in (0.5, 0.8)]
+    nm24 = [
+        Cell(*shape, "2:4", 0.5, dtype, (1, 8, 16, 32, 64)) for shape in shapes for dtype in ("float16", "bfloat16")
+    ]
+    return unstructured + bfloat + nm24
+
+
+def run(json_file: Path, *, quick: bool) -> int:
+    """Time all cells, print the table, keep it; returns the exit code: 1 if a result was wrong."""
+    import torch
+
+    gpu = device(0)
+    roof = gpu.bytes_per_second
+    click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}, memory at {roof / 1e9:.0f} GB/s")
+    click.echo(f"{'M x K':>13} {'N':>4} {'pattern':>12} {'zeros':>5} {'type':>8} {'us':>8} {'cuBLAS':>8}"
+               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8}")  # fmt: skip
+    rows: list[Row] = []
+    for cell in cells(quick=quick):
+        for row in _rows(cell, roof):
+            rows.append(row)
+            click.echo(
+                f"{f'{row.m}x{row.k}':>13} {row.n:>4} {row.pattern:>12} {row.sparsity:>5.0%} {row.dtype:>8}"
+                f" {row.microseconds:>8.1f} {row.cublas_microseconds:>8.1f} {row.ratio:>6.2f} {row.byte_limit:>6.2f}"
+                f" {row.roof_share:>5.0%} {row.error:>8.1e}"
+            )
+    about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "bytes_per_second": roof}
+    when = time.strftime("%Y-%m-%d")
+    json_file.write_text(json.dumps({**about, "date": when, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    wrong = [row for row in rows if not row.error < LOUD]
+    click.echo(f"{len(rows)} products, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+def _rows(cell: Cell, roof: float) -> list[Row]:
+    import torch
+
+    gpu = device(0)
+    dtype = getattr(torch, cell.dtype)
+    dense = _weight(cell).to(dtype)
+    streams = encode(dense.view(torch.int16).cpu().numpy().view(np.uint16), cell.pattern, gpu.multiprocessors)
+    dense_bytes = dense.numel() * 2
+    weights = [SparseWeight(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
+    matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
+    rows = []
+    for n in cell.tokens:
+        x = torch.randn(n, cell.k, device="cuda").to(dtype)
+        y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=dtype)
+        matmul(weights[0], x, out=y)
+        error = _error(y, x, dense)
+        calls = [partial(matmul, weight, x, out=y) for weight in weights]
+        cublas = [partial(torch.mm, x, matrix.T, out=y) for matrix in matrices]
+        (ours, spread), (theirs, their_spread) = _race([calls, cublas])
+        moved = streams.nbytes + (n * cell.k + n * cell.m) * 2
+        rows.append(
+            Row(
+                *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
+                *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / streams.nbytes),
+                *(streams.nbytes, moved / ours / 1e9, moved / ours / roof, error),
+            )
+        )
+    return rows
+
+
+def _weight(cell: Cell) -> torch.Tensor:
+    """Random numbers at random places of the pattern."""
+    import torch
+
+    values: torch.Tensor = torch.randn(cell.m, cell.k, device="cuda") * cell.k**-0.5
+    if cell.pattern == "2:4":
+        kept = torch.rand(cell.m, cell.k // 4, 4, device="cuda").argsort(dim=2).reshape(cell.m, cell.k) < 2
+    else:
+        kept = torch.rand(cell.m, cell.k, device="cuda") >= cell.sparsity
+    values[~kept] = 0
+    return values
+
+
+def _error(y: torch.Tensor, x: torch.Tensor, dense: torch.Tensor) -> float:
+    expected = x.double() @ dense.double().T
+    return float((y.double() - expected).norm() / expected.norm())
+
+
+def _copies(nbytes: int) -> int:
+    return max(2, -(-COLD_BYTES // nbytes))
+
+
+def _race(contestants: Sequence[Sequence[Callable[[], object]]]) -> list[tuple[float, float]]:
+    """Seconds of a call of each contestant: the median, and the distance of the quartiles as a share of it."""
+    import torch
+
+    graphs = []
+    for calls in contestants:
+        for call in calls:
+            call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for call in calls:
+                call()
+        graphs.append(graph)
+    times: list[list[float]] = [[] for _ in graphs]
+    for turn in range(ROUNDS + 3):
+        for which, graph in enumerate(graphs):
+            start, end = torch.Event("cuda", enable_timing=True), torch.Event("cuda", enable_timing=True)
+            repeats = max(1, 24 // len(contestants[which]))
+            start.record()
+            for _ in range(repeats):
+                graph.replay()
+            end.record()
+            end.synchronize()
+            if turn >= 3:
+                times[which].append(start.elapsed_time(end) / 1e3 / repeats / len(contestants[which]))
+    found = []
+    for each in times:
+        quartiles = statistics.quantiles(each, n=4)
+        found.append((quartiles[1], (quartiles[2] - quartiles[0]) / quartiles[1]))
+    return found

@@ -1,0 +1,226 @@
+"""Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per element and the nonzero values.
+
+A warp has 32 rows and its part of the columns of a step, which are 32, 64 or 128: a mask word of each lane for each 32
+columns, then values. A lane holds the elements of the fragments of `mma.m16n8k16` that it feeds, 32 for a mask word, and
+consumes its nonzeros one after the other, in chunks of eight. In a step, each lane in turn takes the chunks that it lacks.
+So a stream has no pointers, no padding within, and is read front to back.
+
+Bytes per element: 1/8 + 2 x density (bitmap and values), and half a chunk for each lane at the end of a worker's part.
+
+Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
+c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 8 * (lane % 4) + 4 * kt + 2 * h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
+
+LANES = 32
+WORD = 32  # columns of a mask word
+CHUNK = 8  # values
+UNIT = 16  # bytes
+SHARED_BYTES = 208 << 10  # that three steps should not exceed
+WORDS = ((4, 0.15), (2, 0.45), (1, 1.0))  # of a step, up to a density: longer steps cost less, shorter ones fit
+
+Bits = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStreams:
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+
+    `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
+    order, then those of its second, and so on. `words` is the number of mask words of a step, `chunks` the most that a
+    lane takes in one, `step_units` the most units of one.
+    """
+
+    m: int
+    k: int
+    words: int
+    chunks: int
+    step_units: int
+    nnz: int
+    partition: Partition
+    offsets: NDArray[np.uint32]
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def encode(cls, weight: Bits, workers: int) -> LaneStreams:
+        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped."""
+        m, k = weight.shape
+        nnz = int(np.count_nonzero(weight << 1))
+        for words, density in WORDS:
+            if nnz <= density * m * k:
+                made = cls._with_steps(weight, nnz, workers, words)
+                if words == 1 or made.block_bytes(3, 1)[0] <= SHARED_BYTES:
+                    return made
+        raise AssertionError("the last row of WORDS is for any density")
+
+    @classmethod
+    def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int) -> LaneStreams:
+        m, k = weight.shape
+        halves = halves_for(m, k, workers)
+        partition = deal(_costs(weight, words, halves), workers, halves)
+        with ThreadPoolExecutor() as pool:
+            parts = map(partition.parts, range(partition.workers))
+            found = list(pool.map(lambda each: _streams(_elements(weight, words, partition, each)), parts))
+        sizes = np.concatenate([sizes.ravel() for _, sizes, _ in found])
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
+        units = np.concatenate([units for units, _, _ in found])
+        chunks = max(most for _, _, most in found)
+        return cls(m, k, words, chunks, int(sizes.max()), nnz, partition, offsets, units)
+
+    def decode(self) -> Bits:
+        """The matrix, by doing what the kernel does."""
+        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
+        first = 0
+        for worker in range(self.partition.workers):
+            parts = self.partition.parts(worker)
+            count = sum(end - begin for _, begin, end in parts)
+            for warp in range(WARPS):
+                begin, end = self.offsets[first], self.offsets[first + count]
+                steps = _read(self.units[begin:end], self.words)
+                first += count
+                half, group = divmod(warp, self.partition.groups)
+                width = self.step // self.partition.halves
+                for block, start, stop in parts:
+                    row = block * self.partition.rows + group * ROWS
+                    for step in range(start, stop):
+                        column = step * self.step + half * width
+                        out[row : row + ROWS, column : column + width] = next(steps)
+        return out[: self.m, : self.k]
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return WORD * self.words * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes + self.offsets.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with so many steps and sums of so many tiles of tokens; slots of a lane in it.
+
+        A slot is a value; the sums of a group of rows pass through a warp's slots.
+        """
+        slots = max(self.slots, 8 * tiles)
+        return WARPS * (steps * self.padded_units * UNIT + slots * LANES * 4), slots
+
+    @property
+    def padded_units(self) -> int:
+        """Units that a step has place for."""
+        return -(-self.step_units // LANES) * LANES
+
+    @property
+    def slots(self) -> int:
+        """Of a lane's values: one chunk from before, and what it takes in a step at most."""
+        return CHUNK * (self.chunks + 1)
+
+
+def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
+    """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
+    m, k = weight.shape
+    rows, step = ROWS * WARPS // halves, WORD * words * halves
+    kept = np.add.reduceat((weight << 1) != 0, np.arange(0, k, step), axis=1, dtype=np.int64)
+    kept = np.add.reduceat(kept, np.arange(0, m, rows), axis=0)
+    return 2.0 * kept + rows * step * (1 / 8 + 1 / 10)
+
+
+def _elements(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
+    """The elements of a worker as lanes take them: [warps, steps, lanes, 32 * words], zero outside of the matrix."""
+    m, k = weight.shape
+    groups, halves, rows = partition.groups, partition.halves, partition.rows
+    step = WORD * words * halves
+    pieces = []
+    for block, first, last in parts:
+        piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
+        inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
+        piece[: inside.shape[0], : inside.shape[1]] = inside
+        # group, mt, b / 2, g | step, half, word, t, kt, h, b % 2
+        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 4, 2, 2, 2)
+        ordered = split.transpose(5, 0, 4, 3, 7, 6, 8, 1, 9, 2, 10)
+        pieces.append(ordered.reshape(WARPS, last - first, LANES, WORD * words))
+    return np.concatenate(pieces, axis=1)
+
+
+def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Mask words [..., words] of elements [..., 32 * words]."""
+    bits = nonzero.reshape(*nonzero.shape[:-1], -1, 8, 4).swapaxes(-1, -2)
+    return np.ascontiguousarray(np.packbits(bits, axis=-1)[..., 0]).view("<u4")[..., 0]
+
+
+def _streams(elements: Bits) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    """A worker's units, how many each step of each warp has, and the most chunks that a lane takes in a step."""
+    _, _, lanes, width = elements.shape
+    nonzero = (elements << 1) != 0
+    counts = nonzero.sum(axis=3, dtype=np.int64)  # [warps, steps, lanes]
+    fetched = np.cumsum(counts, axis=1) // CHUNK + 1  # one value more than needed, for the kernel's last word
+    taken = np.diff(fetched, axis=1, prepend=0)
+    header = width * lanes // 8 // UNIT
+    sizes = header + taken.sum(axis=2)
+    number = np.arange(int(taken.max(initial=1)))
+    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
+    begins = np.cumsum(sizes.ravel()) - sizes.ravel()
+    is_header = np.zeros(int(sizes.sum()), dtype=bool)
+    is_header[begins[:, None] + np.arange(header)] = True
+    units = np.empty((is_header.size, UNIT), dtype=np.uint8)
+    units[is_header] = _masks(nonzero).view(np.uint8).reshape(-1, UNIT)
+    values = _chunks(elements, nonzero, counts, warp, lane, (fetched - taken)[warp, step, lane] + turn)
+    units[~is_header] = values.view(np.uint8)
+    return units, sizes, len(number)
+
+
+def _chunks(
+    elements: Bits,
+    nonzero: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+    warp: NDArray[np.intp],
+    lane: NDArray[np.intp],
+    chunk: NDArray[np.int64],
+) -> Bits:
+    """Chunk number `chunk[i]` of lane `lane[i]` of warp `warp[i]`, for all i; zeros behind a lane's last value."""
+    by_lane = nonzero.swapaxes(1, 2)
+    values = elements.swapaxes(1, 2)[by_lane]
+    totals = counts.sum(axis=1).ravel()
+    begins = np.cumsum(totals) - totals
+    which = warp * counts.shape[2] + lane
+    inside = chunk[:, None] * CHUNK + np.arange(CHUNK)
+    exists = inside < totals[which][:, None]
+    places = np.where(exists, begins[which][:, None] + inside, 0)
+    padded = values if values.size else np.zeros(1, dtype=np.uint16)
+    return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
+
+
+def _read(units: NDArray[np.uint8], words: int) -> Iterator[Bits]:
+    """The steps of one stream, each [32, 32 * words]."""
+    buffers = [np.zeros(0, dtype=np.uint16) for _ in range(LANES)]
+    position, header = 0, words * LANES * 4 // UNIT
+    while position < len(units):
+        masks = units[position : position + header].reshape(LANES, words, 4)
+        bits = np.unpackbits(masks, axis=2).reshape(LANES, words, 4, 8).swapaxes(2, 3).reshape(LANES, -1).astype(bool)
+        position += header
+        needed = bits.sum(axis=1)
+        for lane in range(LANES):
+            while len(buffers[lane]) <= needed[lane]:
+                buffers[lane] = np.concatenate([buffers[lane], units[position].view(np.uint16)])
+                position += 1
+        elements = np.zeros((LANES, WORD * words), dtype=np.uint16)
+        for lane in range(LANES):
+            elements[lane, bits[lane]], buffers[lane] = np.split(buffers[lane], [needed[lane]])
+        # g, t | word, kt, mt, h, b / 2, b % 2
+        split = elements.reshape(8, 4, words, 2, 2, 2, 2, 2)
+        yield split.transpose(4, 6, 0, 2, 1, 3, 5, 7).reshape(ROWS, WORD * words)

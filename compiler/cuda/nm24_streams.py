@@ -1,0 +1,157 @@
+"""2:4 streams: a matrix with at most two nonzeros in each group of four, as sparse tensor cores' lanes take it.
+
+A warp has 32 rows and its part of the columns of a step, which are 64: 256 bytes of indices, then the two values of each
+group, a fragment of `mma.sp.m16n8k32` after the other (32 columns; 16 rows: mt), 16 bytes for a lane.
+
+Columns are permuted within 32, so that a lane's part of X is 16 neighbouring bytes: group 2 r + p of the instruction is
+group 4 p + r of the matrix. With g = lane / 4, t = lane % 4, h: rows g or g + 8, a lane holds groups t and t + 4 (c)
+in registers 2 c + h; its index words, one for each mt, are of 32 columns t / 2, groups 4 (t % 2) and on.
+
+Bytes per element: 9/8, two more than 9/16 of dense for nothing: no padding within.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.errors import ModelError
+
+LANES = 32
+STEP = 64  # columns of a warp
+UNIT = 16  # bytes
+STEP_UNITS = (STEP * ROWS * 9 // 8) // UNIT
+
+Bits = NDArray[np.uint16]
+
+# Of each pattern of four bits with at most two set: where the two are, filled up with other places, in order.
+_PLACES = np.array(
+    [sorted(sorted(range(4), key=lambda at: not pattern >> at & 1)[:2]) for pattern in range(16)], dtype=np.intp
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Nm24Streams:
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+
+    `units` is uint8 [units, 16]: the steps of a worker's first warp, in order, then those of its second, and so on.
+    """
+
+    m: int
+    k: int
+    partition: Partition
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def encode(cls, weight: Bits, workers: int) -> Nm24Streams:
+        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; raises `ModelError`."""
+        m, k = weight.shape
+        halves = halves_for(m, k, workers)
+        blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (STEP * halves))
+        partition = deal(np.ones((blocks, steps)), workers, halves)
+        with ThreadPoolExecutor() as pool:
+            parts = map(partition.parts, range(partition.workers))
+            found = pool.map(
+                lambda each: np.concatenate([_steps(weight, partition, *part) for part in each], axis=1), parts
+            )
+            units = np.concatenate([each.reshape(-1, UNIT) for each in found])
+        return cls(m, k, partition, units)
+
+    def decode(self) -> Bits:
+        """The matrix, from the fragments that lanes load."""
+        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
+        first = 0
+        for worker in range(self.partition.workers):
+            parts = self.partition.parts(worker)
+            count = sum(end - begin for _, begin, end in parts) * WARPS * STEP_UNITS
+            found = self.units[first : first + count].reshape(WARPS, -1, STEP_UNITS * UNIT)
+            first += count
+            at = 0
+            for block, begin, end in parts:
+                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+                columns = slice(begin * self.step, end * self.step)
+                out[rows, columns] = _matrix(found[:, at : at + end - begin], self.partition)
+                at += end - begin
+        return out[: self.m, : self.k]
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return STEP * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
+        return WARPS * steps * STEP_UNITS * UNIT + self.partition.groups * 1024 * tiles, 0
+
+
+def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:
+    """The bytes of a segment: [warps, steps, bytes of a step]."""
+    m, k = weight.shape
+    rows, step = partition.rows, STEP * partition.halves
+    piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
+    inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
+    piece[: inside.shape[0], : inside.shape[1]] = inside
+    groups = piece.reshape(rows, -1, 4)
+    kept = (groups << 1) != 0
+    if (kept.sum(axis=2) > 2).any():
+        row, group = np.argwhere(kept.sum(axis=2) > 2)[0]
+        raise ModelError(
+            "The weight is not 2:4 sparse.",
+            where=f"row {block * rows + row}, columns {first * step + 4 * group} and on",
+            expected="at most two nonzeros in each group of four",
+            got=f"{kept[row, group].sum()} nonzeros",
+        )
+    places = _PLACES[np.packbits(kept, axis=2, bitorder="little")[:, :, 0]]
+    values = np.take_along_axis(groups, places, axis=2)
+    index = (places[:, :, 0] | places[:, :, 1] << 2).astype(np.uint16)
+    # group of rows, mt, h, g | step, half of it, 32 columns, p, r | value
+    shape = (partition.groups, 2, 2, 8, last - first, partition.halves, 2, 2, 4)
+    # The instruction's groups, 2 r + p, as c, t or as j, i, each 2 x 4.
+    values = values.reshape(*shape, 2).swapaxes(7, 8).reshape(*shape, 2)
+    index = index.reshape(shape).swapaxes(7, 8).reshape(shape)
+    fragments = values.transpose(5, 0, 4, 6, 1, 3, 8, 7, 2, 9)  # half, rows, step, 32 columns, mt, g, t, c, h, value
+    shifted = index.astype(np.uint32) << (4 * np.arange(4, dtype=np.uint32))
+    words = shifted.sum(axis=8, dtype=np.uint32)  # rows, mt, h, g, step, half, 32 columns, j
+    words = words[:, :, 0] | words[:, :, 1] << 16
+    words = words.transpose(4, 0, 3, 2, 5, 6, 1)  # half, rows, step, g, 32 columns, j, mt
+    shape2 = (WARPS, last - first, -1)
+    return np.concatenate(
+        [
+            np.ascontiguousarray(words).view(np.uint8).reshape(shape2),
+            np.ascontiguousarray(fragments).view(np.uint8).reshape(shape2),
+        ],
+        axis=2,
+    )
+
+
+def _matrix(steps: NDArray[np.uint8], partition: Partition) -> Bits:
+    """The rows of a segment: the inverse of `_steps`."""
+    count, groups, halves = steps.shape[1], partition.groups, partition.halves
+    words = np.ascontiguousarray(steps[:, :, :256]).view(np.uint32).reshape(halves, groups, count, 8, 2, 2, 2)
+    values = np.ascontiguousarray(steps[:, :, 256:]).view(np.uint16)
+    values = values.reshape(halves, groups, count, 2, 2, 8, 4, 2, 2, 2)
+    values = values.transpose(1, 4, 8, 5, 2, 0, 3, 7, 6, 9)  # rows, mt, h, g, step, half, 32 columns, c, t, value
+    words = words.transpose(1, 6, 3, 2, 0, 4, 5)  # rows, mt, g, step, half, 32 columns, j
+    words = np.stack([words & 0xFFFF, words >> 16], axis=2)
+    index = words[..., None] >> (4 * np.arange(4, dtype=np.uint32)) & 15
+    shape = (groups, 2, 2, 8, count, halves, 2, 4, 2)  # the groups of four as r, p
+    values = values.reshape(*shape, 2).swapaxes(7, 8)
+    index = index.reshape(shape).swapaxes(7, 8)
+    dense = np.zeros((partition.rows, count * STEP * halves // 4, 4), dtype=np.uint16)
+    places = np.stack([index & 3, index >> 2], axis=-1).reshape(*dense.shape[:2], 2)
+    np.put_along_axis(dense, places.astype(np.intp), values.reshape(*dense.shape[:2], 2), axis=2)
+    return dense.reshape(partition.rows, -1)

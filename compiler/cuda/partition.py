@@ -1,0 +1,86 @@
+"""Work for the multiprocessors of a GPU: equal parts of a matrix, whichever rows and columns they hold.
+
+A matrix is cut into blocks of rows and steps of columns; the steps of all blocks in a line are dealt out to workers (a
+multiprocessor each) in consecutive parts of equal cost, as stream-K does (Osama et al., PPoPP 2023). A part that ends
+within a block leaves partial sums, which the worker that comes last adds up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WARPS = 16  # of a worker, which is a block of threads
+ROWS = 32  # of a warp
+LARGE = 1 << 20  # elements of a worker
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Who does what: worker w has the steps `cuts[w]` up to `cuts[w + 1]` of all blocks in a line, which are not none.
+
+    Of a worker's warps so many share a group of 32 rows: each has its part of the columns of a step.
+    """
+
+    halves: int
+    blocks: int
+    steps: int
+    cuts: NDArray[np.int64]
+
+    @property
+    def groups(self) -> int:
+        """Groups of 32 rows in a block."""
+        return WARPS // self.halves
+
+    @property
+    def rows(self) -> int:
+        """Of a block."""
+        return ROWS * self.groups
+
+    @property
+    def workers(self) -> int:
+        return len(self.cuts) - 1
+
+    def parts(self, worker: int) -> list[tuple[int, int, int]]:
+        """Block, first step and end step of each segment of a worker, in order."""
+        begin, end = self.cuts[worker : worker + 2].tolist()
+        found = []
+        while begin < end:
+            block = begin // self.steps
+            stop = min(end, (block + 1) * self.steps)
+            found.append((block, begin - block * self.steps, stop - block * self.steps))
+            begin = stop
+        return found
+
+    @property
+    def segments(self) -> int:
+        """Parts of blocks, of all workers."""
+        return len(np.union1d(self.cuts, np.arange(self.blocks + 1) * self.steps)) - 1
+
+    def worker_table(self) -> NDArray[np.int32]:
+        """For the kernel, [workers, 4]: begin, end, number of the first segment, nothing."""
+        starts = np.union1d(self.cuts, np.arange(self.blocks + 1) * self.steps)
+        firsts = np.searchsorted(starts, self.cuts[:-1])
+        return np.stack([self.cuts[:-1], self.cuts[1:], firsts, np.zeros_like(firsts)], axis=1).astype(np.int32)
+
+    def block_table(self) -> NDArray[np.int32]:
+        """For the kernel, [blocks, 2]: number of the first segment, how many there are."""
+        ends = np.arange(self.blocks + 1) * self.steps
+        firsts = np.searchsorted(np.union1d(self.cuts, ends), ends)
+        return np.stack([firsts[:-1], np.diff(firsts)], axis=1).astype(np.int32)
+
+
+def halves_for(m: int, k: int, workers: int) -> int:
+    """Warps that share rows: two where workers have little to do, so that fewer workers share a block's sums."""
+    return 1 if m * k >= LARGE * workers else 2
+
+
+def deal(costs: NDArray[np.float64], workers: int, halves: int) -> Partition:
+    """Deal out the steps of blocks, whose costs are [blocks, steps], in at most so many parts of about equal cost."""
+    blocks, steps = costs.shape
+    ends = np.cumsum(costs.ravel())
+    wanted = np.arange(1, workers) * (ends[-1] / workers)
+    inner = np.minimum(np.searchsorted(ends, wanted) + 1, ends.size)
+    return Partition(halves, blocks, steps, np.unique(np.concatenate([[0], inner, [ends.size]])).astype(np.int64))

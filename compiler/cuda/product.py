@@ -1,0 +1,131 @@
+"""`matmul`: Y = X W^T with a sparse W on a GPU, launched on the caller's stream."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int, c_longlong, c_void_p
+from typing import Literal, TypeAlias
+
+from sparsec.cuda import tensors
+from sparsec.cuda.partition import WARPS
+from sparsec.cuda.program import function
+from sparsec.cuda.tensors import FLOAT32, View
+from sparsec.cuda.weights import SparseWeight
+from sparsec.errors import InputError
+
+Activation: TypeAlias = Literal["relu", "gelu", "silu"]
+
+ACTIVATIONS: dict[Activation | None, int] = {None: 0, "relu": 1, "gelu": 2, "silu": 3}
+_VECTOR = 8  # elements of X that a lane loads at once
+
+
+class _Operands(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("streams", "offsets", "parts", "segments", "x", "y", "bias")),
+        *((name, c_void_p) for name in ("partial", "counters")),
+        *((name, c_longlong) for name in ("x_stride", "y_stride")),
+        *((name, c_int) for name in ("m", "k", "tokens", "blocks", "steps", "segment_count", "slots")),
+    )
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("source", "target")),
+        *((name, c_longlong) for name in ("token_stride", "k_stride")),
+        *((name, c_int) for name in ("tokens", "k", "padded")),
+    )
+
+
+def matmul(
+    weight: SparseWeight,
+    x: object,
+    *,
+    bias: object | None = None,
+    activation: Activation | None = None,
+    out: object | None = None,
+    stream: int | None = None,
+) -> object:
+    """Return y [tokens, m] = activation(x W^T + bias), rounded once, for x [tokens, k] on the weight's GPU.
+
+    `x`, `out` (row by row; the same type as the weight) and `bias` (float32 [m]) are DLPack tensors. Without `out`, x is
+    a torch tensor and so is the result. `stream` is a CUDA stream's handle; the default is torch's current stream, or
+    the legacy default stream for tensors of others. To capture a call in a CUDA graph, make it once before.
+    Raises `InputError`.
+    """
+    m, k = weight.shape
+    given = _checked(tensors.view(x, "x"), weight, (None, k), "x")
+    tokens = given.shape[0]
+    result = out if out is not None else _like(x, (tokens, m))
+    written = _checked(tensors.view(result, "out"), weight, (tokens, m), "out")
+    if written.strides[1] != 1 and m > 1:
+        raise InputError("The output cannot be written to in place.", expected="rows that are contiguous")
+    added = None if bias is None else _checked(tensors.view(bias, "bias"), weight, (m,), "bias")
+    if activation not in ACTIVATIONS:
+        raise InputError("There is no such activation.", expected="relu, gelu or silu", got=str(activation))
+    on = tensors.current_stream(x, weight.device.index) if stream is None else stream
+    if tokens:
+        _launch(weight, given, written, added, ACTIVATIONS[activation], on)
+    return result
+
+
+def _launch(weight: SparseWeight, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
+    tokens, k = x.shape
+    tiling = weight.tiling(tokens)
+    address, stride = x.address, x.strides[0]
+    if k % _VECTOR or stride % _VECTOR or address % 16 or x.strides[1] != 1:
+        address, stride = _padded(weight, x, stream)
+        k = stride
+    partial, counters = weight.workspace(tiling.tiles * tiling.rows)
+    partition = weight.streams.partition
+    operands = _Operands(
+        *(each.address for each in (weight.units, weight.offsets, weight.parts, weight.segments)),
+        address,
+        y.address,
+        bias.address if bias else None,
+        partial.address,
+        counters.address,
+        stride,
+        y.strides[0],
+        *(weight.shape[0], k, tokens, partition.blocks, weight.streams.steps, partition.segments, tiling.slots),
+    )
+    macros = {**weight.macros, **tiling.macros, "ACTIVATION": activation}
+    kernel = function(weight.device, weight.kernel, macros, tiling.shared_bytes)
+    weight.device.launch(kernel, (partition.workers, tiling.rows), 32 * WARPS, operands, stream)
+
+
+def _padded(weight: SparseWeight, x: View, stream: int) -> tuple[int, int]:
+    """Copy x to rows that lanes can load from; returns where it is and its stride."""
+    tokens, k = x.shape
+    padded = -(-k // _VECTOR) * _VECTOR
+    buffer = weight.scratch(tokens, tokens * padded * 2)
+    rows = _Rows(x.address, buffer.address, x.strides[0], x.strides[1], tokens, k, padded)
+    macros = {"WARPS": WARPS, "HALVES": 1, "BF16": 0, "TILES": 1, "STAGES": 2, "COLUMNS": 8, "ACTIVATION": 0}
+    macros |= {"UNITS": 32, "STEPS": 2}
+    kernel = function(weight.device, "pad_rows", macros, 0)
+    weight.device.launch(kernel, (min(1024, -(-tokens * padded // 256)), 1), 256, rows, stream)
+    return buffer.address, padded
+
+
+def _checked(found: View, weight: SparseWeight, shape: tuple[int | None, ...], what: str) -> View:
+    dtype = FLOAT32 if what == "bias" else weight.dtype
+    fits = len(found.shape) == len(shape) and all(
+        each is None or each == got for each, got in zip(shape, found.shape, strict=True)
+    )
+    if not fits or found.dtype != dtype or found.device != weight.device.index:
+        wanted = ", ".join("tokens" if each is None else str(each) for each in shape)
+        raise InputError(
+            f"{what} has the wrong shape, type or device.",
+            expected=f"{dtype}[{wanted}] on GPU {weight.device.index}",
+            got=f"{found.dtype}[{', '.join(map(str, found.shape))}] on GPU {found.device}",
+        )
+    if what == "bias" and found.strides[0] != 1 and found.shape[0] > 1:
+        raise InputError("The bias is not contiguous.", expected="stride 1", got=f"stride {found.strides[0]}")
+    return found
+
+
+def _like(x: object, shape: tuple[int, int]) -> object:
+    make = getattr(x, "new_empty", None)
+    if make is None:
+        raise InputError("There is nowhere to put the result.", next_step="pass out=, a tensor [tokens, m]")
+    made: object = make(shape)
+    return made

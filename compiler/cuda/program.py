@@ -1,0 +1,47 @@
+"""Kernels of this folder as loaded functions: compiled once for a device and a set of macros, kept on disk between runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+
+from sparsec.cuda import nvrtc
+from sparsec.cuda.driver import Device, Function, device
+from sparsec.environment import cache_folder
+
+SHARED_SOURCE = "warp_stream.cuh"
+
+
+def function(on: Device, kernel: str, macros: Mapping[str, int], shared_bytes: int) -> Function:
+    """The kernel in `kernel`.cu with these macros, loaded; raises `TargetError` or `ToolchainError`."""
+    return _loaded(on.index, kernel, tuple(sorted(macros.items())), shared_bytes)
+
+
+@functools.cache
+def _loaded(index: int, kernel: str, macros: tuple[tuple[str, int], ...], shared_bytes: int) -> Function:
+    on = device(index)
+    return on.load(compiled(kernel, dict(macros), on.architecture), kernel, shared_bytes)
+
+
+def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, int]) -> bytes:
+    """Machine code of a kernel, from the cache on disk or by NVRTC; needs no GPU."""
+    options = [f"--gpu-architecture=sm_{architecture[0]}{architecture[1]}", "--std=c++17"]
+    options += [f"-D{name}={value}" for name, value in sorted(macros.items())]
+    here = files("sparsec.cuda")
+    source = (here / SHARED_SOURCE).read_text() + (here / f"{kernel}.cu").read_text()
+    key = hashlib.sha256("\0".join([source, *options, str(nvrtc.version())]).encode()).hexdigest()
+    place = cache_folder() / "cuda" / f"{kernel}-{key[:32]}.cubin"
+    try:
+        return place.read_bytes()
+    except OSError:
+        image = nvrtc.compile_source(source, f"{kernel}.cu", options)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = place.with_suffix(f".{id(image)}")
+        unfinished.write_bytes(image)
+        unfinished.replace(place)
+    except OSError:
+        pass  # a cache that cannot be written to costs time only
+    return image

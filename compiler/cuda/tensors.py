@@ -1,0 +1,87 @@
+"""Tensors of other libraries on a GPU, through DLPack: their address, type and shape, without a copy."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from sparsec.errors import InputError
+
+FLOAT16, BFLOAT16, FLOAT32 = "float16", "bfloat16", "float32"
+_NAMES = {(2, 16): FLOAT16, (4, 16): BFLOAT16, (2, 32): FLOAT32}
+_CUDA = 2
+_NO_SYNCHRONISATION = -1
+
+
+@runtime_checkable
+class DlpackTensor(Protocol):
+    """What torch, CuPy and JAX arrays are."""
+
+    def __dlpack__(self, *, stream: int | None = None) -> object: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+class _DlTensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tensor on a device; strides in elements. It does not keep the memory alive."""
+
+    address: int
+    device: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def view(tensor: object, what: str) -> View:
+    """Look at a tensor in the order of its own library's current stream; raises `InputError`."""
+    if not isinstance(tensor, DlpackTensor):
+        raise InputError(f"{what} is not a tensor.", expected="a DLPack tensor on a GPU", got=type(tensor).__name__)
+    kind, _ = tensor.__dlpack_device__()
+    if int(kind) != _CUDA:
+        raise InputError(f"{what} is not on an NVIDIA GPU.", got=f"DLPack device type {int(kind)}")
+    capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    found = _DlTensor.from_address(get(capsule, b"dltensor"))
+    dtype = _NAMES.get((found.code, found.bits)) if found.lanes == 1 else None
+    if dtype is None:
+        got = f"DLPack type code {found.code} of {found.bits} bits"
+        raise InputError(f"{what} has a type that is not supported.", expected=", ".join(_NAMES.values()), got=got)
+    shape = tuple(found.shape[: found.ndim])
+    strides = tuple(found.strides[: found.ndim]) if found.strides else _row_major(shape)
+    return View((found.data or 0) + found.byte_offset, found.device_id, dtype, shape, strides)
+
+
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides: list[int] = []
+    size = 1
+    for length in reversed(shape):
+        strides.insert(0, size)
+        size *= length
+    return tuple(strides)
+
+
+def current_stream(tensor: object, device: int) -> int:
+    """torch's current stream for a torch tensor, else the legacy default stream."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        return int(torch.cuda.current_stream(device).cuda_stream)
+    return 0

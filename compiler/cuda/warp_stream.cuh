@@ -1,0 +1,331 @@
+// What the kernels of this folder share. Compiled by NVRTC together with one kernel, so nothing is included.
+//
+// Macros set by the caller: WARPS (of a block of threads), HALVES (1 or 2: warps that share a group of 32 rows, each with
+// its part of the columns of a step), BF16 (else fp16), TILES (of 8 tokens), ACTIVATION; UNITS (of a
+// step, at most) and STEPS (of a warp) in shared memory; COLUMNS and STAGES of X in shared memory.
+
+typedef unsigned int u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+
+#define UNIT 16 // bytes: a stream is a sequence of units
+#define GROUPS (WARPS / HALVES) // of 32 rows in a block
+
+// A worker's part of the steps of all row blocks in a line, and the first of its segments: parts of one block.
+struct Part {
+    int begin, end, segment, unused;
+};
+
+// Segments [first, first + count) have the rows of a block.
+struct Block {
+    int first, count;
+};
+
+struct Operands {
+    const uint4 *streams;
+    const u32 *offsets; // [steps of all warps + 1], units: those of a worker's first warp, of its second, ...
+    const Part *parts;  // [workers]
+    const Block *segments; // [blocks]
+    const u16 *x;       // [tokens, k]
+    u16 *y;             // [tokens, m]
+    const float *bias;  // [m] or null
+    float4 *partial;
+    u32 *counters;
+    long long x_stride, y_stride;
+    int m, k, tokens, blocks, steps, segment_count, slots;
+};
+
+// Tokens past TILES x 8 are another row of the grid, with its own sums.
+__device__ __forceinline__ Operands of_this_row(Operands all) {
+    const int first = blockIdx.y * TILES * 8;
+    all.x += first * all.x_stride;
+    all.y += first * all.y_stride;
+    all.tokens = min(all.tokens - first, TILES * 8);
+    all.partial += (long long)blockIdx.y * all.segment_count * GROUPS * 2 * TILES * 32;
+    all.counters += blockIdx.y * all.blocks * GROUPS;
+    return all;
+}
+
+__device__ __forceinline__ u32 shared_address(const void *pointer) {
+    return (u32)__cvta_generic_to_shared(pointer);
+}
+
+__device__ __forceinline__ void copy16(u32 to, const void *from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
+// By shared addresses: an index into an array would cost an addition.
+__device__ __forceinline__ u32 loaded(u32 address) {
+    u32 word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
+    return word;
+}
+
+__device__ __forceinline__ uint4 loaded16(u32 address) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address));
+    return v;
+}
+
+// The steps of one warp, from global memory through STEPS places in shared memory.
+struct WarpStream {
+    static const u32 BYTES = UNITS * UNIT; // of a place
+
+    u32 base, place; // of the first step's and of this step's place
+    u32 filled;      // place that is filled next
+
+    __device__ __forceinline__ void open(u32 base_) { base = place = filled = base_; }
+
+    // Begin to copy units [begin, end) to the next place.
+    __device__ __forceinline__ void copy(const uint4 *units, u32 begin, u32 end) {
+        const u32 lane = threadIdx.x & 31;
+        const uint4 *from = units + begin + lane;
+#pragma unroll
+        for (u32 each = 0; each < UNITS; each += 32)
+            if (begin + each + lane < end) copy16(filled + (each + lane) * UNIT, from + each);
+        asm volatile("cp.async.commit_group;" ::: "memory");
+        filled = filled == base + (STEPS - 1) * BYTES ? base : filled + BYTES;
+    }
+
+    // Wait for this step, of STEPS - 1 that are on their way. After it the place before this one is free.
+    __device__ __forceinline__ void wait() {
+        asm volatile("cp.async.wait_group %0;" ::"n"(STEPS - 2) : "memory");
+        __syncwarp();
+    }
+
+    __device__ __forceinline__ void next() { place = place == base + (STEPS - 1) * BYTES ? base : place + BYTES; }
+};
+
+// The next kernel of the stream may begin to load weights while this one ends; nothing that another kernel writes or
+// reads may be touched before `wait_for_kernel_before`.
+__device__ __forceinline__ void allow_next_kernel() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void wait_for(u32 barrier, u32 parity) {
+    asm volatile(
+        "{\n.reg .pred done;\nAGAIN:\n"
+#if __CUDA_ARCH__ >= 900
+        "mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+#else
+        "mbarrier.test_wait.parity.shared.b64 done, [%0], %1;\n"
+#endif
+        "@!done bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
+}
+
+// X, a tile of COLUMNS at a time, in shared memory for all warps of a block. STAGES tiles are in it; when a warp begins with
+// one, it begins to copy its share of the one AHEAD of it, over the one that all warps must have finished by then.
+//
+// Lane (g, t) = (lane / 4, lane % 4) reads eight neighbouring k of token 8 i + g, from 8 t within 32 columns: 16 bytes.
+// Odd tokens have each two neighbouring 32 columns swapped, so that the eight lanes that read together share no bank.
+// What is past the end of a row is zero.
+struct Tokens {
+    static const u32 PITCH = COLUMNS * 2; // bytes of a token
+    static const u32 BYTES = PITCH * TILES * 8;
+    static const int AHEAD = STAGES - 2;
+
+    const u16 *x;
+    long long stride;
+    int tokens, k, tiles, tile, left; // `tile` is the one of K that is copied next, `left` how many there are to copy
+    u32 data, barriers, lane_part, odd;
+    u32 stage, parity;                // of the tile that is read
+
+    // `barriers_` has 8 bytes for each stage, to say that it is there, and 8 that it is read. All warps must call this; it
+    // waits for the kernel before.
+    __device__ __forceinline__ void open(const Operands &o, const Part &part, int step_columns, u32 data_, u32 barriers_) {
+        x = o.x, stride = o.x_stride, tokens = o.tokens, k = o.k;
+        data = data_, barriers = barriers_;
+        const int lane = threadIdx.x & 31;
+        lane_part = lane / 4 * PITCH + lane % 4 * 16, odd = lane / 4 & 1;
+        tiles = (o.steps * step_columns + COLUMNS - 1) / COLUMNS;
+        tile = part.begin % o.steps * step_columns / COLUMNS;
+        left = ((part.end - 1) / o.steps - part.begin / o.steps) * tiles +
+               (part.end - 1) % o.steps * step_columns / COLUMNS - tile + 1;
+        stage = parity = 0;
+        if (threadIdx.x < STAGES) {
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barriers + 16 * threadIdx.x), "n"(WARPS * 32));
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barriers + 16 * threadIdx.x + 8), "n"(WARPS));
+        }
+        __syncthreads();
+        wait_for_kernel_before();
+#pragma unroll
+        for (int each = 0; each < AHEAD; ++each) copy(each);
+    }
+
+    __device__ __forceinline__ void copy(u32 to) {
+        if (left-- <= 0) return;
+        const int from = tile * COLUMNS;
+        tile = tile + 1 == tiles ? 0 : tile + 1;
+#pragma unroll
+        for (u32 first = 0; first < TILES * COLUMNS; first += WARPS * 32) {
+            const int piece = first + threadIdx.x, token = piece / (COLUMNS / 8), part = piece % (COLUMNS / 8) * 8;
+            if (token < tokens) {
+                const bool inside = from + part < k; // else 16 zeros are written
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                                 data + to * BYTES + token * PITCH + ((part * 2) ^ ((token & 1) * 64))),
+                             "l"(x + token * stride + (inside ? from + part : 0)), "r"(inside ? 16 : 0) : "memory");
+            }
+        }
+        asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barriers + 16 * to) : "memory");
+    }
+
+    __device__ __forceinline__ void begin() {
+        const bool over = stage + AHEAD >= STAGES;
+        const u32 to = over ? stage + AHEAD - STAGES : stage + AHEAD;
+        // The tile that was there before is two before this one: in this round of the stages only if this round had it.
+        if (left > 0) wait_for(barriers + 16 * to + 8, over ? parity : parity ^ 1);
+        copy(to);
+        wait_for(barriers + 16 * stage, parity);
+    }
+
+    // What the lane reads from in columns [column, column + 32) of the tile; token 8 i + g is 8 i PITCH further.
+    __device__ __forceinline__ u32 at(int column) const {
+        return data + stage * BYTES + lane_part + (column / 32 ^ odd) * 64;
+    }
+
+    __device__ __forceinline__ void end() {
+        __syncwarp();
+        if ((threadIdx.x & 31) == 0)
+            asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barriers + 16 * stage + 8) : "memory");
+        if (++stage == STAGES) stage = 0, parity ^= 1;
+    }
+};
+
+// D[16 x 8] += A[16 x 16] B[16 x 8]
+__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#if BF16
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+#else
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+#endif
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ __forceinline__ u16 rounded(float value) {
+    u16 bits;
+#if BF16
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#endif
+    return bits;
+}
+
+__device__ __forceinline__ float activated(float value) {
+#if ACTIVATION == 1
+    return value < 0.0f ? 0.0f : value; // relu, NaN stays
+#elif ACTIVATION == 2
+    return 0.5f * value * (1.0f + erff(value * 0.70710678f)); // gelu
+#elif ACTIVATION == 3
+    return value / (1.0f + expf(-value)); // silu
+#else
+    return value;
+#endif
+}
+
+// The sums of a warp, 32 rows x TILES x 8 tokens, and where they go.
+struct Sums {
+    float values[2][TILES][4];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int each = 0; each < 8 * TILES; ++each) (&values[0][0][0])[each] = 0.0f;
+    }
+
+    // Add what the other warp of the group has, through `area`, 1024 TILES bytes of shared memory; true for the first.
+    __device__ __forceinline__ bool together(u32 area) {
+        if (HALVES == 1) return true;
+        const int warp = threadIdx.x / 32, group = warp % GROUPS;
+        const bool first = warp < GROUPS;
+        const u32 own = area + (threadIdx.x & 31) * 16;
+        const auto meet = [&] { asm volatile("bar.sync %0, 64;" ::"r"(group + 1) : "memory"); };
+        meet();
+        if (!first)
+#pragma unroll
+            for (int each = 0; each < 2 * TILES; ++each) {
+                const float *v = values[each / TILES][each % TILES];
+                asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(own + each * 512), "f"(v[0]), "f"(v[1]),
+                             "f"(v[2]), "f"(v[3]) : "memory");
+            }
+        meet();
+        if (first)
+#pragma unroll
+            for (int each = 0; each < 2 * TILES; ++each) {
+                float *v = values[each / TILES][each % TILES], w[4];
+                asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(w[0]), "=f"(w[1]), "=f"(w[2]), "=f"(w[3])
+                             : "r"(own + each * 512) : "memory");
+                v[0] += w[0], v[1] += w[1], v[2] += w[2], v[3] += w[3];
+            }
+        meet();
+        return first;
+    }
+
+    // Where several segments have the same rows, the warp that comes last adds the sums of all, in their order, so that
+    // results do not depend on who is last. Its counter is left at zero for the next launch.
+    __device__ __forceinline__ bool complete(const Operands &o, int block, int segment) {
+        const Block siblings = o.segments[block];
+        if (siblings.count == 1) return true;
+        const int group = threadIdx.x / 32, lane = threadIdx.x & 31;
+        const auto place = [&](int which) {
+            return o.partial + ((long long)(which * GROUPS + group) * 2 * TILES) * 32 + lane;
+        };
+        float4 *own = place(segment);
+#pragma unroll
+        for (int each = 0; each < 2 * TILES; ++each) {
+            const float *v = values[each / TILES][each % TILES];
+            __stcg(own + each * 32, make_float4(v[0], v[1], v[2], v[3]));
+        }
+        __threadfence();
+        __syncwarp();
+        u32 *counter = o.counters + block * GROUPS + group, before = 0;
+        if (lane == 0) before = atomicAdd(counter, 1);
+        if (__shfl_sync(~0u, before, 0) + 1 != siblings.count) return false;
+        if (lane == 0) *counter = 0;
+        __threadfence();
+        clear();
+        for (int sibling = 0; sibling < siblings.count; ++sibling) {
+            const float4 *theirs = place(siblings.first + sibling);
+#pragma unroll
+            for (int each = 0; each < 2 * TILES; ++each) {
+                const float4 v = __ldcg(theirs + each * 32);
+                float *sum = values[each / TILES][each % TILES];
+                sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
+            }
+        }
+        return true;
+    }
+
+    // y is [tokens, m]; neighbouring rows are brought together in `area`.
+    __device__ __forceinline__ void store(const Operands &o, int block, u32 area) const {
+        const u32 pitch = 68; // bytes of a token, 32 rows, without conflicts
+        const int lane = threadIdx.x & 31, rows = (block * GROUPS + threadIdx.x / 32) * 32;
+#pragma unroll
+        for (int part = 0; part < 4; ++part) { // rows g, g + 8, g + 16, g + 24
+            const int row = lane / 4 + 8 * part;
+            const float offset = o.bias && rows + row < o.m ? o.bias[rows + row] : 0.0f;
+#pragma unroll
+            for (int each = 0; each < 2 * TILES; ++each) {
+                const int token = each / 2 * 8 + 2 * (lane & 3) + each % 2;
+                const u16 bits = rounded(activated(values[part / 2][each / 2][2 * (part & 1) + each % 2] + offset));
+                asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * pitch + row * 2), "h"(bits) : "memory");
+            }
+        }
+        __syncwarp();
+        if (rows + lane < o.m)
+            for (int token = 0; token < o.tokens; ++token) {
+                u16 bits;
+                asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * pitch + lane * 2) : "memory");
+                o.y[token * o.y_stride + rows + lane] = bits;
+            }
+        __syncwarp();
+    }
+};

@@ -1,0 +1,169 @@
+"""Sparse weights on a GPU: from a matrix on the host to the streams that a kernel reads."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, TypeAlias
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda import nm24_streams
+from sparsec.cuda.driver import Buffer, Device, device
+from sparsec.cuda.lane_streams import LaneStreams
+from sparsec.cuda.nm24_streams import Nm24Streams
+from sparsec.cuda.partition import WARPS
+from sparsec.cuda.tensors import BFLOAT16, FLOAT16
+from sparsec.errors import InputError, TargetError
+
+Pattern: TypeAlias = Literal["unstructured", "2:4"]
+Streams: TypeAlias = LaneStreams | Nm24Streams
+
+TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
+COLUMNS = (256, 128)  # of a tile of X, the best first
+DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
+MULTIPROCESSORS = 132  # of an H100, for a weight that is compressed where there is no GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Of a product: `tiles` of 8 tokens that a block of threads does, in so many rows of blocks; so many `steps` of W
+    and `stages` of X, tiles of so many `columns`, are in shared memory, with `slots` for values in each warp."""
+
+    tiles: int
+    rows: int
+    steps: int
+    stages: int
+    columns: int
+    slots: int
+    shared_bytes: int
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What a kernel is to be compiled with for it."""
+        return {"TILES": self.tiles, "STEPS": self.steps, "STAGES": self.stages, "COLUMNS": self.columns}
+
+
+class SparseWeight:
+    """A matrix W [m, k] of float16 or bfloat16 on one GPU, for `matmul`.
+
+    Products with one weight must be in one order (one stream, or streams that wait): they share the weight's workspace.
+    """
+
+    def __init__(self, streams: Streams, dtype: str, on: Device) -> None:
+        self.streams = streams
+        self.dtype = dtype
+        self.device = on
+        partition = streams.partition
+        offsets = streams.offsets if isinstance(streams, LaneStreams) else np.zeros(1, dtype=np.uint32)
+        arrays = (streams.units, offsets, partition.worker_table(), partition.block_table())
+        self._buffers = [on.upload(array) for array in arrays]
+        self.units, self.offsets, self.parts, self.segments = self._buffers
+        self._workspaces: dict[int, tuple[Buffer, Buffer]] = {}
+        self._scratch: dict[int, Buffer] = {}
+        weakref.finalize(self, _free, on, self._buffers).atexit = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.streams.m, self.streams.k
+
+    @property
+    def kernel(self) -> str:
+        """The name of the kernel that reads this weight."""
+        return "bitmap_mma" if isinstance(self.streams, LaneStreams) else "nm24_mma"
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this weight."""
+        always = {"WARPS": WARPS, "HALVES": self.streams.partition.halves, "BF16": int(self.dtype == BFLOAT16)}
+        streams = self.streams
+        if not isinstance(streams, LaneStreams):
+            return {**always, "UNITS": nm24_streams.STEP_UNITS}
+        own = {"UNITS": streams.padded_units, "WORDS": streams.words, "CHUNK_BITS": streams.chunks.bit_length()}
+        return {**always, **own}
+
+    def tiling(self, tokens: int) -> Tiling:
+        """How a product with so many tokens is cut up; raises `TargetError`."""
+        wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
+        for tiles in (each for each in reversed(TILES) if each <= wanted):
+            rows = -(-tokens // (8 * tiles))
+            for (steps, stages), columns in product(DEPTHS, COLUMNS):
+                x_bytes = stages * (16 + tiles * 8 * 2 * columns)
+                w_bytes, slots = self.streams.block_bytes(steps, tiles)
+                if columns >= self.streams.step and x_bytes + w_bytes <= self.device.shared_bytes:
+                    return Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)
+        raise TargetError(
+            "This weight needs more shared memory than the GPU has.",
+            expected=f"at most {self.device.shared_bytes} bytes in a block",
+            got=f"{x_bytes + w_bytes} bytes",
+        )
+
+    def workspace(self, tiles: int) -> tuple[Buffer, Buffer]:
+        """Partial sums and counters for so many tiles of 8 tokens; made at the first use (so not while capturing)."""
+        if tiles not in self._workspaces:
+            partition = self.streams.partition
+            partial = self.device.allocate(partition.segments * partition.rows * tiles * 8 * 4)
+            counters = self.device.zeros(partition.blocks * partition.groups * tiles * 4)
+            self._buffers += [partial, counters]
+            self._workspaces[tiles] = partial, counters
+        return self._workspaces[tiles]
+
+    def scratch(self, tokens: int, nbytes: int) -> Buffer:
+        """Memory for so many padded tokens; made at the first use."""
+        if tokens not in self._scratch:
+            self._scratch[tokens] = self.device.allocate(nbytes)
+            self._buffers.append(self._scratch[tokens])
+        return self._scratch[tokens]
+
+
+def _free(on: Device, buffers: list[Buffer]) -> None:
+    for buffer in buffers:
+        on.free(buffer)
+
+
+def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0) -> SparseWeight:
+    """Compress a matrix [m, k] and copy it to a GPU.
+
+    `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16. Raises
+    `ModelError` if it has not the pattern, `InputError` for another type, `TargetError` if the GPU cannot be used.
+    """
+    bits, dtype = _bits(weight)
+    on = device(gpu)
+    return SparseWeight(encode(bits, pattern, on.multiprocessors), dtype, on)
+
+
+def encode(bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS) -> Streams:
+    """The streams of a matrix, given as its bits, for a GPU with so many multiprocessors; needs no GPU."""
+    match pattern:
+        case "unstructured":
+            return LaneStreams.encode(bits, workers)
+        case "2:4":
+            return Nm24Streams.encode(bits, workers)
+
+
+def _bits(weight: object) -> tuple[NDArray[np.uint16], str]:
+    array = weight if isinstance(weight, np.ndarray) else _from_torch(weight)
+    names = {np.dtype(np.float16): FLOAT16, np.dtype(ml_dtypes.bfloat16): BFLOAT16}
+    if array.ndim != 2 or not array.size or array.dtype not in names:
+        raise InputError(
+            "This is not a weight that can be compressed.",
+            expected="a matrix of float16 or bfloat16",
+            got=f"{array.dtype}[{', '.join(map(str, array.shape))}]",
+        )
+    return np.ascontiguousarray(array).view(np.uint16), names[array.dtype]
+
+
+def _from_torch(weight: object) -> NDArray[np.generic]:
+    import torch
+
+    if not isinstance(weight, torch.Tensor):
+        raise InputError("A weight is a NumPy array or a torch tensor.", got=type(weight).__name__)
+    tensor = weight.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        found: NDArray[np.generic] = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return found
+    return np.asarray(tensor.numpy())

@@ -1,0 +1,23 @@
+"""Matrices of 16-bit floating-point numbers, as bits, for the tests of GPU formats and kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def unstructured(m: int, k: int, density: float, seed: int) -> NDArray[np.uint16]:
+    """Any bits but those of zeros, so infinities and NaN too, at random places."""
+    generator = np.random.default_rng(seed)
+    bits = generator.integers(1, 1 << 15, (m, k)) | generator.integers(0, 2, (m, k)) << 15
+    return np.where(generator.random((m, k)) < density, bits, 0).astype(np.uint16)
+
+
+def two_of_four(m: int, k: int, seed: int) -> NDArray[np.uint16]:
+    """Two of each four at random places, some of them zero."""
+    generator = np.random.default_rng(seed)
+    groups = -(-k // 4)
+    kept = generator.random((m, groups, 4)).argsort(axis=2) < 2
+    kept &= generator.random(kept.shape) < 0.9
+    bits = generator.integers(1, 1 << 15, kept.shape)
+    return np.where(kept, bits, 0).astype(np.uint16).reshape(m, -1)[:, :k]

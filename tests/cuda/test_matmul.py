@@ -1,0 +1,180 @@
+"""Products on a GPU are right: against float64, on fresh inputs, into poisoned outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from matrices import two_of_four, unstructured
+
+from sparsec.cuda import driver, partition, program
+from sparsec.cuda.driver import Device
+from sparsec.cuda.product import matmul
+from sparsec.cuda.weights import SparseWeight, compress, encode
+from sparsec.errors import InputError
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("gpu", "nvrtc")
+
+SHAPES = [(32, 64), (1, 1), (1000, 520), (513, 72), (40, 1001), (2048, 4096), (11, 8192), (4096, 136)]
+TOKENS = [1, 7, 8, 9, 16, 31, 33, 64, 65, 128, 200]
+PATTERNS = ["unstructured", "2:4"]
+NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def weight_values(pattern: str, m: int, k: int, density: float, dtype: str, seed: int) -> Any:
+    """Normal numbers where the pattern has nonzeros."""
+    kept = (two_of_four(m, k, seed) if pattern == "2:4" else unstructured(m, k, density, seed)) != 0
+    return (np.random.default_rng(seed + 1).standard_normal((m, k)) * kept).astype(NUMPY[dtype])
+
+
+def check(weight: SparseWeight, values: Any, tokens: int, seed: int, *, bias: bool, activation: Any) -> None:
+    m, k = values.shape
+    dtype = getattr(torch, weight.dtype)
+    generator = torch.Generator("cuda").manual_seed(seed)
+    x = torch.randn(tokens, k, device="cuda", generator=generator).to(dtype)
+    added = torch.randn(m, device="cuda", generator=generator) if bias else None
+    out = torch.full((tokens, m), torch.nan, device="cuda", dtype=dtype)
+    result = matmul(weight, x, bias=added, activation=activation, out=out)
+    assert result is out
+    expected = x.double() @ torch.from_numpy(values.astype(np.float64)).cuda().T
+    size = x.double().abs() @ torch.from_numpy(np.abs(values.astype(np.float64))).cuda().T
+    if added is not None:
+        expected = expected + added.double()
+    if activation:
+        expected = getattr(torch.nn.functional, activation)(expected)
+    # One rounding of the result, and sums in float32 of k products, some of which were added in pairs.
+    error = (out.double() - expected).abs()
+    bound = expected.abs() * torch.finfo(dtype).eps + size * 2.0**-22 * max(1, k / 256) ** 0.5 + 1e-5
+    assert bool((error <= bound).all()), float((error / bound).max())
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(("m", "k"), SHAPES)
+def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
+    for density in (0.5, 0.1) if pattern == "unstructured" else (0.5,):
+        values = weight_values(pattern, m, k, density, dtype, m + k)
+        weight = compress(values, pattern)
+        for tokens in TOKENS:
+            check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None)
+
+
+@pytest.mark.parametrize("large", [0, 1 << 60])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(PATTERNS),
+    st.sampled_from(list(NUMPY)),
+    st.tuples(st.integers(1, 1100), st.integers(1, 600), st.integers(1, 150)),
+    st.sampled_from([0.0, 0.05, 0.2, 0.4, 0.7, 1.0]),
+    st.sampled_from([None, "relu", "gelu", "silu"]),
+    st.integers(1, 200),
+    st.integers(0, 1 << 30),
+)
+def test_any_shape_density_and_number_of_workers(
+    gpu: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    large: int,
+    pattern: Any,
+    dtype: str,
+    sizes: tuple[int, int, int],
+    density: float,
+    activation: Any,
+    workers: int,
+    seed: int,
+) -> None:
+    monkeypatch.setattr(partition, "LARGE", large)
+    m, k, tokens = sizes
+    values = weight_values(pattern, m, k, density, dtype, seed)
+    weight = SparseWeight(encode(values.view(np.uint16), pattern, workers), dtype, gpu)
+    check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(source: str, name: str, options: list[str]) -> bytes:
+        return compile_source(source, name, ["--gpu-architecture=compute_80", *options[1:]])
+
+    compile_source = program.nvrtc.compile_source
+    monkeypatch.setattr(program.nvrtc, "compile_source", compiled)
+    monkeypatch.setattr(program, "cache_folder", lambda: Path("/nowhere"))
+    monkeypatch.setattr(driver, "_OVERLAP", (99, 0))
+    program._loaded.cache_clear()
+    try:
+        for m, k in [(1000, 520), (2048, 4096)]:
+            values = weight_values(pattern, m, k, 0.4, "float16", 1)
+            check(compress(values, pattern), values, 16, 5, bias=True, activation="silu")
+    finally:
+        program._loaded.cache_clear()
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_many_launches_give_the_same_bits(pattern: Any) -> None:
+    values = weight_values(pattern, 1000, 4096, 0.3, "float16", 3)
+    weight = compress(values, pattern)
+    x = torch.randn(16, 4096, device="cuda", dtype=torch.float16)
+    first = matmul(weight, x)
+    for _ in range(200):
+        assert torch.equal(matmul(weight, x), first)
+
+
+def test_a_chain_of_products_is_in_order() -> None:
+    values = [weight_values("unstructured", 2048, 2048, 0.4, "float16", seed) * np.float16(0.03) for seed in range(3)]
+    weights = [compress(each) for each in values]
+    x = torch.randn(8, 2048, device="cuda", dtype=torch.float16)
+    expected = x
+    for each in values:
+        expected = (expected.double() @ torch.from_numpy(each.astype(np.float64)).cuda().T).half()
+    for _ in range(20):
+        y = x
+        for weight in weights:
+            y = matmul(weight, y)
+        assert torch.allclose(y.double(), expected.double(), rtol=0.02, atol=0.02 * float(expected.abs().max()))
+
+
+def test_a_call_can_be_captured_in_a_graph() -> None:
+    values = weight_values("unstructured", 512, 1024, 0.3, "float16", 3)
+    weight = compress(torch.from_numpy(values))
+    x = torch.randn(4, 1024, device="cuda", dtype=torch.float16)
+    out = matmul(weight, x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        matmul(weight, x, out=out)
+    x.copy_(torch.randn_like(x))
+    graph.replay()
+    captured = out.clone()
+    assert torch.equal(captured, matmul(weight, x))
+
+
+def test_rows_and_columns_of_x_may_be_apart() -> None:
+    values = weight_values("unstructured", 64, 256, 0.5, "float16", 3)
+    weight = compress(values)
+    x = torch.randn(256, 24, device="cuda", dtype=torch.float16)
+    expected = matmul(weight, x.T.contiguous())
+    assert torch.equal(matmul(weight, x.T), expected)
+    wide = torch.full((24, 300), torch.nan, device="cuda", dtype=torch.float16)
+    wide[:, 4:260] = x.T
+    assert torch.equal(matmul(weight, wide[:, 4:260]), expected)
+    y = torch.zeros(24, 70, device="cuda", dtype=torch.float16)
+    matmul(weight, x.T, out=y[:, 3:67])
+    assert torch.equal(y[:, 3:67], expected)
+    assert not y[:, :3].any()
+    assert not y[:, 67:].any()
+
+
+def test_wrong_tensors_are_refused() -> None:
+    weight = compress(weight_values("unstructured", 64, 256, 0.5, "float16", 3))
+    with pytest.raises(InputError, match="x has the wrong shape, type or device"):
+        matmul(weight, torch.zeros(4, 255, device="cuda", dtype=torch.float16))
+    with pytest.raises(InputError, match="x has the wrong shape, type or device"):
+        matmul(weight, torch.zeros(4, 256, device="cuda", dtype=torch.bfloat16))
+    with pytest.raises(InputError, match="x is not on an NVIDIA GPU"):
+        matmul(weight, torch.zeros(4, 256, dtype=torch.float16))
+    with pytest.raises(InputError, match="no such activation"):
+        matmul(weight, torch.zeros(4, 256, device="cuda", dtype=torch.float16), activation="tanh")  # type: ignore[arg-type]
+    assert matmul(weight, torch.zeros(0, 256, device="cuda", dtype=torch.float16)).shape == (0, 64)

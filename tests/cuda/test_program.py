@@ -1,0 +1,80 @@
+"""Kernels compile for every architecture without a GPU; what is missing is said in one sentence."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from sparsec.cuda import driver, program
+from sparsec.cuda.nvrtc import compile_source
+from sparsec.errors import TargetError, ToolchainError
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
+@pytest.mark.parametrize("kernel", ["bitmap_mma", "nm24_mma", "pad_rows"])
+def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
+    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 128}
+    macros |= {"STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3}
+    assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_compiled_kernel_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    macros = {"WARPS": 16, "HALVES": 2, "BF16": 0, "TILES": 1, "ACTIVATION": 0, "STAGES": 2, "COLUMNS": 8}
+    macros |= {"STEPS": 2, "UNITS": 32}
+    first = program.compiled("pad_rows", macros, (9, 0))
+    monkeypatch.setattr(program.nvrtc, "compile_source", lambda *_: pytest.fail("compiled again"))
+    assert program.compiled("pad_rows", macros, (9, 0)) == first
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_what_does_not_compile_is_shown() -> None:
+    with pytest.raises(ToolchainError, match="NVRTC does not compile") as caught:
+        compile_source("no such language", "x.cu", ["--gpu-architecture=sm_90"])
+    assert "x.cu(1)" in (caught.value.got or "")
+
+
+def test_no_driver_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(driver, "_driver", driver._Driver)
+    with pytest.raises(TargetError, match="There is no NVIDIA driver on this machine"):
+        driver.Device(0)
+
+
+@pytest.mark.parametrize(
+    ("version", "count", "architecture", "message"),
+    [
+        (11080, 1, (9, 0), "driver of this machine is too old"),
+        (13000, 0, (9, 0), "There is no NVIDIA GPU"),
+        (13000, 1, (7, 5), "This GPU is older than"),
+    ],
+)
+def test_what_a_machine_lacks_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, version: int, count: int, architecture: tuple[int, int], message: str
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: _Library(version, count, architecture))
+    monkeypatch.setattr(driver, "_driver", driver._Driver)
+    with pytest.raises(TargetError, match=message):
+        driver.Device(0)
+
+
+class _Library:
+    """A driver that succeeds in everything and answers with what it was made with."""
+
+    def __init__(self, version: int, count: int, architecture: tuple[int, int]) -> None:
+        self._answers = {"cuDriverGetVersion": version, "cuDeviceGetCount": count, "cuDeviceGet": 0}
+        self._attributes = {75: architecture[0], 76: architecture[1]}
+
+    def __getattr__(self, name: str) -> object:
+        def function(*arguments: object) -> int:
+            value = self._attributes.get(arguments[1], 0) if name == "cuDeviceGetAttribute" else self._answers.get(name)
+            if value is not None:
+                arguments[0]._obj.value = value
+            return 0
+
+        return function

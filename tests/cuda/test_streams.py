@@ -1,0 +1,83 @@
+"""The formats of GPU kernels hold what was put in, whoever works on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from matrices import two_of_four, unstructured
+
+from sparsec.cuda import partition
+from sparsec.cuda.lane_streams import LaneStreams
+from sparsec.cuda.nm24_streams import Nm24Streams
+from sparsec.errors import ModelError
+
+SIZES = st.tuples(st.integers(1, 1100), st.integers(1, 150), st.integers(1, 5), st.integers(0, 1 << 30))
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def _halves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to share rows, whatever the size."""
+    monkeypatch.setattr(partition, "LARGE", 0 if request.param == 1 else 1 << 60)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SIZES, st.sampled_from([0.0, 0.02, 0.1, 0.29, 0.31, 0.5, 0.9, 1.0]))
+def test_lane_streams_round_trip(sizes: tuple[int, int, int, int], density: float) -> None:
+    m, k, workers, seed = sizes
+    bits = unstructured(m, k, density, seed)
+    streams = LaneStreams.encode(bits, workers)
+    assert np.array_equal(streams.decode(), bits)
+    assert streams.nnz == np.count_nonzero(bits)
+    assert 1 <= streams.chunks <= 17
+    assert len(streams.offsets) == 16 * streams.partition.cuts[-1] + 1
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SIZES)
+def test_nm24_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
+    m, k, workers, seed = sizes
+    bits = two_of_four(m, k, seed)
+    assert np.array_equal(Nm24Streams.encode(bits, workers).decode(), bits)
+
+
+def test_negative_zeros_are_dropped() -> None:
+    bits = np.array([[0x8000, 0x3C00, 0x8000, 0xBC00] * 4], dtype=np.uint16)
+    expected = np.where(bits == 0x8000, 0, bits)
+    assert np.array_equal(LaneStreams.encode(bits, 1).decode(), expected)
+    assert np.array_equal(Nm24Streams.encode(bits, 1).decode(), expected)
+
+
+def test_three_of_four_are_refused_where_they_are() -> None:
+    bits = np.zeros((600, 200), dtype=np.uint16)
+    bits[513, 72:75] = 1
+    with pytest.raises(ModelError, match="not 2:4") as caught:
+        Nm24Streams.encode(bits, 3)
+    assert caught.value.where == "row 513, columns 72 and on"
+    assert caught.value.got == "3 nonzeros"
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5])
+def test_lane_streams_have_a_bit_an_element_and_the_values(density: float) -> None:
+    bits = unstructured(1024, 4096, density, 0)
+    bytes_ = bits.size / 8 + 2 * np.count_nonzero(bits)
+    assert LaneStreams.encode(bits, 4).nbytes < 1.03 * bytes_
+
+
+def test_nm24_streams_have_nine_eighths_of_a_byte_an_element() -> None:
+    bits = two_of_four(1024, 4096, 0)
+    assert Nm24Streams.encode(bits, 4).units.nbytes == bits.size * 9 // 8
+
+
+@pytest.mark.parametrize(("density", "words"), [(0.0, 4), (0.1, 4), (0.3, 2), (0.5, 1), (0.9, 1), (1.0, 1)])
+def test_sparser_weights_have_longer_steps(density: float, words: int) -> None:
+    assert LaneStreams.encode(unstructured(512, 256, density, 0), 2).words == words
+
+
+def test_steps_are_shorter_where_a_part_of_the_weight_is_dense() -> None:
+    bits = unstructured(1024, 2048, 0.05, 0)
+    bits[:128, :256] = 1
+    streams = LaneStreams.encode(bits, 4)
+    assert streams.words < 4
+    assert np.array_equal(streams.decode(), bits)
