@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith, vector
+from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.emit import Buffer, Index, Vectors, carry, shuffle
@@ -291,10 +291,9 @@ class _Walk:
         if self.step == 1:
             read = Vectors(lanes, self.tile.words.dtype)
             return lambda _, row: read.load_splat(values, at * self.height + row)
-        packed = [
-            Vectors(STEP, self.tile.words.dtype).load(values, at * self.height + part * STEP)
-            for part in range(self.height)
-        ]
+        four = Vectors(STEP, self.tile.words.dtype)
+        # Frozen, or LLVM makes a load of each lane again: x needs the load ports.
+        packed = [llvm.freeze(four.load(values, at * self.height + part * STEP)) for part in range(self.height)]
 
         def weight(number: int, row: int) -> ir.Value:
             part, lane = divmod(number * self.height + row, STEP)
