@@ -16,6 +16,7 @@ from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.words import FP32, Words, words_of
 
+MOVED = 6  # multiply-adds that take as long as moving an element
 QUAD = 4  # elements of a row that are loaded at once for a transposition
 
 
@@ -119,7 +120,7 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
                 )
 
     define(module, name, spec, body)
-    return Call(name, ("x", tokens.source), tokens.tiles * tokens.vectors * parts, products=tokens.elements)
+    return Call(name, ("x", tokens.source), tokens.tiles * tokens.vectors * parts, products=MOVED * tokens.elements)
 
 
 def _emit_square(
