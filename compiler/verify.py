@@ -116,8 +116,8 @@ def compare(
 def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, precision: str) -> OutputCheck:
     reference = np.asarray(expected)
     if reference.shape != found.shape:
-        fault = f"the reference has shape {list(reference.shape)}"
-        return OutputCheck(spec.name, spec.dtype, found.shape, np.inf, np.inf, 0.0, 0.0, fault)
+        shapes = f"the reference has shape {list(reference.shape)}"
+        return OutputCheck(spec.name, spec.dtype, found.shape, np.inf, np.inf, 0.0, 0.0, shapes)
     one, other = _doubles(reference, spec.dtype), _doubles(found, spec.dtype)
     finite = np.isfinite(one)
     same_holes = bool(np.array_equal(one[~finite], other[~finite], equal_nan=True) and np.isfinite(other[finite]).all())
@@ -125,7 +125,7 @@ def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, 
     scale = float(np.abs(one[finite]).max(initial=0.0))
     allowed = tolerance(spec.dtype, scale, quantised=quantised, precision=precision)
     mean = float(errors.mean()) if errors.size else 0.0
-    fault = None if same_holes else "infinities or NaNs stand in other places than in the reference"
+    fault: str | None = None if same_holes else "infinities or NaNs stand in other places than in the reference"
     if (
         fault is None
         and quantised

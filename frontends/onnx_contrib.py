@@ -42,7 +42,7 @@ class _Expansion:
 
     @property
     def output(self) -> str:
-        return self.node.output[0]
+        return str(self.node.output[0])
 
     def attribute(self, name: str, default: object) -> object:
         found = next((a for a in self.node.attribute if a.name == name), None)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from sparsec.frontends.onnx_builder import Builder
@@ -68,11 +69,15 @@ def _signed_constant(b: Builder, rank: int) -> list[NodeProto] | None:
     if zero is None:
         zero = np.zeros(b.shape(b.input(1)) or (), weight.dtype if weight is not None else np.int8)
     if weight is not None and weight.dtype == np.uint8:
-        moved = np.asarray(weight ^ np.uint8(0x80)).view(np.int8)
-        b.node.input[0] = b.constant("signed", moved)
-        zero = np.asarray(zero ^ np.uint8(0x80)).view(np.int8)
+        b.node.input[0] = b.constant("signed", _signed(weight))
+        zero = _signed(zero)
     b.node.input[:] = [b.node.input[0], b.node.input[1], b.constant("zero", zero)]
     return b.without(axis=b.integer("axis", 1) % max(rank, 1))
+
+
+def _signed(codes: NDArray[np.generic]) -> NDArray[np.int8]:
+    """Unsigned bytes less 128."""
+    return np.asarray(codes.astype(np.int16) - np.int16(128)).astype(np.int8)
 
 
 def dynamic_quantize(b: Builder) -> list[NodeProto] | None:

@@ -25,7 +25,7 @@ def quantize(x: torch.Tensor, scale: Number, zero: Number, low: int, high: int, 
     if isinstance(zero, torch.Tensor) or zero:
         moved = moved + (zero.to(torch.float32) if isinstance(zero, torch.Tensor) else zero)
     bounds = (torch.full((), float(low)), torch.full((), float(high)))
-    bounded = torch.ops.aten.clamp.Tensor(moved, *bounds)
+    bounded: torch.Tensor = torch.ops.aten.clamp.Tensor(moved, *bounds)
     return bounded.to(torch.int32).to(dtype)
 
 

@@ -112,7 +112,7 @@ class QuantisedWeight:
     @property
     def sums(self) -> NDArray[np.int64]:
         """The sum of the codes of each output."""
-        return self.codes.reshape(len(self.codes), -1).sum(axis=1, dtype=np.int64)
+        return np.asarray(self.codes.reshape(len(self.codes), -1).sum(axis=1, dtype=np.int64))
 
     @property
     def largest_sum(self) -> int:
@@ -135,9 +135,9 @@ def weight_codes(value: ir.Value, unit: Unit, *, transposed: bool) -> QuantisedW
     numbers, scale, sparse = found
     for move in moves:
         moved, scales = MOVES[move.name](numbers, move), _apply(move, scale)
-        if not isinstance(moved, np.ndarray):
+        if not isinstance(moved, np.ndarray) or (scales is None) != (scale is None):
             return None
-        numbers, scale = moved, scales
+        numbers, scale = moved.astype(np.int32, copy=False), scales
     if transposed:
         numbers, scale = numbers.T, scale.T if scale is not None and scale.ndim else scale
     return _per_output(numbers, scale, sparse=sparse)

@@ -26,6 +26,7 @@ from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.relax_math import relax_math
 from sparsec.passes.select_format import select_format
 from sparsec.passes.separate_results import separate_results
+from sparsec.passes.shorten_round_trips import shorten_round_trips
 from sparsec.passes.split_pools import split_pools
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tabulate_codes import tabulate_codes
@@ -56,6 +57,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
     ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("tabulate_codes", tabulate_codes, "while what follows a layer is one body; the table stays out of its epilogue"),
+    ("shorten_round_trips", shorten_round_trips, "in what the tables left"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("narrow_precision", narrow_precision, "shapes and epilogues are final, and kernels not yet chosen"),

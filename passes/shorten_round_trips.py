@@ -1,0 +1,88 @@
+"""shorten_round_trips: a whole number that becomes a code of 8 bit and a number again is that number.
+
+Before:
+    %1 = arith.select %high, 255.0, %0 : f32     (clamped to 0 … 255, and rounded before)
+    %2 = arith.fptosi %1 : f32 to i32   %3 = arith.trunci %2 : i32 to i8   %4 = arith.uitofp %3 : i8 to f32   ... %4 ...
+After:
+    ... %1 ...
+
+Quantised graphs quantise and dequantise between operators that end up in one body; the conversions would cost as much as the rest.
+"""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+
+from sparsec.ir.module import find
+from sparsec.passes.unit import Unit
+
+_RANGES = {"arith.uitofp": (0.0, 255.0), "arith.sitofp": (-128.0, 127.0)}
+
+
+def shorten_round_trips(unit: Unit) -> None:
+    """Read the clamped, rounded number itself in every `linalg.generic`."""
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name in _RANGES):
+            _shorten(op)
+
+
+def _shorten(op: ir.Operation) -> None:
+    narrow = _operation(op.operands[0], "arith.trunci")
+    whole = _operation(narrow.operands[0], "arith.fptosi") if narrow is not None else None
+    if narrow is None or whole is None or str(op.operands[0].type) != "i8":
+        return
+    number = whole.operands[0]
+    if number.type == op.results[0].type and _is_whole_within(number, *_RANGES[op.name]):
+        op.results[0].replace_all_uses_with(_without_sign_of_zero(number, op))
+        for unused in (op, narrow, whole):
+            if not any(any(True for _ in result.uses) for result in unused.results):
+                unused.erase()
+
+
+def _operation(value: ir.Value, name: str) -> ir.Operation | None:
+    """The op of `value` if it is a `name`."""
+    if isinstance(value.owner, ir.Block) or value.owner.operation.name != name:
+        return None
+    return value.owner.operation
+
+
+def _without_sign_of_zero(value: ir.Value, at: ir.Operation) -> ir.Value:
+    """Codes have no -0, by which something might divide; the sum with 0 is +0."""
+    zero = ir.Operation.create(
+        "arith.constant",
+        results=[value.type],
+        attributes={"value": ir.FloatAttr.get(value.type, 0.0)},
+        ip=ir.InsertionPoint(at),
+    )
+    return ir.Operation.create(
+        "arith.addf", results=[value.type], operands=[value, zero.results[0]], ip=ir.InsertionPoint(at)
+    ).results[0]
+
+
+def _is_whole_within(value: ir.Value, low: float, high: float) -> bool:
+    """Whether `value` is clamped, first from below, then from above, and was rounded, perhaps moved by a whole number."""
+    below = _clamped(value, high)
+    inner = _clamped(below, low) if below is not None else None
+    if inner is None:
+        return False
+    moved = _operation(inner, "arith.addf")
+    if moved is not None and (_constant(moved.operands[1]) or 0.5).is_integer():
+        inner = moved.operands[0]
+    return _operation(inner, "math.roundeven") is not None
+
+
+def _clamped(value: ir.Value, bound: float) -> ir.Value | None:
+    """x of `select(compare(x, bound), bound, x)`."""
+    select = _operation(value, "arith.select")
+    if select is None or _constant(select.operands[1]) != bound:
+        return None
+    compare = _operation(select.operands[0], "arith.cmpf")
+    x = select.operands[2]
+    compared = compare is not None and compare.operands[0] == x and _constant(compare.operands[1]) == bound
+    return x if compared else None
+
+
+def _constant(value: ir.Value) -> float | None:
+    op = _operation(value, "arith.constant")
+    attribute = op.attributes["value"] if op is not None else None
+    return float(attribute.value) if isinstance(attribute, ir.FloatAttr) else None
