@@ -1,4 +1,4 @@
-"""fold_padding: a zero pad that only convolutions read becomes their own padding.
+"""fold_padding: a pad with zeros, or of bytes with the zero point, that only convolutions read becomes their own padding.
 
 Before:
     %p = torch.aten.constant_pad_nd %x, [1, 1, 0, 2], 0.0 : ...
@@ -17,20 +17,27 @@ from sparsec.passes.unit import Unit
 
 
 def fold_padding(unit: Unit) -> None:
-    """Absorb every `aten.constant_pad_nd` of zeros on spatial axes whose readers are all `sparsec.conv`."""
+    """Absorb every `aten.constant_pad_nd` on spatial axes whose readers are all `sparsec.conv` that pad with its number."""
     for pad in find(unit.module, lambda op: op.name == "torch.aten.constant_pad_nd"):
         x, amounts, value = pad.operands
         shape, pads = tensor_shape(x), integer_list(amounts)
         casts = users(pad.results[0])
         convolutions = [user for cast in casts if cast.results for user in users(cast.results[0])]
-        if shape is None or not pads or min(pads) < 0 or scalar(value) != 0 or any(pads[2 * (len(shape) - 2) :]):
+        if shape is None or not pads or min(pads) < 0 or any(pads[2 * (len(shape) - 2) :]):
             continue  # a pad of channels or batch stays
-        if all(cast.name == FROM_TORCH_OP for cast in casts) and all(_reads(c, casts) for c in convolutions):
+        fits = all(_reads(c, casts) and _pad_value(c) == scalar(value) for c in convolutions)
+        if all(cast.name == FROM_TORCH_OP for cast in casts) and fits:
             _absorb(pad, casts, convolutions, pads, axes=len(shape) - 2)
 
 
 def _reads(op: ir.Operation, casts: list[ir.Operation]) -> bool:
     return op.name == "sparsec.conv" and any(op.operands[0] == cast.results[0] for cast in casts)
+
+
+def _pad_value(convolution: ir.Operation) -> int:
+    """What its padding holds: 0, or the zero point of bytes."""
+    known = "pad_value" in convolution.attributes
+    return int(ir.IntegerAttr(convolution.attributes["pad_value"]).value) if known else 0
 
 
 def _absorb(

@@ -21,6 +21,7 @@ from sparsec.passes.unit import Unit
 
 CODES = ("ui8", "si8")
 CAST = "torch.aten.to.dtype"
+PAD = "torch.aten.constant_pad_nd"
 _MUL, _SUB, _ADD, _DIV = (f"torch.aten.{name}" for name in ("mul", "sub", "add", "div"))
 _PER_TENSOR = "torch.quantized_decomposed.dequantize_per_tensor"
 _PER_CHANNEL = "torch.quantized_decomposed.dequantize_per_channel"
@@ -31,7 +32,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """`scale * (moves(codes) - zero)`: numbers that are constant, or torch values of one element; None are 1 and 0."""
+    """`scale * (moves(codes) - zero)`: numbers that are constant, or torch values of one element; None are 1 and 0.
+
+    A pad with zeros is a move, too: of codes, with the zero point.
+    """
 
     codes: ir.Value
     moves: tuple[ir.Operation, ...] = ()  # the first is applied first
@@ -47,7 +51,10 @@ class Activation:
             shape = tensor_shape(move.results[0])
             assert shape is not None
             type_ = tensor_type(shape, element, at.context)
-            value = build.create(move.name, [type_], [value, *list(move.operands)[1:]])
+            operands = list(move.operands)[1:]
+            if move.name == PAD:  # with what stands for zero
+                operands[1] = build.integer(round(self.zero) if isinstance(self.zero, float) else 0)
+            value = build.create(move.name, [type_], [value, *operands])
         return value
 
 
@@ -66,15 +73,19 @@ def activation_of(value: ir.Value, unit: Unit) -> Activation | None:
         scale, zero = scalar(op.operands[1]), scalar(op.operands[2])
         known = scale is not None and zero is not None
         return Activation(op.operands[0], zero=float(zero or 0), scale=float(np.float32(scale or 1))) if known else None
-    if op.name in MOVES:
+    if op.name in MOVES or (op.name == PAD and scalar(op.operands[2]) == 0):
         inner = activation_of(op.operands[0], unit)
-        return replace(inner, moves=(*inner.moves, op)) if inner is not None else None
+        if inner is None or (op.name == PAD and isinstance(inner.zero, ir.Value)):
+            return None
+        return replace(inner, moves=(*inner.moves, op))
     if op.name.startswith(_MUL):
         return _scaled(op, unit)
     if op.name.startswith(_SUB) and scalar(op.operands[2]) == 1:
         inner, zero = activation_of(op.operands[0], unit), one_number(op.operands[1], unit)
         if inner is None or zero is None or inner.zero is not None or inner.scale is not None:
             return None
+        if any(move.name == PAD for move in inner.moves):
+            return None  # its zeros are codes
         return replace(inner, zero=zero)
     return None
 

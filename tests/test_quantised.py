@@ -278,16 +278,18 @@ def convolutions(draw: st.DrawFn, *, axes: tuple[int, ...] = (1, 2)) -> Conv:
     random = np.random.default_rng(draw(st.integers(0, 2**31)))
     x_dtype, y_dtype = draw(st.sampled_from(sorted(LIMITS))), draw(st.sampled_from(sorted(LIMITS)))
     low, high = LIMITS[x_dtype]
-    w = random.integers(-63, 64, (filters, channels // groups, *kernel)).astype(np.int8)
+    w = random.integers(-63, 64, (filters, channels // groups, *kernel))
     w[random.random(w.shape) < draw(st.sampled_from([0.0, 0.7]))] = 0
+    zero = draw(st.sampled_from([0, 0, 128, 70]))
+    w_dtype = np.uint8 if zero else np.int8
     scale = random.uniform(0.001, 0.01, (filters,) if draw(st.booleans()) else ()).astype(np.float32)
     x_scale = np.float32(random.uniform(0.01, 0.1))
     constants: dict[str, object] = {
         "sx": x_scale,
         "zx": np.dtype(x_dtype).type(draw(st.sampled_from([low, high, 3]))),
-        "w": w,
+        "w": (w + zero).astype(w_dtype),
         "sw": scale,
-        "zw": np.zeros(scale.shape, np.int8),
+        "zw": np.full(scale.shape, zero, w_dtype),
         "b": random.integers(-2000, 2000, filters).astype(np.int32),
         "sb": np.float32(x_scale * scale) if scale.ndim == 0 else x_scale * scale,
         "sy": np.float32(random.uniform(0.05, 0.5)),
@@ -307,7 +309,8 @@ def convolved(conv: Conv) -> tuple[Array, Array]:
     """The exact sums with bias, and their scale along channels."""
     padded = (conv.x.astype(np.float64) - float(conv.constants["zx"])).astype(np.float64)  # type: ignore[arg-type]
     node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **conv.attributes)
-    w, b = np.asarray(conv.constants["w"], np.float64), np.asarray(conv.constants["b"], np.float64)
+    zero = np.asarray(conv.constants["zw"]).reshape(-1)[0]
+    w, b = np.asarray(conv.constants["w"], np.float64) - zero, np.asarray(conv.constants["b"], np.float64)
     graph = helper.make_graph(
         [node],
         "sums",
@@ -364,7 +367,7 @@ def test_qlinear_conv(conv: Conv) -> None:
 def test_conv_integer(conv: Conv) -> None:
     x = conv.x if conv.x.dtype == np.uint8 else (conv.x.astype(np.int16) + 128).astype(np.uint8)
     zero = int(conv.constants["zx"]) + (0 if conv.x.dtype == np.uint8 else 128)  # type: ignore[call-overload]
-    constants = {**conv.constants, "zx": np.uint8(zero), "zw": np.int8(0)}
+    constants = {**conv.constants, "zx": np.uint8(zero), "zw": np.asarray(conv.constants["zw"]).reshape(-1)[0]}
     nodes = [helper.make_node("ConvInteger", ["x", "w", "zx", "zw"], ["y"], **conv.attributes)]
     (found,), _ = run(model(nodes, constants, {"x": x}, {"y": "int32"}), {"x": x})
     total, _ = convolved(conv)
@@ -394,6 +397,55 @@ def test_maxima_between_quantisations(dtype: str, alike: bool, height: int, widt
     ]
     proto = model(nodes, constants, {"x": x}, {"y": dtype})
     np.testing.assert_array_equal(run(proto, {"x": x})[0][0], reference(proto, {"x": x})[0])
+
+
+@pytest.mark.parametrize("dtype", sorted(LIMITS))
+@pytest.mark.parametrize("quantised", [False, True])
+def test_pads_before_a_convolution(dtype: str, quantised: bool) -> None:
+    """Of codes they are pads with the zero point, and of unsigned ones the layer's own."""
+    random = np.random.default_rng(0)
+    x = random.integers(*LIMITS[dtype], (1, 3, 6, 7)).astype(dtype)
+    constants: dict[str, object] = {
+        "sx": np.float32(0.03),
+        "zx": x.dtype.type(5),
+        "w": random.integers(-63, 64, (4, 3, 3, 3)).astype(np.int8),
+        "sw": np.float32(0.01),
+        "zw": np.int8(0),
+        "pads": np.array([0, 0, 1, 0, 0, 0, 2, 1]),
+        "none": np.float32(0),
+        "sy": np.float32(0.2),
+    }
+    between = [
+        helper.make_node("QuantizeLinear", ["p", "sx", "zx"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["pf"]),
+    ]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wf"]),
+        helper.make_node("Pad", ["xf", "pads", "none"], ["p"]),
+        *(between if quantised else []),
+        helper.make_node("Conv", ["pf" if quantised else "p", "wf"], ["c"], strides=[2, 2]),
+        helper.make_node("QuantizeLinear", ["c", "sy", "zx"], ["y"]),
+    ]
+    proto = model(nodes, constants, {"x": x}, {"y": dtype})
+    (found,), compiled = run(proto, {"x": x})
+    within_a_step(found, reference(proto, {"x": x})[0], compiled)
+    assert choices(compiled) == ["u8s8"]
+
+
+def test_a_weight_that_needs_sums_over_windows_stays_float32() -> None:
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (1, 2, 5, 5)).astype(np.uint8)
+    w = random.integers(0, 64, (3, 2, 3, 3)).astype(np.uint8)
+    w[0, 0, 0] = [0, 100, 255]
+    constants = {"zx": np.uint8(9), "w": w, "zw": np.uint8(100)}
+    nodes = [helper.make_node("ConvInteger", ["x", "w", "zx", "zw"], ["y"])]
+    proto = model(nodes, constants, {"x": x}, {"y": "int32"})
+    (found,), compiled = run(proto, {"x": x})
+    padded = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64) - 9, (3, 3), axis=(2, 3))
+    expected = np.einsum("bchwij,fcij->bfhw", padded, w.astype(np.int64) - 100)
+    np.testing.assert_array_equal(found, expected)
+    assert "sums over windows" in compiled.report.layers[0].reason
 
 
 @pytest.mark.parametrize("dtype", sorted(LIMITS))
