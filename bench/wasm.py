@@ -42,13 +42,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Milliseconds are medians; `ratio` is the peer's CPU time by ours, `error` relative to the largest output."""
+    """Milliseconds are medians of wall and of CPU time; `ratio` is the peer's CPU time by ours; `error` is relative to the
+    largest output.
+    """
 
     cell: str
     target: str
     goal: float
     milliseconds: float
+    cpu_milliseconds: float
     peer_milliseconds: float
+    peer_cpu_milliseconds: float
     ratio: float
     p10: float
     p90: float
@@ -80,7 +84,7 @@ def run(pattern: str, seconds: float, json_file: Path) -> int:
         for row in _race(cell, node, peer, seconds):
             rows.append(row)
             print(
-                f"{row.cell:40} {row.target:15} {row.milliseconds:8.3f} ms  {row.peer}: {row.peer_milliseconds:8.3f} ms  "
+                f"{row.cell:40} {row.target:15} {row.cpu_milliseconds:8.3f} ms  {row.peer}: {row.peer_cpu_milliseconds:8.3f} ms  "
                 f"{row.ratio:5.2f}x ({row.p10:.2f} to {row.p90:.2f}; goal {row.goal:g})  {row.bytes / 1e6:.2f} MB  "
                 f"error {row.error:.1e}",
                 flush=True,
@@ -166,8 +170,7 @@ def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row
         cell.name,
         target,
         cell.goal,
-        round(float(np.median(ours["wall"])), 4),
-        round(float(np.median(theirs["wall"])), 4),
+        *(round(float(np.median(each[kind])), 4) for each in (ours, theirs) for kind in ("wall", "cpu")),
         round(float(median), 3),
         round(float(p10), 3),
         round(float(p90), 3),

@@ -1,0 +1,36 @@
+"""What a race in Node says, as a row."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.wasm import Cell, _row, cells
+from bench.wasm import run as race
+from sparsec.errors import UsageError
+
+FOUND = {
+    "node": "v20",
+    "peer": "ORT 1",
+    "rows": {
+        "peer": {"wall": [10.0, 20.0, 30.0], "cpu": [8.0, 8.0, 8.0], "error": 0},
+        "wasm32": {"wall": [1.0, 2.0, 9.0], "cpu": [1.0, 2.0, 4.0], "error": 1e-6},
+    },
+}
+
+
+def test_ratios_are_of_cpu_times_round_by_round() -> None:
+    (cell,) = (each for each in cells() if each.name == "mobilenet-v2 dense")
+    row = _row(cell, "wasm32", FOUND, 7)
+    assert (row.milliseconds, row.cpu_milliseconds) == (2.0, 2.0)
+    assert (row.peer_milliseconds, row.peer_cpu_milliseconds) == (20.0, 8.0)
+    assert row.ratio == 4.0
+    assert row.p10 < 4.0 < row.p90
+    assert (row.cell, row.goal, row.bytes) == (cell.name, 0.95, 7)
+    assert isinstance(cell, Cell)
+
+
+def test_an_unknown_cell_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.wasm._node", lambda: ["node"])
+    monkeypatch.setattr("bench.wasm._peer", lambda: tmp_path)
+    with pytest.raises(UsageError, match="no such cell"):
+        race("nothing like it", 1.0, tmp_path / "wasm.json")
