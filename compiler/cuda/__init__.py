@@ -5,7 +5,8 @@
 
 **How it is made.** Kernels are CUDA C++ in this folder, compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
-by ctypes. Architectures from sm_80 on; measured on sm_90.
+by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
+have no room for denser unstructured weights: `matmul` says so.
 
 **Two kernels**, both for few tokens, where the weight's bytes are what a product costs:
 `bitmap_mma` for any zeros (format: `lane_streams`) and `nm24_mma` for 2:4 (format: `nm24_streams`). Each copies the weight

@@ -117,7 +117,7 @@ class LaneStreams:
 
         A slot is a value; the sums of a group of rows pass through a warp's slots.
         """
-        slots = max(self.slots, 8 * tiles)
+        slots = max(self.slots, -(-self.partition.area_bytes(tiles) // (LANES * 4)))
         return WARPS * (steps * self.padded_units * UNIT + slots * LANES * 4), slots
 
     @property

@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Opera
     free += (16 + Tokens::BYTES) * STAGES;
     WarpStream stream;
     stream.open(free + warp * STEPS * WarpStream::BYTES);
-    const u32 area = free + WARPS * STEPS * WarpStream::BYTES + warp % GROUPS * 1024 * TILES;
+    const u32 area = free + WARPS * STEPS * WarpStream::BYTES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
     for (int each = 0; each < STEPS - 1; ++each) stream.copy(units + each * UNITS, 0, each < count ? UNITS : 0);
     Tokens tokens;
     tokens.open(o, part, HALVES * 64, x_data + 16 * STAGES, x_data);

@@ -95,7 +95,7 @@ class Nm24Streams:
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
-        return WARPS * steps * STEP_UNITS * UNIT + self.partition.groups * 1024 * tiles, 0
+        return WARPS * steps * STEP_UNITS * UNIT + self.partition.groups * self.partition.area_bytes(tiles), 0
 
 
 def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:

@@ -39,6 +39,10 @@ class Partition:
         """Of a block."""
         return ROWS * self.groups
 
+    def area_bytes(self, tiles: int) -> int:
+        """Shared memory of a group through which its sums of so many tiles of tokens pass on their way out."""
+        return 8 * min(tiles, 4) * 68 if self.halves == 1 else 1024 * tiles
+
     @property
     def workers(self) -> int:
         return len(self.cuts) - 1

@@ -232,6 +232,10 @@ __device__ __forceinline__ float activated(float value) {
 #endif
 }
 
+#define STORE_PITCH 68 // bytes of a token's 32 rows, so that lanes share no bank
+#define STORE_TILES (TILES < 4 ? TILES : 4)
+#define STORE_BYTES (8 * STORE_TILES * STORE_PITCH)
+
 // The sums of a warp, 32 rows x TILES x 8 tokens, and where they go.
 struct Sums {
     float values[2][TILES][4];
@@ -304,28 +308,31 @@ struct Sums {
         return true;
     }
 
-    // y is [tokens, m]; neighbouring rows are brought together in `area`.
+    // y is [tokens, m]; neighbouring rows are brought together in `area`, STORE_BYTES of shared memory, some tokens at a time.
     __device__ __forceinline__ void store(const Operands &o, int block, u32 area) const {
-        const u32 pitch = 68; // bytes of a token, 32 rows, without conflicts
         const int lane = threadIdx.x & 31, rows = (block * GROUPS + threadIdx.x / 32) * 32;
 #pragma unroll
-        for (int part = 0; part < 4; ++part) { // rows g, g + 8, g + 16, g + 24
-            const int row = lane / 4 + 8 * part;
-            const float offset = o.bias && rows + row < o.m ? o.bias[rows + row] : 0.0f;
+        for (int tile = 0; tile < TILES; tile += STORE_TILES) {
 #pragma unroll
-            for (int each = 0; each < 2 * TILES; ++each) {
-                const int token = each / 2 * 8 + 2 * (lane & 3) + each % 2;
-                const u16 bits = rounded(activated(values[part / 2][each / 2][2 * (part & 1) + each % 2] + offset));
-                asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * pitch + row * 2), "h"(bits) : "memory");
+            for (int part = 0; part < 4; ++part) { // rows g, g + 8, g + 16, g + 24
+                const int row = lane / 4 + 8 * part;
+                const float offset = o.bias && rows + row < o.m ? o.bias[rows + row] : 0.0f;
+#pragma unroll
+                for (int each = 0; each < 2 * STORE_TILES; ++each) {
+                    const int token = each / 2 * 8 + 2 * (lane & 3) + each % 2;
+                    const float sum = values[part / 2][tile + each / 2][2 * (part & 1) + each % 2];
+                    const u16 bits = rounded(activated(sum + offset));
+                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * STORE_PITCH + row * 2), "h"(bits) : "memory");
+                }
             }
+            __syncwarp();
+            if (rows + lane < o.m)
+                for (int token = 0; token < min(o.tokens - 8 * tile, 8 * STORE_TILES); ++token) {
+                    u16 bits;
+                    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * STORE_PITCH + lane * 2) : "memory");
+                    o.y[(8 * tile + token) * o.y_stride + rows + lane] = bits;
+                }
+            __syncwarp();
         }
-        __syncwarp();
-        if (rows + lane < o.m)
-            for (int token = 0; token < o.tokens; ++token) {
-                u16 bits;
-                asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * pitch + lane * 2) : "memory");
-                o.y[token * o.y_stride + rows + lane] = bits;
-            }
-        __syncwarp();
     }
 };
