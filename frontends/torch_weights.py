@@ -15,8 +15,10 @@ from sparsec.formats.coo import Coo
 from sparsec.ir.weights import Weight
 
 
-def weight_of_tensor(tensor: torch.Tensor) -> Weight:
-    """`Coo` of a sparse tensor, an array of any other."""
+def weight_of_tensor(tensor: object) -> Weight:
+    """`Coo` of a sparse tensor, an array of any other; raises `TypeError` if it is no tensor."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"a {type(tensor).__name__} is no tensor")
     return coo_of(tensor) if is_sparse(tensor) else array_of(tensor)
 
 

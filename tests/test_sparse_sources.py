@@ -214,6 +214,8 @@ def test_given_weights_that_do_not_fit_are_refused() -> None:
         sparsec.compile(net, (x,), weights={"weight": np.ones((8, 4), np.float32)})
     with pytest.raises(sparsec.UsageError, match="cannot be read"):
         sparsec.compile(net, (x,), weights={"weight": "zeros"})
+    with pytest.raises(sparsec.UsageError, match="cannot be read"):
+        sparsec.compile(net, (x,), weights={"weight": torch.Size((4, 8))})
     tied = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     tied[2].weight = tied[0].weight
     with pytest.raises(sparsec.UsageError, match="does not read"):
