@@ -86,7 +86,7 @@ def tolerance(dtype: str, scale: float, *, quantised: bool = False, precision: s
         return _STEP if scale > 1 else 0.0
     relative = _RELATIVE.get(dtype, 0.0)
     if quantised and dtype == "float32":
-        relative = _QUANTISED
+        return _QUANTISED * scale + _ABSOLUTE_SHARE * relative
     if precision == "bf16" and dtype == "float32":
         relative = _BF16
     return relative * scale + _ABSOLUTE_SHARE * relative

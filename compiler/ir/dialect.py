@@ -28,7 +28,10 @@ class Weight(Sparsec.Operation, name="weight", traits=[ext.Pure]):
 
 
 class Linear(Sparsec.Operation, name="linear", traits=[ext.Pure]):
-    """y[..., m] = sum over k of x[..., k] w[m, k]; x any rank, w [outputs, inputs]."""
+    """y[..., m] = sum over k of x[..., k] w[m, k]; x any rank, w [outputs, inputs].
+
+    Of f32 to f32; or of bytes to i32: x is unsigned then, w is signed, and y is the exact sum, without zero points.
+    """
 
     x: ext.Operand[ext.Any]
     w: ext.Operand[ext.Any]
@@ -38,7 +41,8 @@ class Linear(Sparsec.Operation, name="linear", traits=[ext.Pure]):
 class Conv(Sparsec.Operation, name="conv", traits=[ext.Pure]):
     """Convolution of x [batch, channels, *sizes] with w [filters, channels / groups, *kernels], without bias.
 
-    Attributes: `strides`, `dilations`, `before`, `after` (zero padding), one integer per spatial axis, and `groups`.
+    Attributes: `strides`, `dilations`, `before`, `after` (padding), one integer per spatial axis, and `groups`. Types as
+    of `linear`; of bytes, `pad_value` is the unsigned byte that the padding holds (the zero point of x).
     """
 
     x: ext.Operand[ext.Any]
