@@ -170,7 +170,10 @@ def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row
         cell.name,
         target,
         cell.goal,
-        *(round(float(np.median(each[kind])), 4) for each in (ours, theirs) for kind in ("wall", "cpu")),
+        _median(ours["wall"]),
+        _median(ours["cpu"]),
+        _median(theirs["wall"]),
+        _median(theirs["cpu"]),
         round(float(median), 3),
         round(float(p10), 3),
         round(float(p90), 3),
@@ -179,6 +182,10 @@ def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row
         str(found["node"]),
         str(found["peer"]),
     )
+
+
+def _median(times: list[float]) -> float:
+    return round(float(np.median(times)), 4)
 
 
 def _machine() -> str:
