@@ -24,6 +24,8 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
 from sparsec.kernels.words import Words
 
+AHEAD, LINE = 512, 16  # weights of 4 bytes: how far ahead they are asked for, and in a cache line
+FAR_BYTES = 1 << 20  # a weight of so many bytes does not stay in level-2 cache
 STEP = 4  # nonzeros that share a load of weights and one of offsets
 
 
@@ -163,9 +165,18 @@ class CountedRows:
         return {name: (kinds[array.dtype.kind], len(array)) for name, array in self.arrays.items()}
 
     @property
+    def ahead(self) -> int:
+        """Cache lines of weights that a visit asks for ahead of their use: as many as it uses itself, if these are some
+        and come from level-3 cache. Hardware alone is late then.
+        """
+        each = self.values.nbytes // (4 * LINE * len(self.steps))
+        return each if each > 1 and self.values.nbytes > FAR_BYTES else 0
+
+    @property
     def tag(self) -> str:
         """What the generated code depends on besides the sizes in `spec`."""
-        return f"counted {self.height} {self.columns} {self.blocks}" + (f" {self.step}" if self.step != STEP else "")
+        step = f" {self.step}" if self.step != STEP else ""
+        return f"counted {self.height} {self.columns} {self.blocks}{step} {self.ahead}"
 
     @property
     def adds(self) -> bool:
@@ -176,7 +187,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             here = tile.base + number * (self.columns * self.width)
-            return [self._block(_Walk(buffers, tile, self.height, self.step), number, carried[0], here)]
+            return [self._block(_Walk(buffers, tile, self.height, self.step, self.ahead), number, carried[0], here)]
 
         carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
 
@@ -191,7 +202,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             first, final = number.known == 0, number.known == last
-            walk = _Walk(buffers, tile, self.height, self.step, fresh=first, store=store if final else None)
+            walk = _Walk(buffers, tile, self.height, self.step, self.ahead, fresh=first, store=store if final else None)
             return [self._block(walk, number, carried[0], load(number))]
 
         at = block(Index(0), [self._begin(buffers, tile)])
@@ -218,6 +229,7 @@ class _Walk:
     tile: RowTile
     height: int
     step: int
+    ahead: int
     fresh: bool = False
     store: Store | None = None
 
@@ -245,6 +257,8 @@ class _Walk:
         held, count, places = self.tile.held, self.tile.held.count, self.places
         rows = [self.buffers["slots"].load_index(number * self.height + row) for row in range(self.height)]
         steps = self.buffers["steps"].load_index(number)
+        for line in range(self.ahead):
+            self.buffers["values"].prefetch(Index(dynamic=at) * self.height + (AHEAD + line * LINE))
         zero = held.vectors.splat(0.0)
         before = [zero] * places if self.fresh else [total for row in rows for total in held.load(row)]
         fresh = [zero] * (places * (self.apart - 1))

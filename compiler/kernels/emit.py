@@ -142,7 +142,7 @@ class Buffer:
         return Index(dynamic=arith.index_castui(ir.IndexType.get(), self.load(at)))
 
     def prefetch(self, at: IndexLike) -> None:
-        """Ask for the cache line of an element, to be read soon."""
+        """Ask for the cache line of an element, to be read soon; it may lie outside of the buffer."""
         memref.prefetch(self.memref, [as_index(at).value], False, 3, True)
 
     def store(self, value: ir.Value, at: IndexLike) -> None:

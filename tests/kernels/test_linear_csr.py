@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tails import Tail, tails_of
 
-from sparsec.kernels import linear_csr, row_groups
+from sparsec.kernels import counted_rows, linear_csr, row_groups
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_csr import LinearCsr
@@ -56,6 +56,12 @@ def test_blocks_of_inputs(shape: tuple[int, int, int], variant: Variant, density
         patch.setattr(linear_csr, "BLOCK_BYTES", 1000)
         patch.setattr(row_groups, "GROUP_ROWS", rows)
         check(shape, variant, density, (0.4,))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_weights_that_are_asked_for_ahead(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted_rows, "FAR_BYTES", 0)
+    check((40, 300, 50), variant, 0.6)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
