@@ -100,6 +100,7 @@ class CountedRows:
     width: int
     blocks: int
     step: int
+    whole: bool
 
     @classmethod
     def pack(
@@ -144,6 +145,7 @@ class CountedRows:
             width,
             blocks,
             step,
+            whole,
         )
 
     @property
@@ -180,10 +182,13 @@ class CountedRows:
 
     @property
     def adds(self) -> bool:
-        return True
+        return not self.whole
 
     def emit(self, buffers: Mapping[str, Buffer], tile: RowTile) -> None:
-        """Add the nonzeros of a group to the sums of a tile."""
+        """Add the nonzeros of a group to the sums of a tile, or leave their sums there if these are `whole`."""
+        if self.whole:
+            self.emit_whole(buffers, tile, lambda number: tile.base + number * (self.columns * self.width), None)
+            return
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             here = tile.base + number * (self.columns * self.width)
@@ -198,7 +203,7 @@ class CountedRows:
 
         The rows must be packed `whole`. `load(b)` tells at which element of the tile's source the columns of block b begin.
         """
-        last = self.blocks - 1
+        last = self.blocks - 1 if store is not None else self.blocks
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             first, final = number.known == 0, number.known == last
@@ -208,7 +213,7 @@ class CountedRows:
         at = block(Index(0), [self._begin(buffers, tile)])
         if last > 1:
             at = carry(1, last, 1, at, block)
-        if last:
+        if last and store is not None:
             block(Index(last), at)
 
     def _begin(self, buffers: Mapping[str, Buffer], tile: RowTile) -> ir.Value:

@@ -52,7 +52,9 @@ class LinearCsr:
         groups = RowGroups.of(blocked.counts, problem.outputs)
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
-        packed = CountedRows.pack(runs, groups.starts, columns=columns, width=tokens.width, step=step_of(isa))
+        packed = CountedRows.pack(
+            runs, groups.starts, columns=columns, width=tokens.width, whole=True, step=step_of(isa)
+        )
         schedule = LinearRows(self.name, tokens, groups, (packed,))
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
