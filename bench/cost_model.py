@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,23 +57,36 @@ def cells_of(precision: str, *, new: bool, quick: bool) -> tuple[CostCell, ...]:
     return QUICK if quick else GRID
 
 
-def run(cells: Sequence[CostCell], json_file: Path, *, target: str, seconds: float) -> int:
-    """Measure the cells, print the summary, write the JSON; returns the exit code: 1 if a kernel is wrong."""
+def run(
+    cells: Sequence[CostCell], json_file: Path, *, target: str, seconds: float, minutes: float | None = None
+) -> int:
+    """Measure the cells, print the summary, write the JSON; returns the exit code: 1 if a kernel is wrong.
+
+    After `minutes`, or when interrupted, what was measured so far is summarised and kept.
+    """
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else math.inf
     resolved = resolve(target)
     known = load_machine(resolved.name)
-    rows = list[Row]()
-    with progress("measuring") as stages:
+    rows, tried = list[Row](), 0
+    with progress("measuring") as stages, suppress(KeyboardInterrupt):
         for number, cell in enumerate(cells):
+            if time.monotonic() > deadline:
+                break
             stages(describe(cell.problem), number, len(cells))
             if (row := _measure(cell, resolved, known, seconds)) is not None:
                 rows.append(row)
+            tried = number + 1
+    if not rows:
+        return 0
     summary = _summary(rows)
     document = {**machine(), "target": resolved.name, "model": asdict(known.machine), "summary": summary}
     json_file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_text(_json(document, rows))
     _print(rows, summary)
-    if len(rows) < len(cells):
-        click.echo(f"{len(cells) - len(rows)} cells have no kernel in their arithmetic")
+    if len(rows) < tried:
+        click.echo(f"{tried - len(rows)} cells have no kernel in their arithmetic")
+    if tried < len(cells):
+        click.echo(f"{len(cells) - tried} cells were not reached")
     say(f"{known.note}; {json_file}")
     return 1 if any(row.wrong for row in rows) else 0
 
