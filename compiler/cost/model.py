@@ -13,6 +13,7 @@ from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels import linear_amx as tile_registers
+from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
 from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
@@ -266,9 +267,9 @@ def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     """All columns copied once, then walked in blocks that fit L1."""
     vectors = _vectors_per_row(problem, isa)
     tiles = vectors / max(1, TILE_PIXELS // isa.lanes())
-    blocks = math.ceil(4 * TILE_PIXELS * problem.reduction / _L1_BLOCK)
+    blocks = math.ceil(4 * TILE_PIXELS * problem.reduction / COLUMN_BYTES)
     products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
-    visited = problem.filters * blocks * (10.0 * tiles + 2.0 * vectors)
+    visited = problem.filters * blocks * (6.0 * tiles + 1.5 * vectors)
     alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)
     copied = 0.0 if alike else _copy_cycles(problem, isa)
     return GATHER * problem.channels * problem.taps * vectors + products + visited + copied

@@ -42,10 +42,11 @@ from sparsec.kernels.spmm import ROW_COST, Held, RowTile
 from sparsec.kernels.store import is_long
 from sparsec.kernels.words import Words
 
-BLOCK_BYTES = 32 << 10  # so much of x in L1 at a time
+BLOCK_BYTES = 48 << 10  # so much of x in L1 at a time
 TILE_PIXELS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 HELD_ROWS = 512  # whose sums are on the stack at once
-GATHER = 3.0  # cycles per vector
+GATHER, FAR_GATHER = 2.5, 4.0  # cycles per vector, of images that fit L2 and of larger ones
+L2_BYTES = 1 << 20
 UNITS = 4  # enough to share among threads
 REPEATS = 2  # groups of rows that each gather their tile; for more it is gathered once, to memory
 
@@ -250,9 +251,10 @@ class ConvColumns:
         """Estimated cycles: gathering, a broadcast and multiply-adds per nonzero, and what each visit to a block costs."""
         vectors, tiles = self.problem.batch * self.tiles.split.total, self.problem.batch * self.tiles.count
         repeats = 1 if self.shared else self.groups // self.problem.groups
-        gathered = GATHER * self.problem.groups * self.problem.reduction * vectors * repeats
+        near = 4 * self.problem.channels * self.columns.channel <= L2_BYTES
+        gathered = (GATHER if near else FAR_GATHER) * self.problem.groups * self.problem.reduction * vectors * repeats
         visits = weight.rows * self.counted.blocks
-        return gathered + weight.blocks * (0.52 * vectors + 0.65 * tiles) + visits * (10 * tiles + 2 * vectors)
+        return gathered + weight.blocks * (0.52 * vectors + 0.65 * tiles) + visits * (6 * tiles + 1.5 * vectors)
 
     @property
     def problem(self) -> ConvProblem:

@@ -19,7 +19,12 @@ from sparsec.kernels.pixel_tile import plan
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.words import refusal
 
-LOAD, CROSSING, FAR = 0.62, 0.7, 0.8  # cycles of a load from L1; more across cache lines; more from L2
+LOAD, CROSSING, FAR, COPY = (
+    0.62,
+    0.7,
+    0.55,
+    4.0,
+)  # cycles of a load from L1; more across cache lines; more from L2; of a vector copied
 L1_BYTES = 32 << 10
 
 
@@ -78,4 +83,5 @@ def _cycles(schedule: ConvRows, rows: Blocked) -> float:
     crossing = CROSSING if taps > 1 or layout.channel * 4 % 64 else 0.0
     load = LOAD + max(crossing, FAR * min(1.0, max(0.0, (near - 1) / 2)))
     stores = problem.filters * (1.5 * len(tile.pieces) + tile.moved + 12)
-    return problem.batch * tile.count * (rows.blocks * (vectors + 1) * load + stores)
+    copied = COPY * layout.scratch_elements / tile.lanes
+    return problem.batch * tile.count * (rows.blocks * (vectors + 1) * load + stores) + copied
