@@ -4,7 +4,7 @@ Before (the mean of each of 1280 planes of 7 x 7; the innermost loop makes seven
     linalg.generic {indexing_maps = [(c, y, x) -> (c, y, x), (c, y, x) -> (c)], iterator_types = [parallel, reduction, reduction]}
       ins(%x : memref<1280x7x7xf32>)
 After:
-    %flat = memref.collapse_shape %x [[0], [1, 2]] : memref<1280x7x7xf32> into memref<1280x49xf32>
+    %flat = memref.reinterpret_cast %x to offset: [0], sizes: [1280, 49], strides: [49, 1] : memref<1280x7x7xf32> to memref<...>
     linalg.generic {indexing_maps = [(c, p) -> (c, p), (c, p) -> (c)], iterator_types = [parallel, reduction]} ins(%flat)
 """
 
@@ -35,11 +35,7 @@ def _collapsible(op: ir.Operation) -> int | None:
     walked, counts, parallel = accesses(op), trip_counts(op), parallel_loops(op)
     if walked is None:
         return None
-    # Threads share the outermost loop of a step: its bounds come from outside, and LLVM, which cannot know that they are not
-    # negative, would divide for each element.
-    shared = op.parent.name == "func.func"
-    first = next((loop + 1 for loop, count in enumerate(counts) if count > 1), len(counts)) if shared else 0
-    for outer in range(first, len(counts) - 1):
+    for outer in range(len(counts) - 1):
         if parallel[outer] == parallel[outer + 1] and all(_runs_on(access, outer, counts) for access in walked):
             return outer
     return None
@@ -94,20 +90,29 @@ def _collapse(op: ir.Operation, outer: int) -> None:
 
 
 def _flat(buffer: ir.Value, axis: int, ip: ir.InsertionPoint) -> ir.Value:
-    """A view of a buffer in which `axis` and the next are one."""
-    kind, shape = ir.MemRefType(buffer.type), shape_of(buffer)
-    groups = [[each] for each in range(axis)] + [[axis, axis + 1]] + [[each] for each in range(axis + 2, len(shape))]
-    flat = [shape[axis] * shape[axis + 1] if len(group) > 1 else shape[group[0]] for group in groups]
+    """A view of a buffer in which `axis` and the next are one.
+
+    A `memref.collapse_shape` would be folded into loads and stores, as a division of each index.
+    """
+    kind, shape, index = ir.MemRefType(buffer.type), list(shape_of(buffer)), ir.IndexType.get()
     steps, offset = kind.get_strides_and_offset()
-    layout = None
-    if kind.affine_map != ir.AffineMap.get_identity(len(shape)):
-        layout = ir.StridedLayoutAttr.get(offset, [steps[group[-1]] for group in groups])
-    index = ir.IntegerType.get_signless(64)
-    reassociation = [ir.ArrayAttr.get([ir.IntegerAttr.get(index, each) for each in group]) for group in groups]
-    return ir.Operation.create(
-        "memref.collapse_shape",
-        results=[ir.MemRefType.get(flat, element_of(buffer), layout=layout)],
-        operands=[buffer],
-        attributes={"reassociation": ir.ArrayAttr.get(reassociation)},
-        ip=ip,
-    ).results[0]
+    sizes = [*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]]
+    strides = [*steps[:axis], *steps[axis + 1 :]]
+    base, taken = buffer, []
+    if kind.is_dynamic_stride_or_offset(offset):
+        empty = ir.MemRefType.get([], element_of(buffer))
+        results = [empty, *[index] * (1 + 2 * len(shape))]
+        described = ir.Operation.create("memref.extract_strided_metadata", results=results, operands=[buffer], ip=ip)
+        base, taken = described.results[0], [described.results[1]]
+    layout = ir.StridedLayoutAttr.get(offset, strides)
+    attributes = {
+        "static_offsets": ir.DenseI64ArrayAttr.get([offset]),
+        "static_sizes": ir.DenseI64ArrayAttr.get(sizes),
+        "static_strides": ir.DenseI64ArrayAttr.get(strides),
+        "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, len(taken), 0, 0]),
+    }
+    view = ir.MemRefType.get(sizes, element_of(buffer), layout=layout)
+    created = ir.Operation.create(
+        "memref.reinterpret_cast", results=[view], operands=[base, *taken], attributes=attributes, ip=ip
+    )
+    return created.results[0]
