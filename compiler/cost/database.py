@@ -7,6 +7,7 @@ results   per layer, kernel and version of that kernel: median and spread in ns,
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -22,6 +23,8 @@ FILE_NAME = "tune.db"
 _APPLICATION = 0x73707363  # marks the file as ours: "spsc"
 _VERSION = 1
 _PATIENCE = 30.0  # seconds to wait for another process that writes
+_PAUSE = 0.005  # seconds between two attempts at what SQLite itself does not wait for
+_PRIMARY_CODE = 0xFF  # SQLite's error codes have details in the higher bits
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS layers (
     id INTEGER PRIMARY KEY, machine TEXT NOT NULL, problem TEXT NOT NULL, epilogue TEXT NOT NULL, dtype TEXT NOT NULL,
@@ -135,8 +138,7 @@ class Database:
         connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
         try:
             self._check(connection, new=True)
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except BaseException:
             connection.close()
@@ -162,11 +164,13 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection, *, new: bool) -> None:
         """Raise `DatabaseError` for another kind of database, and for a damaged one."""
+        connection.execute("BEGIN")  # one snapshot: another process may be making the database
         application, version, tables = (
             connection.execute(query).fetchone()[0]
             for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
         )
         if new and not tables and not application:
+            connection.execute("COMMIT")
             return
         if application != _APPLICATION or version != _VERSION:
             is_other = application != _APPLICATION
@@ -178,6 +182,7 @@ class Database:
         fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
             raise sqlite3.DatabaseError(fault)
+        connection.execute("COMMIT")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -199,3 +204,16 @@ class Database:
             raise DatabaseError(
                 "The database of measurements cannot be made.", where=str(self.path), got=error.strerror
             ) from error
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Writers and readers side by side; SQLite itself waits for nobody in this step."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
