@@ -250,4 +250,5 @@ def isa_of(target: Target) -> Isa:
         isa = replace(isa, bytes_dot="vpdpbusd" if features & {"avx512vnni", "avxvnni"} else "vpmaddwd")
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
+    isa = replace(isa, expands_bytes="avx512vbmi2" in features, fuses=not target.is_wasm)
     return replace(isa, tile_registers={"amx-int8", "amx-bf16"} <= features)

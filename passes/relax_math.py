@@ -9,8 +9,10 @@ After:
 
 `arcp`: a division takes as long as twenty multiply-adds, and may be a product with the reciprocal. That is wrong where the
 reciprocal overflows or is subnormal, so the divisor must be a constant that is neither, or the sum of a softmax: that has a
-term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer stays exact:
-it may lie half-way, where a unit in the last place decides.
+term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer must be exact,
+as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
+(P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
+out divisors whose significand is all ones). Only quotients near the smallest numbers may differ, and these round to 0.
 `afn`: results below 2.5e-38 may be 0 (see `expand_math`); beside a term of 1, or divided by the sum, they do not count.
 """
 
@@ -18,14 +20,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from torch_mlir import ir
+from torch_mlir.dialects import arith
+from torch_mlir.dialects import math as mlir_math
 
-from sparsec.ir.module import block_walk, find, users
+from sparsec.ir.module import block_walk, find, replace, users
 from sparsec.passes.access import parallel_loops
 from sparsec.passes.unit import Unit
 
 _RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 _ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.trunc", "arith.fptosi", "arith.fptoui")
+_ALL_ONES = 1 - 2.0**-24  # the significand of float32 that is all ones, between 0.5 and 1
 _LARGEST_EXPONENT = 125  # of a divisor, up or down, that has a normal reciprocal
 
 
@@ -37,8 +43,11 @@ def relax_math(unit: Unit) -> None:
                 exponential = _softmax_exponential(_source(division.operands[1], op))
                 if exponential is not None:
                     exponential.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
-                if exponential is not None or (_has_reciprocal(division.operands[1]) and not _is_rounded(op)):
+                constant = _has_reciprocal(division.operands[1])
+                if exponential is not None or (constant and not _is_rounded(op)):
                     division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
+                elif constant and unit.isa.fuses:
+                    _multiply_exactly(division)
 
 
 def _has_reciprocal(divisor: ir.Value) -> bool:
@@ -47,6 +56,22 @@ def _has_reciprocal(divisor: ir.Value) -> bool:
         return False
     number = ir.FloatAttr(divisor.owner.operation.attributes["value"]).value
     return math.isfinite(number) and number != 0 and abs(math.frexp(number)[1]) < _LARGEST_EXPONENT
+
+
+def _multiply_exactly(division: ir.Operation) -> None:
+    """Replace x / c by the same number without a division: q = x r with r = 1 / c, then q + r (x - q c)."""
+    x, divisor = division.operands
+    number = np.float32(ir.FloatAttr(divisor.owner.operation.attributes["value"]).value)
+    if str(x.type) != "f32" or math.frexp(abs(float(number)))[0] >= _ALL_ONES:
+        return
+    with division.location, ir.InsertionPoint(division):
+        reciprocal = arith.constant(x.type, float(np.float32(1) / number))
+        quotient = arith.mulf(x, reciprocal)
+        error = mlir_math.fma(arith.negf(quotient), divisor, x)
+        better = mlir_math.fma(error, reciprocal, quotient)
+        finite = arith.cmpf(arith.CmpFPredicate.ORD, better, better)  # infinity less infinity is NaN
+        result = arith.select(finite, better, quotient)
+    replace(division, [result])
 
 
 def _is_rounded(generic: ir.Operation) -> bool:

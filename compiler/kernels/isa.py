@@ -11,8 +11,10 @@ class Isa:
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `tile_registers` are those of AMX, with products of both kinds. `early_loads` says that what
-    finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
+    is no such arithmetic. `expands_bytes` says that vectors of bytes are expanded under masks (AVX-512 VBMI2).
+    `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
+    is an instruction. `early_loads` says that what finishes the code moves
+    all loads of a loop's body to its front, so that their results are in registers at once.
     """
 
     suffix: str
@@ -21,7 +23,9 @@ class Isa:
     masks: bool
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
+    expands_bytes: bool = False
     tile_registers: bool = False
+    fuses: bool = True
     early_loads: bool = False
 
     def lanes(self, element_bytes: int = 4) -> int:
@@ -38,7 +42,7 @@ class Isa:
 
 
 AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd")
-AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps")
+AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps", expands_bytes=True)
 AVX512_AMX = replace(AVX512_BF16, tile_registers=True)
 AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd")
 AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")

@@ -42,9 +42,15 @@ module {
     } -> tensor<8x64xf32>
     %10 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %11 = arith.divf %in, %cst_1 : f32
-      %12 = math.roundeven %11 : f32
-      linalg.yield %12 : f32
+      %cst_2 = arith.constant 0.333333343 : f32
+      %11 = arith.mulf %in, %cst_2 : f32
+      %12 = arith.negf %11 : f32
+      %13 = math.fma %12, %cst_1, %in : f32
+      %14 = math.fma %13, %cst_2, %11 : f32
+      %15 = arith.cmpf ord, %14, %14 : f32
+      %16 = arith.select %15, %14, %11 : f32
+      %17 = math.roundeven %16 : f32
+      linalg.yield %17 : f32
     } -> tensor<8x64xf32>
     return %7, %8, %9, %10 : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
   }

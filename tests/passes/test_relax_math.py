@@ -1,0 +1,50 @@
+"""Quotients that are rounded: products must give the same codes, also half-way between two."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+import sparsec
+
+COUNT = 4096
+
+
+def codes(scale: np.float32, x: np.ndarray) -> np.ndarray:
+    """QuantizeLinear of x to u8 with zero point 128, compiled."""
+    graph = helper.make_graph(
+        [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])],
+        "quantise",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [COUNT])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, [COUNT])],
+        [numpy_helper.from_array(np.asarray(scale), "scale"), numpy_helper.from_array(np.uint8(128), "zero")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return np.asarray(sparsec.compile(model)(x))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.one_of(
+        st.floats(2.0**-60, 2.0**60, width=32),
+        st.integers(0, 7).map(lambda below: float(np.uint32(0x3FFFFFFF - below).view(np.float32))),
+    )
+)
+def test_codes_are_those_of_a_division(number: float) -> None:
+    scale = np.float32(number)
+    steps = np.arange(-COUNT // 8, COUNT // 8, dtype=np.float32) / 2
+    ties = (steps * scale).astype(np.float32)
+    x = np.concatenate([ties, np.nextafter(ties, np.float32(np.inf)), np.nextafter(ties, np.float32(-np.inf))])
+    x = np.concatenate([x, np.random.default_rng(0).standard_normal(COUNT - x.size).astype(np.float32) * 50 * scale])
+    expected = np.clip(np.rint(x / scale) + 128, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(codes(scale, x), expected)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_infinity_and_the_largest_numbers_saturate() -> None:
+    x = np.zeros(COUNT, np.float32)
+    x[:4] = np.inf, -np.inf, 3.4e38, -3.4e38
+    np.testing.assert_array_equal(codes(np.float32(1e-5), x)[:5], [255, 0, 255, 0, 128])
