@@ -9,20 +9,22 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.artifact import Program
 from sparsec.cost.host import machine_id
 from sparsec.driver import isa_of
 from sparsec.errors import SparsecError
+from sparsec.kernels.epilogue import Epilogue, identity
 from sparsec.kernels.table import KERNELS
 from sparsec.runtime.session import Session
 from sparsec.targets.target import Target
 from sparsec.tune.measurer import Measurement
 from sparsec.tune.native import place
-from sparsec.tune.one_layer import OneLayer, compile_epilogue, compile_layer, operand_sizes
+from sparsec.tune.one_layer import DTYPES, OneLayer, compile_epilogue, compile_layer, operands_of
 from sparsec.tune.reference import contract
 from sparsec.tune.task import Task
 from sparsec.verify import tolerance
 
-F32 = NDArray[np.float32]
+Array = NDArray[np.generic]
 
 TURN_SECONDS = 0.004  # how long one kernel runs before the next
 FEWEST_ROUNDS = 5
@@ -50,53 +52,80 @@ class LocalMeasurer:
         with ExitStack() as stack:
             for name in kernels:
                 try:
-                    compiled = compile_layer(
-                        KERNELS[name], task.problem, task.weight, task.epilogue, self._isa, self._target
-                    )
+                    sessions[name] = stack.enter_context(Session(self._checked(name, task, feeds, expected), threads=1))
+                except _WrongResultError as wrong:
+                    faults[name] = str(wrong)
                 except (SparsecError, AssertionError, ValueError) as error:
                     faults[name] = f"it does not compile: {str(error).splitlines()[0] if str(error) else error!r}"
-                    continue
-                fault = _check(compiled, feeds, expected)
-                if fault is None:
-                    sessions[name] = stack.enter_context(Session(compiled.timed, threads=1))
-                else:
-                    faults[name] = fault
             timed = _time(sessions, list(feeds.values()), seconds)
         return [timed[name] if name in timed else Measurement(name, None, 0.0, 0, faults[name]) for name in kernels]
 
-    def _reference(self, task: Task, feeds: Mapping[str, F32]) -> F32:
-        """The contraction in float64, rounded to float32, through the epilogue element by element."""
-        total = place(contract(task.problem, feeds, task.weight).astype(np.float32))
-        epilogue = compile_epilogue(task.problem, task.epilogue, self._isa, self._target)
+    def _checked(
+        self, name: str, task: Task, feeds: Mapping[str, Array], expected: Mapping[Epilogue, Array]
+    ) -> Program:
+        """The program to time; raises `_WrongResultError`, and what compiling raises."""
+        for epilogue, results in expected.items():
+            compiled = compile_layer(KERNELS[name], task.problem, task.weight, epilogue, self._isa, self._target)
+            _check(compiled, feeds, results)
+        return compiled.timed
+
+    def _reference(self, task: Task, feeds: Mapping[str, Array]) -> Mapping[Epilogue, Array]:
+        """What the layer gives with each of the epilogues that a kernel is checked with, its own being the last.
+
+        The contraction in float64, rounded to the type of sums, through the epilogue element by element. Sums of whole
+        numbers are checked too, as they must be exact, and an epilogue that rounds to 8 bit would hide small errors.
+        """
+        problem, plain = task.problem, identity(task.epilogue.total)
+        inputs = {name: feeds[name] for name in operands_of(problem, plain)}
+        sums = place(contract(problem, inputs, task.weight).astype(DTYPES[plain.total]))
+        epilogue = compile_epilogue(problem, task.epilogue, self._isa, self._target)
         if epilogue is None:
-            return total.astype(np.float32)
-        operands = [value for name, value in feeds.items() if name.startswith("epilogue.")]
+            return {plain: sums}
+        operands = [value for name, value in feeds.items() if name not in inputs]
         with Session(epilogue, threads=1) as session:
-            return session.run([total, *operands])["y"].astype(np.float32)
+            results = session.run([sums, *operands])["y"]
+        return {**({plain: sums} if plain.total == "i32" else {}), task.epilogue: results}
 
 
-def _feeds(task: Task) -> dict[str, F32]:
-    """Random inputs, always the same."""
+class _WrongResultError(Exception):
+    """A kernel computes something else."""
+
+
+def _feeds(task: Task) -> dict[str, Array]:
+    """The layer's own constants, and random numbers, always the same: normal ones, small whole ones, any bytes."""
     random = np.random.default_rng(0)
-    sizes = operand_sizes(task.problem, task.epilogue)
-    return {
-        name: place(random.standard_normal(size, dtype=np.float32)).view(np.float32) for name, size in sizes.items()
-    }
+
+    def values(name: str, element: str, size: int) -> Array:
+        if name in task.constants:
+            constant = np.ascontiguousarray(task.constants[name])
+            return constant.view(np.uint8) if element == "i8" else constant
+        if element == "f32":
+            return random.standard_normal(size, dtype=np.float32)
+        low, high = (0, 256) if element == "i8" else (-1000, 1000)
+        return random.integers(low, high, size, DTYPES[element])
+
+    operands = operands_of(task.problem, task.epilogue)
+    return {name: place(values(name, *operand)) for name, operand in operands.items()}
 
 
-def _check(compiled: OneLayer, feeds: Mapping[str, F32], expected: F32) -> str | None:
-    """What is wrong with the result; None if it is right within the tolerance of `verify`."""
+def _check(compiled: OneLayer, feeds: Mapping[str, Array], expected: Array) -> None:
+    """Raise `_WrongResultError` unless whole numbers are the same, and floats within the tolerance of `verify` for float32.
+
+    That holds for bf16 too: the reference multiplies the same rounded factors, and sums are float32.
+    """
     with Session(compiled.checked, threads=1) as session:
-        found = session.run(list(feeds.values()))["y"].astype(np.float32)
-    finite = np.isfinite(expected)
-    if not np.array_equal(finite, np.isfinite(found)):
-        return "wrong result: infinities or NaNs stand in other places than in the reference"
-    error = float(np.abs(expected[finite].astype(np.float64) - found[finite]).max(initial=0.0))
-    allowed = tolerance("float32", float(np.abs(expected[finite]).max(initial=0.0)))
-    return None if error <= allowed else f"wrong result: error {error:.2g}, {allowed:.2g} is allowed"
+        found = session.run({spec.name: feeds[spec.name] for spec in session.inputs})["y"]
+    one, other = expected.astype(np.float64), found.astype(np.float64)
+    finite = np.isfinite(one)
+    if not np.array_equal(finite, np.isfinite(other)):
+        raise _WrongResultError("wrong result: infinities or NaNs stand in other places than in the reference")
+    error = float(np.abs(one[finite] - other[finite]).max(initial=0.0))
+    allowed = tolerance(expected.dtype.name, float(np.abs(one[finite]).max(initial=0.0)))
+    if error > allowed:
+        raise _WrongResultError(f"wrong result: error {error:.2g}, {allowed:.2g} is allowed")
 
 
-def _time(sessions: Mapping[str, Session], feeds: Sequence[F32], seconds: float) -> dict[str, Measurement]:
+def _time(sessions: Mapping[str, Session], feeds: Sequence[Array], seconds: float) -> dict[str, Measurement]:
     """Rounds in which each kernel runs in turn, first one and then the other first."""
     runs = {name: _runs_per_turn(session, feeds) for name, session in sessions.items()}
     rounds: dict[str, list[float]] = {name: [] for name in sessions}
@@ -113,7 +142,7 @@ def _time(sessions: Mapping[str, Session], feeds: Sequence[F32], seconds: float)
     return found
 
 
-def _runs_per_turn(session: Session, feeds: Sequence[F32]) -> int:
+def _runs_per_turn(session: Session, feeds: Sequence[Array]) -> int:
     """By the wall clock: of a short run, most is what Python adds."""
     _nanoseconds(session, feeds, _WARM_UP_RUNS)
     start = time.perf_counter()
@@ -121,7 +150,7 @@ def _runs_per_turn(session: Session, feeds: Sequence[F32]) -> int:
     return max(1, round(TURN_SECONDS * _WARM_UP_RUNS / (time.perf_counter() - start)))
 
 
-def _nanoseconds(session: Session, feeds: Sequence[F32], runs: int) -> float:
+def _nanoseconds(session: Session, feeds: Sequence[Array], runs: int) -> float:
     """Time of one run: the median of `runs`, or their mean processor time where that is less.
 
     The first leaves out what Python adds to short runs, the second what other processes take from long ones.

@@ -13,7 +13,7 @@ from sparsec.artifact import Buffer, CodeImage, Program, Space, Step, TensorSpec
 from sparsec.ir.context import make_context
 from sparsec.kernels import emit
 from sparsec.kernels.emit import Index, Vectors, define, epilogue_buffers, finish, loop
-from sparsec.kernels.epilogue import IDENTITY, Epilogue
+from sparsec.kernels.epilogue import Epilogue, identity
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem
@@ -22,6 +22,9 @@ from sparsec.tune.native import ALIGNMENT, compile_kernels
 from sparsec.tune.reference import input_sizes, output_size, pixels_per_channel
 
 EPILOGUE_KERNEL = "reference_epilogue"
+DTYPES = {"f32": "float32", "i32": "int32", "i8": "uint8"}  # of tensors, by MLIR element type
+
+Operands = Mapping[str, tuple[str, int]]  # MLIR element type and elements, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,10 @@ class OneLayer:
     timed: Program
 
 
-def operand_sizes(problem: Problem, epilogue: Epilogue) -> Mapping[str, int]:
-    """Elements of every float32 input of a layer, in the order of its programs."""
-    tails = epilogue_buffers(epilogue, *output_size(problem))
-    assert all(dtype == "f32" for dtype, _ in tails.values()), "fuse_epilogue only absorbs float32 operands"
-    return {**input_sizes(problem), **{name: size for name, (_, size) in tails.items()}}
+def operands_of(problem: Problem, epilogue: Epilogue) -> Operands:
+    """Every input of a layer, in the order of its programs."""
+    activations = {name: (problem.arithmetic.stored, size) for name, size in input_sizes(problem).items()}
+    return {**activations, **epilogue_buffers(epilogue, *output_size(problem))}
 
 
 def compile_layer(
@@ -47,38 +49,36 @@ def compile_layer(
         module = ir.Module.create()
         lowered = kernel.lower(module, problem, weight, epilogue, isa)
         code = compile_kernels(module, [call.function for call in lowered.calls], isa, target)
-    inputs = operand_sizes(problem, epilogue)
-    return OneLayer(
-        *(_program(lowered, code, inputs, output_size(problem)[0], target, timed) for timed in (False, True))
-    )
+    inputs, result = operands_of(problem, epilogue), (epilogue.result, output_size(problem)[0])
+    return OneLayer(*(_program(lowered, code, inputs, result, target, timed) for timed in (False, True)))
 
 
 def compile_epilogue(problem: Problem, epilogue: Epilogue, isa: Isa, target: Target) -> Program | None:
     """The epilogue alone, one element after the other: "sum" and its operands to "y". None if there is nothing to do."""
-    if epilogue == IDENTITY:
+    if epilogue == identity(epilogue.total):
         return None
     elements, channels = output_size(problem)
-    pixels, lanes = pixels_per_channel(problem), Vectors(1)
-    tails = epilogue_buffers(epilogue, elements, channels)
+    pixels, sums, results = pixels_per_channel(problem), Vectors(1, epilogue.total), Vectors(1, epilogue.result)
+    inputs: Operands = {"sum": (epilogue.total, elements), **epilogue_buffers(epilogue, elements, channels)}
+    result = {"y": (epilogue.result, elements)}
 
     def body(memory: Mapping[str, emit.Buffer], begin: Index, end: Index) -> None:
         with loop(begin, end) as at:
-            total = lanes.load(memory["sum"], at)
-            value = finish(lanes, epilogue, memory, total, element=at, channel=at // pixels % channels)
-            lanes.store(value, memory["y"], at)
+            total = sums.load(memory["sum"], at)
+            value = finish(sums, epilogue, memory, total, element=at, channel=at // pixels % channels)
+            results.store(value, memory["y"], at)
 
     with make_context(), ir.Location.unknown():
         module = ir.Module.create()
-        define(module, EPILOGUE_KERNEL, {"sum": ("f32", elements), **tails, "y": ("f32", elements)}, body)
+        define(module, EPILOGUE_KERNEL, {**inputs, **result}, body)
         code = compile_kernels(module, [EPILOGUE_KERNEL], isa, target)
-    inputs = {"sum": elements, **{name: size for name, (_, size) in tails.items()}}
     arguments = (*(Buffer(Space.INPUT, i) for i in range(len(inputs))), Buffer(Space.OUTPUT, 0))
     step = Step(EPILOGUE_KERNEL, arguments, elements, max(elements, 1), EPILOGUE_KERNEL)
-    return _assemble(code, target, inputs, {"y": elements}, (step,))
+    return _assemble(code, target, inputs, result, (step,))
 
 
 def _program(
-    lowered: LoweredLayer, code: CodeImage, inputs: Mapping[str, int], outputs: int, target: Target, timed: bool
+    lowered: LoweredLayer, code: CodeImage, inputs: Operands, result: tuple[str, int], target: Target, timed: bool
 ) -> Program:
     places = {name: Buffer(Space.INPUT, number) for number, name in enumerate(inputs)}
     weights, offset = np.zeros(sum(_room(array.nbytes) for array in lowered.weights.values()), np.uint8), 0
@@ -87,7 +87,7 @@ def _program(
         weights[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         offset += _room(array.nbytes)
     arena = 0
-    for name, (dtype, count) in {**lowered.scratch, **({"y": ("f32", outputs)} if timed else {})}.items():
+    for name, (dtype, count) in {**lowered.scratch, **({"y": result} if timed else {})}.items():
         places[name] = Buffer(Space.ARENA, arena)
         arena += _room(emit.element_bytes(dtype) * count)
     if not timed:
@@ -96,14 +96,14 @@ def _program(
         Step(call.function, tuple(places[name] for name in call.arguments), call.extent, max(call.extent, 1), "layer")
         for call in lowered.calls
     )
-    return _assemble(code, target, inputs, {} if timed else {"y": outputs}, steps, weights, arena)
+    return _assemble(code, target, inputs, {} if timed else {"y": result}, steps, weights, arena)
 
 
 def _assemble(
     code: CodeImage,
     target: Target,
-    inputs: Mapping[str, int],
-    outputs: Mapping[str, int],
+    inputs: Operands,
+    outputs: Operands,
     steps: tuple[Step, ...],
     weights: NDArray[np.uint8] | None = None,
     arena: int = 0,
@@ -111,14 +111,18 @@ def _assemble(
     return Program(
         name="layer",
         target=target.spec,
-        inputs=tuple(TensorSpec(name, "float32", (size,)) for name, size in inputs.items()),
-        outputs=tuple(TensorSpec(name, "float32", (size,)) for name, size in outputs.items()),
+        inputs=_specs(inputs),
+        outputs=_specs(outputs),
         arena_bytes=arena,
         steps=steps,
         code=code,
         weights=np.zeros(0, np.uint8) if weights is None else weights,
         report={},
     )
+
+
+def _specs(tensors: Operands) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, DTYPES[element], (size,)) for name, (element, size) in tensors.items())
 
 
 def _room(size: int) -> int:

@@ -1,4 +1,4 @@
-"""The right answer of a layer: the contraction in float64 with NumPy."""
+"""The right answer of a layer: the contraction in float64 with NumPy, of the very numbers that a kernel multiplies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
+from sparsec.kernels.arithmetic import BF16, Arithmetic
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 
@@ -43,34 +44,46 @@ def pixels_per_channel(problem: Problem) -> int:
     return problem.pixels if isinstance(problem, ConvProblem) else 1
 
 
-def contract(problem: Problem, inputs: Mapping[str, NDArray[np.float32]], weight: Weight | None) -> F64:
-    """The sums, flat, from flat inputs."""
+def contract(problem: Problem, inputs: Mapping[str, NDArray[np.generic]], weight: Weight | None) -> F64:
+    """The sums, flat, from flat inputs; those of whole numbers are exact."""
+    factors = {name: _multiplied(values, problem.arithmetic) for name, values in inputs.items()}
     match problem:
         case ConvProblem():
-            return _convolve(problem, inputs["x"].astype(np.float64), _dense(weight))
+            return _convolve(problem, factors["x"], _multiplied(_dense(weight), problem.arithmetic))
         case LinearProblem():
-            x = inputs["x"].astype(np.float64).reshape(problem.tokens, problem.inputs)
-            return np.ravel(x @ _dense(weight).reshape(problem.outputs, problem.inputs).T)
+            x = factors["x"].reshape(problem.tokens, problem.inputs)
+            w = _multiplied(_dense(weight), problem.arithmetic).reshape(problem.outputs, problem.inputs)
+            return np.ravel(x @ w.T)
         case MatmulProblem(batch, rows, inner, columns, transposed, shared_left, shared_right):
-            p = inputs["p"].astype(np.float64).reshape(1 if shared_left else batch, rows, inner)
-            q = (
-                inputs["q"]
-                .astype(np.float64)
-                .reshape(1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns)))
+            p = factors["p"].reshape(1 if shared_left else batch, rows, inner)
+            q = factors["q"].reshape(
+                1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns))
             )
             return np.ravel(np.broadcast_to(p @ (q.swapaxes(1, 2) if transposed else q), (batch, rows, columns)))
 
 
-def _dense(weight: Weight | None) -> F64:
+def _dense(weight: Weight | None) -> NDArray[np.generic]:
     assert weight is not None, "only a matmul has no weight"
-    return np.asarray(weight.to_dense() if isinstance(weight, Coo) else weight, np.float64)
+    return weight.to_dense() if isinstance(weight, Coo) else weight
+
+
+def _multiplied(values: NDArray[np.generic], arithmetic: Arithmetic) -> F64:
+    """The factors that stand for `values` in memory: in bf16 the nearest number of 8 bits, of two the even one."""
+    if arithmetic != BF16:
+        return np.asarray(values, np.float64)
+    single = np.asarray(values, np.float32)
+    bits = np.ascontiguousarray(single).view(np.uint32).astype(np.uint64)
+    upper = (bits + 0x7FFF + (bits >> np.uint64(16) & np.uint64(1))) & np.uint64(0xFFFF0000)
+    rounded = upper.astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(single), single, rounded).astype(np.float64)
 
 
 def _convolve(problem: ConvProblem, x: F64, w: F64) -> F64:
     """One matrix product per group and tap."""
     groups, axes = problem.groups, problem.axes
     x = x.reshape(problem.batch, groups, problem.channels // groups, *(axis.size for axis in axes))
-    x = np.pad(x, [(0, 0)] * 3 + [(axis.before, axis.after) for axis in axes])
+    edges = [(0, 0)] * 3 + [(axis.before, axis.after) for axis in axes]
+    x = np.pad(x, edges, constant_values=problem.pad_value)
     w = w.reshape(groups, problem.filters // groups, problem.channels // groups, *(axis.kernel for axis in axes))
     y = np.zeros((problem.batch, groups, problem.filters // groups, problem.pixels))
     for tap in itertools.product(*(range(axis.kernel) for axis in axes)):

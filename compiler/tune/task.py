@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.cost.layer_key import LayerKey
+from sparsec.formats.coo import Coo
 from sparsec.formats.facts import Facts
-from sparsec.kernels.arithmetic import F32
+from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import Problem
+from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer
 from sparsec.passes.select_format import candidates, describe, facts_of_layer, named_layers
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate
@@ -23,7 +27,10 @@ MOST_CANDIDATES = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """One distinct layer: `names` are the layers that it stands for, `candidates` are by predicted time, best first."""
+    """One distinct layer: `names` are the layers that it stands for, `candidates` are by predicted time, best first.
+
+    `constants` are those operands of its epilogue that are weights, by the names of their buffers.
+    """
 
     names: tuple[str, ...]
     key: LayerKey
@@ -32,6 +39,7 @@ class Task:
     facts: Facts | None
     weight: Weight | None = field(repr=False)
     candidates: tuple[Candidate, ...]
+    constants: Mapping[str, NDArray[np.generic]] = field(default_factory=dict, repr=False)
 
     @property
     def shape(self) -> str:
@@ -52,13 +60,11 @@ class Task:
 def tasks_of(unit: Unit) -> list[Task]:
     """The distinct layers of a module that stands before `select_format`, those first where most time is spent.
 
-    Layers with a single candidate are not among them, nor those that do not multiply in float32.
+    Layers with a single candidate are not among them.
     """
     found: dict[LayerKey, Task] = {}
     with unit.module.context, ir.Location.unknown():
         for name, layer in named_layers(unit):
-            if layer.arithmetic != F32:
-                continue
             problem, facts, epilogue = layer.problem(), facts_of_layer(layer, unit), layer.epilogue()
             weight = unit.weights[layer.weight] if layer.weight is not None else None
             key = LayerKey.of(problem, epilogue.tag, unit.isa, facts, weight)
@@ -66,9 +72,20 @@ def tasks_of(unit: Unit) -> list[Task]:
                 found[key] = replace(found[key], names=(*found[key].names, name))
                 continue
             chosen = worth_measuring(candidates(problem, facts, unit.isa, unit.machine, {}))
-            found[key] = Task((name,), key, problem, epilogue, facts, weight, tuple(chosen))
+            found[key] = Task((name,), key, problem, epilogue, facts, weight, tuple(chosen), _constants(layer, unit))
     several = [task for task in found.values() if len(task.candidates) > 1]
     return sorted(several, key=lambda task: -task.share)
+
+
+def _constants(layer: Layer, unit: Unit) -> dict[str, NDArray[np.generic]]:
+    """Scales, say, that bring its sums into the range of 8 bit; random ones would not."""
+    found = {}
+    for number, value in enumerate(layer.inputs[CONTRACTION_OPERANDS:]):
+        owner = value.owner
+        if isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP:
+            weight = unit.weights[weight_name(owner.operation)]
+            found[f"epilogue.{number}"] = weight.to_dense() if isinstance(weight, Coo) else weight
+    return found
 
 
 def worth_measuring(listed: Sequence[Candidate]) -> list[Candidate]:

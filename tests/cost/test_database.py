@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,24 @@ def test_several_processes_write_at_once(path: Path) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     with Database(path) as database:
         assert database.count() == 40 * 4
+
+
+def _open(path: Path, together: Barrier) -> None:
+    together.wait(60)
+    Database(path).close()
+
+
+def test_several_processes_make_it_at_once(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(4)
+    for attempt in range(5):
+        place = path.with_name(f"{attempt}.db")
+        openers = [context.Process(target=_open, args=(place, together)) for _ in range(4)]
+        for opener in openers:
+            opener.start()
+        for opener in openers:
+            opener.join(60)
+        assert [opener.exitcode for opener in openers] == [0, 0, 0, 0]
 
 
 def test_a_reader_does_not_wait_for_a_writer(path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sparsec.cost.layer_key import LayerKey, kernel_version, signature
 from sparsec.formats.coo import Coo
 from sparsec.formats.facts import facts_of
-from sparsec.kernels.isa import AVX2, AVX512
+from sparsec.kernels.arithmetic import BF16, F32, U8S8
+from sparsec.kernels.isa import AVX2, AVX512, AVX512_BF16
 from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.table import KERNELS
 
@@ -61,8 +64,13 @@ def test_keys_are_told_apart() -> None:
         LayerKey.of(problem, "id", AVX2, facts, array),
         LayerKey.of(problem, "relu", AVX512, facts, array),
         LayerKey.of(LinearProblem(5, 512, 256), "id", AVX512, facts, array),
+        *(
+            LayerKey.of(replace(problem, arithmetic=each), "id", AVX512_BF16, facts, array)
+            for each in (F32, BF16, U8S8)
+        ),
+        LayerKey.of(replace(problem, arithmetic=U8S8), "id", AVX512, facts, array),
     }
-    assert len(keys) == 4
+    assert len(keys) == 7
     assert LayerKey.of(problem, "id", AVX512, facts, array) in keys
 
 

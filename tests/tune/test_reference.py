@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sparsec.formats.coo import Coo
+from sparsec.kernels.arithmetic import BF16, U8S8
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.tune.reference import contract, input_sizes, output_size
 
@@ -66,3 +67,25 @@ def test_matmul(transposed: bool, shared: str) -> None:
     q = fed["q"].astype(np.float64).reshape(-1, *((5, 4) if transposed else (4, 5)))
     expected = np.broadcast_to(np.matmul(p, q.swapaxes(1, 2) if transposed else q), (2, 3, 5))
     np.testing.assert_allclose(contract(problem, fed, None), expected.reshape(-1))
+
+
+def test_padding_with_a_value() -> None:
+    problem = ConvProblem(1, 1, 1, 1, (Axis(3, 2, 1, 1, 0, 1),), U8S8, pad_value=200)
+    found = contract(problem, {"x": np.array([1, 2, 255], np.uint8)}, np.array([[[1, -10]]], np.int8))
+    np.testing.assert_array_equal(found, [-19, -2548, -1745])
+
+
+def test_bytes_are_unsigned_and_weights_signed() -> None:
+    found = contract(
+        LinearProblem(1, 2, 1, U8S8), {"x": np.array([255, 128], np.uint8)}, np.array([[-128, 127]], np.int8)
+    )
+    np.testing.assert_array_equal(found, [-128 * 255 + 127 * 128])
+
+
+def test_bf16_rounds_both_factors() -> None:
+    special = np.array([1 + 2**-8, 1 + 3 * 2**-8, -0.0, 1e-40, 3.4e38, np.inf, np.nan], np.float32)
+    x = np.concatenate([special, RANDOM.standard_normal(93).astype(np.float32)])
+    w = RANDOM.standard_normal((1, 1)).astype(np.float32)
+    found = contract(LinearProblem(100, 1, 1, BF16), {"x": x}, w)
+    rounded, factor = (torch.from_numpy(each).bfloat16().double() for each in (x, w))
+    np.testing.assert_array_equal(found, (rounded * factor[0]).numpy())
