@@ -40,8 +40,8 @@ NARROW = Isa("v128", 16, 32, masks=False)  # the shape of NEON and Wasm, run her
 CPU = {
     NARROW: ("x86-64-v3", ""),
     AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vbmi2"),
-    AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16"),
-    AVX512_AMX: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"),
+    AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2,+avx512bf16"),
+    AVX512_AMX: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"),
     AVX2: ("x86-64-v3", ""),
     AVX2_VNNI: ("x86-64-v3", "+avxvnni"),
 }
@@ -92,7 +92,7 @@ class Variant:
 def variants(*arithmetics: Arithmetic) -> list[Variant]:
     """These arithmetics on every instruction set of this machine that has an instruction of its own for them."""
     features = llvm.get_host_cpu_features()
-    dots = [(AVX512_BF16, "avx512bf16")] if features.get("avx512bf16") else []
+    dots = [(AVX512_BF16, "avx512bf16")] if features.get("avx512bf16") and features.get("avx512vbmi2") else []
     narrow = [(AVX2_VNNI, "avxvnni")] if features.get("avxvnni") else []
     isas = {
         SINGLE: host_isas(),
@@ -334,7 +334,8 @@ def assert_close(y: Array, expected: F64, allowed: F64) -> None:
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
     np.testing.assert_array_equal(np.asarray(y)[~finite], np.asarray(expected)[~finite].astype(np.float32))
-    error = np.abs(np.asarray(y)[finite] - np.asarray(expected)[finite])
+    found: F64 = np.asarray(y, np.float64)
+    error = np.abs(found[finite] - np.asarray(expected)[finite])
     bound = np.broadcast_to(allowed, np.shape(expected))[finite]
     worst = int(np.argmax(error - bound)) if error.size else 0
     assert not error.size or error[worst] <= bound[worst], (
