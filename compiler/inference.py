@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparsec.artifact import TensorSpec
-from sparsec.errors import InputError
+from sparsec.errors import InputError, UsageError
 from sparsec.model import CompiledModel, compile, load
 from sparsec.runtime.tensors import Array
 from sparsec.source import Kind, kind_of
@@ -35,15 +35,21 @@ class InferenceSession:
         *,
         target: str = "native",
         shapes: Mapping[str, tuple[int, ...]] | None = None,
+        precision: str = "f32",
         threads: int | None = None,
     ) -> None:
-        """Compile a model, or load an artifact; the options are those of `sparsec.compile`."""
+        """Compile a model, or load an artifact; the options are those of `sparsec.compile`.
+
+        Raises `UsageError` if `target`, `shapes` or `precision` is given for what is compiled already.
+        """
         if isinstance(path_or_model, CompiledModel):
+            _refuse_options(target, shapes, precision)
             self._model = path_or_model
         elif isinstance(path_or_model, (str, os.PathLike)) and kind_of(path_or_model) is Kind.ARTIFACT:
+            _refuse_options(target, shapes, precision)
             self._model = load(path_or_model, threads=threads)
         else:
-            self._model = compile(path_or_model, target=target, shapes=shapes, threads=threads)
+            self._model = compile(path_or_model, target=target, shapes=shapes, precision=precision, threads=threads)
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs in order."""
@@ -61,6 +67,11 @@ class InferenceSession:
             raise InputError("The model has no such output.", expected=", ".join(known), got=", ".join(unknown))
         results = self._model.run(input_feed)
         return [results[name] for name in wanted]
+
+
+def _refuse_options(target: str, shapes: Mapping[str, tuple[int, ...]] | None, precision: str) -> None:
+    if shapes or target != "native" or precision != "f32":
+        raise UsageError("The model is compiled already: target, shapes and precision do not apply.")
 
 
 def _node_arg(spec: TensorSpec) -> NodeArg:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +13,9 @@ from torch_mlir import ir
 from sparsec.errors import UsageError
 from sparsec.formats.coo import Coo
 from sparsec.formats.facts import Facts, facts_of
+from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.problem import Problem
+from sparsec.passes.narrow_precision import reason_against
 from sparsec.passes.select_format import decide, facts_of_layer, named_layers
 from sparsec.passes.unit import Unit
 from sparsec.report import LayerReport
@@ -48,9 +51,20 @@ def what_if(unit: Unit, scenarios: Sequence[Scenario]) -> list[Prediction]:
             problem, facts = layer.problem(), facts_of_layer(layer, unit)
             now = decide(name, problem, facts, unit.isa, unit.machine)
             imposed = [_impose(facts, each) if facts is not None else None for each in scenarios]
-            then = [decide(name, problem, each, unit.isa, unit.machine) if each else None for each in imposed]
+            then = [
+                decide(name, _in_precision(problem, each, unit), each, unit.isa, unit.machine) if each else None
+                for each in imposed
+            ]
             found.append(Prediction(now, tuple(then)))
     return found
+
+
+def _in_precision(problem: Problem, facts: Facts, unit: Unit) -> Problem:
+    """The problem in the arithmetic that a layer with such a weight would get."""
+    if unit.precision == F32 or problem.arithmetic not in (F32, unit.precision):
+        return problem
+    single = replace(problem, arithmetic=F32)
+    return single if reason_against(single, facts, unit) else replace(problem, arithmetic=unit.precision)
 
 
 def _scenario(text: str) -> Scenario:

@@ -16,10 +16,11 @@ from dataclasses import replace
 
 from torch_mlir import ir
 
+from sparsec.formats.facts import Facts
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.words import words_of
-from sparsec.passes.layer import PRECISION, Layer, layers
+from sparsec.passes.layer import PRECISION, layers
 from sparsec.passes.select_format import OPS, candidates, facts_of_layer
 from sparsec.passes.unit import Unit
 
@@ -32,7 +33,7 @@ def narrow_precision(unit: Unit) -> None:
     narrowed = 0
     with unit.module.context, ir.Location.unknown():
         for layer in (each for each in layers(unit.module) if each.arithmetic == F32):
-            reason = _reason_against(layer, unit)
+            reason = reason_against(layer.problem(), facts_of_layer(layer, unit), unit)
             if reason is None:
                 layer.op.attributes[PRECISION] = ir.StringAttr.get(unit.precision.name)
                 narrowed += 1
@@ -47,16 +48,16 @@ def narrow_precision(unit: Unit) -> None:
     unit.notes += [f"{count} layers stay in float32: {reason}" for reason, count in kept.items()]
 
 
-def _reason_against(layer: Layer, unit: Unit) -> str | None:
-    """Why a layer stays in float32; None if it does not."""
-    problem, name = layer.problem(), unit.precision.name
-    fast = _fastest(replace(problem, arithmetic=unit.precision), layer, unit)
+def reason_against(problem: Problem, facts: Facts | None, unit: Unit) -> str | None:
+    """Why a layer of float32 stays that; None if `unit.precision` is predicted to be faster."""
+    name = unit.precision.name
+    fast = _fastest(replace(problem, arithmetic=unit.precision), facts, unit)
     if math.isinf(fast):
         return f"{OPS[type(problem)]} layers of this kind have no {name} kernel"
-    return None if fast < _fastest(problem, layer, unit) else f"a float32 kernel is predicted to be as fast as {name}"
+    return None if fast < _fastest(problem, facts, unit) else f"a float32 kernel is predicted to be as fast as {name}"
 
 
-def _fastest(problem: Problem, layer: Layer, unit: Unit) -> float:
+def _fastest(problem: Problem, facts: Facts | None, unit: Unit) -> float:
     """Predicted nanoseconds of the best kernel; infinite if there is none."""
-    listed = candidates(problem, facts_of_layer(layer, unit), unit.isa, unit.machine, {})
+    listed = candidates(problem, facts, unit.isa, unit.machine, {})
     return min((each.predicted_ns for each in listed if each.predicted_ns is not None), default=math.inf)

@@ -176,6 +176,9 @@ def test_inference_session_has_the_interface_of_onnx_runtime(model: sparsec.Comp
         np.testing.assert_array_equal(session.run(["difference"], {"a": A, "second.b": B})[0], difference)
     with pytest.raises(sparsec.InputError, match="nothing"):
         session.run(["nothing"], {"a": A, "second.b": B})
+    for compiled in (tmp_path / "m.sparsec", model):
+        with pytest.raises(sparsec.UsageError, match="compiled already"):
+            sparsec.InferenceSession(compiled, precision="bf16")
 
 
 def test_an_artifact_is_not_compiled(model: sparsec.CompiledModel, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import sparsec
+from sparsec.driver import PRECISIONS
 from sparsec.errors import TargetError, UsageError
 from sparsec.reference import Engine
 from sparsec.targets import host_features
 from sparsec.verify import verify
+from tests.tune.models import two_layers
 
 
 def network() -> torch.nn.Module:
@@ -49,6 +51,14 @@ def test_bf16_is_near_float32_and_says_so() -> None:
     assert result.passed
     assert result.precision == "bf16"
     assert 1e-5 < result.relative_error < 1e-2
+
+
+@pytest.mark.skipif("avx512bf16" not in host_features(), reason="this machine has no bfloat16 instruction")
+def test_the_session_of_onnx_runtimes_interface_takes_it() -> None:
+    source = two_layers().SerializeToString()
+    x = np.random.default_rng(0).standard_normal((32, 24), dtype=np.float32)
+    (single,), (narrow,) = (sparsec.InferenceSession(source, precision=each).run(None, {"x": x}) for each in PRECISIONS)
+    assert 1e-5 < np.abs(narrow - single).max() / np.abs(single).max() < 1e-2
 
 
 def test_a_target_without_the_instruction_is_refused() -> None:

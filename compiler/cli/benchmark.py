@@ -48,6 +48,7 @@ def command(
     seed: int,
     target: str,
     shapes: tuple[str, ...],
+    precision: str,
     json_file: str | None,
 ) -> None:
     """Time MODEL_OR_ARTIFACT: median and spread per run, after a warm-up.
@@ -58,7 +59,7 @@ def command(
     given, sizes, peers = parse_inputs(inputs), parse_shapes(shapes), _peers(against)
     if json_file not in (None, "-"):
         require_writable(Path(json_file))
-    compiled = open_model(model, target, sizes, threads)
+    compiled = open_model(model, target, sizes, precision, threads)
     feeds = make_feeds(compiled.inputs, given, seed, fill=True)
     contestants = _contestants(model, compiled, peers, feeds)
     with progress("measuring") as stages:
@@ -68,7 +69,8 @@ def command(
             rounds=repeats,
             progress=lambda done, count: stages(f"round {done} of {count}", done, count),
         )
-    document = {**machine(), "model": model, "threads": compiled.session.threads, **result.as_dict()}
+    facts = {"model": model, "precision": compiled.report.precision, "threads": compiled.session.threads}
+    document = {**machine(), **facts, **result.as_dict()}
     if json_file == "-":
         print_json(document)
         return

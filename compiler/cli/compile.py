@@ -44,13 +44,6 @@ SUFFIXES = {ARTIFACT: ".sparsec", WASM: "-wasm", "mlir": ".mlir", "llvm": ".ll",
     show_default=True,
     help="With --emit wasm: the weights in the module, or in a file that it fetches.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["f32", "bf16"]),
-    default="f32",
-    show_default=True,
-    help="What layers of float32 multiply in; bf16 where it is faster, with sums in float32.",
-)
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
 @click.option(
@@ -66,9 +59,9 @@ def command(
     output: Path | None,
     target: str,
     shapes: tuple[str, ...],
+    precision: str,
     emit: str,
     weights: str,
-    precision: str,
     check: bool,
     tune: str | None,
     tune_log: Path | None,
@@ -95,7 +88,7 @@ def command(
     if output is not None:
         require_writable(output)
     if seconds is not None:
-        tune_model(model, target, sizes, seconds, tune_log, quiet=as_json)
+        tune_model(model, target, sizes, precision, seconds, tune_log, quiet=as_json)
     if output is None or emit != ARTIFACT:
         return _emit_text(model, output, emit, _options(target, sizes, tune_log, not no_tune_cache, precision))
     start = time.perf_counter()
@@ -103,10 +96,10 @@ def command(
         model,
         target,
         sizes,
+        precision,
         None,
         measurements=tune_log,
         use_measurements=not no_tune_cache,
-        precision=precision,
     )
     seconds = time.perf_counter() - start
     verification = _verify(model, compiled) if check else None

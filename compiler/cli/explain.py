@@ -31,6 +31,7 @@ def command(
     what_if: str | None,
     target: str,
     shapes: tuple[str, ...],
+    precision: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -41,9 +42,9 @@ def command(
     if what_if is not None:
         if profile or candidates:
             raise click.UsageError("--what-if goes with neither --profile nor --candidates")
-        print_what_if(model, what_if, target, parse_shapes(shapes), as_json=as_json)
+        print_what_if(model, what_if, target, parse_shapes(shapes), precision, as_json=as_json)
         return
-    compiled = open_model(model, target, parse_shapes(shapes), threads)
+    compiled = open_model(model, target, parse_shapes(shapes), precision, threads)
     feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
     rows = explain(compiled, feeds)
     if as_json:

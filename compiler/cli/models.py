@@ -30,11 +30,11 @@ def compile_model(
     path: str,
     target: str,
     shapes: Shapes,
+    precision: str,
     threads: int | None,
     *,
     measurements: Path | None = None,
     use_measurements: bool = True,
-    precision: str = "f32",
 ) -> CompiledModel:
     """Compile with a progress bar."""
     with interrupts_held():
@@ -52,12 +52,17 @@ def compile_model(
         )
 
 
-def open_model(path: str, target: str, shapes: Shapes, threads: int | None) -> CompiledModel:
+def open_model(path: str, target: str, shapes: Shapes, precision: str, threads: int | None) -> CompiledModel:
     """Load an artifact, or compile a model."""
     if kind_of(path) is not Kind.ARTIFACT:
-        return compile_model(path, target, shapes, threads)
-    if shapes or target != "native":
-        raise UsageError("An artifact is compiled already: --shape and --target do not apply.", where=path)
+        return compile_model(path, target, shapes, precision, threads)
+    return load_artifact(path, target, shapes, precision, threads)
+
+
+def load_artifact(path: str, target: str, shapes: Shapes, precision: str, threads: int | None) -> CompiledModel:
+    """Load an artifact; raises `UsageError` for options of a compilation."""
+    if shapes or target != "native" or precision != "f32":
+        raise UsageError("An artifact is compiled already: --shape, --target and --precision do not apply.", where=path)
     return load(path, threads=threads)
 
 

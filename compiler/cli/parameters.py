@@ -65,6 +65,15 @@ seed_option = click.option("--seed", type=int, default=0, show_default=True, hel
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["f32", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="What layers of float32 multiply in; bf16 where it is faster, with sums in float32.",
+)
+
+
 def compiles(command: Command) -> Command:
-    """Add the options of a command that compiles a model."""
-    return target_option(shape_option(command))
+    """Add the options of a command that compiles a model: `target`, `shapes` and `precision`."""
+    return target_option(shape_option(precision_option(command)))

@@ -39,6 +39,7 @@ def command(
     output: Path | None,
     target: str,
     shapes: tuple[str, ...],
+    precision: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -46,7 +47,7 @@ def command(
     given, sizes = parse_inputs(inputs), parse_shapes(shapes)
     if output is not None:
         require_writable(output)
-    compiled = open_model(model, target, sizes, threads)
+    compiled = open_model(model, target, sizes, precision, threads)
     feeds = make_feeds(compiled.inputs, given, seed, fill=fill)
     start = time.perf_counter_ns()
     results = compiled.run(feeds)

@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 )
 @compiles
 @json_option
-def command(model: str, budget: str, log: Path | None, target: str, shapes: tuple[str, ...], as_json: bool) -> None:
+def command(
+    model: str, budget: str, log: Path | None, target: str, shapes: tuple[str, ...], precision: str, as_json: bool
+) -> None:
     """Measure the cost model's best candidates for each distinct layer of MODEL on this machine, on one thread.
 
     Every result is kept at once: Ctrl-C loses nothing, and a second run goes on where this one stopped. `compile` takes
     a measured winner where it is faster than noise explains. A kernel with a wrong result is rejected and reported.
     """
     seconds = parse_budget(budget, "--budget")
-    outcomes = tune_model(model, target, parse_shapes(shapes), seconds, log, quiet=as_json)
+    outcomes = tune_model(model, target, parse_shapes(shapes), precision, seconds, log, quiet=as_json)
     if as_json:
         print_json({"layers": [each.as_dict() for each in outcomes], **_summary(outcomes)})
         return
@@ -45,7 +47,7 @@ def command(model: str, budget: str, log: Path | None, target: str, shapes: tupl
 
 
 def tune_model(
-    model: str, target: str, shapes: Shapes, seconds: float, log: Path | None, *, quiet: bool = False
+    model: str, target: str, shapes: Shapes, precision: str, seconds: float, log: Path | None, *, quiet: bool = False
 ) -> list[Outcome]:
     """Tune a model with one line on stderr per layer; the database is opened, and its faults told, before the work."""
     with interrupts_held():  # loads MLIR and LLVM
@@ -61,7 +63,7 @@ def tune_model(
         raise UsageError("An artifact is compiled already; tuning needs the model.", where=model)
     with Database(log or default_database()) as database:
         with progress(f"reading {Path(model).name}") as stages:
-            options = Options(target, shapes, use_measurements=False)
+            options = Options(target, shapes, use_measurements=False, precision=precision)
             tasks = tasks_of(compile_layers(readable(model), options, progress=stages))
         measurer = LocalMeasurer(resolve(target))
         try:

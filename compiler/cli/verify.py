@@ -7,7 +7,7 @@ import math
 import click
 
 from sparsec.cli.console import make_table, print_json, print_table
-from sparsec.cli.models import compile_model, make_feeds, reference_of
+from sparsec.cli.models import compile_model, load_artifact, make_feeds, reference_of
 from sparsec.cli.parameters import (
     compiles,
     input_option,
@@ -17,7 +17,6 @@ from sparsec.cli.parameters import (
     seed_option,
     threads_option,
 )
-from sparsec.model import load
 from sparsec.verify import Verification, verify
 
 
@@ -36,6 +35,7 @@ def command(
     seed: int,
     target: str,
     shapes: tuple[str, ...],
+    precision: str,
     threads: int | None,
     as_json: bool,
 ) -> int:
@@ -47,7 +47,10 @@ def command(
     Exits with 1 if an output fails.
     """
     given, sizes = parse_inputs(inputs), parse_shapes(shapes)
-    compiled = load(artifact, threads=threads) if artifact else compile_model(model, target, sizes, threads)
+    if artifact:
+        compiled = load_artifact(artifact, target, sizes, precision, threads)
+    else:
+        compiled = compile_model(model, target, sizes, precision, threads)
     engine = reference_of(model, compiled)
     result = verify(compiled, engine, make_feeds(compiled.inputs, given, seed, fill=True))
     if as_json:

@@ -7,11 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sparsec.driver import PRECISIONS
+from sparsec.targets import host_features
 from tests.cli.command_line import Sparsec
+
+needs_bf16 = pytest.mark.skipif("avx512bf16" not in host_features(), reason="this machine has no bfloat16 instruction")
 
 
 def test_help_lists_every_command_with_a_sentence(sparsec: Sparsec) -> None:
@@ -132,6 +137,26 @@ def test_explain_gives_the_reason_for_each_layer(sparsec: Sparsec, artifact: Pat
     assert layer["layer"]["reason"]
     assert layer["layer"]["density"] == pytest.approx(0.25, abs=0.1)
     assert layer["measured_ns"] > 0
+
+
+@needs_bf16
+def test_every_command_takes_a_precision(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    def facts(command: str, *options: object) -> dict[str, Any]:
+        found = sparsec(command, model, "--shape", "x=2,24", "--precision", "bf16", *options)
+        assert found.code == 0, found
+        document: dict[str, Any] = json.loads(found.out)
+        return document
+
+    assert facts("compile", "-o", tmp_path / "m.sparsec", "--json")["precision"] == "bf16"
+    assert facts("verify", "--json")["precision"] == "bf16"
+    assert facts("benchmark", "--repeats", 1, "--threads", 1, "--json", "-")["precision"] == "bf16"
+    assert any("precision bf16" in note for note in facts("explain", "--json")["notes"])
+    assert any("precision bf16" in note for note in facts("explain", "--what-if", "0.9", "--json")["notes"])
+    means = [facts("run", "--random", "--json", "--precision", each)["outputs"]["y"]["mean"] for each in PRECISIONS]
+    assert means[0] != means[1]
+    assert means[0] == pytest.approx(means[1], rel=1e-2)
+    layers = facts("tune", "--budget", "10s", "--log", tmp_path / "t.db", "--json")["layers"]
+    assert [layer["choice"][:5] for layer in layers] == ["bf16_"]
 
 
 def test_targets_says_what_runs_here(sparsec: Sparsec) -> None:

@@ -73,9 +73,12 @@ def test_artifact_where_a_model_is_wanted(sparsec: Sparsec, artifact: Path, outp
     assert_refused(sparsec("verify", artifact), "artifact")
 
 
-def test_options_that_an_artifact_cannot_follow(sparsec: Sparsec, artifact: Path) -> None:
+def test_options_that_an_artifact_cannot_follow(sparsec: Sparsec, model: Path, artifact: Path) -> None:
     assert_refused(sparsec("run", artifact, "--shape", "x=1,24"), "compiled already")
     assert_refused(sparsec("run", artifact, "--target", "x86-64-v3"), "compiled already")
+    for command in ("run", "explain", "benchmark"):
+        assert_refused(sparsec(command, artifact, "--precision", "bf16"), "compiled already", "--precision")
+    assert_refused(sparsec("verify", model, "--artifact", artifact, "--precision", "bf16"), "compiled already")
 
 
 def test_output_in_a_folder_that_is_not_there(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
@@ -104,6 +107,24 @@ def test_shape_of_an_unknown_input(sparsec: Sparsec, model: Path, output: Path) 
 def test_unknown_target(sparsec: Sparsec, model: Path, output: Path) -> None:
     assert_refused(sparsec("compile", model, "-o", output, "--target", "z80"), "z80", "x86-64-v3")
     assert list(output.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("compile",), ("compile", "--emit", "mlir"), ("compile", "--tune", "1s"), ("run", "--random"), ("verify",)),
+        *(("benchmark",), ("explain",), ("explain", "--what-if", "0.9"), ("tune", "--budget", "1s", "--log", "t.db")),
+    ],
+)
+def test_precisions_that_there_are_not(
+    sparsec: Sparsec, model: Path, tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *options = command
+    assert_refused(sparsec(name, model, *options, "--precision", "fp4"), "'fp4' is not one of 'f32', 'bf16'")
+    found = sparsec(name, model, *options, "--precision", "bf16", "--target", "x86-64-v3")
+    assert_refused(found, "no instruction that multiplies in bf16", "x86-64-v4-bf16", "another --target")
+    assert not list(tmp_path.glob("tiny*"))
 
 
 def test_unknown_input(sparsec: Sparsec, artifact: Path) -> None:
