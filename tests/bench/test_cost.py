@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cost_model, cost_times
+from bench import cost_model
 from bench.cost_cells import ARITHMETICS, GRID, CostCell, held_out
 from bench.cost_model import cells_of
 from sparsec.kernels.arithmetic import Arithmetic
 from sparsec.kernels.problem import LinearProblem
+from sparsec.tune import local
 
 
 def test_held_out_cells_are_no_fitted_ones_and_have_every_pattern() -> None:
@@ -31,8 +32,8 @@ def test_weights_have_the_type_of_the_arithmetic_and_the_zeros_asked_for(arithme
 
 @pytest.mark.parametrize("precision", ARITHMETICS)
 def test_kernels_of_every_precision_are_timed(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost_times, "FEWEST_ROUNDS", 1)
-    monkeypatch.setattr(cost_times, "TURN_SECONDS", 1e-5)
+    monkeypatch.setattr(local, "FEWEST_ROUNDS", 1)
+    monkeypatch.setattr(local, "TURN_SECONDS", 1e-5)
     arithmetic = ARITHMETICS[precision]
     cell = CostCell(LinearProblem(20, 64, 32, arithmetic), "unstructured", 0.8)
     path = tmp_path / "cost.json"
