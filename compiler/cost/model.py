@@ -52,6 +52,9 @@ _TURN_CYCLES = 4.6  # per vector of tokens that is transposed on its way in
 _TURN_OUT_CYCLES = 3.2  # the same on its way out, and stored
 _FAR_STORE_CYCLES = 1.0  # more where y does not fit level-2 cache
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
+_EXPAND_CYCLES = 1.85  # to expand a vector of weights under a mask
+_EXPANDED_CYCLES = 0.28  # the same per token
+_MANY_EXPANDED_CYCLES = 0.57  # per token, where its loads of x take longer
 _SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
@@ -85,7 +88,9 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     beside = isinstance(problem, ConvProblem) or not _words(problem, isa).direct(_reduction(problem))
     packed = _converted_cycles(problem, isa) if beside else 0.0
     copied = packed + _copy_cycles(inner, isa)
-    return max(stored * (depth * per_vector + _STORE_CYCLES), streaming) + copied
+    products = stored * (depth * per_vector + _STORE_CYCLES)
+    exposed = min(max(4 * weight_bytes / machine.l3_bytes - 1.5, 0.0), 1.0)  # of the shorter, where L3 holds no more
+    return max(products, streaming) + exposed * min(products, streaming) + copied
 
 
 def _amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -225,12 +230,14 @@ def _permuted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: M
 
 
 def _bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """An expansion per sixteen elements, zero or not, or the bytes of the weight."""
+    """An expansion per vector of columns, zero or not, or the bytes of the weight; lanes are added up for each row."""
     assert facts is not None
     assert isinstance(problem, LinearProblem)
-    words = facts.rows * math.ceil(facts.columns / 16)
-    size = 4 * facts.nonzeros + 2 * words
-    return max(words * (1.7 + 0.4 * problem.tokens), size / _bandwidth(size, machine)) + 10.0 * facts.rows
+    group, tokens = _words(problem, isa).group, problem.tokens
+    vectors = facts.rows * math.ceil(facts.columns / (isa.lanes() * group))
+    size = 4 // group * facts.nonzeros + isa.lanes() * group // 8 * vectors
+    products = vectors * max(_EXPAND_CYCLES + _EXPANDED_CYCLES * tokens, _MANY_EXPANDED_CYCLES * tokens)
+    return max(products, size / _bandwidth(size, machine)) + facts.rows * (3.0 + 1.6 * tokens)
 
 
 def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -421,5 +428,6 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_linear_split": _split_cycles,
     "f32_linear_nm": _permuted_cycles,
     "f32_linear_bitmap": _bitmap_cycles,
+    "u8s8_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,
 }

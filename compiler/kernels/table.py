@@ -49,6 +49,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearSplit(),
     LinearNm(),
     LinearBitmap(),
+    LinearBitmap(U8S8),
     MatmulDense(),
 )
 
