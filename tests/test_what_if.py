@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from sparsec.driver import compile_layers
+from sparsec.driver import Options, compile_layers
 from sparsec.errors import UsageError
 from sparsec.what_if import Scenario, parse_scenarios, what_if
 from tests.tune.models import two_layers
@@ -22,6 +23,34 @@ def test_scenarios() -> None:
 def test_no_scenarios(text: str) -> None:
     with pytest.raises(UsageError, match="--what-if"):
         parse_scenarios(text)
+
+
+def test_each_scenario_has_the_precision_that_is_faster_then() -> None:
+    """As it would be chosen for a layer with such weights."""
+    unit = compile_layers(wide_layer(), Options("x86-64-v4-bf16", use_measurements=False, precision="bf16"))
+    (found,) = what_if(unit, parse_scenarios("0,0.5,0.999"))
+    assert found.now.choice.startswith("bf16_")
+    for scenario, then in zip(("0", "0.5", "0.999"), found.then, strict=True):
+        assert then is not None
+        single = compile_layers(wide_layer(), Options("x86-64-v4-bf16", use_measurements=False))
+        (alone,) = what_if(single, parse_scenarios(scenario))
+        assert alone.then[0] is not None
+        assert then.predicted_ns <= alone.then[0].predicted_ns
+        assert then.choice.startswith("bf16_") == (then.predicted_ns < alone.then[0].predicted_ns)
+
+
+def wide_layer() -> bytes:
+    """A dense layer of 512 inputs and outputs, on 64 tokens."""
+    weights = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="wide")],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [64, 512])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [64, 512])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def test_predictions() -> None:
