@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
@@ -20,20 +20,21 @@ from sparsec.formats.facts import Facts
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.words import words_of
-from sparsec.passes.layer import PRECISION, layers
-from sparsec.passes.select_format import OPS, candidates, facts_of_layer
+from sparsec.passes.layer import PRECISION, Layer, layers
+from sparsec.passes.select_format import OPS, candidates, choose, facts_of_layer, results_of
 from sparsec.passes.unit import Unit
+from sparsec.report import Candidate
 
 
 def narrow_precision(unit: Unit) -> None:
-    """Mark the layers of float32 that the cost model predicts to be faster in `unit.precision`, and note how many."""
+    """Mark the layers of float32 that are faster in `unit.precision`, by prediction or measured, and note how many."""
     if unit.precision == F32:
         return
     kept: Counter[str] = Counter()
     narrowed = 0
     with unit.module.context, ir.Location.unknown():
         for layer in (each for each in layers(unit.module) if each.arithmetic == F32):
-            reason = reason_against(layer.problem(), facts_of_layer(layer, unit), unit)
+            reason = reason_against(layer.problem(), facts_of_layer(layer, unit), unit, layer)
             if reason is None:
                 layer.op.attributes[PRECISION] = ir.StringAttr.get(unit.precision.name)
                 narrowed += 1
@@ -48,16 +49,41 @@ def narrow_precision(unit: Unit) -> None:
     unit.notes += [f"{count} layers stay in float32: {reason}" for reason, count in kept.items()]
 
 
-def reason_against(problem: Problem, facts: Facts | None, unit: Unit) -> str | None:
-    """Why a layer of float32 stays that; None if `unit.precision` is predicted to be faster."""
+def reason_against(problem: Problem, facts: Facts | None, unit: Unit, layer: Layer | None = None) -> str | None:
+    """Why a layer of float32 stays that; None if `unit.precision` is faster.
+
+    That is predicted, or where both were measured for `layer`, by the measurements.
+    """
     name = unit.precision.name
-    fast = _fastest(replace(problem, arithmetic=unit.precision), facts, unit)
-    if math.isinf(fast):
+    fast = _times(replace(problem, arithmetic=unit.precision), facts, unit, layer)
+    single = _times(problem, facts, unit, layer)
+    if math.isinf(fast.predicted):
         return f"{OPS[type(problem)]} layers of this kind have no {name} kernel"
-    return None if fast < _fastest(problem, facts, unit) else f"a float32 kernel is predicted to be as fast as {name}"
+    if fast.measured is not None and single.measured is not None:
+        verb, faster = "was measured", fast.measured < single.measured
+    else:
+        verb, faster = "is predicted", fast.predicted < single.predicted
+    return None if faster else f"a float32 kernel {verb} to be as fast as {name}"
 
 
-def _fastest(problem: Problem, facts: Facts | None, unit: Unit) -> float:
-    """Predicted nanoseconds of the best kernel; infinite if there is none."""
-    listed = candidates(problem, facts, unit.isa, unit.machine, {})
-    return min((each.predicted_ns for each in listed if each.predicted_ns is not None), default=math.inf)
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Nanoseconds of a layer in one arithmetic.
+
+    `predicted` is of the kernel that is predicted to be fastest (infinite if there is none), `measured` of the one that
+    would be chosen, if it was measured.
+    """
+
+    predicted: float
+    measured: float | None
+
+
+def _times(problem: Problem, facts: Facts | None, unit: Unit, layer: Layer | None) -> _Times:
+    results = results_of(layer, problem, facts, unit) if layer is not None else {}
+    listed = [each for each in candidates(problem, facts, unit.isa, unit.machine, results) if each.refusal is None]
+    able = sorted(listed, key=_predicted)
+    return _Times(_predicted(able[0]), choose(able, results).measured_ns) if able else _Times(math.inf, None)
+
+
+def _predicted(candidate: Candidate) -> float:
+    return candidate.predicted_ns if candidate.predicted_ns is not None else math.inf

@@ -45,7 +45,7 @@ def select_format(unit: Unit) -> None:
         for name, layer in named_layers(unit):
             layer.op.attributes["layer"] = ir.StringAttr.get(name)
             problem, facts = layer.problem(), facts_of_layer(layer, unit)
-            results = _results(layer, problem, facts, unit)
+            results = results_of(layer, problem, facts, unit)
             report = decide(name, problem, facts, unit.isa, unit.machine, results, dense_only=unit.dense_only)
             if FLOAT32_BECAUSE in layer.contraction.attributes:
                 because = ir.StringAttr(layer.contraction.attributes[FLOAT32_BECAUSE]).value
@@ -125,8 +125,8 @@ def candidates(
 OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}
 
 
-def _results(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) -> Mapping[str, Result]:
-    """What was measured on this machine for such a layer."""
+def results_of(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) -> Mapping[str, Result]:
+    """What was measured on this machine for such a layer, by kernel."""
     if unit.measurements is None:
         return {}
     weight = unit.weights[layer.weight] if layer.weight is not None else None

@@ -37,6 +37,7 @@ def command(
 
     Every result is kept at once: Ctrl-C loses nothing, and a second run goes on where this one stopped. `compile` takes
     a measured winner where it is faster than noise explains. A kernel with a wrong result is rejected and reported.
+    With --precision bf16, a layer that was measured without it too gets the faster of both.
     """
     seconds = parse_budget(budget, "--budget")
     outcomes = tune_model(model, target, parse_shapes(shapes), precision, seconds, log, quiet=as_json)
