@@ -77,22 +77,21 @@ def test_several_processes_write_at_once(path: Path) -> None:
         assert database.count() == 40 * 4
 
 
-def _open(path: Path, together: Barrier) -> None:
-    together.wait(60)
-    Database(path).close()
+def _make(folder: Path, together: Barrier) -> None:
+    for number in range(20):
+        together.wait(60)
+        Database(folder / f"{number}.db").close()
 
 
-def test_several_processes_make_it_at_once(path: Path) -> None:
+def test_several_processes_make_it_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(4)
-    for attempt in range(5):
-        place = path.with_name(f"{attempt}.db")
-        openers = [context.Process(target=_open, args=(place, together)) for _ in range(4)]
-        for opener in openers:
-            opener.start()
-        for opener in openers:
-            opener.join(60)
-        assert [opener.exitcode for opener in openers] == [0, 0, 0, 0]
+    makers = [context.Process(target=_make, args=(tmp_path, together)) for _ in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+    assert [maker.exitcode for maker in makers] == [0, 0, 0, 0]
 
 
 def test_a_reader_does_not_wait_for_a_writer(path: Path) -> None:
