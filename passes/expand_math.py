@@ -17,7 +17,7 @@ as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, 
 rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
 SSE4.1), sin, cos, tan and pow still call it.
 
-An exp that is marked `fastmath<afn>` may give 0 instead of less than 2.5e-38.
+Marked `fastmath<afn>`, exp may give 0 instead of less than 2.5e-38, and erf is within 5e-7 instead.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -60,6 +60,10 @@ FUNCTIONS: Mapping[str, Callable[..., Expr]] = {
     "math.tanh": exponential.tanh,
 }
 
+APPROXIMATIONS: Mapping[str, Callable[[Expr], Expr]] = {
+    "math.erf": exponential.erf_beside_one,
+    "math.exp": exponential.exp_flushed,
+}
 
 _ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
 
@@ -117,8 +121,8 @@ def _result(builder: Builder, op: ir.Operation) -> Expr | None:
         return None
     if element in ("f16", "bf16"):
         arguments = [argument.to("f32") for argument in arguments]
-    if op.name == "math.exp" and "afn" in str(op.attributes["fastmath"]):
-        result = exponential.exp_flushed(*arguments)
+    if op.name in APPROXIMATIONS and "afn" in str(op.attributes["fastmath"]):
+        result = APPROXIMATIONS[op.name](*arguments)
     elif exact is not None:
         result = power.by_constant(arguments[0], exact)
     else:

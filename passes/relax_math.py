@@ -13,7 +13,8 @@ term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotie
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
 out divisors whose significand is all ones). Only quotients near the smallest numbers may differ, and these round to 0.
-`afn`: results below 2.5e-38 may be 0 (see `expand_math`); beside a term of 1, or divided by the sum, they do not count.
+`afn` (see `expand_math`): of an exponential, results below 2.5e-38 may be 0; beside a term of 1, or divided by the sum, they do
+not count. An error function to which 1 is added, as in GELU, need only be right to some units in the last place of 1.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def relax_math(unit: Unit) -> None:
     """Mark divisions and exponentials of generics on tensors."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "linalg.generic"):
+            for inner in block_walk(op):
+                if inner.name == "math.erf" and all(_adds_one(reader, inner) for reader in users(inner.results[0])):
+                    inner.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
             for division in [inner for inner in block_walk(op) if inner.name == "arith.divf"]:
                 exponential = _softmax_exponential(_source(division.operands[1], op))
                 if exponential is not None:
@@ -50,11 +54,26 @@ def relax_math(unit: Unit) -> None:
                     _multiply_exactly(division)
 
 
+def _adds_one(reader: ir.Operation, summand: ir.Operation) -> bool:
+    """True if `reader` adds a constant of at least 1 to a value."""
+    if reader.name != "arith.addf":
+        return False
+    others = [operand for operand in reader.operands if operand != summand.results[0]]
+    return len(others) == 1 and abs(_constant(others[0]) or 0.0) >= 1
+
+
+def _constant(value: ir.Value) -> float | None:
+    """The number that a value is known to be."""
+    if isinstance(value.owner, ir.Block) or value.owner.operation.name != "arith.constant":
+        return None
+    return float(ir.FloatAttr(value.owner.operation.attributes["value"]).value)
+
+
 def _has_reciprocal(divisor: ir.Value) -> bool:
     """True for a constant whose reciprocal is a normal number."""
-    if isinstance(divisor.owner, ir.Block) or divisor.owner.operation.name != "arith.constant":
+    number = _constant(divisor)
+    if number is None:
         return False
-    number = ir.FloatAttr(divisor.owner.operation.attributes["value"]).value
     return math.isfinite(number) and number != 0 and abs(math.frexp(number)[1]) < _LARGEST_EXPONENT
 
 

@@ -196,6 +196,16 @@ def test_an_approximate_exp_flushes_small_results() -> None:
     assert worst_error(result[~small], np.exp(x[~small].astype(np.float64))) <= 2.0
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_approximate_erf_is_right_beside_one() -> None:
+    x = numbers("math.erf")[0]
+    result = run(loop("%r = math.erf %x0 fastmath<afn> : f32"), x).astype(np.float64)
+    expected = REFERENCE["math.erf"](x.astype(np.float64))
+    assert np.isnan(result[np.isnan(x)]).all()
+    assert np.abs(result - expected)[~np.isnan(x)].max() <= 5e-7
+    assert (np.abs(result[np.abs(x) > 4]) == 1).all()  # so that what is far below 0 stays 0 in GELU
+
+
 @pytest.mark.parametrize("exponent", [-4, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 2.2])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_constant_exponent(exponent: float) -> None:

@@ -1,4 +1,4 @@
-func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
+func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
   %low = arith.constant 0xFF800000 : f32
   %zero = arith.constant 0.0 : f32
   %rows = tensor.empty() : tensor<8x1xf32>
@@ -45,5 +45,13 @@ func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, te
     %1 = math.roundeven %0 : f32
     linalg.yield %1 : f32
   } -> tensor<8x64xf32>
-  return %q, %other, %third, %code : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
+  %one = arith.constant 1.0 : f32
+  %bell = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<8x64xf32>) outs(%all : tensor<8x64xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %0 = math.erf %in : f32
+    %1 = arith.addf %0, %one : f32
+    %2 = math.erf %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<8x64xf32>
+  return %q, %other, %third, %code, %bell : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
 }

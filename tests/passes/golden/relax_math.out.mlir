@@ -1,7 +1,7 @@
 #map = affine_map<(d0, d1) -> (d0, d1)>
 #map1 = affine_map<(d0, d1) -> (d0, 0)>
 module {
-  func.func @main(%arg0: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
+  func.func @main(%arg0: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
     %cst = arith.constant 0xFF800000 : f32
     %cst_0 = arith.constant 0.000000e+00 : f32
     %0 = tensor.empty() : tensor<8x1xf32>
@@ -10,48 +10,56 @@ module {
     %3 = linalg.fill ins(%cst_0 : f32) outs(%0 : tensor<8x1xf32>) -> tensor<8x1xf32>
     %4 = linalg.generic {indexing_maps = [#map, #map1], iterator_types = ["parallel", "reduction"]} ins(%arg0 : tensor<8x64xf32>) outs(%2 : tensor<8x1xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %11 = arith.maximumf %in, %out : f32
-      linalg.yield %11 : f32
+      %12 = arith.maximumf %in, %out : f32
+      linalg.yield %12 : f32
     } -> tensor<8x1xf32>
     %5 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0, %4 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_2: f32, %out: f32):
-      %11 = arith.subf %in, %in_2 : f32
-      %12 = math.exp %11 fastmath<afn> : f32
-      linalg.yield %12 : f32
+    ^bb0(%in: f32, %in_3: f32, %out: f32):
+      %12 = arith.subf %in, %in_3 : f32
+      %13 = math.exp %12 fastmath<afn> : f32
+      linalg.yield %13 : f32
     } -> tensor<8x64xf32>
     %6 = linalg.generic {indexing_maps = [#map, #map1], iterator_types = ["parallel", "reduction"]} ins(%5 : tensor<8x64xf32>) outs(%3 : tensor<8x1xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %11 = arith.addf %in, %out : f32
-      linalg.yield %11 : f32
+      %12 = arith.addf %in, %out : f32
+      linalg.yield %12 : f32
     } -> tensor<8x1xf32>
     %7 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%5, %6 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_2: f32, %out: f32):
-      %11 = arith.divf %in, %in_2 fastmath<arcp> : f32
-      linalg.yield %11 : f32
+    ^bb0(%in: f32, %in_3: f32, %out: f32):
+      %12 = arith.divf %in, %in_3 fastmath<arcp> : f32
+      linalg.yield %12 : f32
     } -> tensor<8x64xf32>
     %8 = linalg.generic {indexing_maps = [#map, #map1, #map], iterator_types = ["parallel", "parallel"]} ins(%5, %4 : tensor<8x64xf32>, tensor<8x1xf32>) outs(%1 : tensor<8x64xf32>) {
-    ^bb0(%in: f32, %in_2: f32, %out: f32):
-      %11 = arith.divf %in, %in_2 : f32
-      linalg.yield %11 : f32
+    ^bb0(%in: f32, %in_3: f32, %out: f32):
+      %12 = arith.divf %in, %in_3 : f32
+      linalg.yield %12 : f32
     } -> tensor<8x64xf32>
     %cst_1 = arith.constant 3.000000e+00 : f32
     %9 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %11 = arith.divf %in, %cst_1 fastmath<arcp> : f32
-      linalg.yield %11 : f32
+      %12 = arith.divf %in, %cst_1 fastmath<arcp> : f32
+      linalg.yield %12 : f32
     } -> tensor<8x64xf32>
     %10 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
     ^bb0(%in: f32, %out: f32):
-      %cst_2 = arith.constant 0.333333343 : f32
-      %11 = arith.mulf %in, %cst_2 : f32
-      %12 = arith.negf %11 : f32
-      %13 = math.fma %12, %cst_1, %in : f32
-      %14 = math.fma %13, %cst_2, %11 : f32
-      %15 = arith.cmpf ord, %14, %14 : f32
-      %16 = arith.select %15, %14, %11 : f32
-      %17 = math.roundeven %16 : f32
-      linalg.yield %17 : f32
+      %cst_3 = arith.constant 0.333333343 : f32
+      %12 = arith.mulf %in, %cst_3 : f32
+      %13 = arith.negf %12 : f32
+      %14 = math.fma %13, %cst_1, %in : f32
+      %15 = math.fma %14, %cst_3, %12 : f32
+      %16 = arith.cmpf ord, %15, %15 : f32
+      %17 = arith.select %16, %15, %12 : f32
+      %18 = math.roundeven %17 : f32
+      linalg.yield %18 : f32
     } -> tensor<8x64xf32>
-    return %7, %8, %9, %10 : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
+    %cst_2 = arith.constant 1.000000e+00 : f32
+    %11 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<8x64xf32>) outs(%1 : tensor<8x64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %12 = math.erf %in fastmath<afn> : f32
+      %13 = arith.addf %12, %cst_2 : f32
+      %14 = math.erf %13 : f32
+      linalg.yield %14 : f32
+    } -> tensor<8x64xf32>
+    return %7, %8, %9, %10, %11 : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
   }
 }
