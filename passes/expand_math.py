@@ -17,7 +17,7 @@ as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, 
 rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
 SSE4.1), sin, cos, tan and pow still call it.
 
-Marked `fastmath<afn>`, exp may give 0 instead of less than 2.5e-38, and erf is within 5e-7 instead.
+Marked `fastmath<afn>`, exp may give 0 instead of less than 2.5e-38, and erf is within 6e-7 instead.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the

@@ -91,7 +91,7 @@ def erf(x: Expr) -> Expr:
 
 
 def erf_beside_one(x: Expr) -> Expr:
-    """The error function to within 5e-7, whatever its size, and 1 where it is: for sums with a number that is not small."""
+    """The error function to within 6e-7, whatever its size, and 1 where it is: for sums with a number that is not small."""
     bounded = x.at_least(-ERF_ONE).at_most(ERF_ONE)
     place = bounded * bounded * (2 / ERF_ONE**2) - 1.0
     square = place * place  # two short chains of multiply-adds instead of a long one

@@ -202,7 +202,7 @@ def test_an_approximate_erf_is_right_beside_one() -> None:
     result = run(loop("%r = math.erf %x0 fastmath<afn> : f32"), x).astype(np.float64)
     expected = REFERENCE["math.erf"](x.astype(np.float64))
     assert np.isnan(result[np.isnan(x)]).all()
-    assert np.abs(result - expected)[~np.isnan(x)].max() <= 5e-7
+    assert np.abs(result - expected)[~np.isnan(x)].max() <= 6e-7
     assert (np.abs(result[np.abs(x) > 4]) == 1).all()  # so that what is far below 0 stays 0 in GELU
 
 
