@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import Coo, as_dense
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import definition, integer_list, scalar, tensor_shape, weight_of
 from sparsec.ir.weights import Weight, weight_op, weight_types
@@ -101,7 +101,7 @@ def _arithmetic(compute: Callable[..., Array], *, keeps_zeros: bool = False) -> 
         values = [constant(operand, unit) for operand in op.operands[:2]]
         if any(value is None for value in values) or not _is_plain(op):
             return None
-        dense = [value.to_dense() if isinstance(value, Coo) else value for value in values if value is not None]
+        dense = [as_dense(value) for value in values if value is not None]
         with np.errstate(all="ignore"):
             result = compute(*dense).astype(next(array.dtype for array in dense if array.ndim))
         if result.nbytes > _MAX_GROWTH * sum(array.nbytes for array in dense):

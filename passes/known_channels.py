@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
 from sparsec.ir.module import element_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Reach
@@ -93,8 +92,7 @@ def constant_data(value: ir.Value, unit: Unit) -> NDArray[np.generic] | None:
         return None
     op = value.owner.operation
     if op.name == WEIGHT_OP:
-        weight = unit.weights[weight_name(op)]
-        return weight.to_dense() if isinstance(weight, Coo) else weight
+        return unit.weights.dense(weight_name(op))
     if op.name == "arith.constant" and isinstance(op.attributes["value"], ir.DenseElementsAttr):
         return np.array(op.attributes["value"])
     if op.name in _RESHAPES:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import Coo, as_dense
 from sparsec.ir.module import users
 from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, tensor_type
 from sparsec.passes.fold_constants import MOVES, constant
@@ -201,7 +201,7 @@ def dequantised_constant(
     if codes is None or not isinstance(scale, np.ndarray) or not isinstance(zero, np.ndarray):
         return None
     sparse = isinstance(codes, Coo)
-    dense = codes.to_dense() if isinstance(codes, Coo) else codes
+    dense = as_dense(codes)
     along: tuple[int, ...] = ()
     if scale.ndim:
         axis = scalar(made.operands[3])
@@ -223,7 +223,7 @@ def _whole(value: ir.Value, unit: Unit) -> Found | None:
     data = constant(value, unit)
     if data is None or not data.ndim or data.dtype.kind not in "fiu":
         return None
-    dense = data.to_dense() if isinstance(data, Coo) else data
+    dense = as_dense(data)
     if np.abs(dense, dtype=np.float64).max(initial=0) > 255 or (dense != np.rint(dense)).any():
         return None
     return dense.astype(np.int32), None, isinstance(data, Coo)

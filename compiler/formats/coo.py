@@ -13,6 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def as_dense(tensor: NDArray[np.generic] | Coo) -> NDArray[np.generic]:
+    """A tensor as an array; a `Coo` is decoded into a new one."""
+    return tensor.to_dense() if isinstance(tensor, Coo) else tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Coo:
     """A tensor as its nonzeros: `indices` are int64 row-major positions, strictly rising; `values` has one entry each.

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import Coo, as_dense
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -27,7 +27,7 @@ class Panels:
     @classmethod
     def encode(cls, weight: NDArray[np.generic] | Coo, width: int = 16) -> Panels:
         """Encode a weight of rank >= 1 as float32."""
-        dense = (weight.to_dense() if isinstance(weight, Coo) else weight).astype(np.float32)
+        dense = as_dense(weight).astype(np.float32)
         matrix = dense.reshape(dense.shape[0], math.prod(dense.shape[1:]))
         return cls(tuple(dense.shape), width, pack_panels(matrix, _starts(dense.shape[0], width)))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import Coo, as_dense
 
 Weight = NDArray[np.generic] | Coo
 
@@ -42,8 +42,7 @@ class WeightStore(MutableMapping[str, Weight]):
 
     def dense(self, name: str) -> NDArray[np.generic]:
         """The weight as an array; a `Coo` is decoded into a new one."""
-        weight = self._weights[name]
-        return weight.to_dense() if isinstance(weight, Coo) else weight
+        return as_dense(self._weights[name])
 
     def fresh(self, stem: str) -> str:
         """A name that is not taken: `stem`, or `stem.1`, `stem.2`, …"""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
 from sparsec.kernels.emit import (
@@ -78,7 +78,7 @@ class ConvDepthwise:
     ) -> LoweredLayer:
         assert isinstance(problem, ConvProblem)
         assert weight is not None
-        dense = weight.to_dense() if isinstance(weight, Coo) else weight
+        dense = as_dense(weight)
         taps = np.ascontiguousarray(dense.reshape(problem.filters, problem.taps), dtype=np.float32)
         used = np.asarray(taps.any(axis=1), dtype=np.int32)
         weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), "used": used}

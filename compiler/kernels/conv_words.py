@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import Coo, as_dense
 from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, loop, minimum
 from sparsec.kernels.isa import Isa
@@ -62,7 +62,7 @@ class ConvWords:
 
     def encode(self, weight: Weight) -> NDArray[np.float32] | NDArray[np.int32]:
         """The words of a dense weight, [filters, words of a filter]."""
-        dense = np.asarray(weight.to_dense() if isinstance(weight, Coo) else weight)
+        dense = np.asarray(as_dense(weight))
         channels, group, taps = self.given.channels // self.given.groups, self.words.group, self.given.taps
         matrix = dense.reshape(self.given.filters, channels, taps)
         filled = np.pad(matrix, [(0, 0), (0, -channels % group), (0, 0)])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, memref
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.emit import (
     Buffer,
@@ -76,7 +76,7 @@ class LinearAmx:
         n, k, m = problem.tokens, problem.inputs, problem.outputs
         if not n or not m:
             return LoweredLayer(())
-        dense = weight.to_dense() if isinstance(weight, Coo) else weight
+        dense = as_dense(weight)
         packed = _pack(words.encode(np.asarray(dense).reshape(m, k)))
         blocks = _Blocks.of(problem, words)
         call = self._multiply(module, blocks, epilogue, isa)

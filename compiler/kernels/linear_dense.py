@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch_mlir import ir
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import as_dense
 from sparsec.formats.dense import pack_panels
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
@@ -48,7 +48,7 @@ class LinearDense:
         n, k, m = problem.tokens, problem.inputs, problem.outputs
         if not n or not m:
             return LoweredLayer(())
-        dense = weight.to_dense() if isinstance(weight, Coo) else weight
+        dense = as_dense(weight)
         grid = Grid.plan(isa, n, m, words.count(k), rows_apart=words.count(k), total=self.arithmetic.total)
         starts = [int(start) * grid.vectors.lanes for start in grid.columns.starts]
         packed = pack_panels(words.encode(np.asarray(dense).reshape(m, k)), starts)

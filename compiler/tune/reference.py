@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.formats.coo import Coo
+from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import BF16, Arithmetic
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
@@ -64,7 +64,7 @@ def contract(problem: Problem, inputs: Mapping[str, NDArray[np.generic]], weight
 
 def _dense(weight: Weight | None) -> NDArray[np.generic]:
     assert weight is not None, "only a matmul has no weight"
-    return weight.to_dense() if isinstance(weight, Coo) else weight
+    return as_dense(weight)
 
 
 def _multiplied(values: NDArray[np.generic], arithmetic: Arithmetic) -> F64:

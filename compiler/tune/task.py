@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.cost.layer_key import LayerKey
-from sparsec.formats.coo import Coo
 from sparsec.formats.facts import Facts
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Epilogue
@@ -83,8 +82,7 @@ def _constants(layer: Layer, unit: Unit) -> dict[str, NDArray[np.generic]]:
     for number, value in enumerate(layer.inputs[CONTRACTION_OPERANDS:]):
         owner = value.owner
         if isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP:
-            weight = unit.weights[weight_name(owner.operation)]
-            found[f"epilogue.{number}"] = weight.to_dense() if isinstance(weight, Coo) else weight
+            found[f"epilogue.{number}"] = unit.weights.dense(weight_name(owner.operation))
     return found
 
 
