@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import shape_of
 
-_VIEWS = (
+VIEWS = (
     "memref.subview",
     "memref.collapse_shape",
     "memref.expand_shape",
@@ -65,6 +65,17 @@ def parallel_loops(op: ir.Operation) -> list[bool]:
     return ["parallel" in str(kind) for kind in ir.ArrayAttr(op.attributes["iterator_types"])]
 
 
+def renumbered(kept: Sequence[int], loops: int) -> ir.AffineMap:
+    """What to compose indices with if of so many loops only `kept` stay, in that order; the others stand at 0."""
+    places = {loop: ir.AffineDimExpr.get(number) for number, loop in enumerate(kept)}
+    return ir.AffineMap.get(len(kept), 0, [places.get(loop, ir.AffineConstantExpr.get(0)) for loop in range(loops)])
+
+
+def composed(indices: Sequence[ir.AffineExpr], loops: ir.AffineMap) -> ir.AffineMap:
+    """The map of `indices`, whose loops are the results of the map `loops`."""
+    return ir.AffineMap.get(loops.n_dims, 0, [index.compose(loops) for index in indices])
+
+
 def trip_counts(op: ir.Operation) -> list[int]:
     """Trip count of each loop, read off an operand that it indexes alone; 1 where there is none."""
     maps = indexing_maps(op)
@@ -78,7 +89,7 @@ def trip_counts(op: ir.Operation) -> list[int]:
 
 def _base(value: ir.Value) -> ir.Value:
     """The buffer that a chain of views looks at."""
-    while not isinstance(value.owner, ir.Block) and value.owner.operation.name in _VIEWS:
+    while not isinstance(value.owner, ir.Block) and value.owner.operation.name in VIEWS:
         value = value.owner.operation.operands[0]
     return value
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from torch_mlir import ir
 
 from sparsec.ir.module import block_walk, element_of, find, shape_of
-from sparsec.passes.access import Access, accesses, parallel_loops, trip_counts
+from sparsec.passes.access import Access, accesses, composed, parallel_loops, renumbered, trip_counts
 from sparsec.passes.unit import Unit
 
 
@@ -69,11 +69,6 @@ def _collapse(op: ir.Operation, outer: int) -> None:
     assert walked is not None
     loops = walked[0].indexing.n_dims
     kept = [loop for loop in range(loops) if loop != outer + 1]
-    renamed = [
-        ir.AffineDimExpr.get(kept.index(loop)) if loop in kept else ir.AffineConstantExpr.get(0)
-        for loop in range(loops)
-    ]
-    substitution = ir.AffineMap.get(len(kept), 0, renamed)
     maps = []
     for position, access in enumerate(walked):
         results = list(access.indexing.results)
@@ -81,9 +76,7 @@ def _collapse(op: ir.Operation, outer: int) -> None:
         if inner:
             op.operands[position] = _flat(access.operand, inner[0] - 1, ir.InsertionPoint(op))
             del results[inner[0]]
-        maps.append(
-            ir.AffineMapAttr.get(ir.AffineMap.get(len(kept), 0, [item.compose(substitution) for item in results]))
-        )
+        maps.append(ir.AffineMapAttr.get(composed(results, renumbered(kept, loops))))
     kinds = list(ir.ArrayAttr(op.attributes["iterator_types"]))
     op.attributes["indexing_maps"] = ir.ArrayAttr.get(maps)
     op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in kept])

@@ -19,6 +19,7 @@ from torch_mlir import ir
 
 from sparsec.ir.dialect import LAYERS
 from sparsec.ir.module import element_of, find, replace, shape_of, users
+from sparsec.passes.access import indexing_maps, parallel_loops
 from sparsec.passes.layer import LIBRARY_CALL, Layer, channel_axis, clone_body, is_layer, reach
 from sparsec.passes.unit import Unit
 
@@ -95,12 +96,11 @@ def _absorbable(layer: ir.Operation) -> ir.Operation | None:
     if len(readers) != 1 or readers[0].name != "linalg.generic" or is_layer(readers[0]):
         return None
     consumer, shape = readers[0], shape_of(y)
-    kinds = [str(kind) for kind in ir.ArrayAttr(consumer.attributes["iterator_types"])]
-    if len(consumer.results) != 1 or any("parallel" not in kind for kind in kinds):
+    if len(consumer.results) != 1 or not all(parallel_loops(consumer)):
         return None
     if shape_of(consumer.results[0]) != shape or str(element_of(consumer.results[0])) not in _ELEMENTS:
         return None
-    *inputs, destination = zip(consumer.operands, _maps(consumer), strict=True)
+    *inputs, destination = zip(consumer.operands, indexing_maps(consumer), strict=True)
     body = consumer.regions[0].blocks[0]
     identity = ir.AffineMap.get_identity(len(shape))
     if destination[1] != identity or list(body.arguments[len(inputs)].uses) or not _self_contained(body):
@@ -132,18 +132,14 @@ def _self_contained(body: ir.Block) -> bool:
     return True
 
 
-def _maps(generic: ir.Operation) -> list[ir.AffineMap]:
-    return [ir.AffineMapAttr(item).value for item in ir.ArrayAttr(generic.attributes["indexing_maps"])]
-
-
 def _absorb(layer: ir.Operation, consumer: ir.Operation) -> ir.Operation:
     """One generic that computes `consumer` of `layer`, at the consumer's place."""
-    y, loops = layer.results[0], _maps(layer)[0].n_dims
-    *own, _ = zip(layer.operands, _maps(layer), strict=True)
-    *inputs, destination = zip(consumer.operands, _maps(consumer), strict=True)
+    y, loops = layer.results[0], indexing_maps(layer)[0].n_dims
+    *own, _ = zip(layer.operands, indexing_maps(layer), strict=True)
+    *inputs, destination = zip(consumer.operands, indexing_maps(consumer), strict=True)
     added = [(value, ir.AffineMap.get(loops, 0, list(item.results))) for value, item in inputs if value != y]
     operands = [value for value, _ in (*own, *added)] + [destination[0]]
-    maps = [item for _, item in (*own, *added)] + [_maps(layer)[-1]]
+    maps = [item for _, item in (*own, *added)] + [indexing_maps(layer)[-1]]
     fused = layer_generic(operands, maps, loops, consumer)
     block, old, tail = (op.regions[0].blocks[0] for op in (fused, layer, consumer))
     values = dict(zip(list(old.arguments)[:-1], block.arguments, strict=False))

@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch_mlir import ir
+from torch_mlir.dialects import arith
 
 from sparsec.ir.module import block_walk, element_of, main_block, shape_of
-from sparsec.passes.access import Access, accesses, parallel_loops, trip_counts
+from sparsec.passes.access import Access, accesses, composed, parallel_loops, renumbered, trip_counts
 from sparsec.passes.layer import clone_body
 from sparsec.passes.unit import Unit
 
@@ -152,20 +153,16 @@ def _fuse(nests: Sequence[_Nest], rows: Sequence[int]) -> None:
     """Put the nests, some rows at a time, into one loop at the place of the last."""
     end, block = nests[-1].op, _rows_at_once(nests, rows)
     index, ip = ir.IndexType.get(), ir.InsertionPoint(end)
-
-    def constant(value: int, at: ir.InsertionPoint) -> ir.Value:
-        attributes = {"value": ir.IntegerAttr.get(index, value)}
-        return ir.Operation.create("arith.constant", results=[index], attributes=attributes, ip=at).results[0]
-
     counts = [*rows[:-1], rows[-1] // block]
-    bounds = [constant(value, ip) for value in (*[0] * len(rows), *counts, *[1] * len(rows))]
+    with ip:
+        bounds = [arith.constant(index, value) for value in (*[0] * len(rows), *counts, *[1] * len(rows))]
     segments = {"operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(rows)] * 3 + [0])}
     loop = ir.Operation.create("scf.parallel", operands=bounds, attributes=segments, regions=1, loc=end.location, ip=ip)
     body = loop.regions[0].blocks.append(*[index] * len(rows), arg_locs=[end.location] * len(rows))
     inside = ir.InsertionPoint(body)
     *places, last = body.arguments
-    first = [last, constant(block, inside)]
-    places.append(ir.Operation.create("arith.muli", results=[index], operands=first, ip=inside).results[0])
+    with inside:
+        places.append(arith.muli(last, arith.constant(index, block)))
     for nest in nests:
         with nest.op.location:
             _Rows(nest, dict(zip(nest.outer, places, strict=False)), nest.outer[len(rows) - 1], block).emit(inside)
@@ -195,18 +192,14 @@ class _Rows:
         """The same body over views, without the row loops."""
         op, loops = self.nest.op, range(len(self.nest.counts))
         kept = [loop for loop in loops if loop not in self.places or loop == self.blocked]
-        renamed = [ir.AffineConstantExpr.get(0) for _ in loops]
-        for number, loop in enumerate(kept):
-            renamed[loop] = ir.AffineDimExpr.get(number)
-        substitution = ir.AffineMap.get(len(kept), 0, renamed)
         views, maps = [], []
         for access in self.nest.walked:
             axes = [
                 axis for axis, at in enumerate(access.indexing.results) if self._row_loop(at) in (None, self.blocked)
             ]
             views.append(self._view(access, axes, ip))
-            inner = [access.indexing.results[axis].compose(substitution) for axis in axes]
-            maps.append(ir.AffineMapAttr.get(ir.AffineMap.get(len(kept), 0, inner)))
+            inner = [access.indexing.results[axis] for axis in axes]
+            maps.append(ir.AffineMapAttr.get(composed(inner, renumbered(kept, len(loops)))))
         kinds = list(ir.ArrayAttr(op.attributes["iterator_types"]))
         attributes = {name: op.attributes[name] for name in op.attributes}
         attributes["indexing_maps"] = ir.ArrayAttr.get(maps)

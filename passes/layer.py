@@ -13,6 +13,7 @@ from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.passes.access import indexing_maps
 
 LIBRARY_CALL = "sparsec"
 PRECISION = "precision"  # the attribute of layers that compute in less than the type of their activations
@@ -41,7 +42,7 @@ class Layer:
 
     @property
     def maps(self) -> list[ir.AffineMap]:
-        return [ir.AffineMapAttr(item).value for item in ir.ArrayAttr(self.op.attributes["indexing_maps"])]
+        return indexing_maps(self.op)
 
     @property
     def weight(self) -> str | None:

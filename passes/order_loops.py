@@ -16,7 +16,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import find
 from sparsec.ir.pipeline import run_pipeline
-from sparsec.passes.access import accesses, indexing_maps, parallel_loops, trip_counts
+from sparsec.passes.access import accesses, composed, indexing_maps, parallel_loops, renumbered, trip_counts
 from sparsec.passes.unit import Unit
 
 _VECTOR = 16  # elements
@@ -42,14 +42,9 @@ def _permute(op: ir.Operation) -> None:
     order = [loop for loop in range(loops) if loop != inner] + [inner]
     if order == list(range(loops)):
         return
-    renamed = ir.AffineMap.get(loops, 0, [ir.AffineDimExpr.get(order.index(loop)) for loop in range(loops)])
-    permuted = [_rename(item, renamed, loops) for item in maps]
+    permuted = [composed(item.results, renumbered(order, loops)) for item in maps]
     op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(item) for item in permuted])
     op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in order])
-
-
-def _rename(item: ir.AffineMap, renamed: ir.AffineMap, loops: int) -> ir.AffineMap:
-    return ir.AffineMap.get(loops, 0, [expression.compose(renamed) for expression in item.results])
 
 
 def _innermost(op: ir.Operation) -> int | None:

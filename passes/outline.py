@@ -24,6 +24,7 @@ from sparsec.artifact import Complaint
 from sparsec.errors import UnsupportedOpError
 from sparsec.ir.module import block_walk, function, main_block, node_name
 from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.access import VIEWS
 from sparsec.passes.check_operands import check_operands
 from sparsec.passes.lower_asserts import COMPLAINT, STATUS
 from sparsec.passes.lower_calls import call
@@ -32,15 +33,7 @@ from sparsec.passes.unit import Unit
 
 _BASES = ("memref.alloc", "sparsec.weight")
 _SIZED = (*_BASES, "memref.alloca")
-_VIEWS = (
-    "memref.subview",
-    "memref.collapse_shape",
-    "memref.expand_shape",
-    "memref.reinterpret_cast",
-    "memref.cast",
-    "memref.get_global",
-    "memref.extract_strided_metadata",
-)
+_ADDRESSES = (*VIEWS, "memref.get_global", "memref.extract_strided_metadata")
 _PURE = ("arith.", "math.", "ub.poison", "affine.apply", "memref.dim")
 _MIN_PARALLEL = 16  # prefer to split an axis at least this long
 
@@ -219,7 +212,7 @@ def _is_status(base: ir.Value) -> bool:
 
 
 def _does_work(op: ir.Operation) -> bool:
-    names = (*_BASES, *_VIEWS, "func.call", "func.return", "memref.dealloc")
+    names = (*_BASES, *_ADDRESSES, "func.call", "func.return", "memref.dealloc")
     if op.name in names:
         return False
     pure = op.name.startswith(_PURE)

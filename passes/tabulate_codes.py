@@ -11,7 +11,7 @@ The first part still goes into the layer's kernel. The second is a loop of loads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from torch_mlir import ir
@@ -19,6 +19,8 @@ from torch_mlir import ir
 from sparsec.ir.module import element_of, find, replace, shape_of
 from sparsec.ir.weights import weight_op, weight_types
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.passes.access import parallel_loops
+from sparsec.passes.elementwise import empty, mapped
 from sparsec.passes.evaluate import Array, evaluate
 from sparsec.passes.layer import clone_body, function_text
 from sparsec.passes.unit import Unit
@@ -42,9 +44,8 @@ def tabulate_codes(unit: Unit) -> None:
 def _is_element_wise(op: ir.Operation) -> bool:
     if op.name != "linalg.generic" or len(op.results) != 1 or "library_call" in op.attributes:
         return False
-    kinds = [str(kind) for kind in ir.ArrayAttr(op.attributes["iterator_types"])]
     element = str(element_of(op.results[0]))
-    return all("parallel" in kind for kind in kinds) and element in ("f32", "i8") and _is_straight(op)
+    return all(parallel_loops(op)) and element in ("f32", "i8") and _is_straight(op)
 
 
 def _is_straight(op: ir.Operation) -> bool:
@@ -100,7 +101,7 @@ def _tabulate(op: ir.Operation, code: ir.Value, values: Array, unit: Unit) -> No
     shape, ip = shape_of(result), ir.InsertionPoint(op)
     codes_type = ir.RankedTensorType.get(shape, ir.IntegerType.get_signless(8))
     attributes = {name: op.attributes[name] for name in op.attributes}
-    inputs = [*list(op.operands)[:-1], _empty(codes_type, ip)]
+    inputs = [*list(op.operands)[:-1], empty(codes_type, ip)]
     first = ir.Operation.create(
         "linalg.generic", results=[codes_type], operands=inputs, attributes=attributes, regions=1, ip=ip
     )
@@ -119,33 +120,13 @@ def _stored(values: Array, ip: ir.InsertionPoint, op: ir.Operation, unit: Unit) 
     return weight_op(unit.weights.add("table", values), tensor, None, loc=op.location, ip=ip)
 
 
-def _empty(type_: ir.Type, ip: ir.InsertionPoint) -> ir.Value:
-    return ir.Operation.create("tensor.empty", results=[type_], ip=ip).results[0]
-
-
 def _lookup(codes: ir.Value, table: ir.Value, type_: ir.Type, ip: ir.InsertionPoint) -> ir.Value:
     """A generic that reads the element of `table` of each code."""
-    rank = len(shape_of(codes))
-    identity = ir.AffineMapAttr.get(ir.AffineMap.get_identity(rank))
-    parallel: Sequence[ir.Attribute] = [ir.Attribute.parse("#linalg.iterator_type<parallel>")] * rank
-    generic = ir.Operation.create(
-        "linalg.generic",
-        results=[type_],
-        operands=[codes, _empty(type_, ip)],
-        attributes={
-            "indexing_maps": ir.ArrayAttr.get([identity, identity]),
-            "iterator_types": ir.ArrayAttr.get(list(parallel)),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1]),
-        },
-        regions=1,
-        ip=ip,
-    )
-    types = [element_of(codes), ir.ShapedType(type_).element_type]
-    block = generic.regions[0].blocks.append(*types, arg_locs=[ir.Location.current] * 2)
-    inside = ir.InsertionPoint(block)
-    place = ir.Operation.create(
-        "arith.index_castui", results=[ir.IndexType.get()], operands=[block.arguments[0]], ip=inside
-    )
-    value = ir.Operation.create("tensor.extract", results=[types[1]], operands=[table, place.results[0]], ip=inside)
-    ir.Operation.create("linalg.yield", operands=[value.results[0]], ip=inside)
-    return generic.results[0]
+
+    def element(code: ir.Value, inside: ir.InsertionPoint) -> ir.Value:
+        place = ir.Operation.create("arith.index_castui", results=[ir.IndexType.get()], operands=[code], ip=inside)
+        result = ir.ShapedType(type_).element_type
+        read = ir.Operation.create("tensor.extract", results=[result], operands=[table, place.results[0]], ip=inside)
+        return read.results[0]
+
+    return mapped(codes, type_, element, ip)

@@ -14,12 +14,12 @@ it with trees of partial sums (Higham, "The accuracy of floating point summation
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, find, replace, shape_of
 from sparsec.passes.access import parallel_loops, trip_counts
+from sparsec.passes.elementwise import mapped
 from sparsec.passes.layer import clone_body
 from sparsec.passes.unit import Unit
 
@@ -54,14 +54,14 @@ def _widen(op: ir.Operation) -> None:
     wide = ir.RankedTensorType.get(shape_of(result), f64)
     start = op.operands[len(op.operands) - 1]
     ip = ir.InsertionPoint(op)
-    begin = _element_wise("arith.extf", start, _empty(wide, ip), ip)
+    begin = _converted("arith.extf", start, wide, ip)
     attributes = {name: op.attributes[name] for name in op.attributes}
     inputs = list(op.operands)[:-1]
     total = ir.Operation.create(
         "linalg.generic", results=[wide], operands=[*inputs, begin], attributes=attributes, regions=1, ip=ip
     )
     _fill_body(op, total, f64)
-    narrow = _element_wise("arith.truncf", total.results[0], _empty(result.type, ip), ip)
+    narrow = _converted("arith.truncf", total.results[0], result.type, ip)
     replace(op, [narrow])
 
 
@@ -82,29 +82,11 @@ def _fill_body(op: ir.Operation, total: ir.Operation, f64: ir.Type) -> None:
     ir.Operation.create("linalg.yield", operands=[added.results[0]], ip=ip)
 
 
-def _empty(type_: ir.Type, ip: ir.InsertionPoint) -> ir.Value:
-    return ir.Operation.create("tensor.empty", results=[type_], ip=ip).results[0]
-
-
-def _element_wise(name: str, value: ir.Value, into: ir.Value, ip: ir.InsertionPoint) -> ir.Value:
+def _converted(name: str, value: ir.Value, type_: ir.Type, ip: ir.InsertionPoint) -> ir.Value:
     """A generic that applies one conversion to each element."""
-    rank = len(shape_of(value))
-    identity = ir.AffineMapAttr.get(ir.AffineMap.get_identity(rank))
-    parallel: Sequence[ir.Attribute] = [ir.Attribute.parse("#linalg.iterator_type<parallel>")] * rank
-    generic = ir.Operation.create(
-        "linalg.generic",
-        results=[into.type],
-        operands=[value, into],
-        attributes={
-            "indexing_maps": ir.ArrayAttr.get([identity, identity]),
-            "iterator_types": ir.ArrayAttr.get(list(parallel)),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1]),
-        },
-        regions=1,
-        ip=ip,
-    )
-    block = generic.regions[0].blocks.append(element_of(value), element_of(into), arg_locs=[ir.Location.current] * 2)
-    inside = ir.InsertionPoint(block)
-    converted = ir.Operation.create(name, results=[element_of(into)], operands=[block.arguments[0]], ip=inside)
-    ir.Operation.create("linalg.yield", operands=[converted.results[0]], ip=inside)
-    return generic.results[0]
+
+    def element(x: ir.Value, inside: ir.InsertionPoint) -> ir.Value:
+        result = ir.ShapedType(type_).element_type
+        return ir.Operation.create(name, results=[result], operands=[x], ip=inside).results[0]
+
+    return mapped(value, type_, element, ip)
