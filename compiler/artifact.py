@@ -138,6 +138,11 @@ class Plan:
     status: int | None = None
     complaints: tuple[Complaint, ...] = ()
 
+    @property
+    def kernels(self) -> list[str]:
+        """Names of the functions that steps call."""
+        return sorted({step.kernel for step in self.steps})
+
     def with_code(self, code: CodeImage) -> Program:
         return Program(
             name=self.name,

@@ -36,11 +36,6 @@ class Assembly:
             self._arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
             self._status = _status_offset(unit)
 
-    @property
-    def kernels(self) -> list[str]:
-        """Names of the functions that steps call."""
-        return sorted({step.kernel for step in self._steps})
-
     def plan(self, target: Target) -> Plan:
         """All of the program but its code."""
         return Plan(

@@ -69,23 +69,15 @@ def compile_program(
 
     Raises a `SparsecError` that names the node where something cannot be compiled.
     """
-    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    target = resolve(options.target)
     if target.is_wasm:
         raise TargetError(
             "Code for WebAssembly is a module, and no part of an artifact.",
             got=target.name,
             next_step="sparsec compile --emit wasm",
         )
-    imported, unit = _run_passes(source, options, example_inputs, report, trace)
-    assembly = Assembly(unit, imported)
-    report("lower_llvm")
-    text = _kernels_text(unit)
-    report("generate_code")
-    if trace.wants_code:
-        trace.code(emit_assembly(text, target))
-    program = assembly.plan(target).with_code(emit_image(text, target, assembly.kernels))
-    trace.report(program.report)
-    return program
+    plan, text = _compile(source, options, example_inputs, progress)
+    return plan.with_code(emit_image(text, target, plan.kernels))
 
 
 def compile_wasm(
@@ -97,21 +89,12 @@ def compile_wasm(
     progress: Progress | None = None,
 ) -> tuple[Plan, bytes]:
     """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does."""
-    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    target = resolve(options.target)
     if not target.is_wasm:
         expected = ", ".join(name for name, each in TARGETS.items() if each.is_wasm)
         raise TargetError("The target is not WebAssembly.", expected=expected, got=target.name)
-    imported, unit = _run_passes(source, options, example_inputs, report, trace)
-    assembly = Assembly(unit, imported)
-    report("lower_llvm")
-    text = _kernels_text(unit)
-    report("generate_code")
-    if trace.wants_code:
-        trace.code(emit_assembly(text, target))
-    plan = assembly.plan(target)
-    module = emit_module(text, target, plan, weights_inside=weights_inside)
-    trace.report(plan.report)
-    return plan, module
+    plan, text = _compile(source, options, example_inputs, progress)
+    return plan, emit_module(text, target, plan, weights_inside=weights_inside)
 
 
 def compile_layers(
@@ -149,6 +132,21 @@ def compile_text(
         return text
     report("generate_code")
     return emit_assembly(text, target)
+
+
+def _compile(source: Source, options: Options, example_inputs: object, progress: Progress | None) -> tuple[Plan, str]:
+    """What is the same for every kind of artifact: the plan, and LLVM IR of the kernels that its steps call."""
+    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    imported, unit = _run_passes(source, options, example_inputs, report, trace)
+    assembly = Assembly(unit, imported)
+    report("lower_llvm")
+    text = _kernels_text(unit)
+    report("generate_code")
+    if trace.wants_code:
+        trace.code(emit_assembly(text, target))
+    plan = assembly.plan(target)
+    trace.report(plan.report)
+    return plan, text
 
 
 def _reporter(progress: Progress | None) -> Callable[[str], None]:

@@ -14,22 +14,19 @@ Item = TypeVar("Item")
 
 def unsigned(value: int, *, width: int = 0) -> bytes:
     """LEB128; of exactly `width` bytes if that is given."""
-    out = bytearray()
-    while value >= 0x80 or len(out) + 1 < width:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return _leb128(value, max(value.bit_length(), 1), width)
 
 
 def signed(value: int, *, width: int = 0) -> bytes:
     """Signed LEB128; of exactly `width` bytes if that is given."""
-    out = bytearray()
-    while not -64 <= value < 64 or len(out) + 1 < width:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value & 0x7F)
-    return bytes(out)
+    return _leb128(value, (~value if value < 0 else value).bit_length() + 1, width)
+
+
+def _leb128(value: int, bits: int, width: int) -> bytes:
+    """The lowest `bits` of a number and more until bytes are full, seven to a byte, the first ones first."""
+    count = max(-(-bits // 7), width)
+    last = count - 1
+    return bytes([value >> 7 * place & 0x7F | (0x80 if place < last else 0) for place in range(count)])
 
 
 def name(text: str) -> bytes:
@@ -67,22 +64,21 @@ class Reader:
         return int(value)
 
     def unsigned(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
+        return self._leb128()[0]
 
     def signed(self) -> int:
+        value, bits = self._leb128()
+        return value - (1 << bits) if value >> bits - 1 else value
+
+    def _leb128(self) -> tuple[int, int]:
+        """A number, and how many bits it was written with."""
         value = shift = 0
         while True:
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
+                return value, shift
 
     def bytes(self, count: int) -> bytes:
         if self.at + count > len(self.data):

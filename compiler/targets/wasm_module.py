@@ -65,8 +65,7 @@ def emit_module(llvm_ir: str, target: Target, plan: Plan, *, weights_inside: boo
     Raises `ToolchainError`; `UnsupportedOpError` for a function that WebAssembly has no code for.
     """
     layout = Layout.of(plan)
-    kernels = sorted({step.kernel for step in plan.steps})
-    objects = parallel.emit_objects(llvm_ir, target, kernels, jobs) if kernels else []
+    objects = parallel.emit_objects(llvm_ir, target, plan.kernels, jobs) if plan.kernels else []
     objects.append(parallel.emit_object(_runner(plan, layout), target, ()))
     library = wasm_math.code(undefined(objects))
     if library:
@@ -97,8 +96,7 @@ def _runner(plan: Plan, layout: Layout) -> str:
         entry, table = f'@"{abi.entry_symbol(step.kernel)}"', f"ptr getelementptr (i8, ptr @arguments, i32 {4 * first})"
         steps.append(f"step{number}:\n  call void {entry}({table}, i64 0, i64 {step.extent})\n  br label %end\n")
         first = len(places)
-    kernels = sorted({step.kernel for step in plan.steps})
-    declarations = [f'declare void @"{abi.entry_symbol(kernel)}"(ptr, i64, i64)' for kernel in kernels]
+    declarations = [f'declare void @"{abi.entry_symbol(kernel)}"(ptr, i64, i64)' for kernel in plan.kernels]
     cases = " ".join(f"i32 {number}, label %step{number}" for number in range(len(plan.steps)))
     status = f"ptr inttoptr (i32 {layout.arena + (plan.status or 0)} to ptr)"
     checked = plan.status is not None
