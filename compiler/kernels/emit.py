@@ -187,6 +187,16 @@ def define(module: ir.Module, name: str, buffers: Spec, body: Body) -> None:
             func.return_([])
 
 
+def apart(module: ir.Module, name: str, buffers: Mapping[str, Buffer], body: Body, first: Index, second: Index) -> None:
+    """Build `body(buffers, first, second)` in a function @name of its own, and call it here.
+
+    No function is inlined. Constants of a long body do not take registers from loops around it then.
+    """
+    define(module, name, {key: (buffer.dtype, buffer.size) for key, buffer in buffers.items()}, body)
+    operands = [*(buffer.memref for buffer in buffers.values()), first.value, second.value]
+    func.call([], ir.FlatSymbolRefAttr.get(name), operands)
+
+
 def local(dtype: str, size: int) -> Buffer:
     """Stack memory of the function being built, 64-byte aligned; call it outside loops."""
     kind = ir.MemRefType.get([size], ir.Type.parse(dtype))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, local, loop
+from sparsec.kernels.emit import Buffer, Index, Vectors, apart, define, epilogue_buffers, local, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
@@ -104,11 +104,12 @@ class LinearRows:
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem
+        tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         spec = {
             **dict([self.source]),
             **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **{name: ("i32", len(array)) for name, array in self.groups.arrays.items()},
-            **epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs),
+            **tails,
             "y": (epilogue.result, problem.tokens * problem.outputs),
         }
         tags = [each.tag for each in self.walkers]
@@ -116,15 +117,23 @@ class LinearRows:
         digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
         name = f"{self.kernel}_{self.groups.height}x{tokens.width}_{digest}_{isa.suffix}"
 
+        def rows_of(buffers: Mapping[str, Buffer], group: Index) -> tuple[Index, Index]:
+            """The first row of a group, and how many it has."""
+            first, behind = (buffers["groups.bounds"].load_index(group + i) for i in (0, 1))
+            return first, behind - first
+
+        def store(buffers: Mapping[str, Buffer], tile: Index, group: Index) -> None:
+            block = TokenStore.block_for(tokens, isa)
+            TokenStore(tokens, block, epilogue, buffers, buffers["sums"], self.pitch).emit(tile, *rows_of(buffers, group))
+
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             sums = local(epilogue.total, self.groups.most * self.pitch)
-            store = TokenStore(tokens, TokenStore.block_for(tokens, isa), epilogue, buffers, sums, self.pitch)
+            stored = {key: buffer for key, buffer in buffers.items() if key in ("y", "groups.bounds", *tails)}
             with loop(begin, end) as unit:
                 tile, group = unit // self.groups.parts, buffers["groups.order"].load_index(unit % self.groups.parts)
-                first, behind = (buffers["groups.bounds"].load_index(group + i) for i in (0, 1))
-                rows = behind - first
+                rows = rows_of(buffers, group)[1]
                 tokens.split.each_length(tile, lambda count: self._multiply(buffers, sums, tile, group, rows, count))
-                store.emit(tile, first, rows)
+                apart(module, f"{name}_store", {**stored, "sums": sums}, store, tile, group)
 
         define(module, name, spec, body)
         return name
