@@ -11,17 +11,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.peers.network import PLAIN
-from bench.prune import prune_matrix
-from bench.sparse_models_rows import ModelCell
-from bench.sparse_zoo import cache_folder
-from bench.variants import TRAINED, variant
+from bench.sparse_zoo import cache_folder, feeds_of
+from bench.wasm_cells import Cell, cells
 from sparsec.errors import UsageError
 
 RESULTS = Path(__file__).parent / "results" / "wasm.json"
@@ -32,18 +29,9 @@ LIMIT = 600  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A model; `goal` is how many times as fast as ONNX Runtime Web it ought to be."""
-
-    name: str
-    goal: float
-    model: Callable[[], Path]
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """Milliseconds are medians of wall and of CPU time; `ratio` is the peer's CPU time by ours; `error` is relative to the
-    largest output.
+    largest output. `bytes` are those of the module with its weights, which take `weight_bytes` in their formats.
     """
 
     cell: str
@@ -58,19 +46,9 @@ class Row:
     p90: float
     error: float
     bytes: int
+    weight_bytes: int
     node: str
     peer: str
-
-
-def cells() -> tuple[Cell, ...]:
-    """What issue and README speak of."""
-    return (
-        Cell("linear 1024x1024x128 dense", 0.95, lambda: _linear(0.0)),
-        Cell("linear 1024x1024x128 90 % unstructured", 5.0, lambda: _linear(0.9)),
-        Cell("hand-landmark, trained sparse", 3.0, lambda: _network("handlandmark", TRAINED, 0.0)),
-        Cell("mobilenet-v2 dense", 0.95, lambda: _network("mobilenet-v2", "unstructured", 0.0)),
-        Cell("mobilenet-v2 90 % unstructured", 3.0, lambda: _network("mobilenet-v2", "unstructured", 0.9)),
-    )
 
 
 def run(pattern: str, seconds: float, json_file: Path) -> int:
@@ -91,30 +69,6 @@ def run(pattern: str, seconds: float, json_file: Path) -> int:
             )
     json_file.write_text(json.dumps({"machine": _machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     return 0 if all(row.ratio >= row.goal for row in rows) else 1
-
-
-def _linear(sparsity: float) -> Path:
-    """y = x w, x of 128 tokens."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    path = cache_folder() / f"linear-1024x1024x128-{100 * sparsity:.3g}.onnx"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        dense = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
-        graph = helper.make_graph(
-            [helper.make_node("MatMul", ["x", "w"], ["y"], name="linear")],
-            "linear",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [128, 1024])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [128, 1024])],
-            [numpy_helper.from_array(prune_matrix(dense, sparsity, 1, 1), "w")],
-        )
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
-
-
-def _network(name: str, pattern: str, sparsity: float) -> Path:
-    return variant(ModelCell(name, 1, pattern, sparsity, "fp32", 1), PLAIN)
 
 
 def _node() -> list[str]:
@@ -147,20 +101,28 @@ def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
             plan, module = compile_wasm(model, Options(target, use_measurements=False))
             folders[target] = Path(scratch) / target
             write_package(folders[target], package_files(plan, module, weights_inside=True))
-            sizes[target] = len(module)
-        config = Path(scratch) / "config.json"
+            sizes[target] = len(module), plan.weights.nbytes
         packages = {target: str(folder) for target, folder in folders.items()}
-        config.write_text(
-            json.dumps({"peer": str(peer), "model": str(model), "packages": packages, "seconds": seconds})
-        )
-        done = subprocess.run([*node, SCRIPT, config], capture_output=True, text=True, check=False, timeout=LIMIT)
+        config = {"peer": str(peer), "model": str(model), "packages": packages, "seconds": seconds}
+        file = Path(scratch) / "config.json"
+        file.write_text(json.dumps({**config, "feeds": write_feeds(model, Path(scratch))}))
+        done = subprocess.run([*node, SCRIPT, file], capture_output=True, text=True, check=False, timeout=LIMIT)
     if done.returncode:
         raise UsageError("The race failed.", where=cell.name, got=done.stderr.strip()[-2000:])
     found = json.loads(done.stdout)
-    return [_row(cell, target, found, sizes[target]) for target in TARGETS]
+    return [_row(cell, target, found, *sizes[target]) for target in TARGETS]
 
 
-def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row:
+def write_feeds(model: Path, folder: Path) -> dict[str, str]:
+    """Random inputs of the model, each as the raw bytes of a file in `folder`; the files by input name."""
+    files = {}
+    for number, (name, values) in enumerate(feeds_of(model).items()):
+        files[name] = str(folder / f"feed-{number}.bin")
+        Path(files[name]).write_bytes(values.tobytes())
+    return files
+
+
+def _row(cell: Cell, target: str, found: Mapping[str, object], size: int, weight_bytes: int) -> Row:
     rows = found["rows"]
     assert isinstance(rows, dict)
     ours, theirs = rows[target], rows[PEER]
@@ -179,6 +141,7 @@ def _row(cell: Cell, target: str, found: Mapping[str, object], size: int) -> Row
         round(float(p90), 3),
         float(ours["error"]),
         size,
+        weight_bytes,
         str(found["node"]),
         str(found["peer"]),
     )

@@ -1,5 +1,6 @@
 // node wasm_race.mjs CONFIG: one model in ONNX Runtime Web and in packages of sparsec, round by round, on one thread.
-//   CONFIG {"peer": folder with node_modules, "model": file.onnx, "packages": {name: folder}, "seconds": number}
+//   CONFIG {"peer": folder with node_modules, "model": file.onnx, "packages": {name: folder}, "seconds": number,
+//           "feeds": {input: file of raw bytes}}
 // Prints JSON: {"node", "peer", "rows": {name: {"wall": [ms...], "cpu": [ms...], "error": largest difference / largest value}}}
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -19,9 +20,10 @@ for (const [name, folder] of Object.entries(config.packages)) {
   models[name] = await load();
 }
 const feeds = {};
-for (const { name, shape } of Object.values(models)[0].inputs) {
-  const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 7919) % 1000) / 500 - 1);
-  feeds[name] = new Tensor("float32", values, shape);
+for (const { name, dtype, shape } of Object.values(models)[0].inputs) {
+  const place = Object.values(models)[0].buffers.inputs[name];
+  const values = new place.constructor(Uint8Array.from(readFileSync(config.feeds[name])).buffer);
+  feeds[name] = new Tensor(dtype, values, shape);
   for (const model of Object.values(models)) model.buffers.inputs[name].set(values);
 }
 const runs = { peer: () => session.run(feeds) };

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     Source = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
 
 PRECISIONS: Mapping[str, Arithmetic] = {each.name: each for each in (F32, BF16)}
+_BYTES_DOT = (  # target feature, instruction of it that multiplies bytes; better ones first
+    ("avx512vnni", "vpdpbusd"),
+    ("avxvnni", "vpdpbusd"),
+    ("avx2", "vpmaddwd"),
+    ("simd128", "i32x4.dot_i16x8_s"),
+)
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
 
 
@@ -244,8 +250,8 @@ def isa_of(target: Target) -> Isa:
     suffix = {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     features = frozenset(target.requires)
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
-    if "avx2" in features:
-        isa = replace(isa, bytes_dot="vpdpbusd" if features & {"avx512vnni", "avxvnni"} else "vpmaddwd")
+    found = [instruction for feature, instruction in _BYTES_DOT if feature in features]
+    isa = replace(isa, bytes_dot=found[0]) if found else isa
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
     isa = replace(isa, expands_bytes="avx512vbmi2" in features, fuses=not target.is_wasm)

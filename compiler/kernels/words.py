@@ -136,7 +136,7 @@ class Words:
         split = Vectors(wide * self.group, self.element).type
         pair = [vector.bitcast(split, value) for value in (x, weight)]
         name = ir.StringAttr.get(_INTRINSICS[self.instruction][wide])
-        if self.instruction == "vpmaddwd":
+        if self.instruction in _WITHOUT_TOTAL:
             result = add(llvm.call_intrinsic(total.type, name, pair, [], []), total)
         else:
             result = llvm.call_intrinsic(total.type, name, [total, *pair], [], [])
@@ -144,12 +144,14 @@ class Words:
 
 
 FP32 = Words(F32, "fma", "f32", 1)
-LEAST_LANES = 4  # of an instruction on x86: 128 bits
+LEAST_LANES = 4  # of an instruction: 128 bits
 _INTRINSICS = {
     "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
     "vpdpbusd": {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)},
     "vpmaddwd": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"},
+    "i32x4.dot_i16x8_s": {4: "llvm.wasm.dot"},
 }
+_WITHOUT_TOTAL = {"vpmaddwd", "i32x4.dot_i16x8_s"}  # their products are added by another instruction
 _WORDS = {
     words.instruction: words
     for words in (
@@ -157,6 +159,7 @@ _WORDS = {
         Words(BF16, "vdpbf16ps", "bf16", 2),
         Words(U8S8, "vpdpbusd", "i8", 4),
         Words(U8S8, "vpmaddwd", "i16", 2),
+        Words(U8S8, "i32x4.dot_i16x8_s", "i16", 2),
         Words(U8S8, "vpmulld", "i32", 1),
     )
 }

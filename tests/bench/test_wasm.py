@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.wasm import Cell, _row, cells
+from bench.wasm import _row
 from bench.wasm import run as race
+from bench.wasm_cells import cells
 from sparsec.errors import UsageError
 
 FOUND = {
@@ -20,13 +21,12 @@ FOUND = {
 
 def test_ratios_are_of_cpu_times_round_by_round() -> None:
     (cell,) = (each for each in cells() if each.name == "mobilenet-v2 dense")
-    row = _row(cell, "wasm32", FOUND, 7)
+    row = _row(cell, "wasm32", FOUND, 7, 5)
     assert (row.milliseconds, row.cpu_milliseconds) == (2.0, 2.0)
     assert (row.peer_milliseconds, row.peer_cpu_milliseconds) == (20.0, 8.0)
     assert row.ratio == 4.0
     assert row.p10 < 4.0 < row.p90
-    assert (row.cell, row.goal, row.bytes) == (cell.name, 0.95, 7)
-    assert isinstance(cell, Cell)
+    assert (row.cell, row.goal, row.bytes, row.weight_bytes) == (cell.name, 0.95, 7, 5)
 
 
 def test_an_unknown_cell_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from sparsec.driver import Options, compile_wasm
 from tests.wasm.engine import WasmModel
-from tests.wasm.layers import BLOCKS, DENSE, EMPTY, FEW, SPARSE, Conv, Pattern, linear
+from tests.wasm.layers import BLOCKS, DENSE, EMPTY, FEW, SPARSE, Conv, Pattern, linear, linear_bytes
 
 LINEAR = [(1, 70, 50), (3, 130, 66), (4, 64, 8), (33, 18, 70), (70, 257, 9)]
 CONVS = [
@@ -29,14 +30,20 @@ DEPTHWISE = [
 
 
 def check(model: onnx.ModelProto, kernel: str, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    """Compile with `kernel` if it can compute the layer, run, and compare."""
+    """Compile with `kernel` if it can compute the layer, run, and compare: whole numbers exactly."""
     monkeypatch.setattr("sparsec.passes.select_format.predict", lambda name, *_: 1.0 if name == kernel else 1000.0)
     plan, module = compile_wasm(model, Options(target, use_measurements=False))
     assert any(step.kernel.startswith(kernel) for step in plan.steps)
-    feeds = {"x": np.random.default_rng(0).standard_normal(plan.inputs[0].shape).astype(np.float32)}
+    random, shape = np.random.default_rng(0), plan.inputs[0].shape
+    exact = plan.inputs[0].dtype == "uint8"
+    feeds = {"x": random.integers(0, 256, shape, np.uint8) if exact else random.standard_normal(shape, np.float32)}
     (got,) = WasmModel(module).run(feeds).values()
-    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, feeds)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    reference = ReferenceEvaluator(model) if exact else onnxruntime.InferenceSession(model.SerializeToString())
+    (expected,) = reference.run(None, feeds)
+    if exact:
+        np.testing.assert_array_equal(got, expected)
+    else:
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked"])
@@ -66,6 +73,31 @@ def test_depthwise_convolutions(conv: Conv, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked"])
 def test_fused_multiply_adds(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check(linear(33, 64, 40, BLOCKS), kernel, monkeypatch, "wasm32-relaxed")
+
+
+@pytest.mark.parametrize("target", ["wasm32", "wasm32-relaxed"])
+@pytest.mark.parametrize("kernel", ["u8s8_linear_dense", "u8s8_linear_csr", "u8s8_linear_blocked"])
+@pytest.mark.parametrize(("shape", "pattern"), list(zip(LINEAR, [SPARSE, FEW, BLOCKS, DENSE, SPARSE], strict=True)))
+def test_linear_layers_of_bytes(
+    shape: tuple[int, int, int], pattern: Pattern, kernel: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel == "u8s8_linear_blocked" and shape[0] == 1:
+        pytest.skip("blocks of rows refuse a single token")
+    check(linear_bytes(*shape, pattern), kernel, monkeypatch, target)
+
+
+@pytest.mark.parametrize("kernel", ["u8s8_conv_dense", "u8s8_conv_csr", "u8s8_conv_blocked"])
+@pytest.mark.parametrize("conv", CONVS, ids=str)
+def test_convolutions_of_bytes(conv: Conv, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernel == "u8s8_conv_blocked" and conv.groups > 1:
+        pytest.skip("blocks of rows refuse groups")
+    pattern = BLOCKS if kernel == "u8s8_conv_blocked" else SPARSE
+    check(conv.model_bytes(pattern), kernel, monkeypatch, "wasm32")
+
+
+@pytest.mark.parametrize("conv", DEPTHWISE, ids=str)
+def test_depthwise_convolutions_of_bytes(conv: Conv, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(conv.model_bytes(DENSE), "u8s8_conv_depthwise", monkeypatch, "wasm32")
 
 
 @pytest.mark.parametrize("kernel", ["f32_linear_csr", "f32_linear_dense"])
