@@ -45,6 +45,9 @@ _BYTES_DOT = (  # target feature, instruction of it that multiplies bytes; bette
     ("avx512vnni", "vpdpbusd"),
     ("avxvnni", "vpdpbusd"),
     ("avx2", "vpmaddwd"),
+    ("i8mm", "usdot"),
+    ("dotprod", "sdot"),
+    ("neon", "mla"),
     ("simd128", "i32x4.dot_i16x8_s"),
 )
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
@@ -247,8 +250,8 @@ def precision_of(name: str, target: Target) -> Arithmetic:
 
 def isa_of(target: Target) -> Isa:
     """What kernel generators must know of a target."""
-    suffix = {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     features = frozenset(target.requires)
+    suffix = "neon" if "neon" in features else {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
     found = [instruction for feature, instruction in _BYTES_DOT if feature in features]
     isa = replace(isa, bytes_dot=found[0]) if found else isa

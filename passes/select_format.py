@@ -195,7 +195,7 @@ def _instruction(name: str, problem: Problem, isa: Isa) -> str:
     if isinstance(kernel, LinearAmx):
         return f"; {kernel.instruction}"
     slow = problem.arithmetic == U8S8 and words.group < BYTES_OF_WORD
-    return f"; {words.instruction}" + (" (without VNNI, 8 bit may be no faster than float32)" if slow else "")
+    return f"; {words.instruction}" + (" (no dot product of bytes: 8 bit may be no faster than float32)" if slow else "")
 
 
 def _told_apart(other: Candidate, best: Candidate) -> str:

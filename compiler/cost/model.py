@@ -68,7 +68,7 @@ _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only c
 
 _BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 _PACK_CYCLES = 12.0  # to convert 64 elements of x to words
-_INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0}  # times as long as a multiply-add, where it is not one instruction
+_INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one instruction
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:

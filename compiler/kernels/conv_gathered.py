@@ -127,7 +127,9 @@ class _Schedule:
                             row = (number * problem.channels + channel) * problem.taps + tap
                             narrow = Vectors(tiles.lanes, "i8")
                             read = [
-                                narrow.load(buffers["x"], source + place, mask, problem.pad_value)
+                                columns.words.shifted(
+                                    narrow.load(buffers["x"], source + place, mask, problem.pad_value)
+                                )
                                 for place, mask in zip(places, masks, strict=True)
                             ]
                             Vectors(self.pitch, "i8").store(_dealt(read), buffers[ROWS], row * self.pitch)

@@ -25,13 +25,14 @@ from sparsec.kernels.isa import Isa
 class Words:
     """`group` neighbouring k of element type `element` (the first in the lowest bits), multiplied by `instruction`.
 
-    A word is one element of type `dtype` in buffers and vectors.
+    A word is one element of type `dtype` in buffers and vectors. Elements of x are stored ones less `shift`; see `shifted`.
     """
 
     arithmetic: Arithmetic
     instruction: str
     element: str
     group: int
+    shift: int = 0
 
     @property
     def dtype(self) -> str:
@@ -43,7 +44,7 @@ class Words:
 
     def direct(self, inputs: int) -> bool:
         """Whether rows of so many stored elements are rows of words already."""
-        return self.element == self.arithmetic.stored and inputs % self.group == 0
+        return self.element == self.arithmetic.stored and not self.shift and inputs % self.group == 0
 
     def encode(self, matrix: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int32]:
         """Words [..., words] of weights [..., k]."""
@@ -68,7 +69,7 @@ class Words:
     def padding(self, value: int) -> int:
         """The word whose elements all are this number, as a signed integer; of floats only 0."""
         bits = {"i8": 8, "i16": 16}.get(self.element, 32)
-        word = sum(value << shift for shift in range(0, 32, bits))
+        word = sum((value ^ self.shift) << place for place in range(0, 32, bits))
         return word - (1 << 32) if word >> 31 else word
 
     @property
@@ -92,7 +93,14 @@ class Words:
             values = arith.truncf(wide, values)
         elif self.element != self.arithmetic.stored:
             values = arith.extui(wide, values)
+        else:
+            values = self.shifted(values)
         return values if self.group == 1 else vector.bitcast(Vectors(lanes, "i32").type, values)
+
+    def shifted(self, values: ir.Value) -> ir.Value:
+        """Stored elements as elements of words, where these differ by the shift at most."""
+        lanes = ir.VectorType(values.type).shape[0]
+        return arith.xori(values, Vectors(lanes, self.element).splat(self.shift)) if self.shift else values
 
     def join(self, parts: Sequence[ir.Value]) -> ir.Value:
         """Words of which part number i, a vector of stored elements, is element number i; zeros stand for parts that miss."""
@@ -110,7 +118,7 @@ class Words:
                 element = arith.shli(element, Vectors(lanes, "i32").splat(bits * number))
             joined = element if joined is None else arith.ori(joined, element)
         assert joined is not None
-        return joined
+        return arith.xori(joined, Vectors(lanes, "i32").splat(self.padding(0))) if self.shift else joined
 
     def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
         """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""
@@ -124,7 +132,7 @@ class Words:
         match self.instruction:
             case "fma":
                 return fma(weight, x, total)
-            case "vpmulld":
+            case "vpmulld" | "mla":
                 return add(arith.muli(weight, x), total)
             case _:
                 return self._dot(x, weight, total)
@@ -148,6 +156,8 @@ LEAST_LANES = 4  # of an instruction: 128 bits
 _INTRINSICS = {
     "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
     "vpdpbusd": {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)},
+    "usdot": {4: "llvm.aarch64.neon.usdot"},
+    "sdot": {4: "llvm.aarch64.neon.sdot"},
     "vpmaddwd": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"},
     "i32x4.dot_i16x8_s": {4: "llvm.wasm.dot"},
 }
@@ -161,6 +171,9 @@ _WORDS = {
         Words(U8S8, "vpmaddwd", "i16", 2),
         Words(U8S8, "i32x4.dot_i16x8_s", "i16", 2),
         Words(U8S8, "vpmulld", "i32", 1),
+        Words(U8S8, "usdot", "i8", 4),
+        Words(U8S8, "sdot", "i8", 4, shift=128),
+        Words(U8S8, "mla", "i32", 1),
     )
 }
 

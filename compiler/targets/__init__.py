@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 from sparsec.errors import TargetError
 from sparsec.targets import (
+    aarch64,
+    aarch64_dotprod,
+    aarch64_i8mm,
     wasm32,
     wasm32_relaxed,
     x86_64_v3,
@@ -33,6 +36,9 @@ TARGETS: Mapping[str, Target] = {
     "x86-64-v4-vnni": x86_64_v4_vnni.TARGET,
     "x86-64-v4-bf16": x86_64_v4_bf16.TARGET,
     "x86-64-v4-amx": x86_64_v4_amx.TARGET,
+    "aarch64": aarch64.TARGET,
+    "aarch64-dotprod": aarch64_dotprod.TARGET,
+    "aarch64-i8mm": aarch64_i8mm.TARGET,
     "wasm32": wasm32.TARGET,
     "wasm32-relaxed": wasm32_relaxed.TARGET,
 }

@@ -5,18 +5,23 @@
 
 Everything in the image refers to everything else by distance, so loading is: copy, write the address of each import
 into its slot, make the first part executable. What would need the absolute address of something is refused: kernels
-have no use for it. The formats are those of the System V gABI chapter 4 and of the psABI of each processor.
+have no use for it. The format is that of the System V gABI, chapter 4; `linkage_*` have what differs between processors.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sparsec.artifact import PAGE, CodeImage
 from sparsec.errors import ToolchainError
+from sparsec.targets.linkage import Machine, Place
+from sparsec.targets.linkage_aarch64 import AARCH64
+from sparsec.targets.linkage_x86_64 import X86_64
+
+MACHINES: Mapping[int, Machine] = {machine.number: machine for machine in (X86_64, AARCH64)}
 
 _NOBITS, _SYMTAB, _RELA, _UNWIND = 8, 2, 4, 0x70000001
 _WRITE, _ALLOC, _EXECUTE, _TLS = 1, 2, 4, 0x400
@@ -40,30 +45,6 @@ class _Symbol:
     name: str
     section: int
     value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A relocation at image offset `at`, for `symbol` at image offset `target` (None: it is external)."""
-
-    at: int
-    kind: int
-    symbol: str
-    target: int | None
-    addend: int
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """How one processor is linked: `relocate(image, place, stub, slot)` patches; `stub(distance)` jumps via a slot.
-
-    `stub` and `slot` are the image offsets of the symbol's stub and import slot, None if the symbol is in the image.
-    """
-
-    number: int
-    relocate: Callable[[bytearray, Place, int | None, int | None], None]
-    stub: Callable[[int], bytes]
-    stub_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +78,17 @@ def link(objects: Sequence[bytes], entries: Mapping[str, str]) -> CodeImage:
 
 def _link(objects: list[_Object], entries: Mapping[str, str]) -> CodeImage:
     machine = objects[0].machine
+    if any(item.machine != machine for item in objects):
+        raise ToolchainError("The object files are for different processors.")
     undefined = {each.name for item in objects for each in item.symbols if each.section == _UNDEFINED and each.name}
     externals = sorted(undefined)
-    image, offsets, stubs, writable = _lay_out(objects, len(externals) * machine.stub_bytes)
+    image, offsets, stubs, writable = _lay_out(objects, len(externals), machine)
     slots = len(image)
     image += bytes(8 * len(externals))
     imports = {name: slots + 8 * index for index, name in enumerate(externals)}
     stub_of = {name: stubs + machine.stub_bytes * index for index, name in enumerate(externals)}
     for name in externals:
-        image[stub_of[name] : stub_of[name] + machine.stub_bytes] = machine.stub(imports[name] - stub_of[name])
+        image[stub_of[name] : stub_of[name] + machine.stub_bytes] = machine.stub(stub_of[name], imports[name])
     defined: dict[str, int] = {}
     for number, item in enumerate(objects):
         for place in _places(item, number, offsets):
@@ -161,7 +144,7 @@ def _is_loaded(section: _Section) -> bool:
     return bool(section.flags & _ALLOC) and section.size > 0 and not unwind
 
 
-def _lay_out(objects: list[_Object], stub_bytes: int) -> tuple[bytearray, _Offsets, int, int]:
+def _lay_out(objects: list[_Object], externals: int, machine: Machine) -> tuple[bytearray, _Offsets, int, int]:
     """Return the image, the offset of each loaded section, the offset of the stubs, that of the writable part."""
     code, constants, writable = list[tuple[int, int]](), list[tuple[int, int]](), list[tuple[int, int]]()
     for number, item in enumerate(objects):
@@ -183,9 +166,9 @@ def _lay_out(objects: list[_Object], stub_bytes: int) -> tuple[bytearray, _Offse
     append(code)
     _pad(image, 16)
     stubs = len(image)
-    image += bytes(stub_bytes)
+    image += bytes(externals * machine.stub_bytes)
     append(constants)
-    _pad(image, PAGE)
+    _pad(image, machine.page if writable or externals else PAGE)
     writable_offset = len(image)
     append(writable)
     _pad(image, 8)
@@ -216,47 +199,3 @@ def _target(item: _Object, number: int, symbol: _Symbol, offsets: _Offsets) -> i
         return offsets[number, symbol.section] + symbol.value
     where = "a reserved section" if symbol.section >= _FIRST_RESERVED else item.sections[symbol.section].name
     raise ToolchainError("The code refers to something that is not loaded.", where=symbol.name, got=where)
-
-
-# --- x86-64 (psABI, table 4.10) --------------------------------------------------------------------------------------
-
-_PC32, _PLT32, _GOTPCREL, _PC64, _GOTPCRELX, _REX_GOTPCRELX = 2, 4, 9, 24, 41, 42
-_X86_NAMES = {1: "R_X86_64_64", 10: "R_X86_64_32", 11: "R_X86_64_32S"}
-
-
-def _relocate_x86_64(image: bytearray, place: Place, stub: int | None, slot: int | None) -> None:
-    target = place.target
-    match place.kind:
-        case 2 | 24 if target is not None:  # PC32, PC64
-            _write_distance(image, place, target, 8 if place.kind == _PC64 else 4)
-        case 4:  # PLT32: a call or jump
-            destination = stub if target is None else target
-            assert destination is not None
-            _write_distance(image, place, destination, 4)
-        case 9 | 41 | 42 if (
-            target is None and slot is not None
-        ):  # GOTPCREL, GOTPCRELX, REX_GOTPCRELX: loads from a slot
-            _write_distance(image, place, slot, 4)
-        case 9 | 41 | 42 if (
-            target is not None and image[place.at - 2] == 0x8B
-        ):  # mov of an address that is in the image: lea
-            image[place.at - 2] = 0x8D
-            _write_distance(image, place, target, 4)
-        case _:
-            raise ToolchainError(
-                "The code needs an address that is only known after loading.",
-                where=place.symbol or "a constant",
-                got=f"relocation {_X86_NAMES.get(place.kind, str(place.kind))}",
-            )
-
-
-def _write_distance(image: bytearray, place: Place, target: int, size: int) -> None:
-    distance = target + place.addend - place.at
-    image[place.at : place.at + size] = distance.to_bytes(size, "little", signed=True)
-
-
-def _stub_x86_64(distance: int) -> bytes:
-    return b"\xff\x25" + struct.pack("<i", distance - 6) + b"\x0f\x0b"  # jmp *distance(%rip); ud2
-
-
-MACHINES: Mapping[int, Machine] = {62: Machine(62, _relocate_x86_64, _stub_x86_64, 8)}

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "imports.h"
 #include "pool.h"
@@ -52,8 +53,9 @@ static void *copy_of(const void *data, size_t bytes)
 
 static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
 {
-    const uint64_t page = 4096;
-    if (program->image_bytes == 0 || program->writable_offset > program->image_bytes || program->writable_offset % page)
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (program->image_bytes == 0 || program->writable_offset > program->image_bytes ||
+        (program->writable_offset % page && program->writable_offset != program->image_bytes))
         return SPARSEC_BAD_IMAGE;
     model->image = mmap(NULL, program->image_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (model->image == MAP_FAILED) {

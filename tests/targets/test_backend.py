@@ -178,8 +178,8 @@ def test_what_is_not_an_object_is_refused(data: bytes) -> None:
 
 def test_objects_of_other_processors_are_refused() -> None:
     elf = bytearray(emit_object(SCALE, V4))
-    elf[18] = 183
-    with pytest.raises(ToolchainError, match="machine 183"):
+    elf[18] = 243
+    with pytest.raises(ToolchainError, match="machine 243"):
         flat_image.link([bytes(elf)], {})
 
 

@@ -7,12 +7,12 @@ import struct
 import numpy as np
 import pytest
 
+from bench.wasm_engines.module import Instance, section
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS
 from sparsec.targets.backend import emit_object
 from sparsec.targets.wasm_binary import HEADER, Reader, signed, unsigned
 from sparsec.targets.wasm_link import PAGE, Segment, link, undefined
-from tests.wasm.engine import Instance, section
 
 WASM = TARGETS["wasm32"]
 CALLER = """

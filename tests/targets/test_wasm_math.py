@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.wasm_engines.module import Instance
 from sparsec.errors import UnsupportedOpError
 from sparsec.targets import TARGETS, wasm_math
 from sparsec.targets.backend import emit_object
 from sparsec.targets.wasm_link import PAGE, link
-from tests.wasm.engine import Instance
 
 NAMES = ["fmaf", "fmaxf", "fminf", "fmax", "fmin", "roundf", "round", "__powisf2", "__powidf2"]
 LOOPS = """

@@ -1,0 +1,7 @@
+"""aarch64 with dot products of unsigned by signed bytes (usdot): Neoverse-V1 and N2, Cortex-A510, A710, X2 (2021), Apple M2."""
+
+from dataclasses import replace
+
+from sparsec.targets.aarch64_dotprod import TARGET as DOTPROD
+
+TARGET = replace(DOTPROD, name="aarch64-i8mm", requires=(*DOTPROD.requires, "i8mm"))
