@@ -16,6 +16,22 @@ Array = NDArray[np.generic]
 _erf = np.vectorize(math.erf, otypes=[np.float32])
 
 
+def fused_multiply_add(a: Array | np.generic, b: Array | np.generic, c: Array | np.generic) -> Array:
+    """a * b + c of float32, rounded once.
+
+    The product is exact in float64. If the sum is not, it is rounded to odd there, which keeps the second rounding right
+    (S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+    """
+    with np.errstate(all="ignore"):
+        product, addend = np.asarray(a, np.float64) * np.asarray(b, np.float64), np.asarray(c, np.float64)
+        total = np.asarray(product + addend)
+        back = total - product
+        error = (product - (total - back)) + (addend - back)
+        even = (total.view(np.int64) & 1 == 0) & (error != 0) & np.isfinite(total)
+        odd = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
+        return np.where(even, odd, total).astype(np.float32)
+
+
 def _unordered(compare: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     return lambda a, b: compare(a, b) | np.isnan(a) | np.isnan(b)
 
@@ -27,6 +43,7 @@ _COMPARE: Mapping[int, Callable[[Array, Array], Array]] = {
     3: np.greater_equal,
     4: np.less,
     5: np.less_equal,
+    7: lambda a, b: ~(np.isnan(a) | np.isnan(b)),
     8: _unordered(np.equal),
     9: _unordered(np.greater),
     10: _unordered(np.greater_equal),
@@ -53,6 +70,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "math.absf": np.abs,
     "math.roundeven": np.rint,
     "math.exp": np.exp,
+    "math.fma": fused_multiply_add,
     "math.erf": _erf,
     "math.tanh": np.tanh,
     "math.sqrt": np.sqrt,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from torch_mlir import ir
 
 from sparsec.ir.module import find
+from sparsec.passes.codes import constant, operation
 from sparsec.passes.unit import Unit
 
 _RANGES = {"arith.uitofp": (0.0, 255.0), "arith.sitofp": (-128.0, 127.0)}
@@ -27,8 +28,8 @@ def shorten_round_trips(unit: Unit) -> None:
 
 
 def _shorten(op: ir.Operation) -> None:
-    narrow = _operation(op.operands[0], "arith.trunci")
-    whole = _operation(narrow.operands[0], "arith.fptosi") if narrow is not None else None
+    narrow = operation(op.operands[0], "arith.trunci")
+    whole = operation(narrow.operands[0], "arith.fptosi") if narrow is not None else None
     if narrow is None or whole is None or str(op.operands[0].type) != "i8":
         return
     number = whole.operands[0]
@@ -37,13 +38,6 @@ def _shorten(op: ir.Operation) -> None:
         for unused in (op, narrow, whole):
             if not any(any(True for _ in result.uses) for result in unused.results):
                 unused.erase()
-
-
-def _operation(value: ir.Value, name: str) -> ir.Operation | None:
-    """The op of `value` if it is a `name`."""
-    if isinstance(value.owner, ir.Block) or value.owner.operation.name != name:
-        return None
-    return value.owner.operation
 
 
 def _without_sign_of_zero(value: ir.Value, at: ir.Operation) -> ir.Value:
@@ -65,24 +59,18 @@ def _is_whole_within(value: ir.Value, low: float, high: float) -> bool:
     inner = _clamped(below, low) if below is not None else None
     if inner is None:
         return False
-    moved = _operation(inner, "arith.addf")
-    if moved is not None and (_constant(moved.operands[1]) or 0.5).is_integer():
+    moved = operation(inner, "arith.addf")
+    if moved is not None and (constant(moved.operands[1]) or 0.5).is_integer():
         inner = moved.operands[0]
-    return _operation(inner, "math.roundeven") is not None
+    return operation(inner, "math.roundeven") is not None
 
 
 def _clamped(value: ir.Value, bound: float) -> ir.Value | None:
     """x of `select(compare(x, bound), bound, x)`."""
-    select = _operation(value, "arith.select")
-    if select is None or _constant(select.operands[1]) != bound:
+    select = operation(value, "arith.select")
+    if select is None or constant(select.operands[1]) != bound:
         return None
-    compare = _operation(select.operands[0], "arith.cmpf")
+    compare = operation(select.operands[0], "arith.cmpf")
     x = select.operands[2]
-    compared = compare is not None and compare.operands[0] == x and _constant(compare.operands[1]) == bound
+    compared = compare is not None and compare.operands[0] == x and constant(compare.operands[1]) == bound
     return x if compared else None
-
-
-def _constant(value: ir.Value) -> float | None:
-    op = _operation(value, "arith.constant")
-    attribute = op.attributes["value"] if op is not None else None
-    return float(attribute.value) if isinstance(attribute, ir.FloatAttr) else None

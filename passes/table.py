@@ -13,6 +13,7 @@ from sparsec.passes.form_layers import form_layers
 from sparsec.passes.form_quantized import form_quantized
 from sparsec.passes.fuse_epilogue import fuse_epilogue
 from sparsec.passes.fuse_rows import fuse_rows
+from sparsec.passes.join_codes import join_codes
 from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
@@ -24,6 +25,8 @@ from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.relax_math import relax_math
+from sparsec.passes.round_codes import round_codes
+from sparsec.passes.round_to_integers import round_to_integers
 from sparsec.passes.select_format import select_format
 from sparsec.passes.separate_results import separate_results
 from sparsec.passes.shorten_round_trips import shorten_round_trips
@@ -55,9 +58,11 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
     ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
+    ("join_codes", join_codes, "while quotients are quotients, and what follows a layer is one body"),
     ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("tabulate_codes", tabulate_codes, "while what follows a layer is one body; the table stays out of its epilogue"),
     ("shorten_round_trips", shorten_round_trips, "in what the tables left"),
+    ("round_codes", round_codes, "no pass after this one needs to recognise codes"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("narrow_precision", narrow_precision, "shapes and epilogues are final, and kernels not yet chosen"),
@@ -72,5 +77,6 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("collapse_loops", collapse_loops, "once it is known which loops are of rows"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
     ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
+    ("round_to_integers", round_to_integers, "after whatever takes ops apart; what it writes only LLVM knows"),
     ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),
 )

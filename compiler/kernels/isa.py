@@ -13,8 +13,8 @@ class Isa:
     as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
     is no such arithmetic. `expands_bytes` says that vectors of bytes are expanded under masks (AVX-512 VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
-    is an instruction. `early_loads` says that what finishes the code moves
-    all loads of a loop's body to its front, so that their results are in registers at once.
+    is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
+    what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
     """
 
     suffix: str
@@ -26,6 +26,7 @@ class Isa:
     expands_bytes: bool = False
     tile_registers: bool = False
     fuses: bool = True
+    rounds_to_integers: bool = False
     early_loads: bool = False
 
     def lanes(self, element_bytes: int = 4) -> int:
@@ -41,8 +42,8 @@ class Isa:
         return max(1, min(wanted, (self.registers - 1) // (sums + loads))) if self.early_loads else wanted
 
 
-AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd")
+AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd", rounds_to_integers=True)
 AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps", expands_bytes=True)
 AVX512_AMX = replace(AVX512_BF16, tile_registers=True)
-AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd")
+AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd", rounds_to_integers=True)
 AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")
