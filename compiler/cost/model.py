@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
-from sparsec.kernels import linear_amx as tile_registers
+from sparsec.kernels import tile_registers
 from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
 from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
 from sparsec.kernels.conv_layout import CLASH

@@ -1,9 +1,4 @@
-"""Linear layer with dense weights on the tile registers of AMX: 16 tokens by 16 outputs of 32-bit sums in a register.
-
-Source: Intel 64 and IA-32 Architectures Software Developer's Manual, "Programming with Intel AMX". One instruction
-multiplies 16 x 16 words of x with 16 x 16 words of w (see `words`), 16,384 products of bytes in 16 cycles; two tiles of
-x and two of w, each loaded once, feed four of sums.
-"""
+"""Linear layer with dense weights on the tile registers of AMX: 16 tokens by 16 outputs of 32-bit sums in a register."""
 
 from __future__ import annotations
 
@@ -11,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith, llvm, memref
 
 from sparsec.formats.coo import as_dense
+from sparsec.kernels import tile_registers
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.emit import (
     Buffer,
@@ -35,12 +29,8 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
+from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE
 from sparsec.kernels.words import Words, refusal, words_of
-
-SIDE = 16  # rows of a tile register, and words in a row
-TILE = SIDE * SIDE
-ROW_BYTES = 4 * SIDE
-_INSTRUCTIONS = {"u8s8": "tdpbusd", "bf16": "tdpbf16ps"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ class LinearAmx:
     @property
     def instruction(self) -> str:
         """What multiplies, for the report."""
-        return _INSTRUCTIONS[self.arithmetic.name]
+        return INSTRUCTIONS[self.arithmetic.name]
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, LinearProblem):
@@ -77,7 +67,7 @@ class LinearAmx:
         if not n or not m:
             return LoweredLayer(())
         dense = as_dense(weight)
-        packed = _pack(words.encode(np.asarray(dense).reshape(m, k)))
+        packed = tile_registers.pack_tiles(words.encode(np.asarray(dense).reshape(m, k)))
         blocks = _Blocks.of(problem, words)
         call = self._multiply(module, blocks, epilogue, isa)
         if blocks.direct:
@@ -109,13 +99,6 @@ class LinearAmx:
 
         define(module, name, buffers, body)
         return Call(name, tuple(buffers), blocks.down.parts * blocks.across.parts, dense_products(problem))
-
-
-def _pack(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Words [outputs, words] as tiles [outputs / 16][words / 16][16 words][16 outputs], filled up with zeros."""
-    outputs, depth = matrix.shape
-    padded = np.pad(matrix, ((0, -outputs % SIDE), (0, -depth % SIDE)))
-    return padded.reshape(-1, SIDE, padded.shape[1] // SIDE, SIDE).transpose(0, 2, 3, 1).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,24 +153,24 @@ class _Blocks:
         """Leave the sums of a block of `height` x `width` tiles in `spill`, [tokens][most outputs]."""
         (down, height), (across, width) = rows, columns
         row_bytes = self.pitch * 4
-        x = _address(memory[source]) + self.down.start(down) * (SIDE * row_bytes)
-        w = _address(memory["weight"]) + self.across.start(across) * (self.steps * TILE * 4)
+        x = tile_registers.address(memory[source]) + self.down.start(down) * (SIDE * row_bytes)
+        w = tile_registers.address(memory["weight"]) + self.across.start(across) * (self.steps * TILE * 4)
 
         def step(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
-            left = [_load(x + at * ROW_BYTES + i * (SIDE * row_bytes), row_bytes) for i in range(height)]
-            right = [_load(w + (at + j * self.steps) * (TILE * 4), ROW_BYTES) for j in range(width)]
+            left = [tile_registers.load(x + at * ROW_BYTES + i * (SIDE * row_bytes), row_bytes) for i in range(height)]
+            right = [tile_registers.load(w + (at + j * self.steps) * (TILE * 4), ROW_BYTES) for j in range(width)]
             return [
-                _multiply_add(self.words, left[number // width], right[number % width], total)
+                tile_registers.multiply_add(self.words, left[number // width], right[number % width], total)
                 for number, total in enumerate(sums)
             ]
 
-        start = [_tile("llvm.x86.tilezero.internal") for _ in range(height * width)]
+        start = [tile_registers.zero() for _ in range(height * width)]
         sums = carry(0, self.steps, 1, start, step)
         pitch = self.across.most * ROW_BYTES
-        target = _address(spill)
+        target = tile_registers.address(spill)
         for number, total in enumerate(sums):
             corner = target + (number // width * SIDE * pitch + number % width * ROW_BYTES)
-            _store(total, corner, pitch)
+            tile_registers.store(total, corner, pitch)
 
     def store(
         self, memory: Mapping[str, Buffer], spill: Buffer, down: Index, across: Index, epilogue: Epilogue
@@ -206,38 +189,3 @@ class _Blocks:
             at = (first + row) * m + column
             value = finish(vectors, epilogue, memory, total, element=at, channel=column, mask=mask, along_channels=True)
             results.store(value, memory["y"], at, mask)
-
-
-def _address(buffer: Buffer) -> Index:
-    """Where a buffer begins, in bytes."""
-    return Index(dynamic=memref.extract_aligned_pointer_as_index(buffer.memref))
-
-
-def _tile(intrinsic: str, *operands: ir.Value) -> ir.Value:
-    """A tile of 16 rows of 64 bytes that an intrinsic gives."""
-    shape = [_constant(16, SIDE), _constant(16, ROW_BYTES)]
-    kind = ir.Type.parse("!llvm.x86_amx")
-    return llvm.call_intrinsic(kind, ir.StringAttr.get(intrinsic), [*shape, *operands], [], [])
-
-
-def _load(at: Index, pitch: int) -> ir.Value:
-    return _tile("llvm.x86.tileloadd64.internal", _pointer(at), _constant(64, pitch))
-
-
-def _multiply_add(words: Words, x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
-    name = f"llvm.x86.{_INSTRUCTIONS[words.arithmetic.name]}.internal"
-    return _tile(name, _constant(16, ROW_BYTES), total, x, w)
-
-
-def _store(tile: ir.Value, at: Index, pitch: int) -> None:
-    operands = [_constant(16, SIDE), _constant(16, ROW_BYTES), _pointer(at), _constant(64, pitch), tile]
-    llvm.call_intrinsic(None, ir.StringAttr.get("llvm.x86.tilestored64.internal"), operands, [], [])
-
-
-def _pointer(at: Index) -> ir.Value:
-    number = arith.index_cast(ir.IntegerType.get_signless(64), at.value)
-    return llvm.inttoptr(ir.Type.parse("!llvm.ptr"), number)
-
-
-def _constant(bits: int, value: int) -> ir.Value:
-    return arith.constant(ir.IntegerType.get_signless(bits), value)

@@ -8,11 +8,12 @@ import re
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import llvmlite.binding as llvm
 import numpy as np
 import torch
+from emulated_tiles import emulated
 from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects.llvm import translate_module_to_llvmir
@@ -24,6 +25,7 @@ from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
 from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.runtime.library import cpu_features
 
 Array = NDArray[np.generic]
 F32 = NDArray[np.float32]
@@ -45,6 +47,8 @@ CPU = {
     AVX2: ("x86-64-v3", ""),
     AVX2_VNNI: ("x86-64-v3", "+avxvnni"),
 }
+
+TILE_REGISTERS = {"amx-tile", "amx-int8", "amx-bf16"} <= cpu_features()  # else they are emulated
 
 DTYPES: Mapping[str, type[np.generic]] = {"f32": np.float32, "i32": np.int32, "i8": np.uint8}
 
@@ -148,6 +152,8 @@ class Machine:
 def compile_text(text: str, isa: Isa) -> Machine:
     """Optimise LLVM IR text for `isa` and load it."""
     started = time.perf_counter()
+    if isa.tile_registers and not TILE_REGISTERS:
+        text, isa = emulated(text), replace(isa, tile_registers=False)
     module = llvm.parse_assembly(text)
     cpu, features = CPU[isa]
     target = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
