@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 
 from bench.sparse_zoo import cache_folder, feeds_of
 from bench.wasm_cells import Cell, cells
+from bench.wasm_engines.node import Node, command
 from sparsec.errors import UsageError
 
 RESULTS = Path(__file__).parent / "results" / "wasm.json"
@@ -72,12 +72,10 @@ def run(pattern: str, seconds: float, json_file: Path) -> int:
 
 
 def _node() -> list[str]:
-    program = shutil.which("node")
-    if program is None:
-        raise UsageError("There is no Node on this machine.", next_step="apt-get install nodejs")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    old = int(version.removeprefix("v").split(".")[0]) < 21
-    return [program, *(["--experimental-wasm-relaxed-simd"] if old else [])]
+    missing = Node().missing()
+    if missing is not None:
+        raise UsageError("Node cannot run here.", got=missing)
+    return command()
 
 
 def _peer() -> Path:

@@ -12,10 +12,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from bench.wasm_engines.browser import browser, find_chromium
 from sparsec.driver import Options
 from sparsec.errors import UsageError
 from sparsec.web_demo import find_peer, serve, write_page
-from tests.wasm.chromium import browser, find_chromium
 
 LANDMARKS = Path(__file__).parents[2] / "bench" / "models" / "handlandmark.onnx.gz"
 KEPT = Path(__file__).parents[2] / "build" / "demo-web.png"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.wasm_engines.module import FailedCheckError, WasmModel
 from sparsec.driver import Options, compile_wasm
 from tests.frontends.test_onnx_results import CASES, model_of, runtime_results
-from tests.wasm.engine import FailedCheckError, WasmModel
 
 QUIET = Options("wasm32", use_measurements=False)
 

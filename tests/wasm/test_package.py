@@ -13,11 +13,11 @@ import onnx
 import onnxruntime
 import pytest
 
+from bench.wasm_engines.module import WasmModel
 from sparsec.driver import Options, compile_wasm
 from sparsec.wasm_package import package_files, write_package
 from tests.tune.models import two_layers
 from tests.wasm.conftest import Node
-from tests.wasm.engine import WasmModel
 
 LANDMARKS = Path(__file__).parents[2] / "bench" / "models" / "handlandmark.onnx.gz"
 RUN = """
@@ -30,10 +30,10 @@ for (const [name, value] of Object.entries(model.run(feeds))) await writeFile(`$
 """
 
 
-def run(node: Node, folder: Path, x: np.ndarray, *, relaxed: bool = False) -> dict[str, np.ndarray]:
+def run(node: Node, folder: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of a network with one input."""
     (folder / "feed.bin").write_bytes(x.tobytes())
-    node(RUN, folder, relaxed=relaxed)
+    node(RUN, folder)
     return {file.stem: np.frombuffer(file.read_bytes(), np.float32) for file in folder.glob("*.out")}
 
 
@@ -154,7 +154,7 @@ def test_a_whole_network(node: Node, tmp_path: Path, target: str) -> None:
     write_package(tmp_path, package_files(plan, module, weights_inside=True))
     assert (tmp_path / "model.wasm").stat().st_size < 1.15 * plan.weights.nbytes
     x = np.random.default_rng(0).random(plan.inputs[0].shape, np.float32)
-    in_node = run(node, tmp_path, x, relaxed=target.endswith("relaxed"))
+    in_node = run(node, tmp_path, x)
     in_wasmtime = WasmModel(module).run({plan.inputs[0].name: x})
     session = onnxruntime.InferenceSession(model.SerializeToString())
     for spec, expected in zip(session.get_outputs(), session.run(None, {plan.inputs[0].name: x}), strict=True):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import wasmtime
-from numpy.typing import NDArray
 
+from bench.wasm_engines.engine import Array
 from sparsec.artifact import NUMPY_DTYPES
 from sparsec.targets.wasm_binary import HEADER, Reader
 from sparsec.targets.wasm_math import FROM_HOST
 
-Array = NDArray[np.generic]
-_HOST = {"fmod": math.fmod, "exp10": lambda x: 10.0**x}
+_HOST: Mapping[str, Callable[..., float]] = {"fmod": math.fmod, "exp10": lambda x: 10.0**x}
 
 
 def section(module: bytes, title: str) -> bytes:
@@ -45,8 +46,8 @@ class Instance:
             assert each.name in FROM_HOST
             name = str(each.name)
             double = name if name in _HOST or hasattr(math, name) else name.removesuffix("f")
-            function = _HOST.get(double) or getattr(math, double)
-            imports.append(wasmtime.Func(self.store, each.type, function))
+            assert isinstance(each.type, wasmtime.FuncType)
+            imports.append(wasmtime.Func(self.store, each.type, _HOST.get(double) or getattr(math, double)))
         self.instance = wasmtime.Instance(self.store, compiled, imports)
         self.exports = self.instance.exports(self.store)
 
@@ -94,3 +95,17 @@ class WasmModel:
             ).reshape(spec["shape"])
             for number, spec in enumerate(self.manifest["outputs"])
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Wasmtime:
+    """The package wasmtime, which knows nothing of model.mjs."""
+
+    def missing(self) -> str | None:
+        return None
+
+    def run(self, package: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        beside = package / "weights.bin"
+        weights = np.frombuffer(beside.read_bytes(), np.uint8) if beside.exists() else None
+        outputs = WasmModel((package / "model.wasm").read_bytes(), weights).run(feeds)
+        return {name: value.reshape(-1) for name, value in outputs.items()}

@@ -1,0 +1,96 @@
+"""Small networks, in fp32 and int8, in every engine of WebAssembly against this machine's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnxruntime.quantization import QuantFormat, quantize_static
+
+import sparsec
+from bench.wasm_engines.table import ENGINES
+from bench.wasm_networks import products, relative_error
+from sparsec.driver import Options, compile_wasm
+from sparsec.feeds import random_feeds
+from sparsec.wasm_package import package_files, write_package
+from tests.test_quantised_networks import NETWORKS, Random
+
+FLOAT, STEPS = 1e-4, 0.05  # tolerances of fp32, and where a value may be rounded to the next of 256 steps
+
+
+@pytest.fixture(
+    scope="module", params=["convolutional fp32", "convolutional int8", "transformer fp32", "transformer int8"]
+)
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A model's file, and how far its outputs may be from another machine's."""
+    name, precision = request.param.split()
+    folder = tmp_path_factory.mktemp("network")
+    build, shape = NETWORKS[name]
+    path = build(folder / "network.onnx")
+    if precision == "fp32":
+        return path, FLOAT
+    quantised = folder / "int8.onnx"
+    quantize_static(path, quantised, Random(shape), quant_format=QuantFormat.QDQ, per_channel=True)
+    return quantised, 0.0 if name == "convolutional" else STEPS
+
+
+@pytest.fixture(scope="module", params=["wasm32", "wasm32-relaxed"])
+def target(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def package(network: tuple[Path, float], target: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package")
+    plan, module = compile_wasm(network[0], Options(target, use_measurements=False))
+    write_package(folder, package_files(plan, module, weights_inside=True))
+    return folder
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_outputs_are_those_of_this_machine(engine: str, network: tuple[Path, float], package: Path) -> None:
+    """Within float tolerance; equal where all of a network is whole numbers."""
+    missing = ENGINES[engine].missing()
+    if missing is not None:
+        pytest.skip(missing)
+    model, tolerance = network
+    native = sparsec.compile(model)
+    feeds = random_feeds(native.inputs, seed=1)
+    got = ENGINES[engine].run(package, feeds)
+    for name, expected in native.run(feeds).items():
+        assert relative_error(got[name], expected) <= tolerance, name
+
+
+def test_products_are_a_network_of_their_own() -> None:
+    """Every MatMulInteger of a model keeps its weight, and gets an input and an output."""
+    weights = [np.ones((4, 6), np.int8), np.ones((6, 2), np.int8)]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("MatMulInteger", ["q", "w0", "zero"], ["a"], name="first"),
+        helper.make_node("Cast", ["a"], ["b"], to=onnx.TensorProto.UINT8),
+        helper.make_node("MatMulInteger", ["b", "w1", "zero"], ["y"], name="second"),
+    ]
+    constants = {"scale": np.float32(1), "zero": np.uint8(3), "w0": weights[0], "w1": weights[1]}
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [5, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [5, 2])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    found = products(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    onnx.checker.check_model(found)
+    assert [node.name for node in found.graph.node] == ["first", "second"]
+    assert {each.name for each in found.graph.initializer} == {"zero", "w0", "w1"}
+    feeds = {"x0": np.full((5, 4), 4, np.uint8), "x1": np.full((5, 6), 5, np.uint8)}
+    sums = sparsec.compile(found).run(feeds)
+    np.testing.assert_array_equal(sums["y0"], np.full((5, 6), 4))
+    np.testing.assert_array_equal(sums["y1"], np.full((5, 2), 12))
+
+
+def test_an_error_that_is_no_number_is_infinite() -> None:
+    assert relative_error(np.array([1.0, np.nan]), np.array([1.0, 2.0])) == np.inf
+    assert relative_error(np.array([1.0, np.nan]), np.array([2.0, np.nan])) == 0.5
