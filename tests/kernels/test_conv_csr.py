@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import (
-    assert_close,
-    compile_layer,
-    host_isas,
-    operand_shape,
-    output_shape,
-    reference,
-    run,
-    tolerance,
-)
+from harness import compile_layer, host_isas, output_shape, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from strategies import TAIL, axes
+from layers import check_conv, convolutions, random_conv, square
+from tails import TAILS, Tail
 
 from sparsec.formats.coo import Coo
 from sparsec.kernels import conv_columns, conv_csr
@@ -27,76 +18,38 @@ from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem
 
 KERNEL = ConvCsr()
-
-
-@st.composite
-def problems(draw: st.DrawFn) -> ConvProblem:
-    rank = draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    shape = tuple(draw(axes((300, 30, 10)[rank - 1])) for _ in range(rank))
-    if draw(st.booleans()):
-        shape = tuple(Axis(axis.size, 1) for axis in shape)
-    batch, channels, filters = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 9))
-    return ConvProblem(batch, groups * channels, groups * filters, groups, shape)
-
-
-def random_layer(
-    problem: ConvProblem, density: float, seed: int = 0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    random = np.random.default_rng(seed)
-    shape = (problem.filters, problem.channels // problem.groups, *(axis.kernel for axis in problem.axes))
-    weight = np.where(random.random(shape) < density, random.standard_normal(shape), 0).astype(np.float32)
-    x = random.standard_normal(
-        (problem.batch, problem.channels, *(axis.size for axis in problem.axes)), dtype=np.float32
-    )
-    return weight, x
-
-
-def check(problem: ConvProblem, weight: NDArray[np.float32], x: NDArray[np.float32], isa: Isa) -> None:
-    y = run(KERNEL, problem, {"x": x}, weight, isa=isa, cuts=(0.35, 0.7))
-    expected, scale = reference(problem, {"x": x}, weight)
-    assert_close(y, expected, tolerance(np.float32, problem.reduction, scale))
+problems = convolutions(9)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(problems(), st.sampled_from(host_isas()), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+@given(problems, st.sampled_from(host_isas()), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_agrees_with_numpy(problem: ConvProblem, isa: Isa, density: float) -> None:
-    check(problem, *random_layer(problem, density), isa)
+    check_conv(KERNEL, problem, *random_conv(problem, density), isa)
 
 
 @pytest.mark.parametrize("isa", host_isas())
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 14, 16, 20, 29, 56])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 def test_usual_maps(isa: Isa, size: int, kernel: int) -> None:
-    axis = Axis(size, kernel, 1, 1, kernel // 2, kernel // 2)
-    problem = ConvProblem(1, 6, 10, 1, (axis, axis))
-    check(problem, *random_layer(problem, 0.3), isa)
+    problem = ConvProblem(1, 6, 10, 1, square(size, kernel))
+    check_conv(KERNEL, problem, *random_conv(problem, 0.3), isa)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(problems(), st.sampled_from(host_isas()))
-def test_epilogue_operands_of_every_reach(problem: ConvProblem, isa: Isa) -> None:
-    weight, x = random_layer(problem, 0.3)
-    random = np.random.default_rng(1)
-    tails = [random.standard_normal(operand_shape(o.reach, problem)).astype(np.float32) for o in TAIL.operands]
-    inputs = {"x": x, **{f"epilogue.{i}": tail for i, tail in enumerate(tails)}}
-    y = run(KERNEL, problem, inputs, weight, TAIL, isa, cuts=(0.5,))
-    expected, scale = reference(problem, {"x": x}, weight)
-    bias, factor, residual = tails
-    allowed = tolerance(np.float32, problem.reduction + 3, (scale + np.abs(bias)) * np.abs(factor) + np.abs(residual))
-    assert_close(y, np.maximum((expected + bias) * factor + residual, 0), allowed)
+@given(problems, st.sampled_from(host_isas()), st.sampled_from(TAILS))
+def test_epilogues(problem: ConvProblem, isa: Isa, tail: Tail) -> None:
+    check_conv(KERNEL, problem, *random_conv(problem, 0.3), isa, tail)
 
 
 @pytest.mark.parametrize("isa", host_isas())
 @pytest.mark.parametrize(("size", "kernel"), [(1, 1), (7, 1), (14, 3)])
 def test_a_row_sees_only_its_own_nonzeros(isa: Isa, size: int, kernel: int) -> None:
     """Infinity and NaN in channels that a filter does not read leave it alone, however its row was filled up."""
-    axis = Axis(size, kernel, 1, 1, kernel // 2, kernel // 2)
-    problem = ConvProblem(1, 4, 4, 1, (axis, axis))
+    problem = ConvProblem(1, 4, 4, 1, square(size, kernel))
     weight = np.zeros((4, 4, kernel, kernel), dtype=np.float32)
     for row in range(3):  # row r reads the channels 0 ... r; the last reads none
         weight[row, : row + 1] = 3.0
-    _, x = random_layer(problem, 0.0)
+    _, x = random_conv(problem, 0.0)
     x[0, 1], x[0, 2] = np.inf, np.nan
     y = run(KERNEL, problem, {"x": x}, weight, isa=isa)
     assert np.isfinite(y[0, 0]).all()
@@ -110,7 +63,7 @@ def test_a_row_sees_only_its_own_nonzeros(isa: Isa, size: int, kernel: int) -> N
 @pytest.mark.parametrize("batch", [1, 2])
 def test_copies_with_aligned_vectors(isa: Isa, size: int, batch: int) -> None:
     problem = ConvProblem(batch, 6, 40, 1, (Axis(size, 1), Axis(size, 1)))
-    check(problem, *random_layer(problem, 0.4), isa)
+    check_conv(KERNEL, problem, *random_conv(problem, 0.4), isa)
 
 
 def gathered(patch: pytest.MonkeyPatch, block: int, rows: int, units: int) -> None:
@@ -123,7 +76,7 @@ def gathered(patch: pytest.MonkeyPatch, block: int, rows: int, units: int) -> No
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    problems(),
+    problems,
     st.sampled_from(host_isas()),
     st.sampled_from([0.1, 0.5, 1.0]),
     st.sampled_from([300, 4000, 32 << 10]),
@@ -133,7 +86,7 @@ def gathered(patch: pytest.MonkeyPatch, block: int, rows: int, units: int) -> No
 def test_gathered_columns(problem: ConvProblem, isa: Isa, density: float, block: int, rows: int, units: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         gathered(patch, block, rows, units)
-        check(problem, *random_layer(problem, density), isa)
+        check_conv(KERNEL, problem, *random_conv(problem, density), isa)
 
 
 @pytest.mark.parametrize("isa", host_isas())
@@ -145,10 +98,10 @@ def test_gathered_columns_leave_padding_out(isa: Isa, rank: int, kernel: int, di
     problem = ConvProblem(
         2, 4, 6, 2, tuple(Axis(size, kernel, 1, dilation, before, after) for size in (3, 5, 7)[-rank:])
     )
-    weight, x = random_layer(problem, 0.6)
+    weight, x = random_conv(problem, 0.6)
     with pytest.MonkeyPatch.context() as patch:
         gathered(patch, 500, 512, 1)
-        check(problem, weight, x, isa)
+        check_conv(KERNEL, problem, weight, x, isa)
         assert "window" not in compile_layer(KERNEL, problem, weight, isa=isa).lowered.scratch
 
 
@@ -162,15 +115,15 @@ def test_gathered_rows_see_only_their_own_nonzeros(isa: Isa) -> None:
 
 def test_inputs_that_are_read_often_are_gathered() -> None:
     problem = ConvProblem(1, 512, 320, 1, (Axis(14, 1), Axis(14, 1)))
-    weight, x = random_layer(problem, 0.2)
-    check(problem, weight, x, host_isas()[0])
+    weight, x = random_conv(problem, 0.2)
+    check_conv(KERNEL, problem, weight, x, host_isas()[0])
     assert "slots" in compile_layer(KERNEL, problem, weight).lowered.weights
 
 
 def test_a_sparse_weight_is_never_made_dense() -> None:
     axis = Axis(9, 1)
     problem = ConvProblem(1, 8, 8, 1, (axis, axis))
-    weight, x = random_layer(problem, 0.2)
+    weight, x = random_conv(problem, 0.2)
     np.testing.assert_array_equal(
         run(KERNEL, problem, {"x": x}, Coo.from_dense(weight)), run(KERNEL, problem, {"x": x}, weight)
     )
@@ -183,7 +136,7 @@ def test_equal_layers_share_a_function() -> None:
 
     axis = Axis(9, 3, 1, 1, 1, 1)
     problem = ConvProblem(1, 8, 8, 1, (axis, axis))
-    weight, _ = random_layer(problem, 0.2)
+    weight, _ = random_conv(problem, 0.2)
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.create()
         first = KERNEL.lower(module, problem, weight, IDENTITY, AVX512)
@@ -199,7 +152,7 @@ def test_refuses_other_problems() -> None:
 def test_work_is_cut_into_units_of_equal_nonzeros() -> None:
     axis = Axis(7, 1)
     problem = ConvProblem(1, 64, 256, 1, (axis, axis))
-    weight, _ = random_layer(problem, 0.2)
+    weight, _ = random_conv(problem, 0.2)
     weight[128:] = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConvColumns, "of", lambda *_: None)

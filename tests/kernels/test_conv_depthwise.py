@@ -7,8 +7,8 @@ import pytest
 from harness import assert_close, host_isas, operand_shape, reference, run, tolerance
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from layers import axes
 from numpy.typing import NDArray
-from strategies import axes
 
 from sparsec.kernels import conv_depthwise
 from sparsec.kernels.conv_depthwise import ConvDepthwise

@@ -7,7 +7,7 @@ import pytest
 from harness import Array, Variant, allowed_error, assert_close, compile_layer, reference, run, variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import axes
+from layers import axes
 from tails import Tail, tails_of
 
 from sparsec.formats.coo import Coo
