@@ -12,7 +12,8 @@ reciprocal overflows or is subnormal, so the divisor must be a constant that is 
 term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer must be exact,
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
-out divisors whose significand is all ones). Only quotients near the smallest numbers may differ, and these round to 0.
+out divisors whose significand is all ones), unless only an error function or the
+like reads it. Only quotients near the smallest numbers may differ, and these round to 0.
 `afn` (see `expand_math`): of an exponential, results below 2.5e-38 may be 0; beside a term of 1, or divided by the sum, they do
 not count. An error function to which 1 is added, as in GELU, need only be right to some units in the last place of 1.
 """
@@ -32,6 +33,7 @@ from sparsec.passes.unit import Unit
 
 _RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 _ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.trunc", "arith.fptosi", "arith.fptoui")
+_BOUNDED = ("math.erf", "math.tanh")  # a unit in the last place of what they read is less than their own error
 _ALL_ONES = 1 - 2.0**-24  # the significand of float32 that is all ones, between 0.5 and 1
 _LARGEST_EXPONENT = 125  # of a divisor, up or down, that has a normal reciprocal
 
@@ -48,7 +50,7 @@ def relax_math(unit: Unit) -> None:
                 if exponential is not None:
                     exponential.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
                 constant = _has_reciprocal(division.operands[1])
-                if exponential is not None or (constant and not _is_rounded(op)):
+                if exponential is not None or (constant and not (_is_rounded(op) and _stays_exact(division))):
                     division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
                 elif constant and unit.isa.fuses:
                     _multiply_exactly(division)
@@ -105,6 +107,11 @@ def _is_rounded(generic: ir.Operation) -> bool:
             for after in (users(reader.results[0]) if reader.name in _RESHAPES else [reader])
         ]
     return any(inner.name in _ROUNDINGS for reader in readers for inner in block_walk(reader))
+
+
+def _stays_exact(op: ir.Operation) -> bool:
+    """True if anything but such a function reads the result of `op`."""
+    return any(reader.name not in _BOUNDED for reader in users(op.results[0]))
 
 
 def _source(value: ir.Value, generic: ir.Operation) -> ir.Value | None:

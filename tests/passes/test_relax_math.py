@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from torch_mlir import ir
 
 import sparsec
+from sparsec.ir.context import make_context
+from sparsec.ir.weights import WeightStore
+from sparsec.kernels.isa import AVX512
+from sparsec.passes.relax_math import relax_math
+from sparsec.passes.unit import Unit
 
 COUNT = 4096
 
@@ -48,3 +54,29 @@ def test_infinity_and_the_largest_numbers_saturate() -> None:
     x = np.zeros(COUNT, np.float32)
     x[:4] = np.inf, -np.inf, 3.4e38, -3.4e38
     np.testing.assert_array_equal(codes(np.float32(1e-5), x)[:5], [255, 0, 255, 0, 128])
+
+
+def test_a_quotient_that_only_an_error_function_reads_need_not_be_exact() -> None:
+    context = make_context()
+    text = """
+    #map = affine_map<(d0) -> (d0)>
+    func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {
+      %c = arith.constant 1.4142135 : f32
+      %s = arith.constant 0.1 : f32
+      %e = tensor.empty() : tensor<8xf32>
+      %y = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel"]}
+          ins(%x : tensor<8xf32>) outs(%e : tensor<8xf32>) {
+      ^bb0(%in: f32, %out: f32):
+        %0 = arith.divf %in, %c : f32
+        %1 = math.erf %0 : f32
+        %2 = arith.divf %1, %s : f32
+        %3 = math.roundeven %2 : f32
+        linalg.yield %3 : f32
+      } -> tensor<8xf32>
+      return %y : tensor<8xf32>
+    }"""
+    unit = Unit(ir.Module.parse(text, context), WeightStore(), AVX512)
+    relax_math(unit)
+    after = str(unit.module)
+    assert after.count("arith.divf") == after.count("fastmath<arcp>") == 1, "that before the error function"
+    assert after.count("math.fma") == 2, "that before the rounding"
