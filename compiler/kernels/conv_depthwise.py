@@ -1,7 +1,8 @@
-"""Depthwise convolution: every channel has filters of its own, with dense taps.
+"""Depthwise convolution: every channel has filters of its own.
 
-A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it; filters
-without a single nonzero cost one store of the epilogue.
+A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it. Taps are
+written out, so each pattern of zeros that many filters share gets code without these taps, and channels are visited
+pattern by pattern; filters without a single nonzero cost one store of the epilogue.
 
 Bytes become floats on their way to the stack. That is exact: no sum of so few taps leaves the integers of fp32.
 """
@@ -11,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith
 
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import F32, Arithmetic
@@ -26,6 +26,7 @@ from sparsec.kernels.emit import (
     Buffer,
     Index,
     Vectors,
+    as_index,
     choose,
     define,
     epilogue_buffers,
@@ -48,6 +49,8 @@ AHEAD_BYTES = (
 BAND_BYTES = 16 << 10  # so much of L1 for the copy of a band of rows
 STACK_BYTES = 64 << 10  # a larger band is not copied to the stack, but by a call of its own
 MOST_TAPS = 128  # all taps are written out
+MOST_PATTERNS = 8  # of zeros that get code of their own
+LEAST_SAVED = 0.01  # of a layer's products, by such code
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +83,60 @@ class ConvDepthwise:
         assert weight is not None
         dense = as_dense(weight)
         taps = np.ascontiguousarray(dense.reshape(problem.filters, problem.taps), dtype=np.float32)
-        used = np.asarray(taps.any(axis=1), dtype=np.int32)
-        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), "used": used}
+        patterns = Patterns.of(taps != 0)
+        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), **patterns.arrays(problem.channels)}
         plane = _Plane.of(problem, isa)
-        function = _define(module, plane, epilogue, isa)
+        function = _define(module, plane, patterns.codes, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters)
-        products = problem.batch * problem.pixels * problem.taps * int(used.sum())
+        products = problem.batch * problem.pixels * patterns.taps
         units = problem.batch * problem.channels * plane.bands
-        call = Call(function, (plane.source, "taps", "used", *tails, "y"), units, max(products, 1))
+        call = Call(function, (plane.source, *weights, *tails, "y"), units, max(products, 1))
         if plane.on_stack or not plane.layout.copied:
             return LoweredLayer((call,), weights)
         return LoweredLayer(
             (emit_pack(module, plane.layout, isa), call), weights, {PADDED: ("f32", plane.layout.scratch_elements)}
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """Filter i is computed by the code of the taps `codes[which[i]]`: all its nonzeros, and few zeros.
+
+    If there are filters without nonzeros, code 0 is theirs, and has no taps.
+    """
+
+    codes: tuple[tuple[int, ...], ...]
+    which: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, masks: NDArray[np.bool_]) -> Patterns:
+        """Of the nonzeros [filters, taps]: the patterns that save most, and all taps for the rest."""
+        count = masks.shape[1]
+        found, inverse, filters = np.unique(masks, axis=0, return_inverse=True, return_counts=True)
+        saved = filters * (count - found.sum(axis=1))
+        worth = [n for n in np.argsort(-saved, kind="stable") if saved[n] >= max(LEAST_SAVED * masks.size, 1)]
+        everything = np.ones((1, count), dtype=np.bool_)
+        kept = np.concatenate([found[worth[:MOST_PATTERNS]], found[~found.any(axis=1)], everything])
+        sizes = kept.sum(axis=1)
+        covers = ~(found[:, None, :] & ~kept[None, :, :]).any(axis=2)
+        cheapest = np.where(covers, sizes, count + 1).argmin(axis=1)
+        used = np.unique(cheapest)
+        used = used[np.argsort(sizes[used], kind="stable")]
+        codes = tuple(tuple(int(tap) for tap in np.flatnonzero(kept[n])) for n in used)
+        place = np.zeros(len(kept), dtype=np.int32)
+        place[used] = np.arange(len(used))
+        return cls(codes, place[cheapest][inverse.reshape(-1)])
+
+    @property
+    def taps(self) -> int:
+        """Taps that are computed, of all filters."""
+        return sum(len(self.codes[code]) for code in self.which)
+
+    def arrays(self, channels: int) -> dict[str, NDArray[np.generic]]:
+        """What the kernel reads: the code of each filter, and the order in which channels are visited."""
+        by_channel = self.which.reshape(channels, -1)
+        order = np.lexsort(by_channel.T[::-1]).astype(np.int32)
+        return {"codes": self.which, "order": order}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +199,7 @@ def _band(problem: ConvProblem, rows: int) -> ConvProblem:
     return replace(problem, axes=(replace(axis, size=size, before=0, after=0), *problem.axes[1:]))
 
 
-def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> str:
+def _define(module: ir.Module, plane: _Plane, codes: tuple[tuple[int, ...], ...], epilogue: Epilogue, isa: Isa) -> str:
     """Add the kernel; one unit is one band of one channel of one image."""
     layout, problem = plane.layout, plane.problem
     size = math.prod(axis.size for axis in problem.axes)
@@ -166,11 +210,12 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
             problem.batch * problem.channels * size if plane.on_stack else layout.source_elements,
         ),
         "taps": ("f32", problem.filters * problem.taps),
-        "used": ("i32", problem.filters),
+        "codes": ("i32", problem.filters),
+        "order": ("i32", problem.channels),
         **epilogue_buffers(epilogue, outputs, problem.filters),
         "y": (epilogue.result, outputs),
     }
-    digest = hashlib.sha256(f"{problem}{epilogue.tag}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{problem}{codes}{epilogue.tag}".encode()).hexdigest()[:8]
     name = f"{problem.arithmetic.name}_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"
     multiplier = problem.filters // problem.channels
 
@@ -178,10 +223,19 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
         source, half = buffers[plane.source], layout.channel + layout.slack
         ahead = 1 if 4 * half <= AHEAD_BYTES else 0
 
+        def place(unit: Index) -> tuple[Index, Index]:
+            """The image and the channel of a unit."""
+            number = unit // plane.bands
+            return number // problem.channels, buffers["order"].load_index(number % problem.channels)
+
         def copy(unit: Index) -> None:
-            number, first = unit // plane.bands, plane.first_row(unit)
-            with when(_any_used(buffers["used"], number % problem.channels, multiplier)):
-                plane.copy(buffers["x"], number * size, first, source, unit % (ahead + 1) * half, isa)
+            (image, channel), first = place(unit), plane.first_row(unit)
+            at, target = (image * problem.channels + channel) * size, unit % (ahead + 1) * half
+            if () not in codes:
+                plane.copy(buffers["x"], at, first, source, target, isa)
+                return
+            with when(_any_used(buffers["codes"], channel, multiplier)):
+                plane.copy(buffers["x"], at, first, source, target, isa)
 
         if plane.on_stack:
             source = local("f32", half * (ahead + 1))
@@ -193,29 +247,33 @@ def _define(module: ir.Module, plane: _Plane, epilogue: Epilogue, isa: Isa) -> s
             if plane.on_stack:
                 with when(unit + ahead < end):
                     copy(unit + ahead)
-            number, first = unit // plane.bands, plane.first_row(unit)
-            channel, image = number % problem.channels, number // problem.channels
+            (image, channel), first = place(unit), plane.first_row(unit)
             with loop(0, multiplier) as which:
                 row = channel * multiplier + which
                 pixel = first * (problem.pixels // problem.axes[0].out)
                 element = (image * problem.filters + row) * problem.pixels + pixel
-                base = unit % (ahead + 1) * half if plane.on_stack else number * layout.channel
-                _emit_filter(plane, epilogue, buffers, source, base, row, element)
+                base = (
+                    unit % (ahead + 1) * half
+                    if plane.on_stack
+                    else (image * problem.channels + channel) * layout.channel
+                )
+                _emit_filter(plane, codes, epilogue, buffers, source, base, row, element)
 
     define(module, name, spec, body)
     return name
 
 
-def _any_used(used: Buffer, channel: Index, multiplier: int) -> ir.Value:
-    first = channel * multiplier
-    total = used.load(first)
+def _any_used(codes: Buffer, channel: Index, multiplier: int) -> ir.Value:
+    """Whether a filter of the channel has nonzeros; code 0 is that of filters without."""
+    total = codes.load_index(channel * multiplier)
     for number in range(1, multiplier):
-        total = arith.ori(total, used.load(first + number))
-    return arith.trunci(ir.IntegerType.get_signless(1), total)
+        total = total + codes.load_index(channel * multiplier + number)
+    return as_index(0) < total
 
 
 def _emit_filter(
     plane: _Plane,
+    codes: tuple[tuple[int, ...], ...],
     epilogue: Epilogue,
     buffers: Mapping[str, Buffer],
     source: Buffer,
@@ -227,20 +285,27 @@ def _emit_filter(
     tile = plane.tile
     zeros = [Vectors(tile.lanes, epilogue.total).splat(0)] * len(tile.steps)
 
-    def used() -> None:
+    def computed(taps: tuple[int, ...]) -> None:
         with loop(0, tile.count) as part:
             position, pixel = tile.origin(part)
-            _emit_tile(plane, epilogue, buffers, source, base + position, row, element + pixel)
+            if taps:
+                _emit_tile(plane, taps, epilogue, buffers, source, base + position, row, element + pixel)
+            else:
+                emit_store(tile, zeros, epilogue, buffers, element=element + pixel, channel=row)
 
-    def empty() -> None:
-        with loop(0, tile.count) as part:
-            emit_store(tile, zeros, epilogue, buffers, element=element + tile.origin(part)[1], channel=row)
+    def rest(number: int) -> Callable[[], None]:
+        """Code number `number`, if it is the filter's, or a later one."""
+        if number == len(codes) - 1:
+            return lambda: computed(codes[number])
+        return lambda: choose(mine.equals(number), lambda: computed(codes[number]), rest(number + 1))
 
-    choose(buffers["used"].load_index(row).equals(1), used, empty)
+    mine = buffers["codes"].load_index(row)
+    rest(0)()
 
 
 def _emit_tile(
     plane: _Plane,
+    taps: tuple[int, ...],
     epilogue: Epilogue,
     buffers: Mapping[str, Buffer],
     source: Buffer,
@@ -248,15 +313,15 @@ def _emit_tile(
     row: Index,
     element: Index,
 ) -> None:
-    """One tile: each vector of the input is loaded once, and rows that are complete are stored at once."""
-    tile, vectors, taps = plane.tile, plane.tile.vectors, plane.problem.taps
+    """One tile of these taps: each vector of the input is loaded once, and rows that are complete are stored at once."""
+    tile, vectors, offsets = plane.tile, plane.tile.vectors, plane.layout.window_offsets()
     sums = [vectors.splat(0.0)] * len(tile.steps)
-    weights = [vectors.load_splat(buffers["taps"], row * taps + tap) for tap in range(taps)]
+    weights = {tap: vectors.load_splat(buffers["taps"], row * plane.problem.taps + tap) for tap in taps}
     users: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for tap, offset in enumerate(plane.layout.window_offsets()):
+    for tap in taps:
         for which, step in enumerate(tile.steps):
-            users[step + int(offset)].append((which, tap))
-    left = [taps] * len(tile.steps)
+            users[step + int(offsets[tap])].append((which, tap))
+    left = [len(taps)] * len(tile.steps)
     waiting = list(tile.pieces)
     for place in sorted(users):
         value = Vectors(vectors.lanes, source.dtype).load(source, at + place)

@@ -11,7 +11,7 @@ from layers import axes
 from numpy.typing import NDArray
 
 from sparsec.kernels import conv_depthwise
-from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.conv_depthwise import MOST_PATTERNS, ConvDepthwise, Patterns
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.problem import Axis, ConvProblem
@@ -44,8 +44,17 @@ def random_layer(problem: ConvProblem) -> tuple[NDArray[np.float32], NDArray[np.
     return weight, random.standard_normal(shape, dtype=np.float32)
 
 
-def check(problem: ConvProblem, isa: Isa) -> None:
-    weight, x = random_layer(problem)
+def patterned(problem: ConvProblem) -> NDArray[np.float32]:
+    """Filters with one of two patterns of zeros, some without zeros, and some empty."""
+    random, weight = np.random.default_rng(2), random_layer(problem)[0]
+    library = [random.random(problem.taps) < 0.6, random.random(problem.taps) < 0.3, np.ones(problem.taps, np.bool_)]
+    masks = np.array([library[random.integers(3)] for _ in range(problem.filters)])
+    return weight * masks.reshape(weight.shape)
+
+
+def check(problem: ConvProblem, isa: Isa, weight: NDArray[np.float32] | None = None) -> None:
+    dense, x = random_layer(problem)
+    weight = dense if weight is None else weight
     y = run(KERNEL, problem, {"x": x}, weight, isa=isa, cuts=(0.3, 0.8))
     expected, scale = reference(problem, {"x": x}, weight)
     assert_close(y, expected, tolerance(np.float32, problem.reduction, scale))
@@ -70,6 +79,50 @@ def test_planes_in_bands_or_packed(problem: ConvProblem, isa: Isa, limits: tuple
         patch.setattr(conv_depthwise, "BAND_BYTES", limits[0])
         patch.setattr(conv_depthwise, "STACK_BYTES", limits[1])
         check(problem, isa)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(problems(), st.sampled_from(host_isas()))
+def test_patterns_of_zeros(problem: ConvProblem, isa: Isa) -> None:
+    check(problem, isa, patterned(problem))
+
+
+@pytest.mark.parametrize("isa", host_isas())
+def test_zeros_of_a_pattern_are_not_multiplied(isa: Isa) -> None:
+    """Infinite numbers stay where nonzeros read them."""
+    axis = Axis(9, 3, 1, 1, 1, 1)
+    problem = ConvProblem(1, 6, 6, 6, (axis, axis))
+    weight, x = random_layer(problem)
+    weight[:] = 1
+    weight[:, :, 0] = weight[:, :, 2] = 0  # one row of three is left
+    x[:, :, 4] = np.inf
+    y = run(KERNEL, problem, {"x": x}, weight, isa=isa)
+    assert np.isinf(y[:, :, 4]).all()
+    assert np.isfinite(np.delete(y, 4, axis=2)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 1 << 20))
+def test_every_filter_has_code_with_all_its_nonzeros(
+    filters: int, count: int, library: int, density: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    masks = (random.random((library, count)) < density)[random.integers(0, library, filters)]
+    found = Patterns.of(masks)
+    for mask, which in zip(masks, found.which, strict=True):
+        assert set(np.flatnonzero(mask)) <= set(found.codes[which])
+        assert mask.any() or which == 0
+    assert len(set(found.codes)) == len(found.codes) <= MOST_PATTERNS + 2
+    assert masks.sum() <= found.taps <= masks.size
+    arrays = found.arrays(filters)
+    assert sorted(arrays["order"]) == list(range(filters))
+    assert list(found.which[arrays["order"]]) == sorted(found.which)
+
+
+def test_a_few_patterns_are_computed_without_any_zero() -> None:
+    library = np.array([[1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1]], np.bool_)
+    masks = library[np.arange(32) % 3]
+    assert Patterns.of(masks).taps == masks.sum()
 
 
 @pytest.mark.parametrize("isa", host_isas())
