@@ -7,7 +7,6 @@ times, which hold nothing that other processes did; wall times are reported, too
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from bench.sparse_zoo import cache_folder, feeds_of
 from bench.wasm_cells import Cell, cells
 from bench.wasm_engines.node import Node, command
+from bench.wasm_results import put_rows
 from sparsec.errors import UsageError
 
 RESULTS = Path(__file__).parent / "results" / "wasm.json"
@@ -52,7 +52,7 @@ class Row:
 
 
 def run(pattern: str, seconds: float, json_file: Path) -> int:
-    """Race the cells whose names contain `pattern`, print a line for each, and keep all in `json_file`."""
+    """Race the cells whose names contain `pattern`, print a line for each, and put them into `json_file`."""
     node, peer = _node(), _peer()
     chosen = [cell for cell in cells() if pattern in cell.name]
     if not chosen:
@@ -67,7 +67,7 @@ def run(pattern: str, seconds: float, json_file: Path) -> int:
                 f"error {row.error:.1e}",
                 flush=True,
             )
-    json_file.write_text(json.dumps({"machine": _machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    put_rows(json_file, [asdict(row) for row in rows], "cell", [cell.name for cell in cells()])
     return 0 if all(row.ratio >= row.goal for row in rows) else 1
 
 
@@ -147,9 +147,3 @@ def _row(cell: Cell, target: str, found: Mapping[str, object], size: int, weight
 
 def _median(times: list[float]) -> float:
     return round(float(np.median(times)), 4)
-
-
-def _machine() -> str:
-    from sparsec.cost.host import machine_id
-
-    return f"{machine_id()}, {platform.system()}"

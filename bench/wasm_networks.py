@@ -7,7 +7,6 @@ of all those products alone has to give equal numbers.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from bench.spmm_cells import UNSTRUCTURED
 from bench.variants import TRAINED, variant
 from bench.wasm_engines.engine import Array, EngineError
 from bench.wasm_engines.table import ENGINES
+from bench.wasm_results import put_rows
 
 RESULTS = Path(__file__).parent / "results" / "wasm_networks.json"
 TARGETS = ("wasm32", "wasm32-relaxed")
@@ -70,16 +70,14 @@ def cases() -> tuple[Case, ...]:
 
 
 def run(pattern: str, json_file: Path) -> int:
-    """Run the networks whose names contain `pattern`, print a line for each, and keep all in `json_file`."""
+    """Run the networks whose names contain `pattern`, print a line for each, and put them into `json_file`."""
     rows: list[Row] = []
-    for case in cases():
-        if pattern not in case.name:
-            continue
+    for case in (case for case in cases() if pattern in case.name):
         for row in _rows(case):
             rows.append(row)
             outcome = row.missing if row.error is None else f"error {row.error:.1e}, allowed {row.tolerance:g}"
             print(f"{row.network:40} {row.target:15} {row.engine:10} {outcome}", flush=True)
-    json_file.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        put_rows(json_file, [asdict(row) for row in rows], "network", [case.name for case in cases()])
     return 0 if all(row.passed for row in rows) else 1
 
 
@@ -91,11 +89,13 @@ def products(model: onnx.ModelProto) -> onnx.ModelProto:
     for number, node in enumerate(each for each in model.graph.node if each.op_type == "MatMulInteger"):
         x, *constants = node.input
         used |= {name: weights[name] for name in constants}
-        shape = [axis.dim_value for axis in shapes[x].type.tensor_type.shape.dim]
+        depth, wide = weights[constants[0]].dims
+        before = [
+            axis.dim_value or 1 for axis in shapes[x].type.tensor_type.shape.dim[:-1]
+        ]  # only a batch is not known
         nodes.append(helper.make_node(node.op_type, [f"x{number}", *constants], [f"y{number}"], name=node.name))
-        inputs.append(helper.make_tensor_value_info(f"x{number}", TensorProto.UINT8, shape))
-        sums = [*shape[:-1], weights[constants[0]].dims[-1]]
-        outputs.append(helper.make_tensor_value_info(f"y{number}", TensorProto.INT32, sums))
+        inputs.append(helper.make_tensor_value_info(f"x{number}", TensorProto.UINT8, [*before, depth]))
+        outputs.append(helper.make_tensor_value_info(f"y{number}", TensorProto.INT32, [*before, wide]))
     graph = helper.make_graph(nodes, "products", inputs, outputs, list(used.values()))
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 

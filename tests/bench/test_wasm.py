@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from bench.wasm import _row
 from bench.wasm import run as race
 from bench.wasm_cells import cells
+from bench.wasm_results import put_rows
 from sparsec.errors import UsageError
 
 FOUND = {
@@ -34,3 +38,17 @@ def test_an_unknown_cell_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("bench.wasm._peer", lambda: tmp_path)
     with pytest.raises(UsageError, match="no such cell"):
         race("nothing like it", 1.0, tmp_path / "wasm.json")
+
+
+def test_rows_are_replaced_by_name_and_others_stay(tmp_path: Path) -> None:
+    file, names = tmp_path / "rows.json", ["first", "second"]
+    put_rows(file, [{"cell": "second", "x": 1}], "cell", names)
+    put_rows(file, [{"cell": "first", "x": 2}, {"cell": "first", "x": 3}], "cell", names)
+    put_rows(file, [{"cell": "second", "x": 4}], "cell", names)
+    assert [(row["cell"], row["x"]) for row in json.loads(file.read_text())["rows"]] == [
+        ("first", 2),
+        ("first", 3),
+        ("second", 4),
+    ]
+    put_rows(file, [], "cell", ["second"])
+    assert [row["cell"] for row in json.loads(file.read_text())["rows"]] == ["second"]
