@@ -16,6 +16,7 @@ from sparsec.artifact import Plan, Program
 from sparsec.assemble import Assembly
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
+from sparsec.cost.machine import GENERIC
 from sparsec.cost.machine_file import Known, load_machine
 from sparsec.environment import read_environment
 from sparsec.errors import TargetError, ToolchainError, UsageError
@@ -196,9 +197,10 @@ def _run_passes(
 
 
 def _known_machine(target: Target) -> Known:
-    """The machine that predictions are for: this one, unless the code cannot run on it as it is."""
-    if target.machine is None:
-        return load_machine(target.name)
+    """The machine that predictions are for: this one if it was calibrated, else one that the target names."""
+    known = load_machine(target.name)
+    if target.machine is None or known.machine != GENERIC:
+        return known
     return Known(target.machine, f"predictions are for {target.machine.name}")
 
 

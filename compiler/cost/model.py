@@ -27,8 +27,13 @@ from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, P
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 from sparsec.kernels.words import FP32, Words, words_of
 
-_TILE_PRODUCT_CYCLES = 25.0  # per product of two tiles of AMX: 16 by the manual, more where a machine is shared
-_TILE_STORE_CYCLES = 16 * 4.0  # per tile of sums
+# Per product of two tiles of AMX: 16 by the manual, 25 with operands from L2. Beside a busy hyperthread, as on shared
+# servers, it is 75, while vectors take half as long again: the mean of both, in vectors.
+_TILE_PRODUCT_CYCLES = 38.0
+_NEAR_PRODUCT_CYCLES = 28.0  # the same with operands from L1
+_TILE_STORE_CYCLES = 16 * 6.0  # per tile of sums
+_TILE_WORD_CYCLES = 13.0  # per word of any four columns that is made for four tiles
+_TILE_ROW_CYCLES = 60.0  # to begin and end a row of tiles
 CALL_NS = 40.0  # handing one step to the runtime
 _DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
 _STORE_CYCLES = 1.0  # per vector of a dense output
@@ -68,7 +73,7 @@ _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only c
 
 _BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 _PACK_CYCLES = 12.0  # to convert 64 elements of x to words
-_INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one instruction
+_INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -104,6 +109,20 @@ def _amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machin
     packed = 0.0 if words.direct(problem.inputs) else _PACK_CYCLES * _input_elements(problem) / 64
     products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES)
     return max(products, weight_bytes / _bandwidth(weight_bytes, machine)) + packed
+
+
+def _amx_gathered_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Columns that any of 16 outputs has: words made of them, and products of tiles, both filled up by half a one."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    vectors, tiles = _token_vectors(problem, isa, GATHERED)
+    side = tile_registers.SIDE
+    rows, blocks = math.ceil(facts.rows / side), dict(facts.row_blocks)[side]
+    words = blocks / GATHERED + rows / 2
+    products = _NEAR_PRODUCT_CYCLES * vectors * (words / side + rows / 2)
+    made = _TILE_WORD_CYCLES * words + _TILE_ROW_CYCLES * rows + _streaming((side + 4) * blocks, machine)
+    made += _BYTE_ROW_CYCLES * math.ceil(problem.inputs / GATHERED)
+    return products + tiles * made + _moved_cycles(problem, isa)
 
 
 def _words(problem: Problem, isa: Isa) -> Words:
@@ -190,12 +209,17 @@ def _gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, mach
     vectors, tiles = _token_vectors(problem, isa, GATHERED)
 
     def cycles(height: int, blocks: int) -> float:
-        visits = facts.rows / height
-        products = gathered_cycles(height, blocks, vectors, tiles) + gathered_cycles(height, 2, vectors, tiles) * visits
+        visits = math.ceil(facts.rows / height)
+        products = gathered_cycles(height, blocks + 2 * visits, vectors, tiles, shuffles=_shuffles(isa))
         return products + tiles * (_streaming((4 + height) * blocks, machine) + _ROW_CYCLES * visits)
 
     walked = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in GATHERED_HEIGHTS)
     return walked + _BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + _moved_cycles(problem, isa)
+
+
+def _shuffles(isa: Isa) -> int:
+    """Instructions a cycle that move elements between lanes: one of 512 bit on Intel, whose servers have tile registers."""
+    return 1 if isa.tile_registers else 2
 
 
 def _gathered_pixels_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -206,8 +230,8 @@ def _gathered_pixels_cycles(problem: Problem, facts: Facts | None, isa: Isa, mac
     tiles = math.ceil(vectors / GATHERED)
 
     def cycles(height: int, blocks: int) -> float:
-        visits = facts.rows / height
-        products = gathered_cycles(height, blocks, vectors, tiles) + gathered_cycles(height, 2, vectors, tiles) * visits
+        visits = math.ceil(facts.rows / height)
+        products = gathered_cycles(height, blocks + 2 * visits, vectors, tiles, shuffles=_shuffles(isa))
         return products + tiles * (_streaming((4 + height) * blocks, machine) + _ROW_CYCLES * visits)
 
     walked = min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in GATHERED_HEIGHTS)
@@ -421,6 +445,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_dense": _dense_cycles,
     "bf16_linear_amx": _amx_cycles,
     "u8s8_linear_amx": _amx_cycles,
+    "u8s8_linear_amx_gathered": _amx_gathered_cycles,
     "f32_linear_csr": _counted_cycles,
     "bf16_linear_csr": _counted_cycles,
     "u8s8_linear_csr": _counted_cycles,

@@ -13,7 +13,7 @@ from sparsec.formats.split import GROUP, match, panels_of
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
-HEIGHTS = (1, 4, 8)  # of blocks of rows that kernels compute, one column wide
+HEIGHTS = (1, 4, 8, 16)  # of blocks of rows that kernels compute, one column wide
 WIDTHS = (2, 4)  # of blocks that are words of reduced precision
 _SAMPLED = 16  # groups of rows whose pairs are counted
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any

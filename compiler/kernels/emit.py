@@ -198,9 +198,13 @@ def apart(module: ir.Module, name: str, buffers: Mapping[str, Buffer], body: Bod
 
 
 def local(dtype: str, size: int) -> Buffer:
-    """Stack memory of the function being built, 64-byte aligned; call it outside loops."""
+    """Stack memory of the function being built, 64-byte aligned; it is allocated once, also in a loop."""
     kind = ir.MemRefType.get([size], ir.Type.parse(dtype))
-    return Buffer(memref.AllocaOp(kind, [], [], alignment=64).result, dtype, size)
+    around = ir.InsertionPoint.current.block.owner.operation
+    while around.name != "func.func":
+        around = around.parent.operation
+    with ir.InsertionPoint.at_block_begin(around.regions[0].blocks[0]):
+        return Buffer(memref.AllocaOp(kind, [], [], alignment=64).result, dtype, size)
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class GatheredRows:
             narrow.load(tile.source, tile.base + buffers["offsets"].load_index(at * GROUP + byte))
             for byte in range(GROUP)
         ]
-        across = _interleaved(columns, lanes)
+        across = interleaved(columns, lanes)
         for row in range(self.height):
             weight = tile.held.vectors.load_splat(buffers["values"], at * self.height + row)
             for number in range(count):
@@ -129,7 +129,7 @@ class GatheredRows:
                 sums[place] = tile.words.multiply_add(across[number], weight, sums[place])
 
 
-def _interleaved(columns: Sequence[ir.Value], lanes: int) -> list[ir.Value]:
+def interleaved(columns: Sequence[ir.Value], lanes: int) -> list[ir.Value]:
     """Four vectors of words, each of whose bytes come from the four columns; see `emit_byte_rows` for the tokens."""
     low, high = _zip_halves(columns, 1)
     zipped = [_zip(low[half], high[half], part, 2) for half in (0, 1) for part in (0, 1)]

@@ -156,11 +156,13 @@ class _Blocks:
         x = tile_registers.address(memory[source]) + self.down.start(down) * (SIDE * row_bytes)
         w = tile_registers.address(memory["weight"]) + self.across.start(across) * (self.steps * TILE * 4)
 
+        instruction = INSTRUCTIONS[self.words.arithmetic.name]
+
         def step(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
             left = [tile_registers.load(x + at * ROW_BYTES + i * (SIDE * row_bytes), row_bytes) for i in range(height)]
             right = [tile_registers.load(w + (at + j * self.steps) * (TILE * 4), ROW_BYTES) for j in range(width)]
             return [
-                tile_registers.multiply_add(self.words, left[number // width], right[number % width], total)
+                tile_registers.multiply_add(instruction, left[number // width], right[number % width], total)
                 for number, total in enumerate(sums)
             ]
 

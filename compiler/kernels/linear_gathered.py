@@ -18,6 +18,7 @@ from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import LEAST_LANES, refusal, words_of
 
+INTERLEAVINGS = 8  # of a word, for four vectors
 HEIGHTS = (1, 4)  # of blocks: single rows, or as many as registers have room for with the sums of four vectors
 
 
@@ -55,9 +56,11 @@ class LinearGathered:
         return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
 
 
-def block_cycles(height: int, blocks: int, vectors: int, tiles: int) -> float:
+def block_cycles(height: int, blocks: int, vectors: int, tiles: int, *, shuffles: int = 2) -> float:
     """Estimated cycles of blocks of one column, for `vectors` vectors in so many tiles.
 
-    A word takes eight interleavings and four loads per tile, and its products; all run beside each other.
+    A word takes eight interleavings, of which the processor does so many a cycle, and four loads per tile, and its
+    products; all run beside each other, but one port for interleavings is one of two for products.
     """
-    return blocks / GROUP * max(5.0 * tiles, 0.56 * height * vectors)
+    products = height * vectors + (INTERLEAVINGS * tiles if shuffles == 1 else 0)
+    return blocks / GROUP * max((INTERLEAVINGS / shuffles + 1.0) * tiles, 0.56 * products)

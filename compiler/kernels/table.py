@@ -12,6 +12,7 @@ from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.conv_gathered import ConvGathered
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
+from sparsec.kernels.linear_amx_gathered import LinearAmxGathered
 from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
 from sparsec.kernels.linear_csr import LinearCsr
@@ -21,6 +22,8 @@ from sparsec.kernels.linear_nm import LinearNm
 from sparsec.kernels.linear_split import LinearSplit
 from sparsec.kernels.matmul_dense import MatmulDense
 from sparsec.kernels.shifted import Shifted
+
+_ON_TILES = (LinearAmx(), LinearAmx(BF16), LinearAmxGathered())
 
 _ALL: tuple[Kernel, ...] = (
     ConvDense(),
@@ -38,8 +41,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearDense(),
     LinearDense(BF16),
     Shifted(LinearDense(U8S8)),
-    LinearAmx(),
-    LinearAmx(BF16),
+    *_ON_TILES,
     LinearCsr(),
     LinearCsr(BF16),
     Shifted(LinearCsr(U8S8)),
@@ -55,3 +57,4 @@ _ALL: tuple[Kernel, ...] = (
 )
 
 KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}
+ON_TILES: Mapping[str, str] = {kernel.name: kernel.instruction for kernel in _ON_TILES}  # what multiplies there

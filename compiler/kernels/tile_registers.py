@@ -13,13 +13,13 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, memref
 
 from sparsec.kernels.emit import Buffer, Index
-from sparsec.kernels.words import Words
 
 SIDE = 16  # rows of a tile, and words in a row
 TILE = SIDE * SIDE
 ROW_BYTES = 4 * SIDE
 TILE_BYTES = 4 * TILE
-INSTRUCTIONS = {"u8s8": "tdpbusd", "bf16": "tdpbf16ps"}
+INSTRUCTIONS = {"u8s8": "tdpbusd", "bf16": "tdpbf16ps"}  # where x is the left operand
+WEIGHTS_LEFT = {"u8s8": "tdpbsud", "bf16": "tdpbf16ps"}
 
 
 def pack_tiles(matrix: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -44,10 +44,9 @@ def load(at: Index, pitch: int = ROW_BYTES) -> ir.Value:
     return _tile("llvm.x86.tileloadd64.internal", _pointer(at), _constant(64, pitch))
 
 
-def multiply_add(words: Words, x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
-    """total + x * w."""
-    name = f"llvm.x86.{INSTRUCTIONS[words.arithmetic.name]}.internal"
-    return _tile(name, _constant(16, ROW_BYTES), total, x, w)
+def multiply_add(instruction: str, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+    """total + left [rows][words] * right [words][columns]."""
+    return _tile(f"llvm.x86.{instruction}.internal", _constant(16, ROW_BYTES), total, left, right)
 
 
 def store(tile: ir.Value, at: Index, pitch: int = ROW_BYTES) -> None:

@@ -15,7 +15,7 @@ class Target:
     `requires` are the CPU features that must be present, by LLVM's names; `tuning` are LLVM feature flags that change
     only how code is generated. Vector facts: bytes in a register, number of registers, whether lanes can be masked.
     `early_loads`: see `sparsec.kernels.isa`. `relocation` is LLVM's model of addresses; `machine` is what predictions are
-    for where the machine that compiles cannot be the one that runs.
+    for where the machine that runs is not the one that compiles, or nobody calibrated it.
     """
 
     name: str

@@ -50,6 +50,12 @@ def _dot_bytes(total: int, x: int, w: int) -> None:
     sums += _tile_at(x).astype(np.int32) @ _by_column(_tile_at(w).view(np.int8).astype(np.int32))
 
 
+def _dot_signed(total: int, w: int, x: int) -> None:
+    """Signed bytes of w, unsigned bytes of x, four to a word."""
+    sums = _tile_at(total).view(np.int32)
+    sums += _tile_at(w).view(np.int8).astype(np.int32) @ _by_column(_tile_at(x).astype(np.int32))
+
+
 def _dot_halves(total: int, x: int, w: int) -> None:
     """bfloat16, two to a word."""
     left, right = (_widened(_tile_at(address)) for address in (x, w))
@@ -72,6 +78,7 @@ _CALLBACKS = {
     "load": ctypes.CFUNCTYPE(None, *_KINDS)(_load),
     "store": ctypes.CFUNCTYPE(None, *_KINDS)(_store),
     "tdpbusd": ctypes.CFUNCTYPE(None, *_KINDS[:3])(_dot_bytes),
+    "tdpbsud": ctypes.CFUNCTYPE(None, *_KINDS[:3])(_dot_signed),
     "tdpbf16ps": ctypes.CFUNCTYPE(None, *_KINDS[:3])(_dot_halves),
 }
 
@@ -117,5 +124,6 @@ define internal void @tilestored64(i16 %rows, i16 %width, ptr %target, i64 %pitc
   ret void
 }}
 {_product("tdpbusd")}
+{_product("tdpbsud")}
 {_product("tdpbf16ps")}
 """

@@ -1,0 +1,56 @@
+"""Linear layer of bytes whose nonzeros stand in columns of 16 outputs, or nearly: tile registers, without empty columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_mlir import ir
+
+from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import U8S8
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.gathered_rows import GROUP, ROWS, byte_rows, emit_byte_rows
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_rows import LinearRows, Prepared
+from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.row_groups import RowGroups
+from sparsec.kernels.tile_registers import SIDE, WEIGHTS_LEFT
+from sparsec.kernels.tile_rows import TileRows
+from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.words import refusal
+
+
+@dataclass(frozen=True, slots=True)
+class LinearAmxGathered:
+    """Any number of inputs and outputs, at least 16 tokens; blocks that are not full are filled up with zeros."""
+
+    name: str = "u8s8_linear_amx_gathered"
+    format: str = "blocked"
+
+    @property
+    def instruction(self) -> str:
+        """What multiplies, for the report."""
+        return WEIGHTS_LEFT[U8S8.name]
+
+    def refuses(self, problem: Problem, isa: Isa) -> str | None:
+        if not isinstance(problem, LinearProblem):
+            return "not a linear layer"
+        if not isa.tile_registers:
+            return "no tile registers"
+        if problem.tokens < SIDE:
+            return f"fewer than {SIDE} tokens"
+        return refusal(problem.arithmetic, U8S8, isa)
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert isinstance(problem, LinearProblem)
+        assert weight is not None
+        tokens = TokenTiles.of(problem, isa, most=GROUP)
+        blocked = Blocked.encode(weight, (SIDE, 1))
+        groups = RowGroups.of(blocked.counts, problem.outputs, SIDE)
+        packed = TileRows.pack(blocked, groups, tokens.words, pitch=GROUP * SIDE)
+        rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
+        schedule = LinearRows(self.name, tokens, groups, (packed,), rows)
+        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
