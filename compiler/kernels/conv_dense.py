@@ -150,7 +150,7 @@ def _product(
                 return multiply(
                     tile,
                     k,
-                    lambda at: tile.splats(weights, panel + at * tile.rows, 1),
+                    lambda at: words.splats(weights, panel + at * tile.rows, tile.rows, tile.vectors.lanes),
                     lambda at: tile.load(x, base + shift(at)),
                     lambda left, right, total: words.multiply_add(right, left, total),
                 )

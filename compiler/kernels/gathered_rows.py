@@ -122,8 +122,8 @@ class GatheredRows:
             for byte in range(GROUP)
         ]
         across = interleaved(columns, lanes)
-        for row in range(self.height):
-            weight = tile.held.vectors.load_splat(buffers["values"], at * self.height + row)
+        weights = tile.words.splats(buffers["values"], at * self.height, self.height, lanes)
+        for row, weight in enumerate(weights):
             for number in range(count):
                 place = first + row * count + number
                 sums[place] = tile.words.multiply_add(across[number], weight, sums[place])

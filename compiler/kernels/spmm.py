@@ -210,8 +210,8 @@ def emit_rows(
         for part in range(apart):
             here = base + buffers["offsets"].load_index(at + part)
             across = [read.load(source, here + step) for step in steps]
-            for row in range(height):
-                weight = read.load_splat(buffers["values"], (at + part) * height + row)
+            weights = words.splats(buffers["values"], (at + part) * height, height, read.lanes)
+            for row, weight in enumerate(weights):
                 for number, operand in enumerate(across):
                     chain = (part * height + row) * count + number
                     sums[chain] = words.multiply_add(operand, weight, sums[chain])

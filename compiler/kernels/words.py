@@ -7,7 +7,7 @@ zeros.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,11 @@ class Words:
         """Whether sums are exact: whole numbers, none of which is infinite."""
         return self.arithmetic.total == "i32"
 
+    @property
+    def by_lane(self) -> bool:
+        """Whether the instruction multiplies by one lane of a vector, which a broadcast would take an instruction for."""
+        return self.instruction in ("usdot", "sdot", "mla")
+
     def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
         """`lanes` words of x, whose stored elements follow each other from `at` on.
 
@@ -123,9 +128,23 @@ class Words:
     def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
         """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""
         vectors = Vectors(lanes, self.dtype)
+        if self.by_lane:
+            one = Vectors(1, self.dtype).load(source, at) if source.dtype == self.dtype else self.load(source, at, 1)
+            return _lane(shuffle(one, one, [0] + [ANY] * (LEAST_LANES - 1)), 0, lanes)
         if source.dtype == self.dtype:
             return vectors.load_splat(source, at)
         return vectors.broadcast(vector.extract(self.load(source, at, 1), [], [0]))
+
+    def splats(self, source: Buffer, at: Index, count: int, lanes: int) -> Iterator[ir.Value]:
+        """`count` neighbouring words from `at` on, elements of `source`, each in every lane, one after the other."""
+        for number in range(count):
+            if not self.by_lane or count < LEAST_LANES:
+                yield self.splat(source, at + number, lanes)
+                continue
+            first = min(number // LEAST_LANES * LEAST_LANES, count - LEAST_LANES)
+            if number % LEAST_LANES == 0:
+                four = Vectors(LEAST_LANES, self.dtype).load(source, at + first)
+            yield _lane(four, number - first, lanes)
 
     def multiply_add(self, x: ir.Value, weight: ir.Value, total: ir.Value) -> ir.Value:
         """total + the products of x and weight, lane by lane."""
@@ -152,6 +171,7 @@ class Words:
 
 
 FP32 = Words(F32, "fma", "f32", 1)
+ANY = -1  # a lane that may hold anything
 LEAST_LANES = 4  # of an instruction: 128 bits
 _INTRINSICS = {
     "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
@@ -189,6 +209,11 @@ def refusal(arithmetic: Arithmetic, own: Arithmetic, isa: Isa) -> str | None:
     if arithmetic != own:
         return f"it computes {own.name}, not {arithmetic.name}"
     return None if words_of(own, isa) else f"{isa.suffix} has no instruction for {own.name}"
+
+
+def _lane(value: ir.Value, lane: int, lanes: int) -> ir.Value:
+    """A lane of a vector in every lane. Frozen, or LLVM makes a load and broadcast of each again."""
+    return shuffle(held := llvm.freeze(value), held, [lane] * lanes)
 
 
 def _repeated(value: ir.Value, times: int) -> ir.Value:
