@@ -42,7 +42,10 @@ _ARGUMENTS: dict[str, tuple[object, ...]] = {
     "cuMemcpyHtoD_v2": (c_uint64, c_void_p, c_size_t),
     "cuMemcpyDtoH_v2": (c_void_p, c_uint64, c_size_t),
     "cuMemsetD8_v2": (c_uint64, ctypes.c_ubyte, c_size_t),
+    "cuTensorMapEncodeTiled": (c_void_p, c_int, c_uint, c_uint64, *[c_void_p] * 4, *[c_int] * 4),
 }
+
+_BITS16, _SWIZZLE_128, _PROMOTE_256 = 1, 3, 3  # of tensor maps
 
 
 class _Attribute(ctypes.Structure):
@@ -56,6 +59,12 @@ class _Launch(ctypes.Structure):
         ("attributes", ctypes.POINTER(_Attribute)),
         ("count", c_uint),
     )
+
+
+class TensorMap(ctypes.Structure):
+    """A parameter of kernels: where a matrix lies, and how boxes of it are copied to shared memory."""
+
+    _fields_ = (("opaque", c_uint64 * 16),)
 
 
 class _Driver:
@@ -191,6 +200,19 @@ class Device:
         count = int(self.architecture >= _OVERLAP)
         launch = _Launch(*grid, 1, threads, 1, 1, function.shared_bytes, stream, ctypes.pointer(attribute), count)
         self._call("cuLaunchKernelEx", byref(launch), function.handle, parameters, None)
+
+    def tensor_map(self, address: int, rows: int, columns: int, stride: int, box: tuple[int, int]) -> TensorMap:
+        """Of a row-major matrix of 16-bit elements, in boxes of so many rows and columns, 128 bytes, swizzled.
+
+        The address is a multiple of 16, `stride` (elements) of 8. Compute capability 9.0 and later.
+        """
+        space = (c_uint64 * 32)()  # the driver wants its map at a multiple of 64
+        aligned = -(-ctypes.addressof(space) // 64) * 64
+        lengths, strides, ones = (c_uint64 * 2)(columns, rows), (c_uint64 * 1)(2 * stride), (c_uint * 2)(1, 1)
+        sizes = (c_uint * 2)(box[1], box[0])
+        fixed = 0, _SWIZZLE_128, _PROMOTE_256, 0
+        self._call("cuTensorMapEncodeTiled", aligned, _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
+        return TensorMap.from_buffer_copy(ctypes.string_at(aligned, ctypes.sizeof(TensorMap)))
 
     def allocate(self, nbytes: int) -> Buffer:
         """Memory of unknown content."""

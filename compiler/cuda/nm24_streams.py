@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda import two_of_four
 from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
-from sparsec.errors import ModelError
 
 LANES = 32
 STEP = 64  # columns of a warp
@@ -27,11 +27,6 @@ UNIT = 16  # bytes
 STEP_UNITS = (STEP * ROWS * 9 // 8) // UNIT
 
 Bits = NDArray[np.uint16]
-
-# Of each pattern of four bits with at most two set: where the two are, filled up with other places, in order.
-_PLACES = np.array(
-    [sorted(sorted(range(4), key=lambda at: not pattern >> at & 1)[:2]) for pattern in range(16)], dtype=np.intp
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +100,7 @@ def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int
     piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
     inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
     piece[: inside.shape[0], : inside.shape[1]] = inside
-    groups = piece.reshape(rows, -1, 4)
-    kept = (groups << 1) != 0
-    if (kept.sum(axis=2) > 2).any():
-        row, group = np.argwhere(kept.sum(axis=2) > 2)[0]
-        raise ModelError(
-            "The weight is not 2:4 sparse.",
-            where=f"row {block * rows + row}, columns {first * step + 4 * group} and on",
-            expected="at most two nonzeros in each group of four",
-            got=f"{kept[row, group].sum()} nonzeros",
-        )
-    places = _PLACES[np.packbits(kept, axis=2, bitorder="little")[:, :, 0]]
-    values = np.take_along_axis(groups, places, axis=2)
-    index = (places[:, :, 0] | places[:, :, 1] << 2).astype(np.uint16)
+    values, index = two_of_four.pairs(piece, block * rows, first * step)
     # group of rows, mt, h, g | step, half of it, 32 columns, p, r | value
     shape = (partition.groups, 2, 2, 8, last - first, partition.halves, 2, 2, 4)
     # The instruction's groups, 2 r + p, as c, t or as j, i, each 2 x 4.
@@ -151,7 +134,5 @@ def _matrix(steps: NDArray[np.uint8], partition: Partition) -> Bits:
     shape = (groups, 2, 2, 8, count, halves, 2, 4, 2)  # the groups of four as r, p
     values = values.reshape(*shape, 2).swapaxes(7, 8)
     index = index.reshape(shape).swapaxes(7, 8)
-    dense = np.zeros((partition.rows, count * STEP * halves // 4, 4), dtype=np.uint16)
-    places = np.stack([index & 3, index >> 2], axis=-1).reshape(*dense.shape[:2], 2)
-    np.put_along_axis(dense, places.astype(np.intp), values.reshape(*dense.shape[:2], 2), axis=2)
-    return dense.reshape(partition.rows, -1)
+    columns = partition.rows, count * STEP * halves // 4
+    return two_of_four.matrix(values.reshape(*columns, 2), index.reshape(columns).astype(np.uint16))

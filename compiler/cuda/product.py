@@ -7,6 +7,8 @@ from ctypes import c_int, c_longlong, c_void_p
 from typing import Literal, TypeAlias
 
 from sparsec.cuda import tensors
+from sparsec.cuda.bsr_wgmma import BsrWgmma
+from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.program import function
 from sparsec.cuda.tensors import FLOAT32, View
@@ -28,7 +30,7 @@ class _Operands(ctypes.Structure):
     )
 
 
-class _Rows(ctypes.Structure):
+class _Padding(ctypes.Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("source", "target")),
         *((name, c_longlong) for name in ("token_stride", "k_stride")),
@@ -37,7 +39,7 @@ class _Rows(ctypes.Structure):
 
 
 def matmul(
-    weight: SparseWeight,
+    weight: SparseWeight | BsrWgmma,
     x: object,
     *,
     bias: object | None = None,
@@ -68,45 +70,47 @@ def matmul(
     return result
 
 
-def _launch(weight: SparseWeight, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
+def _launch(weight: SparseWeight | BsrWgmma, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
     tokens, k = x.shape
-    tiling = weight.tiling(tokens)
-    address, stride = x.address, x.strides[0]
-    if k % _VECTOR or stride % _VECTOR or address % 16 or x.strides[1] != 1:
-        address, stride = _padded(weight, x, stream)
-        k = stride
+    rows = Rows(x.address, x.strides[0], tokens, k)
+    if k % _VECTOR or rows.stride % _VECTOR or rows.stride < k or x.address % 16 or x.strides[1] != 1:
+        rows = _padded(weight, x, stream)
+    results = Results(y.address, y.strides[0], weight.shape[0], bias.address if bias else 0, activation)
+    tiled = weight.for_many(tokens) if isinstance(weight, SparseWeight) else weight
+    if tiled is not None:
+        tiled.launch(rows, results, stream)
+    elif isinstance(weight, SparseWeight):
+        _launch_streams(weight, rows, results, stream)
+
+
+def _launch_streams(weight: SparseWeight, x: Rows, y: Results, stream: int) -> None:
+    tiling = weight.tiling(x.tokens)
     partial, counters = weight.workspace(tiling.tiles * tiling.rows)
     partition = weight.streams.partition
     operands = _Operands(
         *(each.address for each in (weight.units, weight.offsets, weight.parts, weight.segments)),
-        address,
-        y.address,
-        bias.address if bias else None,
-        partial.address,
-        counters.address,
-        stride,
-        y.strides[0],
-        *(weight.shape[0], k, tokens, partition.blocks, weight.streams.steps, partition.segments, tiling.slots),
+        *(x.address, y.address, y.bias, partial.address, counters.address, x.stride, y.stride),
+        *(y.m, x.k, x.tokens, partition.blocks, weight.streams.steps, partition.segments, tiling.slots),
     )
-    macros = {**weight.macros, **tiling.macros, "ACTIVATION": activation}
+    macros = {**weight.macros, **tiling.macros, "ACTIVATION": y.activation}
     kernel = function(weight.device, weight.kernel, macros, tiling.shared_bytes)
     weight.device.launch(kernel, (partition.workers, tiling.rows), 32 * WARPS, operands, stream)
 
 
-def _padded(weight: SparseWeight, x: View, stream: int) -> tuple[int, int]:
-    """Copy x to rows that lanes can load from; returns where it is and its stride."""
+def _padded(weight: SparseWeight | BsrWgmma, x: View, stream: int) -> Rows:
+    """Copy x to rows that can be loaded from."""
     tokens, k = x.shape
     padded = -(-k // _VECTOR) * _VECTOR
     buffer = weight.scratch(tokens, tokens * padded * 2)
-    rows = _Rows(x.address, buffer.address, x.strides[0], x.strides[1], tokens, k, padded)
+    padding = _Padding(x.address, buffer.address, x.strides[0], x.strides[1], tokens, k, padded)
     macros = {"WARPS": WARPS, "HALVES": 1, "BF16": 0, "TILES": 1, "STAGES": 2, "COLUMNS": 8, "ACTIVATION": 0}
     macros |= {"UNITS": 32, "STEPS": 2}
     kernel = function(weight.device, "pad_rows", macros, 0)
-    weight.device.launch(kernel, (min(1024, -(-tokens * padded // 256)), 1), 256, rows, stream)
-    return buffer.address, padded
+    weight.device.launch(kernel, (min(1024, -(-tokens * padded // 256)), 1), 256, padding, stream)
+    return Rows(buffer.address, padded, tokens, padded)
 
 
-def _checked(found: View, weight: SparseWeight, shape: tuple[int | None, ...], what: str) -> View:
+def _checked(found: View, weight: SparseWeight | BsrWgmma, shape: tuple[int | None, ...], what: str) -> View:
     dtype = FLOAT32 if what == "bias" else weight.dtype
     fits = len(found.shape) == len(shape) and all(
         each is None or each == got for each, got in zip(shape, found.shape, strict=True)

@@ -7,11 +7,11 @@ import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 
-from sparsec.cuda import nvrtc
+from sparsec.cuda import nvrtc, wgmma
 from sparsec.cuda.driver import Device, Function, device
 from sparsec.environment import cache_folder
 
-SHARED_SOURCE = "warp_stream.cuh"
+_WGMMA = {"nm24_wgmma": wgmma.sparse_product, "bsr_wgmma": wgmma.product}  # the instruction that a kernel is made of
 
 
 def function(on: Device, kernel: str, macros: Mapping[str, int], shared_bytes: int) -> Function:
@@ -27,10 +27,10 @@ def _loaded(index: int, kernel: str, macros: tuple[tuple[str, int], ...], shared
 
 def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, int]) -> bytes:
     """Machine code of a kernel, from the cache on disk or by NVRTC; needs no GPU."""
-    options = [f"--gpu-architecture=sm_{architecture[0]}{architecture[1]}", "--std=c++17"]
+    own = "a" if architecture == (9, 0) else ""  # with the instructions that only this architecture has
+    options = [f"--gpu-architecture=sm_{architecture[0]}{architecture[1]}{own}", "--std=c++17"]
     options += [f"-D{name}={value}" for name, value in sorted(macros.items())]
-    here = files("sparsec.cuda")
-    source = (here / SHARED_SOURCE).read_text() + (here / f"{kernel}.cu").read_text()
+    source = _source(kernel, macros)
     key = hashlib.sha256("\0".join([source, *options, str(nvrtc.version())]).encode()).hexdigest()
     place = cache_folder() / "cuda" / f"{kernel}-{key[:32]}.cubin"
     try:
@@ -45,3 +45,12 @@ def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, in
     except OSError:
         pass  # a cache that cannot be written to costs time only
     return image
+
+
+def _source(kernel: str, macros: Mapping[str, int]) -> str:
+    """What all of its kind share, then the kernel's own."""
+    here = files("sparsec.cuda")
+    own = (here / f"{kernel}.cu").read_text()
+    if kernel not in _WGMMA:
+        return (here / "warp_stream.cuh").read_text() + own
+    return (here / "hopper.cuh").read_text() + _WGMMA[kernel](macros) + own

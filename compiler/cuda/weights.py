@@ -12,16 +12,23 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import nm24_streams
+from sparsec.cuda import nm24_streams, nm24_wgmma
+from sparsec.cuda.bsr_steps import BlockSteps
+from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.driver import Buffer, Device, device
 from sparsec.cuda.lane_streams import LaneStreams
 from sparsec.cuda.nm24_streams import Nm24Streams
+from sparsec.cuda.nm24_tiles import Nm24Tiles
+from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.tensors import BFLOAT16, FLOAT16
 from sparsec.errors import InputError, TargetError
 
-Pattern: TypeAlias = Literal["unstructured", "2:4"]
+Pattern: TypeAlias = Literal["unstructured", "2:4", "block:32x32"]
 Streams: TypeAlias = LaneStreams | Nm24Streams
+Encoded: TypeAlias = Streams | BlockSteps
+
+FEW = 32  # tokens, up to which streams are the fastest for 2:4
 
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 COLUMNS = (256, 128)  # of a tile of X, the best first
@@ -65,6 +72,7 @@ class SparseWeight:
         self.units, self.offsets, self.parts, self.segments = self._buffers
         self._workspaces: dict[int, tuple[Buffer, Buffer]] = {}
         self._scratch: dict[int, Buffer] = {}
+        self._tiled: Nm24Wgmma | None = None
         weakref.finalize(self, _free, on, self._buffers).atexit = False
 
     @property
@@ -102,6 +110,16 @@ class SparseWeight:
             got=f"{x_bytes + w_bytes} bytes",
         )
 
+    def for_many(self, tokens: int) -> Nm24Wgmma | None:
+        """The same matrix for many tokens, if there is a kernel for that; encoded and copied at the first use."""
+        if tokens <= FEW or not isinstance(self.streams, Nm24Streams):
+            return None
+        if self.device.architecture != nm24_wgmma.ARCHITECTURE:
+            return None
+        if self._tiled is None:
+            self._tiled = Nm24Wgmma(Nm24Tiles.encode(self.streams.decode()), self.dtype, self.device)
+        return self._tiled
+
     def workspace(self, tiles: int) -> tuple[Buffer, Buffer]:
         """Partial sums and counters for so many tiles of 8 tokens; made at the first use (so not while capturing)."""
         if tiles not in self._workspaces:
@@ -125,24 +143,35 @@ def _free(on: Device, buffers: list[Buffer]) -> None:
         on.free(buffer)
 
 
-def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0) -> SparseWeight:
+def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0) -> SparseWeight | BsrWgmma:
     """Compress a matrix [m, k] and copy it to a GPU.
 
-    `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16. Raises
-    `ModelError` if it has not the pattern, `InputError` for another type, `TargetError` if the GPU cannot be used.
+    `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16. Of
+    "block:32x32", each 32 x 32 that has a nonzero is kept; larger blocks are several of these. Raises `ModelError` if it
+    has not the pattern, `InputError` for another type, `TargetError` if the GPU cannot be used for it.
     """
     bits, dtype = _bits(weight)
     on = device(gpu)
-    return SparseWeight(encode(bits, pattern, on.multiprocessors), dtype, on)
+    if pattern == "block:32x32" and on.architecture != nm24_wgmma.ARCHITECTURE:
+        raise TargetError(
+            "There are no kernels for block-sparse weights for this GPU.",
+            expected="compute capability 9.0",
+            got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
+            next_step='compress it as "unstructured"',
+        )
+    encoded = encode(bits, pattern, on.multiprocessors)
+    return BsrWgmma(encoded, dtype, on) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, on)
 
 
-def encode(bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS) -> Streams:
-    """The streams of a matrix, given as its bits, for a GPU with so many multiprocessors; needs no GPU."""
+def encode(bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS) -> Encoded:
+    """What is copied to a GPU with so many multiprocessors, of a matrix given as its bits; needs no GPU."""
     match pattern:
         case "unstructured":
             return LaneStreams.encode(bits, workers)
         case "2:4":
             return Nm24Streams.encode(bits, workers)
+        case "block:32x32":
+            return BlockSteps.encode(bits)
 
 
 def _bits(weight: object) -> tuple[NDArray[np.uint16], str]:

@@ -21,3 +21,10 @@ def two_of_four(m: int, k: int, seed: int) -> NDArray[np.uint16]:
     kept &= generator.random(kept.shape) < 0.9
     bits = generator.integers(1, 1 << 15, kept.shape)
     return np.where(kept, bits, 0).astype(np.uint16).reshape(m, -1)[:, :k]
+
+
+def blocks(m: int, k: int, side: int, density: float, seed: int) -> NDArray[np.uint16]:
+    """Any bits but those of zeros in blocks at random places, of which those at the ends are cut off."""
+    generator = np.random.default_rng(seed)
+    kept = generator.random((-(-m // side), -(-k // side))) < density
+    return unstructured(m, k, 1.0, seed) * np.kron(kept, np.ones((side, side), dtype=np.uint16))[:m, :k]

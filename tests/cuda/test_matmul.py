@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matrices import two_of_four, unstructured
+from matrices import blocks, two_of_four, unstructured
 
 from sparsec.cuda import driver, partition, program
+from sparsec.cuda.bsr_steps import BlockSteps
+from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.driver import Device
+from sparsec.cuda.nm24_tiles import Nm24Tiles
+from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
+from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.product import matmul
 from sparsec.cuda.weights import SparseWeight, compress, encode
 from sparsec.errors import InputError
@@ -23,17 +28,23 @@ pytestmark = pytest.mark.usefixtures("gpu", "nvrtc")
 
 SHAPES = [(32, 64), (1, 1), (1000, 520), (513, 72), (40, 1001), (2048, 4096), (11, 8192), (4096, 136)]
 TOKENS = [1, 7, 8, 9, 16, 31, 33, 64, 65, 128, 200]
-PATTERNS = ["unstructured", "2:4"]
+PATTERNS = ["unstructured", "2:4", "block:32x32"]
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def weight_values(pattern: str, m: int, k: int, density: float, dtype: str, seed: int) -> Any:
     """Normal numbers where the pattern has nonzeros."""
-    kept = (two_of_four(m, k, seed) if pattern == "2:4" else unstructured(m, k, density, seed)) != 0
+    match pattern:
+        case "2:4":
+            kept = two_of_four(m, k, seed) != 0
+        case "block:32x32":
+            kept = blocks(m, k, 32, density, seed) != 0
+        case _:
+            kept = unstructured(m, k, density, seed) != 0
     return (np.random.default_rng(seed + 1).standard_normal((m, k)) * kept).astype(NUMPY[dtype])
 
 
-def check(weight: SparseWeight, values: Any, tokens: int, seed: int, *, bias: bool, activation: Any) -> None:
+def check(weight: SparseWeight | BsrWgmma, values: Any, tokens: int, seed: int, *, bias: bool, activation: Any) -> None:
     m, k = values.shape
     dtype = getattr(torch, weight.dtype)
     generator = torch.Generator("cuda").manual_seed(seed)
@@ -58,7 +69,7 @@ def check(weight: SparseWeight, values: Any, tokens: int, seed: int, *, bias: bo
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(("m", "k"), SHAPES)
 def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
-    for density in (0.5, 0.1) if pattern == "unstructured" else (0.5,):
+    for density in (0.5,) if pattern == "2:4" else (0.5, 0.1):
         values = weight_values(pattern, m, k, density, dtype, m + k)
         weight = compress(values, pattern)
         for tokens in TOKENS:
@@ -91,11 +102,35 @@ def test_any_shape_density_and_number_of_workers(
     monkeypatch.setattr(partition, "LARGE", large)
     m, k, tokens = sizes
     values = weight_values(pattern, m, k, density, dtype, seed)
-    weight = SparseWeight(encode(values.view(np.uint16), pattern, workers), dtype, gpu)
+    encoded = encode(values.view(np.uint16), pattern, workers)
+    weight = BsrWgmma(encoded, dtype, gpu) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, gpu)
     check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation)
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(
+    ("m", "k", "tokens"), [(64, 64, 33), (200, 200, 70), (513, 1032, 300), (1000, 520, 513), (2048, 4096, 1000)]
+)
+def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int, k: int, tokens: int) -> None:
+    if gpu.architecture != (9, 0):
+        pytest.skip("needs an NVIDIA GPU of compute capability 9.0")
+    values = weight_values("2:4", m, k, 0.5, dtype, m + tokens)
+    weight = Nm24Wgmma(Nm24Tiles.encode(values.view(np.uint16)), dtype, gpu)
+    kind = getattr(torch, dtype)
+    x = torch.randn(tokens, k, device="cuda").to(kind)
+    expected = x.double() @ torch.from_numpy(values.astype(np.float64)).cuda().T
+    for workers in (2, gpu.multiprocessors):
+        for tiling, _ in tilings(tokens, m, k, workers, gpu.shared_bytes):
+            y = torch.full((tokens + 1, m), torch.nan, device="cuda", dtype=kind)
+            rows = Rows(x.data_ptr(), k, tokens, k)
+            weight.launch(rows, Results(y.data_ptr(), m, m, 0, 0), torch.cuda.current_stream().cuda_stream, tiling)
+            error = (y[:tokens].double() - expected).abs()
+            bound = expected.abs() * torch.finfo(kind).eps + 1e-4 * float(expected.abs().max())
+            assert bool((error <= bound).all()), tiling
+            assert bool(y[tokens:].isnan().all()), tiling
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
 def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(source: str, name: str, options: list[str]) -> bytes:
         return compile_source(source, name, ["--gpu-architecture=compute_80", *options[1:]])
@@ -114,10 +149,11 @@ def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: py
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_many_launches_give_the_same_bits(pattern: Any) -> None:
+@pytest.mark.parametrize("tokens", [16, 600])
+def test_many_launches_give_the_same_bits(pattern: Any, tokens: int) -> None:
     values = weight_values(pattern, 1000, 4096, 0.3, "float16", 3)
     weight = compress(values, pattern)
-    x = torch.randn(16, 4096, device="cuda", dtype=torch.float16)
+    x = torch.randn(tokens, 4096, device="cuda", dtype=torch.float16)
     first = matmul(weight, x)
     for _ in range(200):
         assert torch.equal(matmul(weight, x), first)

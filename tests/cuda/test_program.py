@@ -7,6 +7,8 @@ import ctypes
 import pytest
 
 from sparsec.cuda import driver, program
+from sparsec.cuda.bsr_steps import STRIPS
+from sparsec.cuda.nm24_wgmma import TILES
 from sparsec.cuda.nvrtc import compile_source
 from sparsec.errors import TargetError, ToolchainError
 
@@ -18,6 +20,23 @@ def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 128}
     macros |= {"STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("each", TILES)
+@pytest.mark.parametrize("bf16", [0, 1])
+def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int) -> None:
+    groups, blocks, tokens = each
+    macros = {"GROUPS": groups, "MT": blocks, "TOKENS": tokens, "STAGES": 4, "BF16": bf16, "ACTIVATION": 3}
+    assert program.compiled("nm24_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("row_groups", [1, 2])
+def test_kernels_for_blocks_compile(row_groups: int) -> None:
+    macros = {"STRIPS": STRIPS, "ROW_GROUPS": row_groups, "TOKEN_GROUPS": 2 // row_groups, "STAGES": 4, "RING": 64}
+    macros |= {"BF16": 0, "ACTIVATION": 1}
+    assert program.compiled("bsr_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -1,0 +1,193 @@
+// What kernels with `wgmma` share: sm_90a only. Compiled by NVRTC together with one kernel, so nothing is included.
+//
+// Macros set by the caller: BF16 (else fp16), ACTIVATION.
+
+typedef unsigned int u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+
+// A `CUtensorMap`: where a tensor lies and how boxes of it are put in shared memory.
+struct alignas(64) TensorMap {
+    u64 opaque[16];
+};
+
+__device__ __forceinline__ u32 shared_address(const void *pointer) {
+    return (u32)__cvta_generic_to_shared(pointer);
+}
+
+__device__ __forceinline__ void wait_for_kernel_before() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// The threads of one warpgroup; barrier 0 is for all threads of a block.
+__device__ __forceinline__ void meet_warpgroup(u32 barrier) { asm volatile("bar.sync %0, 128;" ::"r"(barrier) : "memory"); }
+
+// Barriers that say of each of COUNT stages that it is full, and after them those that all warps have read it.
+template <int COUNT>
+__device__ __forceinline__ void make_barriers(u32 full, int warps) {
+    if (threadIdx.x == 0) {
+        for (int each = 0; each < COUNT; ++each) {
+            asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(full + 8 * each) : "memory");
+            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(full + 8 * (COUNT + each)), "r"(warps) : "memory");
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+}
+
+// A place in a ring of COUNT stages, and which round it is.
+template <int COUNT>
+struct Stage {
+    u32 index, parity;
+
+    __device__ __forceinline__ void next() {
+        if (++index == COUNT) index = 0, parity ^= 1;
+    }
+};
+
+__device__ __forceinline__ void expect(u32 barrier, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// All lanes of a warp have read what the barrier is for.
+__device__ __forceinline__ void arrive(u32 barrier) {
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+__device__ __forceinline__ void wait_for(u32 barrier, u32 parity) {
+    asm volatile("{\n.reg .pred done;\nAGAIN:\n"
+                 "mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+                 "@!done bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
+}
+
+// Bytes in a row, a multiple of 16, from global to shared memory.
+__device__ __forceinline__ void copy_bytes(u32 to, const void *from, u32 bytes, u32 barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(barrier) : "memory");
+}
+
+// A box of a matrix; what is past the matrix's ends is zero.
+__device__ __forceinline__ void copy_box(u32 to, const TensorMap &map, int column, int row, u32 barrier) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&map), "r"(column), "r"(row), "r"(barrier) : "memory");
+}
+
+// A matrix for `wgmma` in shared memory, K within rows of 128 bytes (SWIZZLE 1) or 64 bytes (2), eight rows together.
+template <int SWIZZLE>
+__device__ __forceinline__ u64 matrix_at(u32 address) {
+    const u64 group = SWIZZLE == 1 ? 1024 : 512;
+    return (u64)(address >> 4 & 0x3FFF) | 1ull << 16 | group >> 4 << 32 | (u64)SWIZZLE << 62;
+}
+
+__device__ __forceinline__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void end_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Wait until at most so many groups of products are unfinished.
+template <int LEFT>
+__device__ __forceinline__ void wait_for_products() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
+}
+
+__device__ __forceinline__ u32 loaded(u32 address) {
+    u32 word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
+    return word;
+}
+
+// Two values, rounded; the first in the low half.
+__device__ __forceinline__ u32 rounded(float low, float high) {
+    u32 bits;
+#if BF16
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+#else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+#endif
+    return bits;
+}
+
+__device__ __forceinline__ float activated(float value) {
+#if ACTIVATION == 1
+    return value < 0.0f ? 0.0f : value; // relu, NaN stays
+#elif ACTIVATION == 2
+    return 0.5f * value * (1.0f + erff(value * 0.70710678f)); // gelu
+#elif ACTIVATION == 3
+    return value / (1.0f + expf(-value)); // silu
+#else
+    return value;
+#endif
+}
+
+// The order of tiles: for `together` tiles of tokens all rows are done before the next, so that they stay in the L2.
+struct Order {
+    int row_tiles, token_tiles, together;
+
+    __device__ __forceinline__ int count() const { return row_tiles * token_tiles; }
+
+    __device__ __forceinline__ void find(int tile, int &row_tile, int &token_tile) const {
+        const int first = tile / (together * row_tiles) * together, width = min(together, token_tiles - first);
+        const int within = tile - first * row_tiles;
+        row_tile = within / width, token_tile = first + within % width;
+    }
+};
+
+// Where results go: y [tokens, m], row by row; `wide` if 16 bytes at a time can be written.
+struct Output {
+    u16 *y;
+    const float *bias; // [m] or null
+    long long stride;
+    int m, tokens, wide;
+
+    // Eight results from shared memory, of which those past the last row are not written.
+    __device__ __forceinline__ void write(int token, int row, u32 from) const {
+        if (row >= m) return;
+        uint4 v;
+        asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
+        u16 *place = y + token * stride + row;
+        if (wide && row + 8 <= m) {
+            *(uint4 *)place = v;
+            return;
+        }
+        const u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            if (row + i < m) place[i] = (u16)(words[i / 2] >> (i % 2 * 16));
+    }
+};
+
+#define AREA_TOKENS 64
+#define AREA_BYTES (AREA_TOKENS * 128) // of shared memory for each warpgroup
+
+// The sums of a warpgroup, 64 rows x COUNT tokens as `wgmma` leaves them, to y at (first_token, first_row): through
+// `area`, where rows become neighbours; barrier `meeting` is the warpgroup's own.
+template <int COUNT>
+__device__ __forceinline__ void store(const float (&sums)[COUNT / 2], const Output &o, int first_row, int first_token,
+                                      u32 area, u32 meeting) {
+    const int thread = threadIdx.x & 127, lane = thread & 31, warp = thread / 32;
+    const int row = first_row + warp * 16 + lane / 4;
+    const float low = o.bias && row < o.m ? o.bias[row] : 0.0f;
+    const float high = o.bias && row + 8 < o.m ? o.bias[row + 8] : 0.0f;
+    // Lane l gives the place of token l % 8 of eight, and of rows 0..7 or 8..15 of the warp's.
+    const u32 to = area + ((lane / 16) * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) * 16);
+#pragma unroll
+    for (int begin = 0; begin < COUNT; begin += AREA_TOKENS) {
+        if (first_token + begin >= o.tokens) break; // the same for all threads
+        meet_warpgroup(meeting);
+#pragma unroll
+        for (int each = 0; each < AREA_TOKENS && begin + each < COUNT; each += 16) {
+            const float *v = sums + (begin + each) / 2;
+            const u32 a = rounded(activated(v[0] + low), activated(v[1] + low));
+            const u32 b = rounded(activated(v[2] + high), activated(v[3] + high));
+            const u32 c = rounded(activated(v[4] + low), activated(v[5] + low));
+            const u32 d = rounded(activated(v[6] + high), activated(v[7] + high));
+            asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + each * 128),
+                         "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+        }
+        meet_warpgroup(meeting);
+#pragma unroll
+        for (int each = 0; each < AREA_TOKENS && begin + each < COUNT; each += 16) {
+            const int in_area = each + thread / 8, token = first_token + begin + in_area;
+            const u32 from = area + in_area * 128 + (thread % 8 ^ in_area % 8) * 16;
+            if (token < o.tokens) o.write(token, first_row + thread % 8 * 8, from);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+"""2:4 weights for many tokens, on Hopper's sparse tensor cores: how products are cut up and launched."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from ctypes import c_char, c_int, c_void_p
+from dataclasses import dataclass
+
+from sparsec.cuda.driver import Device, TensorMap
+from sparsec.cuda.memory import Memory
+from sparsec.cuda.nm24_tiles import BLOCK_BYTES, ROWS, STEP, Nm24Tiles
+from sparsec.cuda.operands import Output, Results, Rows
+from sparsec.cuda.program import function
+from sparsec.cuda.tensors import BFLOAT16
+
+ARCHITECTURE = (9, 0)  # what there is a kernel for
+AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
+TILES = ((2, 2, 192), (2, 2, 128), (2, 1, 256), (2, 1, 128), (1, 1, 128), (2, 1, 64), (1, 1, 64))  # see `Tiling`
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+STAGES = 8  # at most
+BAND_BYTES = 9 << 20  # of X, that the L2 keeps beside what else goes through it
+
+# Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
+# cycles around a tile and around parts; bytes of sums that are written or added up in a cycle.
+_TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
+_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many
+    `stages` of 64 columns in shared memory. Tiles past the first `whole` are done in `split` parts of K. All rows are done
+    for `together` tiles of tokens before the next ones."""
+
+    groups: int
+    blocks: int
+    tokens: int
+    stages: int
+    whole: int
+    split: int
+    together: int
+
+    @property
+    def rows(self) -> int:
+        """Of a tile."""
+        return ROWS * self.groups * self.blocks
+
+    @property
+    def stage_bytes(self) -> int:
+        """Shared memory of a stage."""
+        return self.tokens * STEP * 2 + self.groups * self.blocks * BLOCK_BYTES
+
+    @property
+    def shared_bytes(self) -> int:
+        """Of a block of threads: stages with their barriers, results."""
+        return self.stages * (self.stage_bytes + 16) + self.groups * AREA_BYTES
+
+
+class _Operands(ctypes.Structure):
+    _fields_ = (
+        ("x", TensorMap),
+        ("out", Output),
+        *((name, c_void_p) for name in ("blocks", "partial", "counters")),
+        *((name, c_int) for name in ("row_blocks", "steps", "row_tiles", "token_tiles", "together", "whole", "split")),
+        ("padding", c_char * 36),  # to a multiple of 64 bytes
+    )
+
+
+class Nm24Wgmma:
+    """A 2:4 matrix W [m, k] of float16 or bfloat16 on one GPU, in blocks of 64 x 64."""
+
+    def __init__(self, tiles: Nm24Tiles, dtype: str, on: Device) -> None:
+        self.tiles = tiles
+        self.dtype = dtype
+        self.device = on
+        self._memory = Memory(self, on)
+        self._blocks = self._memory.upload(tiles.blocks)
+
+    def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
+        """Put a product on a stream."""
+        tiles = self.tiles
+        by = tiling or best_tiling(x.tokens, tiles.m, tiles.k, self.device.multiprocessors, self.device.shared_bytes)
+        row_tiles, token_tiles = -(-tiles.m // by.rows), -(-x.tokens // by.tokens)
+        cut = row_tiles * token_tiles - by.whole
+        slots = cut * by.groups * by.blocks if by.split > 1 else 0
+        operands = _Operands(
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, STEP)),
+            y.output(x.tokens),
+            self._blocks.address,
+            self._memory.scratch("sums", slots * by.split * ROWS * by.tokens * 4).address,
+            self._memory.scratch("counters", slots * 4).address,
+            *(len(tiles.blocks), tiles.steps, row_tiles, token_tiles, by.together, by.whole, by.split),
+        )
+        macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
+        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
+        kernel = function(self.device, "nm24_wgmma", macros, by.shared_bytes)
+        blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
+        self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
+
+
+def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Tiling:
+    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
+    return min(tilings(tokens, m, k, workers, shared_bytes), key=lambda each: each[1])[0]
+
+
+def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Iterator[tuple[Tiling, float]]:
+    """Those that there are, and about how many cycles each takes."""
+    steps = -(-k // STEP)
+    for groups, blocks, width in TILES:
+        tile = Tiling(groups, blocks, width, 0, 0, 1, 1)
+        stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
+        row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
+        count = row_tiles * token_tiles
+        together = min(token_tiles, max(1, round(BAND_BYTES / (width * k * 2))))
+        # The instruction reads all of X and its part of W from shared memory, 128 bytes a cycle.
+        computed = groups * blocks * 2 * (width / 2 + 16)
+        for split in (each for each in SPLITS if each <= steps):
+            whole = count if split == 1 else count // workers * workers
+            parts = -(-(count - whole) * split // workers) / split
+            waves = -(-whole // workers) + parts
+            rounds = -(-whole // workers) + parts * split
+            added = _AROUND_PARTS + split * tile.rows * width * 4 / _ADDED_UP if parts else 0.0
+            active = min(whole + (count - whole) * split, workers)
+            from_memory = groups * blocks * BLOCK_BYTES / together / min(_ALONE, _FROM_MEMORY * workers / active)
+            cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
+            cost = waves * cycles + rounds * _AROUND_TILE + added
+            if stages >= 2:
+                yield Tiling(groups, blocks, width, stages, whole, split, together), cost

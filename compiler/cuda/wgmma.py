@@ -1,0 +1,48 @@
+"""The text of `wgmma` instructions, which name every register of their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def sparse_product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `sparse_wgmma<SELECTOR>`: D[64 x TOKENS] (+)= A[64 x 32, two of four] B[32 x TOKENS].
+
+    A and B are in shared memory; the indices are in lanes 0 and 1 of each four (SELECTOR 0), or in 2 and 3. `add` 0
+    overwrites D.
+    """
+    tokens = macros["TOKENS"]
+    count, dtype, sums, outputs = _sums(tokens, macros)
+    a, b, indices, add, selector = range(count, count + 5)
+    return f"""
+template <int SELECTOR>
+__device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, u32 indices, int add) {{
+    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
+                 "wgmma.mma_async.sp.sync.aligned.m64n{tokens}k32.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, %{a}, %{b}, %{indices}, %{selector}, add, 1, 1, 0, 0;\\n}}"
+                 : {outputs}
+                 : "l"(a), "l"(b), "r"(indices), "r"(add), "n"(SELECTOR));
+}}
+"""
+
+
+def product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], A in registers and B in shared memory."""
+    count, dtype, sums, outputs = _sums(32, macros)
+    a = ", ".join(f"%{count + each}" for each in range(4))
+    return f"""
+__device__ __forceinline__ void wgmma(float (&d)[{count}], const u32 (&a)[4], u64 b) {{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, {{{a}}}, %{count + 4}, 1, 1, 1, 0;"
+                 : {outputs}
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}}
+"""
+
+
+def _sums(columns: int, macros: Mapping[str, int]) -> tuple[int, str, str, str]:
+    """How many sums a thread has, the type of the factors, and the sums in the text and among its operands."""
+    count, dtype = columns // 2, "bf16" if macros["BF16"] else "f16"
+    sums = ", ".join(f"%{each}" for each in range(count))
+    outputs = ", ".join(f'"+f"(d[{each}])' for each in range(count))
+    return count, dtype, sums, outputs
