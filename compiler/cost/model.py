@@ -32,6 +32,7 @@ from sparsec.kernels.words import FP32, Words, words_of
 _TILE_PRODUCT_CYCLES = 38.0
 _NEAR_PRODUCT_CYCLES = 28.0  # the same with operands from L1
 _TILE_STORE_CYCLES = 16 * 6.0  # per tile of sums
+_TILE_EXPAND_CYCLES = 66.0  # per tile of weights that is made of a bitmap
 _TILE_WORD_CYCLES = 13.0  # per word of any four columns that is made for four tiles
 _TILE_ROW_CYCLES = 60.0  # to begin and end a row of tiles
 CALL_NS = 40.0  # handing one step to the runtime
@@ -109,6 +110,19 @@ def _amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machin
     packed = 0.0 if words.direct(problem.inputs) else _PACK_CYCLES * _input_elements(problem) / 64
     products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES)
     return max(products, weight_bytes / _bandwidth(weight_bytes, machine)) + packed
+
+
+def _amx_bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Each tile of weights is made once, or its bytes are waited for; products follow."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    words, side = _words(problem, isa), tile_registers.SIDE
+    rows, columns = math.ceil(problem.tokens / side), math.ceil(problem.outputs / side)
+    tiles = columns * math.ceil(words.count(problem.inputs) / side)
+    size = 4 // words.group * facts.nonzeros + side * side * words.group // 8 * tiles
+    packed = 0.0 if words.direct(problem.inputs) else _PACK_CYCLES * _input_elements(problem) / 64
+    products = tiles * (_TILE_EXPAND_CYCLES + _NEAR_PRODUCT_CYCLES * rows) + rows * columns * _TILE_STORE_CYCLES
+    return max(products, size / _bandwidth(size, machine)) + packed
 
 
 def _amx_gathered_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -445,6 +459,8 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_dense": _dense_cycles,
     "bf16_linear_amx": _amx_cycles,
     "u8s8_linear_amx": _amx_cycles,
+    "bf16_linear_amx_bitmap": _amx_bitmap_cycles,
+    "u8s8_linear_amx_bitmap": _amx_bitmap_cycles,
     "u8s8_linear_amx_gathered": _amx_gathered_cycles,
     "f32_linear_csr": _counted_cycles,
     "bf16_linear_csr": _counted_cycles,

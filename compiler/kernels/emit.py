@@ -141,9 +141,9 @@ class Buffer:
         """One unsigned integer element, as a position."""
         return Index(dynamic=arith.index_castui(ir.IndexType.get(), self.load(at)))
 
-    def prefetch(self, at: IndexLike) -> None:
-        """Ask for the cache line of an element, to be read soon; it may lie outside of the buffer."""
-        memref.prefetch(self.memref, [as_index(at).value], False, 3, True)
+    def prefetch(self, at: IndexLike, *, level: int = 1) -> None:
+        """Ask this level of cache for the line of an element, to be read soon; it may lie outside of the buffer."""
+        memref.prefetch(self.memref, [as_index(at).value], False, 4 - level, True)
 
     def store(self, value: ir.Value, at: IndexLike) -> None:
         """Store one element."""

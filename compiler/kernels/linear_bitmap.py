@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith, llvm, vector
-from torch_mlir.dialects import math as mathematics
+from torch_mlir.dialects import arith, vector
 
 from sparsec.formats.bitmap import WORD, Bitmap
 from sparsec.kernels.arithmetic import F32, U8S8, Arithmetic
@@ -34,6 +33,7 @@ from sparsec.kernels.emit import (
     shuffle,
 )
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.expand import count_of, expanded, lanes_of
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
@@ -147,11 +147,10 @@ class _Rows:
             rows = []
             for r in range(self.height):
                 bits = buffers["masks"].load(first + r)
-                held = _lanes_of(bits, width)
-                rows.append(
-                    (self._weights(Vectors(width, self.words.element).load(buffers["values"], place), held), held)
-                )
-                place = place + _count(bits)
+                held = lanes_of(bits, width)
+                weights = expanded(Vectors(width, self.words.element).load(buffers["values"], place), held)
+                rows.append((vector.bitcast(Vectors(WORD, self.words.dtype).type, weights), held))
+                place = place + count_of(bits)
             for t in range(tokens):
                 x = self.words.load(buffers["x"], number * width + t * inputs, WORD, left)
                 for r, (weights, held) in enumerate(rows):
@@ -178,18 +177,6 @@ class _Rows:
             buffers["values"].prefetch(place + (AHEAD + line * LINE) // sizes["values"])
         buffers["masks"].prefetch(mask + AHEAD // sizes["masks"])
 
-    def _weights(self, packed: ir.Value, held: ir.Value) -> ir.Value:
-        """The first weights of `packed`, in order, in the lanes `held`, and zeros in the others, as words.
-
-        A fence hides the load, which stays an instruction of its own: to expand from memory takes current cores six
-        cycles, from a register two.
-        """
-        opaque = Vectors(WORD).type
-        loaded = _call("llvm.arithmetic.fence", opaque, vector.bitcast(opaque, packed))
-        zeros = Vectors(self.width, self.words.element).splat(0)
-        weights = _call("llvm.x86.avx512.mask.expand", packed.type, vector.bitcast(packed.type, loaded), zeros, held)
-        return vector.bitcast(Vectors(WORD, self.words.dtype).type, weights)
-
     def pack(self, bitmap: Bitmap) -> dict[str, NDArray[np.generic]]:
         """Groups of `height` rows step by step, so that a group is one stream of values; `starts` has where each begins."""
         groups, steps = -(-bitmap.rows // self.height), self.steps
@@ -207,21 +194,6 @@ class _Rows:
             "values": values.astype(np.int8) if self.words.exact else values,
             "starts": starts.astype(np.int32),
         }
-
-
-def _call(intrinsic: str, result: ir.Type, *operands: ir.Value) -> ir.Value:
-    return llvm.call_intrinsic(result, ir.StringAttr.get(intrinsic), operands, [], [])
-
-
-def _lanes_of(bits: ir.Value, width: int) -> ir.Value:
-    """The mask whose lane i is bit i."""
-    word = vector.broadcast(ir.VectorType.get([1], bits.type), bits)
-    return vector.bitcast(ir.VectorType.get([width], ir.IntegerType.get_signless(1)), word)
-
-
-def _count(bits: ir.Value) -> Index:
-    """How many bits are set."""
-    return Index(dynamic=arith.index_castui(ir.IndexType.get(), mathematics.ctpop(bits)))
 
 
 def _sums_of_lanes(vectors: Sequence[ir.Value]) -> ir.Value:

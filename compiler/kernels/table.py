@@ -12,6 +12,7 @@ from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.conv_gathered import ConvGathered
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
+from sparsec.kernels.linear_amx_bitmap import LinearAmxBitmap
 from sparsec.kernels.linear_amx_gathered import LinearAmxGathered
 from sparsec.kernels.linear_bitmap import LinearBitmap
 from sparsec.kernels.linear_blocked import LinearBlocked
@@ -23,7 +24,7 @@ from sparsec.kernels.linear_split import LinearSplit
 from sparsec.kernels.matmul_dense import MatmulDense
 from sparsec.kernels.shifted import Shifted
 
-_ON_TILES = (LinearAmx(), LinearAmx(BF16), LinearAmxGathered())
+_ON_TILES = (LinearAmx(), LinearAmx(BF16), LinearAmxBitmap(), LinearAmxBitmap(BF16), LinearAmxGathered())
 
 _ALL: tuple[Kernel, ...] = (
     ConvDense(),

@@ -12,7 +12,7 @@ from sparsec.cost.machine import GENERIC
 from sparsec.cost.model import predict
 from sparsec.formats.facts import Facts, facts_of
 from sparsec.kernels.arithmetic import BF16, U8S8
-from sparsec.kernels.isa import AVX2, AVX512, AVX512_BF16, Isa
+from sparsec.kernels.isa import AVX2, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
 
@@ -42,7 +42,11 @@ def facts(problem: Problem, zeros: float) -> Facts | None:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-@pytest.mark.parametrize("isa", [AVX2, AVX512, AVX512_BF16], ids=lambda isa: f"{isa.suffix}-{isa.bytes_dot}")
+@pytest.mark.parametrize(
+    "isa",
+    [AVX2, AVX512, AVX512_BF16, AVX512_AMX],
+    ids=lambda isa: f"{isa.suffix}-{isa.bytes_dot}{'-tiles' if isa.tile_registers else ''}",
+)
 @pytest.mark.parametrize("zeros", [0.0, 0.9, 1.0])
 def test_every_kernel_has_a_cost(problem: Problem, isa: Isa, zeros: float) -> None:
     known = facts(problem, zeros)
@@ -57,8 +61,8 @@ def test_every_kernel_has_a_cost(problem: Problem, isa: Isa, zeros: float) -> No
 def test_more_zeros_never_cost_more(problem: Problem) -> None:
     half, few = facts(problem, 0.5), facts(problem, 0.95)
     for kernel in KERNELS.values():
-        if half is not None and kernel.refuses(problem, AVX512_BF16) is None:
-            slower, faster = (predict(kernel.name, problem, each, AVX512_BF16, GENERIC) for each in (half, few))
+        if half is not None and kernel.refuses(problem, AVX512_AMX) is None:
+            slower, faster = (predict(kernel.name, problem, each, AVX512_AMX, GENERIC) for each in (half, few))
             assert faster <= slower, kernel.name
 
 
