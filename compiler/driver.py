@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sparsec.artifact import Plan, Program
 from sparsec.assemble import Assembly
+from sparsec.c_library import kernel_prefix
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
 from sparsec.cost.machine import GENERIC
@@ -30,6 +31,7 @@ from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
 from sparsec.targets import TARGETS, resolve
 from sparsec.targets.backend import emit_assembly, emit_image
+from sparsec.targets.parallel import emit_objects
 from sparsec.targets.target import Target
 from sparsec.targets.wasm_module import emit_module
 from sparsec.trace import Trace
@@ -88,6 +90,17 @@ def compile_program(
         )
     plan, text = _compile(source, options, example_inputs, progress)
     return plan.with_code(emit_image(text, target, plan.kernels))
+
+
+def compile_objects(
+    source: Source, options: Options = Options(), *, example_inputs: object = None, progress: Progress | None = None
+) -> tuple[Plan, list[bytes]]:
+    """Compile a model to relocatable objects that `sparsec.c_library` links; raises as `compile_program` does."""
+    target = resolve(options.target)
+    if target.is_wasm:
+        raise TargetError("Code for WebAssembly is no library for C.", got=target.name, next_step="--emit wasm")
+    plan, text = _compile(source, options, example_inputs, progress)
+    return plan, emit_objects(text, target, plan.kernels, prefix=kernel_prefix(plan.name)) if plan.kernels else []
 
 
 def compile_wasm(

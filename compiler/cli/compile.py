@@ -22,8 +22,17 @@ from sparsec.verify import Verification, verify
 if TYPE_CHECKING:
     from sparsec.driver import Options
 
-ARTIFACT, WASM = "artifact", "wasm"
-SUFFIXES = {ARTIFACT: ".sparsec", WASM: "-wasm", "mlir": ".mlir", "llvm": ".ll", "asm": ".s"}
+ARTIFACT, WASM, STATIC, SHARED = "artifact", "wasm", "static", "shared"
+FOLDERS = (WASM, STATIC, SHARED)  # kinds of output that are folders
+SUFFIXES = {
+    ARTIFACT: ".sparsec",
+    WASM: "-wasm",
+    STATIC: "-static",
+    SHARED: "-shared",
+    "mlir": ".mlir",
+    "llvm": ".ll",
+    "asm": ".s",
+}
 
 
 @click.command()
@@ -35,14 +44,14 @@ SUFFIXES = {ARTIFACT: ".sparsec", WASM: "-wasm", "mlir": ".mlir", "llvm": ".ll",
     type=click.Choice(list(SUFFIXES)),
     default=ARTIFACT,
     show_default=True,
-    help="What to write: a file, for wasm a folder; text goes to stdout unless -o is given.",
+    help="What to write: a file; for wasm, static and shared a folder; text goes to stdout unless -o is given.",
 )
 @click.option(
     "--weights",
     type=click.Choice(["inside", "beside"]),
     default="inside",
     show_default=True,
-    help="With --emit wasm: the weights in the module, or in a file that it fetches.",
+    help="With --emit wasm, static or shared: the weights in the module or library, or in a file of their own.",
 )
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
@@ -70,7 +79,8 @@ def command(
 ) -> int:
     """Compile MODEL (.onnx, .onnx.gz or .pt2) to one file that runs without the compiler.
 
-    `sparsec run` and `sparsec.load` read it. --emit wasm, for the target wasm32, makes a package for browsers and Node.
+    `sparsec run` and `sparsec.load` read it. --emit wasm, for the target wasm32, makes a package for browsers and Node;
+    --emit static or shared makes a library for programs in C, with a header.
     """
     sizes = parse_shapes(shapes)
     if no_tune_cache and (tune is not None or tune_log is not None):
@@ -78,13 +88,19 @@ def command(
     seconds = parse_budget(tune, "--tune") if tune is not None else None
     if emit != ARTIFACT and (check or as_json):
         raise click.UsageError("--verify and --json go with --emit artifact only")
-    if weights != "inside" and emit != WASM:
-        raise click.UsageError("--weights goes with --emit wasm only")
-    output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, WASM) else None)
-    if emit == WASM:
+    if weights != "inside" and emit not in FOLDERS:
+        raise click.UsageError(f"--weights goes with --emit {', '.join(FOLDERS)} only")
+    output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, *FOLDERS) else None)
+    if emit in FOLDERS:
         assert output is not None
-        options = _options("wasm32" if target == NATIVE else target, sizes, tune_log, not no_tune_cache, precision)
-        return _emit_wasm(model, output, options, weights_inside=weights == "inside")
+        named = "wasm32" if emit == WASM and target == NATIVE else target
+        options = _options(named, sizes, tune_log, not no_tune_cache, precision)
+        if output.exists() and not output.is_dir():
+            raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
+        inside = weights == "inside"
+        if emit == WASM:
+            return _emit_wasm(model, output, options, weights_inside=inside)
+        return _emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
         require_writable(output)
     if seconds is not None:
@@ -135,8 +151,6 @@ def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bo
     from sparsec.model import readable
     from sparsec.wasm_package import package_files, write_package
 
-    if output.exists() and not output.is_dir():
-        raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
     start = time.perf_counter()
     with progress(f"compiling {Path(model).name}") as stages:
         plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
@@ -146,6 +160,26 @@ def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bo
     say(
         f"{output}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; for {plan.target.isa}, "
         f"{len(plan.steps)} steps, in {time.perf_counter() - start:.1f} s"
+    )
+    return 0
+
+
+def _emit_library(model: str, output: Path, emit: str, options: Options, *, weights_inside: bool) -> int:
+    from sparsec.c_library import Linkage, write_library
+    from sparsec.driver import compile_objects
+    from sparsec.model import readable
+    from sparsec.targets import resolve
+    from sparsec.targets.c_compiler import CCompiler
+
+    target, start = resolve(options.target), time.perf_counter()
+    CCompiler.find(target)  # or say that there is none before the model is compiled
+    with progress(f"compiling {Path(model).name}") as stages:
+        plan, objects = compile_objects(readable(model), options, progress=stages)
+    written = write_library(output, plan, objects, target, Linkage(emit), weights_inside=weights_inside)
+    total = sum(file.stat().st_size for file in written)
+    say(
+        f"{', '.join(map(str, written))}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; "
+        f"for {plan.target.isa}, {len(plan.steps)} steps, in {time.perf_counter() - start:.1f} s"
     )
     return 0
 

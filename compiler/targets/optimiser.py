@@ -31,16 +31,16 @@ def target_machine(target: Target) -> llvm.TargetMachine:
 
 @contextmanager
 def optimised(
-    text: str, target: Target, machine: llvm.TargetMachine, entries: Sequence[str]
+    text: str, target: Target, machine: llvm.TargetMachine, entries: Sequence[str], prefix: str = abi.PREFIX
 ) -> Iterator[llvm.ModuleRef]:
-    """Give the optimised module of what `entries` need (without entries: of all).
+    """Give the optimised module of what `entries` need (without entries: of all); their symbols begin with `prefix`.
 
     Raises `ToolchainError`. The module is closed before its context: the garbage collector may take the other order.
     """
     with closing(llvm.create_context()) as context, closing(_parsed(text, context)) as module:
         module.triple, module.data_layout = target.triple, str(machine.target_data)
         if entries:
-            _add_wrappers(module, context, entries, target.pointer_bytes)
+            _add_wrappers(module, context, entries, target.pointer_bytes, prefix)
         _checked(module)
         builder = llvm.create_pass_builder(machine, _tuning())
         unused = llvm.create_new_module_pass_manager()
@@ -50,12 +50,14 @@ def optimised(
         yield module
 
 
-def _add_wrappers(module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int) -> None:
-    text = abi.wrappers({name: _pointer_count(module, name) for name in entries}, pointer_bytes)
+def _add_wrappers(
+    module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int, prefix: str
+) -> None:
+    text = abi.wrappers({name: _pointer_count(module, name) for name in entries}, pointer_bytes, prefix)
     with closing(_parsed(text, context)) as wrappers:
         wrappers.triple, wrappers.data_layout = module.triple, module.data_layout
         module.link_in(wrappers)
-    _internalise(module, {abi.entry_symbol(name) for name in entries})
+    _internalise(module, {abi.entry_symbol(name, prefix) for name in entries})
 
 
 def _tuning() -> llvm.PipelineTuningOptions:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 
-from sparsec.targets import TARGETS
+from sparsec.targets import TARGETS, abi
 from sparsec.targets.optimiser import optimised, target_machine
 from sparsec.targets.target import Target
 
@@ -25,30 +25,32 @@ _BYTES_WORTH_A_PROCESS = 200_000  # of text: most of a second of LLVM, against a
 _DEFINITION = re.compile(r'^define [^@]*@"?([^"(]+)"?\(', re.MULTILINE)
 
 
-def emit_object(llvm_ir: str, target: Target, entries: Sequence[str]) -> bytes:
+def emit_object(llvm_ir: str, target: Target, entries: Sequence[str], prefix: str = abi.PREFIX) -> bytes:
     """Compile in this process."""
     machine = target_machine(target)
-    with optimised(llvm_ir, target, machine, entries) as module:
+    with optimised(llvm_ir, target, machine, entries, prefix) as module:
         elf: bytes = machine.emit_object(module)
     return elf
 
 
-def emit_objects(llvm_ir: str, target: Target, entries: Sequence[str], jobs: int | None) -> list[bytes]:
-    """Return one object per process; together they define all `entries`. Raises `ToolchainError`."""
+def emit_objects(
+    llvm_ir: str, target: Target, entries: Sequence[str], jobs: int | None = None, prefix: str = abi.PREFIX
+) -> list[bytes]:
+    """Return one object per process; together they define all `entries`, with symbols as `abi` says. Raises `ToolchainError`."""
     if jobs is None:
         jobs = min(_processors(), 1 + len(llvm_ir) // _BYTES_WORTH_A_PROCESS)
     if TARGETS.get(target.name) != target:
         jobs = 1  # a worker knows only the targets of the table
     own, *others = _shares(llvm_ir, entries, jobs)
     with ExitStack() as stack:
-        workers = [stack.enter_context(_start(llvm_ir, target, share)) for share in others]
+        workers = [stack.enter_context(_start(llvm_ir, target, share, prefix)) for share in others]
         for worker in workers:
             stack.callback(worker.kill)  # of use only if this process fails first
-        objects = [emit_object(llvm_ir, target, own)]
+        objects = [emit_object(llvm_ir, target, own, prefix)]
         for worker, share in zip(workers, others, strict=True):
             elf = worker.communicate()[0]
             # A worker that failed is no fault of the user's: do its share here, and raise here what there is to raise.
-            objects.append(elf if worker.returncode == 0 else emit_object(llvm_ir, target, share))
+            objects.append(elf if worker.returncode == 0 else emit_object(llvm_ir, target, share, prefix))
     return objects
 
 
@@ -69,11 +71,12 @@ def _shares(llvm_ir: str, entries: Sequence[str], jobs: int) -> list[list[str]]:
     return shares
 
 
-def _start(llvm_ir: str, target: Target, entries: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(llvm_ir: str, target: Target, entries: Sequence[str], prefix: str) -> subprocess.Popen[bytes]:
     """Start a worker; the request goes through a file, because a pipe would make this process wait for the start."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     with tempfile.TemporaryFile() as request:
-        request.write(json.dumps({"target": target.name, "entries": entries, "llvm_ir": llvm_ir}).encode())
+        wanted = {"target": target.name, "entries": entries, "prefix": prefix, "llvm_ir": llvm_ir}
+        request.write(json.dumps(wanted).encode())
         request.seek(0)
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "sparsec.targets.parallel"],
@@ -86,7 +89,7 @@ def _start(llvm_ir: str, target: Target, entries: Sequence[str]) -> subprocess.P
 
 def _serve() -> None:
     request = json.load(sys.stdin)
-    elf = emit_object(request["llvm_ir"], TARGETS[request["target"]], request["entries"])
+    elf = emit_object(request["llvm_ir"], TARGETS[request["target"]], request["entries"], request["prefix"])
     sys.stdout.buffer.write(elf)
 
 

@@ -51,6 +51,16 @@ static void *copy_of(const void *data, size_t bytes)
     return copy;
 }
 
+#if defined(SPARSEC_LINKED)
+
+static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
+{
+    (void)model, (void)culprit;
+    return program->image ? SPARSEC_BAD_IMAGE : SPARSEC_OK;
+}
+
+#else
+
 static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
 {
     const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -77,6 +87,8 @@ static int map_image(const sparsec_program *program, sparsec_model *model, uint6
         return SPARSEC_NO_EXECUTABLE_MEMORY;
     return SPARSEC_OK;
 }
+
+#endif
 
 int sparsec_model_create(const sparsec_program *program, sparsec_model **result, uint64_t *culprit)
 {
@@ -171,7 +183,7 @@ static int64_t chunks_of(const sparsec_step *step, int64_t threads)
     return coarse < most ? coarse : most;
 }
 
-static int64_t now_ns(void)
+static int64_t wall_ns(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -189,10 +201,10 @@ int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inp
     int64_t passed = 0; /* stands for the status of a model without checks */
     int64_t *const status = model->status == SPARSEC_NO_STATUS ? &passed : (int64_t *)(void *)(run->arena + model->status);
     *status = 0;
-    int64_t before = step_ns ? now_ns() : 0;
+    int64_t before = step_ns ? wall_ns() : 0;
     for (uint64_t i = 0; i < model->step_count && *status == 0; i++) {
         const sparsec_step *step = &model->steps[i];
-        const sparsec_kernel kernel = (sparsec_kernel)(uintptr_t)(model->image + step->entry);
+        const sparsec_kernel kernel = (sparsec_kernel)((uintptr_t)model->image + step->entry);
         void *const *args = run->pointers + step->first_arg;
         const int64_t chunks = shared ? chunks_of(step, threads) : 1;
         if (chunks > 1) {
@@ -201,7 +213,7 @@ int sparsec_model_run(sparsec_model *model, sparsec_pool *pool, void *const *inp
             kernel(args, 0, step->extent);
         }
         if (step_ns) {
-            const int64_t after = now_ns();
+            const int64_t after = wall_ns();
             step_ns[i] = after - before;
             before = after;
         }

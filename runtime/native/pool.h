@@ -5,10 +5,10 @@
 #include "sparsec.h"
 
 /* Take the pool for one run: 1 if it was free. `warm` wakes the threads, for the first parallel step. */
-int pool_claim(sparsec_pool *pool, int warm);
-void pool_release(sparsec_pool *pool);
+SPARSEC_OWN int pool_claim(sparsec_pool *pool, int warm);
+SPARSEC_OWN void pool_release(sparsec_pool *pool);
 
 /* Do units [0, extent) in `chunks` even chunks, on all threads of a claimed pool, and return when all are done. */
-void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int64_t extent, int64_t chunks);
+SPARSEC_OWN void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int64_t extent, int64_t chunks);
 
 #endif

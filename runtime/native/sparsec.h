@@ -8,10 +8,14 @@
 
 #include <stdint.h>
 
+/* What others may call, and what files of the core call of each other; runtime/c/core.c makes both static. */
+#if !defined(SPARSEC_API)
 #if defined(__GNUC__)
 #define SPARSEC_API __attribute__((visibility("default")))
 #else
 #define SPARSEC_API
+#endif
+#define SPARSEC_OWN
 #endif
 
 /* Counts changes of what is below, for whoever loads the library. */
@@ -29,7 +33,7 @@ typedef struct {
 } sparsec_buffer;
 
 typedef struct {
-    uint64_t entry;     /* byte offset of the kernel's entry in the image */
+    uint64_t entry;     /* byte offset of the kernel's entry in the image; its address, if that is NULL */
     uint64_t first_arg; /* index into the table of buffers */
     int64_t extent;     /* units of work */
     int64_t grain;      /* fewest units worth a chunk; >= extent: serial */
@@ -41,7 +45,7 @@ typedef struct {
 } sparsec_import;
 
 typedef struct {
-    const uint8_t *image;
+    const uint8_t *image; /* NULL: the kernels are linked with the core */
     uint64_t image_bytes;
     uint64_t writable_offset; /* page-aligned; [0, writable_offset) becomes read-only and executable */
     const sparsec_import *imports;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,14 @@ def test_compile_json_is_alone_on_stdout(sparsec: Sparsec, model: Path, tmp_path
     assert facts["inputs"] == [{"name": "x", "dtype": "float32", "shape": [2, 24]}]
     assert facts["bytes"] == (tmp_path / "m.sparsec").stat().st_size
     assert facts["verification"]["passed"] is True
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler here")
+def test_compile_writes_libraries_for_c(sparsec: Sparsec, model: Path) -> None:
+    folder = model.parent / "library"
+    found = sparsec("compile", model, "--emit", "static", "--weights", "beside", "-o", folder)
+    assert found.code == 0, found.err
+    assert {file.suffix for file in folder.iterdir()} == {".a", ".h", ".weights"}
 
 
 @pytest.mark.parametrize(("level", "sign"), [("mlir", "func.func private"), ("llvm", "define void"), ("asm", ".globl")])
