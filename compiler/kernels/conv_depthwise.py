@@ -1,8 +1,8 @@
 """Depthwise convolution: every channel has filters of its own.
 
 A channel is copied to a small padded plane on the stack, which then stays in L1 while its taps run over it. Taps are
-written out, so each pattern of zeros that many filters share gets code without these taps, and channels are visited
-pattern by pattern; filters without a single nonzero cost one store of the epilogue.
+written out, so channels that share a pattern of zeros are visited behind each other, by a loop without these taps;
+channels without a single nonzero cost one store of the epilogue.
 
 Bytes become floats on their way to the stack. That is exact: no sum of so few taps leaves the integers of fp32.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,14 +26,14 @@ from sparsec.kernels.emit import (
     Buffer,
     Index,
     Vectors,
-    as_index,
-    choose,
+    carry,
     define,
     epilogue_buffers,
     fma,
     local,
     loop,
     minimum,
+    pick,
     when,
 )
 from sparsec.kernels.epilogue import Epilogue
@@ -49,8 +49,8 @@ AHEAD_BYTES = (
 BAND_BYTES = 16 << 10  # so much of L1 for the copy of a band of rows
 STACK_BYTES = 64 << 10  # a larger band is not copied to the stack, but by a call of its own
 MOST_TAPS = 128  # all taps are written out
-MOST_PATTERNS = 8  # of zeros that get code of their own
-LEAST_SAVED = 0.01  # of a layer's products, by such code
+MOST_PATTERNS = 8  # of zeros that get loops of their own
+LEAST_SAVED = 0.01  # of a layer's products, by such a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ class ConvDepthwise:
         assert weight is not None
         dense = as_dense(weight)
         taps = np.ascontiguousarray(dense.reshape(problem.filters, problem.taps), dtype=np.float32)
-        patterns = Patterns.of(taps != 0)
-        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), **patterns.arrays(problem.channels)}
+        patterns = Patterns.of(taps.reshape(problem.channels, -1, problem.taps).any(axis=1))
+        weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), **patterns.arrays}
         plane = _Plane.of(problem, isa)
-        function = _define(module, plane, patterns.codes, epilogue, isa)
+        function = _define(module, plane, patterns.runs, epilogue, isa)
         tails = epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters)
-        products = problem.batch * problem.pixels * patterns.taps
+        products = patterns.taps * problem.batch * problem.pixels * (problem.filters // problem.channels)
         units = problem.batch * problem.channels * plane.bands
         call = Call(function, (plane.source, *weights, *tails, "y"), units, max(products, 1))
         if plane.on_stack or not plane.layout.copied:
@@ -99,44 +99,49 @@ class ConvDepthwise:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """`channels` whose nonzeros all belong to `taps`, from place `first` of the order of channels on."""
+
+    taps: tuple[int, ...]
+    first: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
 class Patterns:
-    """Filter i is computed by the code of the taps `codes[which[i]]`: all its nonzeros, and few zeros.
+    """Channels in an `order` in which those that share a loop stand behind each other."""
 
-    If there are filters without nonzeros, code 0 is theirs, and has no taps.
-    """
-
-    codes: tuple[tuple[int, ...], ...]
-    which: NDArray[np.int32]
+    runs: tuple[Run, ...]
+    order: NDArray[np.int32]
 
     @classmethod
     def of(cls, masks: NDArray[np.bool_]) -> Patterns:
-        """Of the nonzeros [filters, taps]: the patterns that save most, and all taps for the rest."""
+        """Of the nonzeros [channels, taps]: the patterns that save most, none at all, and all taps for the rest."""
         count = masks.shape[1]
-        found, inverse, filters = np.unique(masks, axis=0, return_inverse=True, return_counts=True)
-        saved = filters * (count - found.sum(axis=1))
+        found, inverse, channels = np.unique(masks, axis=0, return_inverse=True, return_counts=True)
+        saved = channels * (count - found.sum(axis=1))
         worth = [n for n in np.argsort(-saved, kind="stable") if saved[n] >= max(LEAST_SAVED * masks.size, 1)]
         everything = np.ones((1, count), dtype=np.bool_)
         kept = np.concatenate([found[worth[:MOST_PATTERNS]], found[~found.any(axis=1)], everything])
-        sizes = kept.sum(axis=1)
         covers = ~(found[:, None, :] & ~kept[None, :, :]).any(axis=2)
-        cheapest = np.where(covers, sizes, count + 1).argmin(axis=1)
-        used = np.unique(cheapest)
-        used = used[np.argsort(sizes[used], kind="stable")]
-        codes = tuple(tuple(int(tap) for tap in np.flatnonzero(kept[n])) for n in used)
-        place = np.zeros(len(kept), dtype=np.int32)
-        place[used] = np.arange(len(used))
-        return cls(codes, place[cheapest][inverse.reshape(-1)])
+        which = np.where(covers, kept.sum(axis=1), count + 1).argmin(axis=1)[inverse.reshape(-1)]
+        order = np.argsort(which, kind="stable").astype(np.int32)
+        used, first, lengths = np.unique(which[order], return_index=True, return_counts=True)
+        runs = (
+            Run(tuple(np.flatnonzero(kept[n]).tolist()), int(begin), int(length))
+            for n, begin, length in zip(used, first, lengths, strict=True)
+        )
+        return cls(tuple(runs), order)
 
     @property
     def taps(self) -> int:
-        """Taps that are computed, of all filters."""
-        return sum(len(self.codes[code]) for code in self.which)
+        """Taps that are computed, of all channels."""
+        return sum(len(run.taps) * run.channels for run in self.runs)
 
-    def arrays(self, channels: int) -> dict[str, NDArray[np.generic]]:
-        """What the kernel reads: the code of each filter, and the order in which channels are visited."""
-        by_channel = self.which.reshape(channels, -1)
-        order = np.lexsort(by_channel.T[::-1]).astype(np.int32)
-        return {"codes": self.which, "order": order}
+    @property
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What the kernel reads of this."""
+        return {"order": self.order} if len(self.runs) > 1 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,16 @@ class _Plane:
         return -(-self.problem.axes[0].out // self.rows)
 
     @property
+    def half(self) -> int:
+        """Elements of a band on the stack."""
+        return self.layout.channel + self.layout.slack
+
+    @property
+    def ahead(self) -> int:
+        """How many units ahead a band is copied."""
+        return 1 if 4 * self.half <= AHEAD_BYTES else 0
+
+    @property
     def source(self) -> str:
         return PADDED if self.layout.copied and not self.on_stack else "x"
 
@@ -199,8 +214,8 @@ def _band(problem: ConvProblem, rows: int) -> ConvProblem:
     return replace(problem, axes=(replace(axis, size=size, before=0, after=0), *problem.axes[1:]))
 
 
-def _define(module: ir.Module, plane: _Plane, codes: tuple[tuple[int, ...], ...], epilogue: Epilogue, isa: Isa) -> str:
-    """Add the kernel; one unit is one band of one channel of one image."""
+def _define(module: ir.Module, plane: _Plane, runs: tuple[Run, ...], epilogue: Epilogue, isa: Isa) -> str:
+    """Add the kernel; one unit is one band of one channel of one image. Those of a run follow each other."""
     layout, problem = plane.layout, plane.problem
     size = math.prod(axis.size for axis in problem.axes)
     outputs = problem.batch * problem.filters * problem.pixels
@@ -210,70 +225,84 @@ def _define(module: ir.Module, plane: _Plane, codes: tuple[tuple[int, ...], ...]
             problem.batch * problem.channels * size if plane.on_stack else layout.source_elements,
         ),
         "taps": ("f32", problem.filters * problem.taps),
-        "codes": ("i32", problem.filters),
-        "order": ("i32", problem.channels),
+        **({"order": ("i32", problem.channels)} if len(runs) > 1 else {}),
         **epilogue_buffers(epilogue, outputs, problem.filters),
         "y": (epilogue.result, outputs),
     }
-    digest = hashlib.sha256(f"{problem}{codes}{epilogue.tag}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{problem}{runs}{epilogue.tag}".encode()).hexdigest()[:8]
     name = f"{problem.arithmetic.name}_conv_depthwise_{len(plane.tile.steps)}x{plane.tile.lanes}_{digest}_{isa.suffix}"
-    multiplier = problem.filters // problem.channels
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        source, half = buffers[plane.source], layout.channel + layout.slack
-        ahead = 1 if 4 * half <= AHEAD_BYTES else 0
-
-        def place(unit: Index) -> tuple[Index, Index]:
-            """The image and the channel of a unit."""
-            number = unit // plane.bands
-            return number // problem.channels, buffers["order"].load_index(number % problem.channels)
-
-        def copy(unit: Index) -> None:
-            (image, channel), first = place(unit), plane.first_row(unit)
-            at, target = (image * problem.channels + channel) * size, unit % (ahead + 1) * half
-            if () not in codes:
-                plane.copy(buffers["x"], at, first, source, target, isa)
-                return
-            with when(_any_used(buffers["codes"], channel, multiplier)):
-                plane.copy(buffers["x"], at, first, source, target, isa)
-
+        source = buffers[plane.source]
         if plane.on_stack:
-            source = local("f32", half * (ahead + 1))
+            source = local("f32", plane.half * (plane.ahead + 1))
             emit_fill(source, Index(0), source.size, isa, problem.pad_value)
-            if ahead:
-                with when(begin < end):
-                    copy(begin)
-        with loop(begin, end) as unit:
-            if plane.on_stack:
-                with when(unit + ahead < end):
-                    copy(unit + ahead)
-            (image, channel), first = place(unit), plane.first_row(unit)
-            with loop(0, multiplier) as which:
-                row = channel * multiplier + which
-                pixel = first * (problem.pixels // problem.axes[0].out)
-                element = (image * problem.filters + row) * problem.pixels + pixel
-                base = (
-                    unit % (ahead + 1) * half
-                    if plane.on_stack
-                    else (image * problem.channels + channel) * layout.channel
-                )
-                _emit_filter(plane, codes, epilogue, buffers, source, base, row, element)
+        for run in runs:
+            start = run.first * problem.batch * plane.bands
+            behind = start + run.channels * problem.batch * plane.bands
+            first = pick(begin < start, start, begin) if start else begin
+            _emit_run(plane, run, epilogue, buffers, source, start, first, minimum(end, behind), isa)
 
     define(module, name, spec, body)
     return name
 
 
-def _any_used(codes: Buffer, channel: Index, multiplier: int) -> ir.Value:
-    """Whether a filter of the channel has nonzeros; code 0 is that of filters without."""
-    total = codes.load_index(channel * multiplier)
-    for number in range(1, multiplier):
-        total = total + codes.load_index(channel * multiplier + number)
-    return as_index(0) < total
+def _emit_run(
+    plane: _Plane,
+    run: Run,
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    source: Buffer,
+    start: int,
+    begin: Index,
+    end: Index,
+    isa: Isa,
+) -> None:
+    """The units [begin, end) of a run, whose first one is `start`."""
+    problem, copied = plane.problem, plane.on_stack and bool(run.taps)
+    size = math.prod(axis.size for axis in problem.axes)
+    multiplier, ordered = problem.filters // problem.channels, "order" in buffers
+
+    def channel_of(unit: Index) -> Index:
+        number = (unit - start) // plane.bands % run.channels
+        return buffers["order"].load_index(number + run.first) if ordered else number
+
+    def image_of(unit: Index) -> Index:
+        return (unit - start) // plane.bands // run.channels
+
+    def copy(unit: Index, channel: Index) -> None:
+        at = (image_of(unit) * problem.channels + channel) * size
+        target = unit % (plane.ahead + 1) * plane.half
+        plane.copy(buffers["x"], at, plane.first_row(unit), source, target, isa)
+
+    if copied and plane.ahead:
+        with when(begin < end):
+            copy(begin, channel_of(begin))
+
+    def one(unit: Index, found: list[ir.Value]) -> list[ir.Value]:
+        channel, after = (
+            (Index(dynamic=each) for each in found) if ordered else (channel_of(unit), channel_of(unit + 1))
+        )
+        if copied:
+            with when(unit + plane.ahead < end):
+                copy(unit + plane.ahead, after if plane.ahead else channel)
+        image, first = image_of(unit), plane.first_row(unit)
+        whole = (image * problem.channels + channel) * plane.layout.channel
+        base = unit % (plane.ahead + 1) * plane.half if plane.on_stack else whole
+        with loop(0, multiplier) as which:
+            row = channel * multiplier + which
+            pixel = first * (problem.pixels // problem.axes[0].out)
+            element = (image * problem.filters + row) * problem.pixels + pixel
+            _emit_filter(plane, run.taps, epilogue, buffers, source, base, row, element)
+        return [after.value, channel_of(unit + 2).value] if ordered else []
+
+    # Channels are looked up two units before, so that nobody waits for what they read.
+    carry(begin, end, 1, [channel_of(begin + number).value for number in (0, 1)] if ordered else [], one)
 
 
 def _emit_filter(
     plane: _Plane,
-    codes: tuple[tuple[int, ...], ...],
+    taps: tuple[int, ...],
     epilogue: Epilogue,
     buffers: Mapping[str, Buffer],
     source: Buffer,
@@ -283,24 +312,13 @@ def _emit_filter(
 ) -> None:
     """All pixels of one filter in one band, whose output begins at `element`."""
     tile = plane.tile
-    zeros = [Vectors(tile.lanes, epilogue.total).splat(0)] * len(tile.steps)
-
-    def computed(taps: tuple[int, ...]) -> None:
-        with loop(0, tile.count) as part:
-            position, pixel = tile.origin(part)
-            if taps:
-                _emit_tile(plane, taps, epilogue, buffers, source, base + position, row, element + pixel)
-            else:
-                emit_store(tile, zeros, epilogue, buffers, element=element + pixel, channel=row)
-
-    def rest(number: int) -> Callable[[], None]:
-        """Code number `number`, if it is the filter's, or a later one."""
-        if number == len(codes) - 1:
-            return lambda: computed(codes[number])
-        return lambda: choose(mine.equals(number), lambda: computed(codes[number]), rest(number + 1))
-
-    mine = buffers["codes"].load_index(row)
-    rest(0)()
+    with loop(0, tile.count) as part:
+        position, pixel = tile.origin(part)
+        if taps:
+            _emit_tile(plane, taps, epilogue, buffers, source, base + position, row, element + pixel)
+        else:
+            zeros = [Vectors(tile.lanes, epilogue.total).splat(0)] * len(tile.steps)
+            emit_store(tile, zeros, epilogue, buffers, element=element + pixel, channel=row)
 
 
 def _emit_tile(

@@ -103,20 +103,20 @@ def test_zeros_of_a_pattern_are_not_multiplied(isa: Isa) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 1 << 20))
-def test_every_filter_has_code_with_all_its_nonzeros(
-    filters: int, count: int, library: int, density: float, seed: int
+def test_every_channel_is_in_a_run_with_all_its_nonzeros(
+    channels: int, count: int, library: int, density: float, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    masks = (random.random((library, count)) < density)[random.integers(0, library, filters)]
+    masks = (random.random((library, count)) < density)[random.integers(0, library, channels)]
     found = Patterns.of(masks)
-    for mask, which in zip(masks, found.which, strict=True):
-        assert set(np.flatnonzero(mask)) <= set(found.codes[which])
-        assert mask.any() or which == 0
-    assert len(set(found.codes)) == len(found.codes) <= MOST_PATTERNS + 2
+    assert sorted(found.order) == list(range(channels))
+    assert [part.first for part in found.runs] == list(np.cumsum([0, *(part.channels for part in found.runs)]))[:-1]
+    for part in found.runs:
+        for channel in found.order[part.first : part.first + part.channels]:
+            assert set(np.flatnonzero(masks[channel])) <= set(part.taps)
+            assert masks[channel].any() == bool(part.taps)
+    assert len({part.taps for part in found.runs}) == len(found.runs) <= MOST_PATTERNS + 2
     assert masks.sum() <= found.taps <= masks.size
-    arrays = found.arrays(filters)
-    assert sorted(arrays["order"]) == list(range(filters))
-    assert list(found.which[arrays["order"]]) == sorted(found.which)
 
 
 def test_a_few_patterns_are_computed_without_any_zero() -> None:
