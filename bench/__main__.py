@@ -255,13 +255,15 @@ def _cost(
 
 @bench.command("cuda")
 @click.option("--quick", is_flag=True, help="A few products.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda.json]")
-def _cuda(json_file: Path | None, *, quick: bool) -> None:
+@click.option("--many", is_flag=True, help="Products of many tokens, instead of few.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many].json]")
+def _cuda(json_file: Path | None, *, quick: bool, many: bool) -> None:
     """Sparse products on an NVIDIA GPU against cuBLAS."""
     from bench import cuda
 
     try:
-        raise SystemExit(cuda.run(json_file or cuda.RESULTS, quick=quick))
+        cells = cuda.cells_of_many(quick=quick) if many else cuda.cells(quick=quick)
+        raise SystemExit(cuda.run(json_file or (cuda.RESULTS_OF_MANY if many else cuda.RESULTS), cells))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error
 

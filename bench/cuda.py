@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from sparsec.cuda.driver import device
+from sparsec.cuda.bsr_steps import BlockSteps
+from sparsec.cuda.bsr_wgmma import BsrWgmma
+from sparsec.cuda.driver import Device, device
+from sparsec.cuda.nm24_tiles import Nm24Tiles
+from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.product import matmul
-from sparsec.cuda.weights import Pattern, SparseWeight, encode
+from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, encode
 
 if TYPE_CHECKING:
     import torch
 
 RESULTS = Path(__file__).parent / "results" / "cuda.json"
+RESULTS_OF_MANY = Path(__file__).parent / "results" / "cuda_many.json"
 LARGE = ((28672, 8192), (8192, 28672))
 SMALL = (11008, 4096)
 SQUARE = (4096, 4096)
+LARGE_SQUARE = (8192, 8192)
 COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
 ROUNDS = 15
 LOUD = 1e-2  # an error, as a share of the result's norm, that only a wrong result has
@@ -67,6 +73,8 @@ class Row:
     gigabytes_per_second: float
     roof_share: float
     error: float
+    teraflops: float = 0.0  # of the dense product
+    cusparselt_microseconds: float | None = None
 
 
 def cells(*, quick: bool) -> list[Cell]:
@@ -82,13 +90,28 @@ def cells(*, quick: bool) -> list[Cell]:
         for sparsity in (0.5, 0.7, 0.8, 0.9)
     ]
     bfloat = [Cell(*LARGE[0], "unstructured", sparsity, "bfloat16", (8,)) for sparsity in (0.5, 0.8)]
-    nm24 = [
-        Cell(*shape, "2:4", 0.5, dtype, (1, 8, 16, 32, 64)) for shape in shapes for dtype in ("float16", "bfloat16")
-    ]
+    nm24 = [Cell(*shape, "2:4", 0.5, dtype, (1, 8, 16, 32)) for shape in shapes for dtype in ("float16", "bfloat16")]
     return unstructured + bfloat + nm24
 
 
-def run(json_file: Path, *, quick: bool) -> int:
+def cells_of_many(*, quick: bool) -> list[Cell]:
+    """The same for many tokens."""
+    if quick:
+        return [Cell(*SQUARE, "2:4", 0.5, "float16", (64, 1024)), Cell(*SQUARE, "block:32x32", 0.9, "float16", (1024,))]
+    nm24 = [
+        Cell(*shape, "2:4", 0.5, dtype, (64, 256, 1024, 4096))
+        for shape in (LARGE_SQUARE, *LARGE, SMALL, SQUARE)
+        for dtype in ("float16", "bfloat16")
+    ]
+    blocks = [
+        Cell(*shape, "block:32x32", sparsity, "float16", (256, 1024, 4096))
+        for shape in (LARGE_SQUARE, SQUARE)
+        for sparsity in (0.7, 0.8, 0.9, 0.95)
+    ]
+    return nm24 + blocks + [Cell(*LARGE_SQUARE, "block:32x32", 0.8, "bfloat16", (4096,))]
+
+
+def run(json_file: Path, cells: Sequence[Cell]) -> int:
     """Time all cells, print the table, keep it; returns the exit code: 1 if a result was wrong."""
     import torch
 
@@ -96,15 +119,15 @@ def run(json_file: Path, *, quick: bool) -> int:
     roof = gpu.bytes_per_second
     click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}, memory at {roof / 1e9:.0f} GB/s")
     click.echo(f"{'M x K':>13} {'N':>4} {'pattern':>12} {'zeros':>5} {'type':>8} {'us':>8} {'cuBLAS':>8}"
-               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8}")  # fmt: skip
+               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7}")  # fmt: skip
     rows: list[Row] = []
-    for cell in cells(quick=quick):
+    for cell in cells:
         for row in _rows(cell, roof):
             rows.append(row)
             click.echo(
                 f"{f'{row.m}x{row.k}':>13} {row.n:>4} {row.pattern:>12} {row.sparsity:>5.0%} {row.dtype:>8}"
                 f" {row.microseconds:>8.1f} {row.cublas_microseconds:>8.1f} {row.ratio:>6.2f} {row.byte_limit:>6.2f}"
-                f" {row.roof_share:>5.0%} {row.error:>8.1e}"
+                f" {row.roof_share:>5.0%} {row.error:>8.1e} {row.teraflops:>7.0f} {row.cusparselt_microseconds or 0:>7.1f}"
             )
     about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "bytes_per_second": roof}
     when = time.strftime("%Y-%m-%d")
@@ -120,9 +143,11 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
     gpu = device(0)
     dtype = getattr(torch, cell.dtype)
     dense = _weight(cell).to(dtype)
-    streams = encode(dense.view(torch.int16).cpu().numpy().view(np.uint16), cell.pattern, gpu.multiprocessors)
+    bits = dense.view(torch.int16).cpu().numpy().view(np.uint16)
+    many = min(cell.tokens) > FEW and cell.pattern == "2:4"
+    streams = Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
     dense_bytes = dense.numel() * 2
-    weights = [SparseWeight(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
+    weights = [_on_gpu(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
     matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
     rows = []
     for n in cell.tokens:
@@ -130,18 +155,42 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
         y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=dtype)
         matmul(weights[0], x, out=y)
         error = _error(y, x, dense)
-        calls = [partial(matmul, weight, x, out=y) for weight in weights]
-        cublas = [partial(torch.mm, x, matrix.T, out=y) for matrix in matrices]
-        (ours, spread), (theirs, their_spread) = _race([calls, cublas])
+        calls: list[list[Callable[[], object]]] = [
+            [partial(matmul, weight, x, out=y) for weight in weights],
+            [partial(torch.mm, x, matrix.T, out=y) for matrix in matrices],
+        ]
+        if many:
+            calls.append(_cusparselt(x, matrices))
+        (ours, spread), (theirs, their_spread), *others = _race(calls)
         moved = streams.nbytes + (n * cell.k + n * cell.m) * 2
         rows.append(
             Row(
                 *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
                 *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / streams.nbytes),
                 *(streams.nbytes, moved / ours / 1e9, moved / ours / roof, error),
+                *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None),
             )
         )
     return rows
+
+
+def _on_gpu(encoded: Encoded | Nm24Tiles, dtype: str, gpu: Device) -> Weight:
+    match encoded:
+        case Nm24Tiles():
+            return Nm24Wgmma(encoded, dtype, gpu)
+        case BlockSteps():
+            return BsrWgmma(encoded, dtype, gpu)
+        case _:
+            return SparseWeight(encoded, dtype, gpu)
+
+
+def _cusparselt(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
+    """The products by cuSPARSELt, which torch has; it keeps its weights itself."""
+    import torch
+
+    torch.sparse.SparseSemiStructuredTensor._FORCE_CUTLASS = False
+    weights = [torch.sparse.to_sparse_semi_structured(matrix) for matrix in matrices]
+    return [partial(torch.nn.functional.linear, x, weight) for weight in weights]
 
 
 def _weight(cell: Cell) -> torch.Tensor:
@@ -151,6 +200,9 @@ def _weight(cell: Cell) -> torch.Tensor:
     values: torch.Tensor = torch.randn(cell.m, cell.k, device="cuda") * cell.k**-0.5
     if cell.pattern == "2:4":
         kept = torch.rand(cell.m, cell.k // 4, 4, device="cuda").argsort(dim=2).reshape(cell.m, cell.k) < 2
+    elif cell.pattern == "block:32x32":
+        blocks = torch.rand(cell.m // 32, cell.k // 32, device="cuda") >= cell.sparsity
+        kept = blocks.repeat_interleave(32, dim=0).repeat_interleave(32, dim=1)
     else:
         kept = torch.rand(cell.m, cell.k, device="cuda") >= cell.sparsity
     values[~kept] = 0

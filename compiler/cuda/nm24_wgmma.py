@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ctypes import c_char, c_int, c_void_p
 from dataclasses import dataclass
 
-from sparsec.cuda.driver import Device, TensorMap
+from sparsec.cuda.driver import Buffer, Device, TensorMap
 from sparsec.cuda.memory import Memory
 from sparsec.cuda.nm24_tiles import BLOCK_BYTES, ROWS, STEP, Nm24Tiles
 from sparsec.cuda.operands import Output, Results, Rows
@@ -76,6 +76,14 @@ class Nm24Wgmma:
         self.device = on
         self._memory = Memory(self, on)
         self._blocks = self._memory.upload(tiles.blocks)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.tiles.m, self.tiles.k
+
+    def scratch(self, tokens: int, nbytes: int) -> Buffer:
+        """Memory for so many padded tokens; made at the first use."""
+        return self._memory.scratch("padded", nbytes)
 
     def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
         """Put a product on a stream."""

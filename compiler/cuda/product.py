@@ -7,12 +7,11 @@ from ctypes import c_int, c_longlong, c_void_p
 from typing import Literal, TypeAlias
 
 from sparsec.cuda import tensors
-from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.program import function
 from sparsec.cuda.tensors import FLOAT32, View
-from sparsec.cuda.weights import SparseWeight
+from sparsec.cuda.weights import SparseWeight, Weight
 from sparsec.errors import InputError
 
 Activation: TypeAlias = Literal["relu", "gelu", "silu"]
@@ -39,7 +38,7 @@ class _Padding(ctypes.Structure):
 
 
 def matmul(
-    weight: SparseWeight | BsrWgmma,
+    weight: Weight,
     x: object,
     *,
     bias: object | None = None,
@@ -70,17 +69,17 @@ def matmul(
     return result
 
 
-def _launch(weight: SparseWeight | BsrWgmma, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
+def _launch(weight: Weight, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
     tokens, k = x.shape
     rows = Rows(x.address, x.strides[0], tokens, k)
     if k % _VECTOR or rows.stride % _VECTOR or rows.stride < k or x.address % 16 or x.strides[1] != 1:
         rows = _padded(weight, x, stream)
     results = Results(y.address, y.strides[0], weight.shape[0], bias.address if bias else 0, activation)
-    tiled = weight.for_many(tokens) if isinstance(weight, SparseWeight) else weight
-    if tiled is not None:
-        tiled.launch(rows, results, stream)
-    elif isinstance(weight, SparseWeight):
-        _launch_streams(weight, rows, results, stream)
+    own = weight.for_many(tokens) or weight if isinstance(weight, SparseWeight) else weight
+    if isinstance(own, SparseWeight):
+        _launch_streams(own, rows, results, stream)
+    else:
+        own.launch(rows, results, stream)
 
 
 def _launch_streams(weight: SparseWeight, x: Rows, y: Results, stream: int) -> None:
@@ -97,7 +96,7 @@ def _launch_streams(weight: SparseWeight, x: Rows, y: Results, stream: int) -> N
     weight.device.launch(kernel, (partition.workers, tiling.rows), 32 * WARPS, operands, stream)
 
 
-def _padded(weight: SparseWeight | BsrWgmma, x: View, stream: int) -> Rows:
+def _padded(weight: Weight, x: View, stream: int) -> Rows:
     """Copy x to rows that can be loaded from."""
     tokens, k = x.shape
     padded = -(-k // _VECTOR) * _VECTOR
@@ -110,7 +109,7 @@ def _padded(weight: SparseWeight | BsrWgmma, x: View, stream: int) -> Rows:
     return Rows(buffer.address, padded, tokens, padded)
 
 
-def _checked(found: View, weight: SparseWeight | BsrWgmma, shape: tuple[int | None, ...], what: str) -> View:
+def _checked(found: View, weight: Weight, shape: tuple[int | None, ...], what: str) -> View:
     dtype = FLOAT32 if what == "bias" else weight.dtype
     fits = len(found.shape) == len(shape) and all(
         each is None or each == got for each, got in zip(shape, found.shape, strict=True)

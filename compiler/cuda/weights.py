@@ -138,6 +138,9 @@ class SparseWeight:
         return self._scratch[tokens]
 
 
+Weight: TypeAlias = SparseWeight | Nm24Wgmma | BsrWgmma
+
+
 def _free(on: Device, buffers: list[Buffer]) -> None:
     for buffer in buffers:
         on.free(buffer)
