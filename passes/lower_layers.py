@@ -8,6 +8,9 @@ After:
     %values = "sparsec.weight"() {sym_name = "conv1/values"} : () -> tensor<307xf32>
     %y = linalg.generic {library_call = "@f32_conv_csr_...", ...} ins(%x, %values, ...) outs(%e) attrs = {extent = 12, ...}
 
+Where a layer is only read by layers that copy it to tiles first, and its own kernel works in these tiles, it leaves its result as
+tiles, and nobody copies (a linear layer, GELU, and the next linear layer).
+
 Kernels live in a module of their own, so that passes over `@main` need not look at them. The body of such a generic is a token: it
 names every operand, so that bufferisation sees them read, and computes nothing.
 """
@@ -15,15 +18,19 @@ names every operand, so that bufferisation sees them read, and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 
 import numpy as np
 from torch_mlir import ir
 
-from sparsec.ir.module import element_of, replace, shape_of
+from sparsec.ir.module import element_of, replace, shape_of, users
 from sparsec.ir.weights import weight_op, weight_types
-from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.kernel import Call, Kernel, LoweredLayer
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.table import KERNELS
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, layers
+from sparsec.kernels.token_tile import Y_TILES, TileStore, TokenTiles
+from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, is_layer, layers
 from sparsec.passes.unit import Unit
 
 CALL_PREFIX = "@"
@@ -37,9 +44,9 @@ def lower_layers(unit: Unit) -> None:
         return
     with unit.module.context, ir.Location.unknown():
         kernels = _kernels_module(unit.module)
-        prepared: _Prepared = {}
+        lowering = _Lowering(unit, kernels)
         for layer in found:
-            _lower(layer, kernels, unit, prepared)
+            lowering.lower(layer)
         for kernel in kernels.body.operations:
             _declare(kernel.operation, unit.module)
 
@@ -64,15 +71,70 @@ def _declare(kernel: ir.Operation, module: ir.Module) -> None:
 _Prepared = dict[tuple[str, tuple[ir.Value, ...]], Sequence[ir.Value]]
 
 
-def _lower(layer: Layer, kernels: ir.Module, unit: Unit, prepared: _Prepared) -> None:
-    kernel = KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
-    weight = unit.weights[layer.weight] if layer.weight is not None else None
-    lowered = kernel.lower(kernels, layer.problem(), weight, layer.epilogue(), unit.isa)
-    with layer.op.location:
-        values = _named_operands(layer, lowered, unit)
-        for call in lowered.calls:
-            _emit_call(call, lowered, values, layer, prepared)
-    replace(layer.op, [values["y"]])
+@dataclass(frozen=True, slots=True)
+class _Lowering:
+    """What layers that are lowered one after the other share."""
+
+    unit: Unit
+    kernels: ir.Module
+    prepared: _Prepared = field(default_factory=dict)
+    schedules: dict[ir.Operation, LinearRows] = field(default_factory=dict)
+
+    def lower(self, layer: Layer) -> None:
+        """Replace a layer by calls."""
+        kernel, unit, schedule = _kernel(layer), self.unit, self._schedule(layer)
+        behind = self._tiles_behind(layer, schedule) if schedule is not None else None
+        if schedule is not None:
+            lowered = replace_field(schedule, behind=behind).lower(self.kernels, layer.epilogue(), unit.isa)
+        else:
+            weight = unit.weights[layer.weight] if layer.weight is not None else None
+            lowered = kernel.lower(self.kernels, layer.problem(), weight, layer.epilogue(), unit.isa)
+        with layer.op.location:
+            values = _named_operands(layer, lowered, unit)
+            for call in lowered.calls:
+                _emit_call(call, lowered, values, layer, self.prepared)
+            if behind is not None:
+                values["y"] = _stand_in(layer)
+                self.prepared[behind.function(unit.isa), (values["y"],)] = [values[Y_TILES]]
+        self.schedules.pop(layer.op, None)
+        replace(layer.op, [values["y"]])
+
+    def _schedule(self, layer: Layer) -> LinearRows | None:
+        """How a layer meets tiles of its input; None if its kernel has no such schedule."""
+        kernel = _kernel(layer)
+        if not isinstance(kernel, RowsKernel):
+            return None
+        if layer.op not in self.schedules:
+            assert layer.weight is not None
+            weight = self.unit.weights[layer.weight]
+            self.schedules[layer.op] = kernel.schedule(layer.problem(), weight, self.unit.isa)
+        return self.schedules[layer.op]
+
+    def _tiles_behind(self, layer: Layer, schedule: LinearRows) -> TokenTiles | None:
+        """The tiles in which all who read a layer want it, if it can leave it so."""
+        (y,) = layer.op.results
+        readers = users(y)
+        if TileStore.refuses(layer.epilogue()) is not None or not all(_only_input(reader, y) for reader in readers):
+            return None
+        found = {other.tokens if (other := self._schedule(Layer(reader))) is not None else None for reader in readers}
+        tiles = found.pop() if len(found) == 1 else None
+        return tiles if tiles is not None and tiles.follows(schedule.tokens) else None
+
+
+def _kernel(layer: Layer) -> Kernel:
+    return KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
+
+
+def _only_input(reader: ir.Operation, value: ir.Value) -> bool:
+    """Whether a value is the x of a layer, and nothing else of it."""
+    return is_layer(reader) and [n for n, operand in enumerate(reader.operands) if operand == value] == [0]
+
+
+def _stand_in(layer: Layer) -> ir.Value:
+    """A tensor of the layer's shape that is never written: its readers take the tiles."""
+    return ir.Operation.create(
+        "tensor.empty", results=[layer.destination.type], ip=ir.InsertionPoint(layer.op)
+    ).results[0]
 
 
 def _named_operands(layer: Layer, lowered: LoweredLayer, unit: Unit) -> dict[str, ir.Value]:

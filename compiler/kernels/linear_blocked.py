@@ -46,8 +46,12 @@ class LinearBlocked:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem)
         assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
+        assert isinstance(problem, LinearProblem)
         words = words_of(self.arithmetic, isa)
         assert words is not None
         blocked = min(
@@ -66,8 +70,8 @@ class LinearBlocked:
         packed = SparseRows.pack(
             blocked.values, offsets, visits, multiple=block_unroll(height * tokens.vectors, isa), words=words
         )
-        schedule = LinearRows(self.name, tokens, groups, (BlockRows(packed, height, parts),))
-        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+        walkers = (BlockRows(packed, height, parts),)
+        return LinearRows(self.name, tokens, groups, walkers, blocked.values.size * problem.tokens)
 
 
 def _cycles(blocked: Blocked, problem: LinearProblem, isa: Isa) -> float:

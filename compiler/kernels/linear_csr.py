@@ -45,8 +45,12 @@ class LinearCsr:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem)
         assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
+        assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
         groups = RowGroups.of(blocked.counts, problem.outputs)
@@ -55,8 +59,7 @@ class LinearCsr:
         packed = CountedRows.pack(
             runs, groups.starts, columns=columns, width=tokens.width, whole=True, step=step_of(isa)
         )
-        schedule = LinearRows(self.name, tokens, groups, (packed,))
-        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens)
 
 
 def block_columns(stored: float, inputs: int, width: int) -> int:

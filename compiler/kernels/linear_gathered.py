@@ -42,8 +42,12 @@ class LinearGathered:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem)
         assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
+        assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=GROUP)
         found = (Blocked.encode(weight, (height, 1)) for height in HEIGHTS)
         vectors = tokens.split.total
@@ -52,8 +56,7 @@ class LinearGathered:
         groups = RowGroups.of(blocked.counts, problem.outputs, height)
         packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
         rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
-        schedule = LinearRows(self.name, tokens, groups, (packed,), rows)
-        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)
 
 
 def block_cycles(height: int, blocks: int, vectors: int, tiles: int, *, shuffles: int = 2) -> float:

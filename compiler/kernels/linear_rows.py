@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from torch_mlir import ir
 from sparsec.kernels.emit import Buffer, Index, Vectors, apart, define, epilogue_buffers, local, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.problem import Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import Held, RowTile
-from sparsec.kernels.token_tile import TokenStore, TokenTiles, emit_transpose
+from sparsec.kernels.token_tile import Y_TILES, TileStore, TokenStore, TokenTiles, emit_transpose
 
 LINE = 16  # elements of a sum in a line of a cache
 
@@ -65,13 +66,16 @@ class LinearRows:
 
     `walkers` hold the weight, which is their sum; they work one after the other on a tile's sums of a group. Their
     offsets are `column * tokens.width` and their slots count from each group's first row. Only the first may set sums.
+    y is stored as the tiles `behind` if there are such, else token-major.
     """
 
     kernel: str
     tokens: TokenTiles
     groups: RowGroups
     walkers: tuple[Walker, ...]
+    products: int
     prepared: Prepared | None = None
+    behind: TokenTiles | None = None
 
     @property
     def source(self) -> tuple[str, tuple[str, int]]:
@@ -86,20 +90,29 @@ class LinearRows:
         lines = -(-self.tokens.width // LINE)
         return self.tokens.width if lines == 1 else (lines | 1) * LINE
 
-    def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa, *, products: int) -> LoweredLayer:
+    @property
+    def target(self) -> tuple[str, int]:
+        """The buffer that is written, and its size."""
+        if self.behind is not None:
+            return Y_TILES, self.behind.elements
+        return "y", self.tokens.problem.tokens * self.tokens.problem.outputs
+
+    def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         own = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
         weights = {**own, **self.groups.arrays}
-        arguments = (self.source[0], *weights, *tails, "y")
-        call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, products)
+        arguments = (self.source[0], *weights, *tails, self.target[0])
+        call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, self.products)
         if not tokens.copied:
             return LoweredLayer((call,), weights)
         copies = [emit_transpose(module, tokens, isa)]
         if self.prepared is not None:
             copies.append(self.prepared.emit(module, isa))
         scratch = dict([(tokens.source, (tokens.words.dtype, tokens.elements)), self.source])
+        if self.behind is not None:
+            scratch[self.target[0]] = (epilogue.result, self.target[1])
         return LoweredLayer((*copies, call), weights, scratch)
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
@@ -110,7 +123,7 @@ class LinearRows:
             **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **{name: ("i32", len(array)) for name, array in self.groups.arrays.items()},
             **tails,
-            "y": (epilogue.result, problem.tokens * problem.outputs),
+            self.target[0]: (epilogue.result, self.target[1]),
         }
         tags = [each.tag for each in self.walkers]
         shape = f"{problem}{tokens}{self.groups.height}{self.groups.most}{tags}{spec}{epilogue.tag}"
@@ -123,12 +136,18 @@ class LinearRows:
             return first, behind - first
 
         def store(buffers: Mapping[str, Buffer], tile: Index, group: Index) -> None:
-            block = TokenStore.block_for(tokens, isa)
-            TokenStore(tokens, block, epilogue, buffers, buffers["sums"], self.pitch).emit(tile, *rows_of(buffers, group))
+            sums, block = buffers["sums"], TokenStore.block_for(tokens, isa)
+            if self.behind is not None:
+                TileStore(self.behind, epilogue, buffers, sums, self.pitch).emit(tile, *rows_of(buffers, group))
+            else:
+                stored = TokenStore(tokens, block, epilogue, buffers, sums, self.pitch)
+                stored.emit(tile, *rows_of(buffers, group))
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             sums = local(epilogue.total, self.groups.most * self.pitch)
-            stored = {key: buffer for key, buffer in buffers.items() if key in ("y", "groups.bounds", *tails)}
+            stored = {
+                key: buffer for key, buffer in buffers.items() if key in (self.target[0], "groups.bounds", *tails)
+            }
             with loop(begin, end) as unit:
                 tile, group = unit // self.groups.parts, buffers["groups.order"].load_index(unit % self.groups.parts)
                 rows = rows_of(buffers, group)[1]
@@ -151,6 +170,14 @@ class LinearRows:
         for number, walker in enumerate(self.walkers):
             own = {name: buffers[_own(number, name)] for name in walker.arrays}
             walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))
+
+
+@runtime_checkable
+class RowsKernel(Protocol):
+    """A kernel with this schedule."""
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
 
 
 def _own(walker: int, name: str) -> str:

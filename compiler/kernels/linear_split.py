@@ -39,8 +39,12 @@ class LinearSplit:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem)
         assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
+        assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=most_vectors(2, isa))
         columns = max(1, BLOCK_BYTES // (4 * tokens.width))
         csr = Csr.encode(weight)
@@ -50,5 +54,4 @@ class LinearSplit:
             CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width, step=step_of(isa))
             for part in (split.pairs, split.rest)
         )
-        schedule = LinearRows(self.name, tokens, groups, walkers)
-        return schedule.lower(module, epilogue, isa, products=split.nnz * problem.tokens)
+        return LinearRows(self.name, tokens, groups, walkers, split.nnz * problem.tokens)

@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Index, Split, Vectors, choose, define, finish, loop, minimum, shuffle, when
-from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
@@ -17,6 +17,7 @@ from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.words import FP32, Words, words_of
 
 MOVED = 6  # multiply-adds that take as long as moving an element
+Y_TILES = "y.tiles"  # the buffer of a layer that leaves y as tiles
 QUAD = 4  # elements of a row that are loaded at once for a transposition
 
 
@@ -75,6 +76,16 @@ class TokenTiles:
         """Size of the buffer `source`."""
         return self.tiles * self.inputs * self.width
 
+    def function(self, isa: Isa) -> str:
+        """The name of the function that copies x to tiles: equal tiles have equal names."""
+        shape = f"{self.problem.tokens}x{self.problem.inputs}_{self.tiles}x{self.vectors}x{self.lanes}"
+        return f"{self.words.arithmetic.name}_tile_tokens_{shape}_{self.words.element}_{isa.suffix}"
+
+    def follows(self, before: TokenTiles) -> bool:
+        """Whether the sums of the tiles `before`, which are of as many outputs, lie as these tiles do."""
+        alike = self.lanes == before.lanes and self.split == before.split and self.words == FP32
+        return alike and self.problem.tokens == before.problem.tokens > 1 and self.inputs == before.problem.outputs
+
     def first(self, tile: Index, vector: int | Index) -> Index:
         """The first token of a vector of a tile."""
         return minimum((self.split.start(tile) + vector) * self.lanes, self.problem.tokens - self.lanes)
@@ -85,8 +96,7 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
     problem, words = tokens.problem, tokens.words
     if problem.tokens == 1:
         return emit_pack_rows(module, 1, problem.inputs, words, isa)
-    shape = f"{problem.tokens}x{problem.inputs}_{tokens.tiles}x{tokens.vectors}x{tokens.lanes}"
-    name = f"{words.arithmetic.name}_tile_tokens_{shape}_{words.element}_{isa.suffix}"
+    name = tokens.function(isa)
     spec = {
         "x": (words.arithmetic.stored, problem.tokens * problem.inputs),
         tokens.source: (words.dtype, tokens.elements),
@@ -225,3 +235,36 @@ class TokenStore:
     def _put(self, value: ir.Value, width: Vectors, element: Index, channel: Index) -> None:
         tail = finish(width, self.epilogue, self.buffers, value, element=element, channel=channel, along_channels=True)
         width.store(tail, self.buffers["y"], element)
+
+
+@dataclass(frozen=True, slots=True)
+class TileStore:
+    """Stores sums as `TokenStore` does, but to the tiles that the layer behind reads, "y.tiles": nothing is turned."""
+
+    tokens: TokenTiles
+    epilogue: Epilogue
+    buffers: Mapping[str, Buffer]
+    sums: Buffer
+    pitch: int
+
+    @staticmethod
+    def refuses(epilogue: Epilogue) -> str | None:
+        """None if it can, else the reason in words."""
+        if any(operand.reach == Reach.FULL for operand in epilogue.operands):
+            return "an operand of the epilogue is as large as y, and not in tiles"
+        return None if epilogue.result == FP32.dtype else "y is not fp32"
+
+    def emit(self, tile: Index, output: Index, rows: Index) -> None:
+        """Store the first `rows` rows of the sums as the outputs from `output` on."""
+        tokens, along = self.tokens, Vectors(self.tokens.lanes, self.sums.dtype)
+
+        def store(count: int) -> None:
+            with loop(0, rows) as row:
+                target = (tile * tokens.inputs + output + row) * tokens.width
+                for vector in range(count):
+                    at = target + vector * tokens.lanes
+                    total = along.load(self.sums, row * self.pitch + vector * tokens.lanes)
+                    tail = finish(along, self.epilogue, self.buffers, total, element=at, channel=output + row)
+                    along.store(tail, self.buffers[Y_TILES], at)
+
+        tokens.split.each_length(tile, store)
