@@ -78,8 +78,15 @@ class Layer:
                     columns=y[-1],
                     transposed="transposed" in self.contraction.attributes,
                     arithmetic=self.arithmetic,
+                    zeros=self._zeros(),
                 )
         raise AssertionError(f"unknown contraction {self.contraction.name}")
+
+    def _zeros(self) -> tuple[int, int]:
+        """The zero points of a product of bytes."""
+        attributes = self.contraction.attributes
+        first, second = integers(attributes["zeros"]) if "zeros" in attributes else (0, 0)
+        return first, second
 
     def _convolution(self, x: Sequence[int], w: Sequence[int]) -> ConvProblem:
         attributes = self.contraction.attributes

@@ -101,7 +101,7 @@ class QuantisedContraction:
 
 
 @dataclass(slots=True)
-class _Chain:
+class Chain:
     """Ops that read each other alone, from the contraction on; what is built takes the place of the last."""
 
     ops: list[ir.Operation]
@@ -122,14 +122,11 @@ class _Chain:
 def form(quantised: QuantisedContraction, unit: Unit) -> None:
     """Put the layer and what corrects, scales and biases its sums in the place of the contraction."""
     op = quantised.contraction.op
-    element, chain = tensor_element(op.results[0]), _Chain([op])
+    element, chain = tensor_element(op.results[0]), Chain([op])
     assert element is not None
     whole, bias = _take_bias(quantised, chain, unit)
-    scale, rectified = _take_quantisation(quantised, chain, unit) if bias is None else (quantised.scale, False)
-    reader = chain.reader()
-    if element == "f64" and reader is not None and reader.name == CAST and tensor_element(reader.results[0]) == "si32":
-        chain.ops.append(reader)  # an integer operator, which is computed in float64 only where it stays so
-        element = "si32"
+    scale, rectified = take_quantisation(quantised.scale, chain, unit) if bias is None else (quantised.scale, False)
+    element = take_integer_cast(element, chain)
     build = TorchBuilder(chain.end, op.location)
     value = _corrected(quantised, whole, build, unit)
     if element != "si32":
@@ -145,7 +142,7 @@ def form(quantised: QuantisedContraction, unit: Unit) -> None:
 Whole = NDArray[np.int64]
 
 
-def _take_bias(quantised: QuantisedContraction, chain: _Chain, unit: Unit) -> tuple[Whole | None, ir.Value | None]:
+def _take_bias(quantised: QuantisedContraction, chain: Chain, unit: Unit) -> tuple[Whole | None, ir.Value | None]:
     """The bias as whole multiples of the scale of the sums, or as it is where it is not constant or not whole.
 
     An addition of a constant that follows the contraction goes into the chain if that is whole.
@@ -178,14 +175,24 @@ def _whole_bias(quantised: QuantisedContraction, bias: NDArray[np.generic] | Non
     return whole.astype(np.int64) if near.all() and np.abs(whole).max(initial=0) <= INT32_MAX else None
 
 
-def _take_quantisation(
-    quantised: QuantisedContraction, chain: _Chain, unit: Unit
-) -> tuple[NDArray[np.float32] | None, bool]:
-    """The factor of the sums, and whether they are rectified then: the division of a quantisation that follows goes into it.
+def take_integer_cast(element: str, chain: Chain) -> str:
+    """The element type of the result; an integer operator is in float64 only where it stays so, and is cast back."""
+    reader = chain.reader()
+    if element == "f64" and reader is not None and reader.name == CAST and tensor_element(reader.results[0]) == "si32":
+        chain.ops.append(reader)
+        return "si32"
+    return element
 
+
+def take_quantisation(
+    given: NDArray[np.float32] | None, chain: Chain, unit: Unit
+) -> tuple[NDArray[np.float32] | None, bool]:
+    """The factor of the sums (None is 1), and whether they are rectified then.
+
+    The division of a quantisation that follows goes into the factor `given`.
     In ONNX Runtime's order: (scale of x * scale of w) / scale of y.
     """
-    scale, reader, taken, rectified = quantised.scale, chain.reader(), list[ir.Operation](), False
+    scale, reader, taken, rectified = given, chain.reader(), list[ir.Operation](), False
     while reader is not None and reader.name == "torch.aten.relu":
         taken, rectified, reader = [*taken, reader], True, only_user(reader.results[0])
     quantisation = _quantisation_at(reader, unit)

@@ -23,9 +23,16 @@ def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
 
 
 def emit_pack_rows(
-    module: ir.Module, rows: int, inputs: int, words: Words, isa: Isa, *, filled: tuple[int, int] | None = None
+    module: ir.Module,
+    rows: int,
+    inputs: int,
+    words: Words,
+    isa: Isa,
+    *,
+    filled: tuple[int, int] | None = None,
+    source: str = "x",
 ) -> Call:
-    """Add the function that converts "x" [rows, inputs] to "words" [rows, words]; one unit is a row.
+    """Add the function that converts `source` [rows, inputs] to "words" [rows, words]; one unit is a row.
 
     "words" may be `filled` up to more rows, which are not written, and longer ones, which end in zeros: by less than a
     vector, to a number of whole vectors.
@@ -48,4 +55,4 @@ def emit_pack_rows(
                 vectors.store(value, buffers[PACKED], target + whole, vectors.mask(width - whole))
 
     define(module, name, spec, body)
-    return Call(name, ("x", PACKED), rows, products=rows * inputs)
+    return Call(name, (source, PACKED), rows, products=rows * inputs)

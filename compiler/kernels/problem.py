@@ -82,6 +82,7 @@ class MatmulProblem:
     """y[b, i, j] = sum over k of p[b, i, k] * q[b, k, j] of two activations.
 
     `transposed` says that q is stored as [b, j, k]. A `shared_left`/`shared_right` operand has no batch axis.
+    Of bytes, p and q are unsigned, and count from their `zeros`.
     """
 
     batch: int
@@ -92,6 +93,7 @@ class MatmulProblem:
     shared_left: bool = False
     shared_right: bool = False
     arithmetic: Arithmetic = F32
+    zeros: tuple[int, int] = (0, 0)
 
 
 Problem = ConvProblem | LinearProblem | MatmulProblem

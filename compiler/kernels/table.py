@@ -22,6 +22,7 @@ from sparsec.kernels.linear_gathered import LinearGathered
 from sparsec.kernels.linear_nm import LinearNm
 from sparsec.kernels.linear_split import LinearSplit
 from sparsec.kernels.matmul_dense import MatmulDense
+from sparsec.kernels.matmul_words import MatmulWords
 from sparsec.kernels.shifted import Shifted
 
 _ON_TILES = (LinearAmx(), LinearAmx(BF16), LinearAmxBitmap(), LinearAmxBitmap(BF16), LinearAmxGathered())
@@ -55,6 +56,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearBitmap(),
     LinearBitmap(U8S8),
     MatmulDense(),
+    MatmulWords(),
 )
 
 KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}

@@ -55,10 +55,9 @@ def contract(problem: Problem, inputs: Mapping[str, NDArray[np.generic]], weight
             w = _multiplied(_dense(weight), problem.arithmetic).reshape(problem.outputs, problem.inputs)
             return np.ravel(x @ w.T)
         case MatmulProblem(batch, rows, inner, columns, transposed, shared_left, shared_right):
-            p = factors["p"].reshape(1 if shared_left else batch, rows, inner)
-            q = factors["q"].reshape(
-                1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns))
-            )
+            left, right = (factors[name] - zero for name, zero in zip("pq", problem.zeros, strict=True))
+            p = left.reshape(1 if shared_left else batch, rows, inner)
+            q = right.reshape(1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns)))
             return np.ravel(np.broadcast_to(p @ (q.swapaxes(1, 2) if transposed else q), (batch, rows, columns)))
 
 

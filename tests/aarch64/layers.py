@@ -88,8 +88,8 @@ def _problems() -> Iterator[Problem]:
             yield LinearProblem(tokens, inputs, outputs, arithmetic)
         for batch, channels, filters, groups, axes, pad in _CONVS:
             yield ConvProblem(batch, channels, filters, groups, axes, arithmetic, pad if arithmetic == U8S8 else 0)
-    for batch, rows, inner, columns, transposed in _MATMULS:
-        yield MatmulProblem(batch, rows, inner, columns, transposed)
+        for batch, rows, inner, columns, transposed in _MATMULS:
+            yield MatmulProblem(batch, rows, inner, columns, transposed, arithmetic=arithmetic)
 
 
 def _case(
