@@ -273,4 +273,5 @@ def isa_of(target: Target) -> Isa:
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
     isa = replace(isa, expands_bytes="avx512vbmi2" in features, fuses=not target.is_wasm)
+    isa = replace(isa, rounds_to_integers="avx2" in features)
     return replace(isa, tile_registers={"amx-int8", "amx-bf16"} <= features)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from sparsec.driver import isa_of
 from sparsec.errors import TargetError
 from sparsec.targets import NATIVE, TARGETS, host_features, resolve
 
@@ -32,6 +33,11 @@ def test_dot_products_are_in_code_only_where_a_target_requires_them(feature: str
     for target in TARGETS.values():
         assert (f"+{feature}" in target.features) == (feature in target.spec.features)
     assert any(feature in target.requires for target in TARGETS.values())
+
+
+def test_only_some_instruction_sets_round_to_integers() -> None:
+    able = {name for name, target in TARGETS.items() if isa_of(target).rounds_to_integers}
+    assert able == {name for name in TARGETS if name.startswith("x86-64")}
 
 
 def test_a_machine_without_a_row_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
