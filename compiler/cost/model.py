@@ -474,4 +474,5 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_linear_bitmap": _bitmap_cycles,
     "u8s8_linear_bitmap": _bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,
+    "u8s8_matmul_dense": _dense_cycles,
 }
