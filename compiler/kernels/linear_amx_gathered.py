@@ -45,12 +45,15 @@ class LinearAmxGathered:
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
-        assert isinstance(problem, LinearProblem)
         assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
+
+    def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
+        """The packed weight, and how it meets x."""
+        assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=GROUP)
         blocked = Blocked.encode(weight, (SIDE, 1))
         groups = RowGroups.of(blocked.counts, problem.outputs, SIDE)
         packed = TileRows.pack(blocked, groups, tokens.words, pitch=GROUP * SIDE)
         rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
-        schedule = LinearRows(self.name, tokens, groups, (packed,), rows)
-        return schedule.lower(module, epilogue, isa, products=blocked.values.size * problem.tokens)
+        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)
