@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.peers.int8_layer import int8_layer
 from bench.peers.network import OPERATOR, PLAIN, QDQ
 from bench.peers.onnx_layer import onnx_layer
+from bench.prune import KERNELS
 from bench.sparse_models_rows import ModelCell
 from bench.sparse_zoo import cache_folder
 from bench.spmm_cells import UNSTRUCTURED, make_layer
@@ -63,6 +64,7 @@ def cells() -> tuple[Cell, ...]:
         _conv(Conv(96, 112, 3, groups=96, stride=2)),
         _network("handlandmark", TRAINED, 0.0, "fp32", _NETWORK),
         _network("mobilenet-v2", UNSTRUCTURED, 0.0, "fp32", _DENSE),
+        _network("mobilenet-v2", KERNELS, 0.3, "fp32", _DENSE),
         _network("mobilenet-v2", UNSTRUCTURED, 0.9, "fp32", _NETWORK),
         _network("minilm", UNSTRUCTURED, 0.9, "fp32", _NETWORK),
         _network("minilm", "1x4", 0.9, "int8", _NETWORK),

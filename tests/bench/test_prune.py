@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.peers.peer import F32
-from bench.prune import as_matrix, from_matrix, prune, prune_matrix
+from bench.prune import KERNELS, as_matrix, from_matrix, prune, prune_kernels, prune_matrix
 
 RANDOM = np.random.default_rng(0)
 
@@ -63,6 +63,37 @@ def test_the_stem_and_grouped_convolutions_stay_dense() -> None:
     assert prune(model, "unstructured", 0.75) == pytest.approx(0.75)
     zeros = {name: float(np.mean(weight == 0)) for name, weight in weights_of(model).items()}
     assert zeros == {"stem": 0, "depthwise": 0, "project": 0.75, "linear": 0.75}
+
+
+def test_kernels_keep_one_of_a_few_patterns() -> None:
+    model = model_of(
+        helper.make_node("Conv", ["x", "stem"], ["a"]),
+        helper.make_node("Conv", ["a", "depthwise"], ["b"], group=8),
+        helper.make_node("Conv", ["b", "project"], ["c"]),
+        helper.make_node("Conv", ["c", "wide"], ["y"]),
+        stem=normal(8, 3, 3, 3),
+        depthwise=normal(8, 1, 3, 3),
+        project=normal(16, 8, 1, 1),
+        wide=normal(8, 16, 3, 3),
+    )
+    prune(model, KERNELS, 0.25)
+    found = weights_of(model)
+    assert (found["stem"] != 0).all()
+    assert np.mean(found["project"] == 0) == 0.25
+    for name in ("depthwise", "wide"):
+        masks = (found[name] != 0).reshape(-1, 9)
+        assert (masks.sum(axis=1) == 7).all()
+        assert len(np.unique(masks, axis=0)) <= 4
+    shared = (found["wide"] != 0).reshape(2, 4, 16, 9)
+    assert (shared == shared[:, :1]).all()
+
+
+def test_the_best_pattern_is_kept() -> None:
+    weight = normal(4, 2, 3, 3)
+    found = prune_kernels(weight, 0.4, 1)
+    others = prune_kernels(weight[::-1].copy(), 0.4, 1)[::-1]
+    np.testing.assert_array_equal(found, others)
+    assert (found[found != 0] == weight[found != 0]).all()
 
 
 @pytest.mark.parametrize("turned", [0, 1])
