@@ -256,12 +256,17 @@ def _cost(
 @bench.command("cuda")
 @click.option("--quick", is_flag=True, help="A few products.")
 @click.option("--many", is_flag=True, help="Products of many tokens, instead of few.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many].json]")
-def _cuda(json_file: Path | None, *, quick: bool, many: bool) -> None:
+@click.option("--block", is_flag=True, help="A Llama-shaped block of torch's, instead.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block].json]"
+)
+def _cuda(json_file: Path | None, *, quick: bool, many: bool, block: bool) -> None:
     """Sparse products on an NVIDIA GPU against cuBLAS."""
-    from bench import cuda
+    from bench import cuda, cuda_block
 
     try:
+        if block:
+            raise SystemExit(cuda_block.run(json_file or cuda_block.RESULTS))
         cells = cuda.cells_of_many(quick=quick) if many else cuda.cells(quick=quick)
         raise SystemExit(cuda.run(json_file or (cuda.RESULTS_OF_MANY if many else cuda.RESULTS), cells))
     except SparsecError as error:

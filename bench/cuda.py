@@ -161,7 +161,7 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
         ]
         if many:
             calls.append(_cusparselt(x, matrices))
-        (ours, spread), (theirs, their_spread), *others = _race(calls)
+        (ours, spread), (theirs, their_spread), *others = race(calls)
         moved = streams.nbytes + (n * cell.k + n * cell.m) * 2
         rows.append(
             Row(
@@ -218,7 +218,7 @@ def _copies(nbytes: int) -> int:
     return max(2, -(-COLD_BYTES // nbytes))
 
 
-def _race(contestants: Sequence[Sequence[Callable[[], object]]]) -> list[tuple[float, float]]:
+def race(contestants: Sequence[Sequence[Callable[[], object]]]) -> list[tuple[float, float]]:
     """Seconds of a call of each contestant: the median, and the distance of the quartiles as a share of it."""
     import torch
 

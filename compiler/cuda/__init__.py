@@ -1,26 +1,46 @@
 """Sparse products on NVIDIA GPUs: a matrix goes in once, DLPack tensors on a GPU then go in and out.
 
-    weight = sparsec.cuda.compress(w)              # [m, k], float16 or bfloat16; or pattern="2:4"
+    weight = sparsec.cuda.compress(w)              # [m, k], float16 or bfloat16; or pattern="2:4", "block:32x32"
     y = sparsec.cuda.matmul(weight, x)             # [tokens, k] to [tokens, m], on torch's current stream
+    sparsec.cuda.convert(net, x)                   # linear layers of a torch network, where it pays; `explain(net)`
+    torch.compile(net, backend="sparsec")          # the same within torch's compiler
 
 **How it is made.** Kernels are CUDA C++ in this folder, compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
 have no room for denser unstructured weights: `matmul` says so.
 
-**Two kernels**, both for few tokens, where the weight's bytes are what a product costs:
-`bitmap_mma` for any zeros (format: `lane_streams`) and `nm24_mma` for 2:4 (format: `nm24_streams`). Each copies the weight
-asynchronously, step by step, into shared memory, has X there in tiles, multiplies on tensor cores with sums in float32,
-and splits K so that all multiprocessors have equal work (`partition`). Bias and activation are applied before the one
-rounding. More than 64 tokens are done 64 at a time, so the weight is read again for each 64.
+**For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
+`coo_mma` for more than 88 % of zeros (`coo_streams`) and `nm24_mma` for 2:4 (`nm24_streams`). Each has X in shared memory in
+tiles, copied asynchronously, multiplies on tensor cores with sums in float32, and splits K so that all multiprocessors have
+equal work (`partition`). Bias and activation are applied before the one rounding. More than 64 tokens are done 64 at a
+time, so the weight is read again for each 64.
 
-**What bounds `bitmap_mma`** on an H100 (132 multiprocessors, 3.35 TB/s, four instructions a cycle in each): at 50 % zeros
-an element has 1.125 bytes, so memory allows 12 elements a cycle in each multiprocessor, and there are ten instructions
-for 32 of them; at 90 % it has 0.325 bytes, 43 elements a cycle and three instructions. Taking elements apart costs about
-three in the inner loop and two around it (`bitmap_mma.cu`), so memory bounds it up to about 70 % zeros, instructions above.
+**For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`) and `bsr_wgmma` for blocks (`bsr_steps`).
+
+**What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
+shared memory and instructions. Each 1024 elements need 16 cycles of a multiprocessor's shared memory to become fragments,
+however few of them there are, and about 18 more to be laid out (`bitmap_mma`) or 3 for each 32 nonzeros (`coo_mma`); X needs
+4 for each eight tokens. At 90 % that is 26 microseconds for 28672 x 8192, where memory needs 29; profiles show the pipe to
+shared memory and L1 busy for four fifths of the time. Warpgroup products (`wgmma`, fragments in registers) were tried and
+were slower for few tokens: four warps then wait for the slowest of them.
 """
 
-from sparsec.cuda.product import Activation, matmul
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sparsec.cuda.product import Activation, matmul, prepare
 from sparsec.cuda.weights import Pattern, SparseWeight, compress
 
-__all__ = ["Activation", "Pattern", "SparseWeight", "compress", "matmul"]
+if TYPE_CHECKING:
+    from sparsec.cuda.conversion import convert, explain
+
+__all__ = ["Activation", "Pattern", "SparseWeight", "compress", "convert", "explain", "matmul", "prepare"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("convert", "explain"):  # which need torch
+        return getattr(import_module("sparsec.cuda.conversion"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,8 +70,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
     const u32 *offsets = o.offsets + part.begin * WARPS + warp * count;
 
     u32 free = shared_address(shared);
-    const u32 x_data = free;
-    free += (16 + Tokens::BYTES) * STAGES;
+    const u32 x_data = free, x_barriers = x_data + Tokens::BYTES * STAGES;
+    free = x_barriers + 16 * STAGES;
     WarpStream stream;
     stream.open(free + warp * STEPS * WarpStream::BYTES);
     free += WARPS * STEPS * WarpStream::BYTES;
@@ -82,14 +82,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
     values.chunk = make_uint4(0, 0, 0, 0);
     values.left = 0;
 
+    const uint4 head = o.heads[blockIdx.x * WARPS + warp];
+    stream.copy(o.streams, head.x, head.y);
+    if (STEPS > 2) stream.copy(o.streams, head.y, head.z);
+    if (STEPS > 3) stream.copy(o.streams, head.z, head.w);
     // Units [begin, end) are those of the step that is copied next.
-    u32 begin = offsets[0], end = offsets[1];
-    for (int each = 0; each < STEPS - 1; ++each) {
-        stream.copy(o.streams, begin, end);
-        begin = end, end = offsets[min(each + 2, count)];
-    }
+    u32 begin = STEPS == 2 ? head.y : STEPS == 3 ? head.z : head.w, end = offsets[min(STEPS, count)];
     Tokens tokens;
-    tokens.open(o, part, HALVES * 32 * WORDS, x_data + 16 * STAGES, x_data);
+    tokens.open(o, part, HALVES * 32 * WORDS, x_data, x_barriers);
     Sums sums;
     sums.clear();
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
@@ -112,7 +112,6 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
         stream.next();
 #pragma unroll
         for (int word = 0; word < WORDS; ++word) {
-            const u32 x = tokens.at(column + (warp / GROUPS * WORDS + word) * 32);
             u32 mask = masks[word], a[4][4];
 #pragma unroll
             for (int group = 0; group < 8; ++group) {
@@ -123,14 +122,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
                 a[group / 2][group % 2 * 2] = loaded(one) & spread<0x9988>(bits);
                 a[group / 2][group % 2 * 2 + 1] = loaded(two) & spread<0xBBAA>(bits);
             }
-#pragma unroll
-            for (int i = 0; i < TILES; ++i) {
-                const uint4 b = loaded16(x + i * 8 * Tokens::PITCH);
-                mma(sums.values[0][i], a[0], b.x, b.y);
-                mma(sums.values[1][i], a[1], b.x, b.y);
-                mma(sums.values[0][i], a[2], b.z, b.w);
-                mma(sums.values[1][i], a[3], b.z, b.w);
-            }
+            multiply(sums.values, a, tokens.at(column + (warp / GROUPS * WORDS + word) * 32));
         }
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * WORDS * 32 == COLUMNS) tokens.end();

@@ -7,7 +7,7 @@ from ctypes import c_char, c_int, c_void_p
 from dataclasses import dataclass
 
 from sparsec.cuda.bsr_steps import STEP, STRIPS, UNIT_BYTES, BlockSteps
-from sparsec.cuda.driver import Buffer, Device, TensorMap
+from sparsec.cuda.driver import Device, TensorMap
 from sparsec.cuda.memory import Memory
 from sparsec.cuda.operands import Output, Results, Rows
 from sparsec.cuda.program import function
@@ -66,10 +66,6 @@ class BsrWgmma:
     @property
     def shape(self) -> tuple[int, int]:
         return self.steps.m, self.steps.k
-
-    def scratch(self, tokens: int, nbytes: int) -> Buffer:
-        """Memory for so many padded tokens; made at the first use."""
-        return self._memory.scratch("padded", nbytes)
 
     def launch(self, x: Rows, y: Results, stream: int, tiling: BlockTiling | None = None) -> None:
         """Put a product on a stream."""

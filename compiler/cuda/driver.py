@@ -39,6 +39,8 @@ _ARGUMENTS: dict[str, tuple[object, ...]] = {
     "cuLaunchKernelEx": (c_void_p, c_void_p, c_void_p, c_void_p),
     "cuMemAlloc_v2": (c_void_p, c_size_t),
     "cuMemFree_v2": (c_uint64,),
+    "cuMemAllocAsync": (c_void_p, c_size_t, c_void_p),
+    "cuMemFreeAsync": (c_uint64, c_void_p),
     "cuMemcpyHtoD_v2": (c_uint64, c_void_p, c_size_t),
     "cuMemcpyDtoH_v2": (c_void_p, c_uint64, c_size_t),
     "cuMemsetD8_v2": (c_uint64, ctypes.c_ubyte, c_size_t),
@@ -223,6 +225,16 @@ class Device:
     def free(self, buffer: Buffer) -> None:
         """Give memory back; waits for what runs."""
         self._call("cuMemFree_v2", buffer.address)
+
+    def allocate_in_order(self, nbytes: int, stream: int) -> Buffer:
+        """Memory for what is put on a stream after this."""
+        address = c_uint64()
+        self._call("cuMemAllocAsync", byref(address), max(nbytes, 1), stream)
+        return Buffer(address.value, nbytes)
+
+    def free_in_order(self, buffer: Buffer, stream: int) -> None:
+        """Give such memory back to what is put on the stream after this."""
+        self._call("cuMemFreeAsync", buffer.address, stream)
 
     def upload(self, array: NDArray[np.generic]) -> Buffer:
         """Copy an array into new memory."""

@@ -8,12 +8,12 @@ So a stream has no pointers, no padding within, and is read front to back.
 Bytes per element: 1/8 + 2 x density (bitmap and values), and half a chunk for each lane at the end of a worker's part.
 
 Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
-c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 8 * (lane % 4) + 4 * kt + 2 * h.
+c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 16 * kt + 8 * h + 2 * (lane % 4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -98,6 +98,16 @@ class LaneStreams:
         return out[: self.m, : self.k]
 
     @property
+    def kernel(self) -> str:
+        """Its name."""
+        return "bitmap_mma"
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"UNITS": self.padded_units, "WORDS": self.words, "CHUNK_BITS": self.chunks.bit_length()}
+
+    @property
     def step(self) -> int:
         """Columns of a step, of all warps."""
         return WORD * self.words * self.partition.halves
@@ -150,9 +160,9 @@ def _elements(weight: Bits, words: int, partition: Partition, parts: list[tuple[
         piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
         inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
         piece[: inside.shape[0], : inside.shape[1]] = inside
-        # group, mt, b / 2, g | step, half, word, t, kt, h, b % 2
-        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 4, 2, 2, 2)
-        ordered = split.transpose(5, 0, 4, 3, 7, 6, 8, 1, 9, 2, 10)
+        # group, mt, b / 2, g | step, half, word, kt, h, t, b % 2
+        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
+        ordered = split.transpose(5, 0, 4, 3, 9, 6, 7, 1, 8, 2, 10)
         pieces.append(ordered.reshape(WARPS, last - first, LANES, WORD * words))
     return np.concatenate(pieces, axis=1)
 
@@ -223,4 +233,4 @@ def _read(units: NDArray[np.uint8], words: int) -> Iterator[Bits]:
             elements[lane, bits[lane]], buffers[lane] = np.split(buffers[lane], [needed[lane]])
         # g, t | word, kt, mt, h, b / 2, b % 2
         split = elements.reshape(8, 4, words, 2, 2, 2, 2, 2)
-        yield split.transpose(4, 6, 0, 2, 1, 3, 5, 7).reshape(ROWS, WORD * words)
+        yield split.transpose(4, 6, 0, 2, 3, 5, 1, 7).reshape(ROWS, WORD * words)

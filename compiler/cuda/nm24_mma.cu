@@ -1,28 +1,12 @@
 // Y = W X for 2:4 W on sparse tensor cores, where the weights' bytes are what counts: streams of nm24_streams.py.
 
-// D[16 x 8] += A[16 x 32, two of four] B[32 x 8]; HALF: which lanes hold the indices.
+// D[16 x 8] += A[16 x 32, two of four] B[32 x 8]
 template <int HALF>
-__device__ __forceinline__ void sparse_mma(float (&d)[4], const uint4 &a, const u32 (&b)[4], u32 indices) {
-#if BF16
-    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 "
-#else
-    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.f16.f16.f32 "
-#endif
+__device__ __forceinline__ void sparse_mma(float (&d)[4], const uint4 &a, const uint4 &b, u32 indices) {
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32." TYPE "." TYPE ".f32 "
         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(indices), "n"(HALF));
-}
-
-// Of the two groups of four k that a lane has loaded, the even lane of a pair needs the first half of each, and of the
-// odd lane's; the odd lane the second halves.
-__device__ __forceinline__ void exchange(u32 (&b)[4], const uint4 &loaded) {
-    const bool odd = threadIdx.x & 1;
-    const u32 one = __shfl_xor_sync(~0u, odd ? loaded.x : loaded.y, 1);
-    const u32 two = __shfl_xor_sync(~0u, odd ? loaded.z : loaded.w, 1);
-    b[0] = odd ? one : loaded.x;
-    b[1] = odd ? two : loaded.z;
-    b[2] = odd ? loaded.y : one;
-    b[3] = odd ? loaded.w : two;
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(b.z), "r"(b.w), "r"(indices), "n"(HALF));
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Operands all) {
@@ -35,14 +19,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Opera
     const uint4 *units = o.streams + (long long)(part.begin * WARPS + warp * count) * UNITS;
 
     u32 free = shared_address(shared);
-    const u32 x_data = free;
-    free += (16 + Tokens::BYTES) * STAGES;
+    const u32 x_data = free, x_barriers = x_data + Tokens::BYTES * STAGES;
+    free = x_barriers + 16 * STAGES;
     WarpStream stream;
     stream.open(free + warp * STEPS * WarpStream::BYTES);
     const u32 area = free + WARPS * STEPS * WarpStream::BYTES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
     for (int each = 0; each < STEPS - 1; ++each) stream.copy(units + each * UNITS, 0, each < count ? UNITS : 0);
     Tokens tokens;
-    tokens.open(o, part, HALVES * 64, x_data + 16 * STAGES, x_data);
+    tokens.open(o, part, HALVES * 64, x_data, x_barriers);
     Sums sums;
     sums.clear();
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
@@ -60,8 +44,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Opera
             const uint4 two = loaded16(stream.place + 768 + half * 1024 + lane * 16);
 #pragma unroll
             for (int i = 0; i < TILES; ++i) {
-                u32 b[4];
-                exchange(b, loaded16(x + i * 8 * Tokens::PITCH));
+                const uint4 b = fragments_of_x(x + i * 1024);
                 if (half == 0) {
                     sparse_mma<0>(sums.values[0][i], one, b, indices[0]);
                     sparse_mma<0>(sums.values[1][i], two, b, indices[1]);

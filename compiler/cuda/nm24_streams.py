@@ -3,8 +3,7 @@
 A warp has 32 rows and its part of the columns of a step, which are 64: 256 bytes of indices, then the two values of each
 group, a fragment of `mma.sp.m16n8k32` after the other (32 columns; 16 rows: mt), 16 bytes for a lane.
 
-Columns are permuted within 32, so that a lane's part of X is 16 neighbouring bytes: group 2 r + p of the instruction is
-group 4 p + r of the matrix. With g = lane / 4, t = lane % 4, h: rows g or g + 8, a lane holds groups t and t + 4 (c)
+With g = lane / 4, t = lane % 4, h: rows g or g + 8, a lane holds groups t and t + 4 (c)
 in registers 2 c + h; its index words, one for each mt, are of 32 columns t / 2, groups 4 (t % 2) and on.
 
 Bytes per element: 9/8, two more than 9/16 of dense for nothing: no padding within.
@@ -12,6 +11,7 @@ Bytes per element: 9/8, two more than 9/16 of dense for nothing: no padding with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -74,6 +74,21 @@ class Nm24Streams:
         return out[: self.m, : self.k]
 
     @property
+    def kernel(self) -> str:
+        """Its name."""
+        return "nm24_mma"
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"UNITS": STEP_UNITS}
+
+    @property
+    def offsets(self) -> NDArray[np.uint32]:
+        """None: steps are of one size."""
+        return np.zeros(1, dtype=np.uint32)
+
+    @property
     def step(self) -> int:
         """Columns of a step, of all warps."""
         return STEP * self.partition.halves
@@ -101,11 +116,9 @@ def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int
     inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
     piece[: inside.shape[0], : inside.shape[1]] = inside
     values, index = two_of_four.pairs(piece, block * rows, first * step)
-    # group of rows, mt, h, g | step, half of it, 32 columns, p, r | value
+    # group of rows, mt, h, g | step, half of it, 32 columns, c (or j), t | value
     shape = (partition.groups, 2, 2, 8, last - first, partition.halves, 2, 2, 4)
-    # The instruction's groups, 2 r + p, as c, t or as j, i, each 2 x 4.
-    values = values.reshape(*shape, 2).swapaxes(7, 8).reshape(*shape, 2)
-    index = index.reshape(shape).swapaxes(7, 8).reshape(shape)
+    values, index = values.reshape(*shape, 2), index.reshape(shape)
     fragments = values.transpose(5, 0, 4, 6, 1, 3, 8, 7, 2, 9)  # half, rows, step, 32 columns, mt, g, t, c, h, value
     shifted = index.astype(np.uint32) << (4 * np.arange(4, dtype=np.uint32))
     words = shifted.sum(axis=8, dtype=np.uint32)  # rows, mt, h, g, step, half, 32 columns, j
@@ -131,8 +144,5 @@ def _matrix(steps: NDArray[np.uint8], partition: Partition) -> Bits:
     words = words.transpose(1, 6, 3, 2, 0, 4, 5)  # rows, mt, g, step, half, 32 columns, j
     words = np.stack([words & 0xFFFF, words >> 16], axis=2)
     index = words[..., None] >> (4 * np.arange(4, dtype=np.uint32)) & 15
-    shape = (groups, 2, 2, 8, count, halves, 2, 4, 2)  # the groups of four as r, p
-    values = values.reshape(*shape, 2).swapaxes(7, 8)
-    index = index.reshape(shape).swapaxes(7, 8)
     columns = partition.rows, count * STEP * halves // 4
     return two_of_four.matrix(values.reshape(*columns, 2), index.reshape(columns).astype(np.uint16))

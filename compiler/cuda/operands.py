@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_int, c_longlong, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Output(ctypes.Structure):
@@ -26,6 +26,10 @@ class Rows:
     tokens: int
     k: int
 
+    def part(self, first: int, count: int) -> Rows:
+        """At most so many tokens, from one on."""
+        return Rows(self.address + 2 * first * self.stride, self.stride, min(count, self.tokens - first), self.k)
+
 
 @dataclass(frozen=True, slots=True)
 class Results:
@@ -36,6 +40,10 @@ class Results:
     m: int
     bias: int
     activation: int
+
+    def part(self, first: int) -> Results:
+        """Of the tokens from one on."""
+        return replace(self, address=self.address + 2 * first * self.stride)
 
     def output(self, tokens: int) -> Output:
         """For a kernel of `hopper.cuh`; 16 bytes at a time are written where all rows allow it."""

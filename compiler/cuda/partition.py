@@ -69,6 +69,13 @@ class Partition:
         firsts = np.searchsorted(starts, self.cuts[:-1])
         return np.stack([self.cuts[:-1], self.cuts[1:], firsts, np.zeros_like(firsts)], axis=1).astype(np.int32)
 
+    def heads(self, offsets: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """For the kernel, [workers, WARPS, 4]: a warp's first offsets, of those of all steps; the last one again if fewer."""
+        counts = np.diff(self.cuts)[:, None, None]
+        firsts = self.cuts[:-1, None, None] * WARPS + np.arange(WARPS)[:, None] * counts
+        found: NDArray[np.uint32] = offsets[np.minimum(firsts + np.minimum(np.arange(4), counts), len(offsets) - 1)]
+        return found
+
     def block_table(self) -> NDArray[np.int32]:
         """For the kernel, [blocks, 2]: number of the first segment, how many there are."""
         ends = np.arange(self.blocks + 1) * self.steps

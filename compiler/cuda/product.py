@@ -11,7 +11,7 @@ from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.program import function
 from sparsec.cuda.tensors import FLOAT32, View
-from sparsec.cuda.weights import SparseWeight, Weight
+from sparsec.cuda.weights import MOST_TOKENS, SparseWeight, Weight
 from sparsec.errors import InputError
 
 Activation: TypeAlias = Literal["relu", "gelu", "silu"]
@@ -22,7 +22,7 @@ _VECTOR = 8  # elements of X that a lane loads at once
 
 class _Operands(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("streams", "offsets", "parts", "segments", "x", "y", "bias")),
+        *((name, c_void_p) for name in ("streams", "heads", "offsets", "parts", "segments", "x", "y", "bias")),
         *((name, c_void_p) for name in ("partial", "counters")),
         *((name, c_longlong) for name in ("x_stride", "y_stride")),
         *((name, c_int) for name in ("m", "k", "tokens", "blocks", "steps", "segment_count", "slots")),
@@ -50,7 +50,7 @@ def matmul(
 
     `x`, `out` (row by row; the same type as the weight) and `bias` (float32 [m]) are DLPack tensors. Without `out`, x is
     a torch tensor and so is the result. `stream` is a CUDA stream's handle; the default is torch's current stream, or
-    the legacy default stream for tensors of others. To capture a call in a CUDA graph, make it once before.
+    the legacy default stream for tensors of others. To capture a call in a CUDA graph, `prepare` before.
     Raises `InputError`.
     """
     m, k = weight.shape
@@ -65,48 +65,69 @@ def matmul(
         raise InputError("There is no such activation.", expected="relu, gelu or silu", got=str(activation))
     on = tensors.current_stream(x, weight.device.index) if stream is None else stream
     if tokens:
-        _launch(weight, given, written, added, ACTIVATIONS[activation], on)
+        results = Results(
+            written.address, written.strides[0], m, added.address if added else 0, ACTIVATIONS[activation]
+        )
+        _launch(weight, x, given, results, on)
     return result
 
 
-def _launch(weight: Weight, x: View, y: View, bias: View | None, activation: int, stream: int) -> None:
-    tokens, k = x.shape
-    rows = Rows(x.address, x.strides[0], tokens, k)
-    if k % _VECTOR or rows.stride % _VECTOR or rows.stride < k or x.address % 16 or x.strides[1] != 1:
-        rows = _padded(weight, x, stream)
-    results = Results(y.address, y.strides[0], weight.shape[0], bias.address if bias else 0, activation)
-    own = weight.for_many(tokens) or weight if isinstance(weight, SparseWeight) else weight
-    if isinstance(own, SparseWeight):
-        _launch_streams(own, rows, results, stream)
-    else:
-        own.launch(rows, results, stream)
+def prepare(weight: Weight, tokens: int) -> None:
+    """Have ready what a product with so many tokens needs, its kernel and memory: so a CUDA graph can capture it."""
+    m, k = weight.shape
+    x, y = weight.device.zeros(tokens * k * 2), weight.device.zeros(tokens * m * 2)
+    given = View(x.address, weight.device.index, weight.dtype, (tokens, k), (k, 1))
+    try:
+        _launch(weight, None, given, Results(y.address, m, m, 0, 0), 0)
+        weight.device.synchronize()
+    finally:
+        weight.device.free(x)
+        weight.device.free(y)
 
 
-def _launch_streams(weight: SparseWeight, x: Rows, y: Results, stream: int) -> None:
+def _launch(weight: Weight, caller: object, given: View, y: Results, stream: int) -> None:
+    tokens, k = given.shape
+    padded = -(-k // _VECTOR) * _VECTOR
+    x = Rows(given.address, given.strides[0], tokens, k)
+    aligned = k == padded <= x.stride and not x.stride % _VECTOR and not x.address % 16 and given.strides[1] == 1
+    with tensors.scratch(caller, weight.device, 0 if aligned else tokens * padded * 2, stream) as copied:
+        if not aligned:
+            x = _padded(weight, given, copied, padded, stream)
+        own = weight.for_many(tokens) or weight if isinstance(weight, SparseWeight) else weight
+        if isinstance(own, SparseWeight):
+            for first in range(0, tokens, MOST_TOKENS):
+                _launch_streams(own, caller, x.part(first, MOST_TOKENS), y.part(first), stream)
+        else:
+            own.launch(x, y, stream)
+
+
+def _launch_streams(weight: SparseWeight, caller: object, x: Rows, y: Results, stream: int) -> None:
     tiling = weight.tiling(x.tokens)
-    partial, counters = weight.workspace(tiling.tiles * tiling.rows)
     partition = weight.streams.partition
-    operands = _Operands(
-        *(each.address for each in (weight.units, weight.offsets, weight.parts, weight.segments)),
-        *(x.address, y.address, y.bias, partial.address, counters.address, x.stride, y.stride),
-        *(y.m, x.k, x.tokens, partition.blocks, weight.streams.steps, partition.segments, tiling.slots),
+    kernel = function(
+        weight.device,
+        weight.streams.kernel,
+        {**weight.macros, **tiling.macros, "ACTIVATION": y.activation},
+        tiling.shared_bytes,
     )
-    macros = {**weight.macros, **tiling.macros, "ACTIVATION": y.activation}
-    kernel = function(weight.device, weight.kernel, macros, tiling.shared_bytes)
-    weight.device.launch(kernel, (partition.workers, tiling.rows), 32 * WARPS, operands, stream)
+    with tensors.scratch(caller, weight.device, weight.partial_bytes(tiling), stream) as partial:
+        operands = _Operands(
+            *(each.address for each in (weight.units, weight.heads, weight.offsets, weight.parts, weight.segments)),
+            *(x.address, y.address, y.bias, partial, weight.counters.address, x.stride, y.stride),
+            *(y.m, x.k, x.tokens, partition.blocks, weight.streams.steps, partition.segments, tiling.slots),
+        )
+        weight.device.launch(kernel, (partition.workers, tiling.rows), 32 * WARPS, operands, stream)
 
 
-def _padded(weight: Weight, x: View, stream: int) -> Rows:
+def _padded(weight: Weight, x: View, address: int, padded: int, stream: int) -> Rows:
     """Copy x to rows that can be loaded from."""
     tokens, k = x.shape
-    padded = -(-k // _VECTOR) * _VECTOR
-    buffer = weight.scratch(tokens, tokens * padded * 2)
-    padding = _Padding(x.address, buffer.address, x.strides[0], x.strides[1], tokens, k, padded)
-    macros = {"WARPS": WARPS, "HALVES": 1, "BF16": 0, "TILES": 1, "STAGES": 2, "COLUMNS": 8, "ACTIVATION": 0}
+    padding = _Padding(x.address, address, x.strides[0], x.strides[1], tokens, k, padded)
+    macros = {"WARPS": WARPS, "HALVES": 1, "BF16": 0, "TILES": 1, "STAGES": 2, "COLUMNS": 64, "ACTIVATION": 0}
     macros |= {"UNITS": 32, "STEPS": 2}
     kernel = function(weight.device, "pad_rows", macros, 0)
     weight.device.launch(kernel, (min(1024, -(-tokens * padded // 256)), 1), 256, padding, stream)
-    return Rows(buffer.address, padded, tokens, padded)
+    return Rows(address, padded, tokens, padded)
 
 
 def _checked(found: View, weight: Weight, shape: tuple[int | None, ...], what: str) -> View:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from sparsec.cuda.driver import Device
 from sparsec.errors import InputError
 
 FLOAT16, BFLOAT16, FLOAT32 = "float16", "bfloat16", "float32"
@@ -77,6 +80,23 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.insert(0, size)
         size *= length
     return tuple(strides)
+
+
+@contextmanager
+def scratch(tensor: object, on: Device, nbytes: int, stream: int) -> Iterator[int]:
+    """The address of memory for what is launched within: torch's own for torch tensors, else in the stream's order. Both
+    can be captured in a CUDA graph."""
+    torch = sys.modules.get("torch")
+    if not nbytes:
+        yield 0
+    elif torch is not None and isinstance(tensor, torch.Tensor):
+        made = torch.empty(nbytes, dtype=torch.uint8, device=tensor.device)
+        yield int(made.data_ptr())
+        del made
+    else:
+        buffer = on.allocate_in_order(nbytes, stream)
+        yield buffer.address
+        on.free_in_order(buffer, stream)
 
 
 def current_stream(tensor: object, device: int) -> int:

@@ -23,6 +23,7 @@ struct Block {
 
 struct Operands {
     const uint4 *streams;
+    const uint4 *heads; // [workers][WARPS]: the first four offsets of each warp
     const u32 *offsets; // [steps of all warps + 1], units: those of a worker's first warp, of its second, ...
     const Part *parts;  // [workers]
     const Block *segments; // [blocks]
@@ -121,21 +122,53 @@ __device__ __forceinline__ void wait_for(u32 barrier, u32 parity) {
         "@!done bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
 }
 
+#if BF16
+#define TYPE "bf16"
+#else
+#define TYPE "f16"
+#endif
+
+// D[16 x 8] += A[16 x 16] B[16 x 8]
+__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// 32 columns of eight tokens, for which the lane loads from `x`.
+__device__ __forceinline__ uint4 fragments_of_x(u32 x) {
+    uint4 b;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(b.x), "=r"(b.y), "=r"(b.z), "=r"(b.w) : "r"(x));
+    return b;
+}
+
+// Sums of a warp's 32 rows += A X^T, for A's 32 columns (16 columns, then 16 rows) and X's at `x`.
+__device__ __forceinline__ void multiply(float (&sums)[2][TILES][4], const u32 (&a)[4][4], u32 x) {
+#pragma unroll
+    for (int i = 0; i < TILES; ++i) {
+        const uint4 b = fragments_of_x(x + i * 1024);
+        mma(sums[0][i], a[0], b.x, b.y);
+        mma(sums[1][i], a[1], b.x, b.y);
+        mma(sums[0][i], a[2], b.z, b.w);
+        mma(sums[1][i], a[3], b.z, b.w);
+    }
+}
+
 // X, a tile of COLUMNS at a time, in shared memory for all warps of a block. STAGES tiles are in it; when a warp begins with
 // one, it begins to copy its share of the one AHEAD of it, over the one that all warps must have finished by then.
 //
-// Lane (g, t) = (lane / 4, lane % 4) reads eight neighbouring k of token 8 i + g, from 8 t within 32 columns: 16 bytes.
-// Odd tokens have each two neighbouring 32 columns swapped, so that the eight lanes that read together share no bank.
-// What is past the end of a row is zero.
+// A tile is in slabs of 64 columns, 128 bytes of each token, whose eight pieces of 16 bytes are exchanged by the token's
+// number, so that no two of eight tokens' same pieces share a bank. What is past the end of a row is zero.
 struct Tokens {
-    static const u32 PITCH = COLUMNS * 2; // bytes of a token
-    static const u32 BYTES = PITCH * TILES * 8;
+    static const u32 SLAB = TILES * 8 * 128; // bytes
+    static const u32 BYTES = COLUMNS / 64 * SLAB;
     static const int AHEAD = STAGES - 2;
 
     const u16 *x;
     long long stride;
     int tokens, k, tiles, tile, left; // `tile` is the one of K that is copied next, `left` how many there are to copy
-    u32 data, barriers, lane_part, odd;
+    u32 data, barriers, lane_part;
     u32 stage, parity;                // of the tile that is read
 
     // `barriers_` has 8 bytes for each stage, to say that it is there, and 8 that it is read. All warps must call this; it
@@ -144,7 +177,7 @@ struct Tokens {
         x = o.x, stride = o.x_stride, tokens = o.tokens, k = o.k;
         data = data_, barriers = barriers_;
         const int lane = threadIdx.x & 31;
-        lane_part = lane / 4 * PITCH + lane % 4 * 16, odd = lane / 4 & 1;
+        lane_part = lane % 8 * 128 + (lane / 8 ^ lane % 8) * 16;
         tiles = (o.steps * step_columns + COLUMNS - 1) / COLUMNS;
         tile = part.begin % o.steps * step_columns / COLUMNS;
         left = ((part.end - 1) / o.steps - part.begin / o.steps) * tiles +
@@ -170,7 +203,7 @@ struct Tokens {
             if (token < tokens) {
                 const bool inside = from + part < k; // else 16 zeros are written
                 asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                                 data + to * BYTES + token * PITCH + ((part * 2) ^ ((token & 1) * 64))),
+                                 data + to * BYTES + part / 64 * SLAB + token * 128 + ((part / 8 ^ token) & 7) * 16),
                              "l"(x + token * stride + (inside ? from + part : 0)), "r"(inside ? 16 : 0) : "memory");
             }
         }
@@ -186,9 +219,9 @@ struct Tokens {
         wait_for(barriers + 16 * stage, parity);
     }
 
-    // What the lane reads from in columns [column, column + 32) of the tile; token 8 i + g is 8 i PITCH further.
+    // What the lane loads from in columns [column, column + 32) of the tile; eight tokens further are 1024 bytes further.
     __device__ __forceinline__ u32 at(int column) const {
-        return data + stage * BYTES + lane_part + (column / 32 ^ odd) * 64;
+        return data + stage * BYTES + column / 64 * SLAB + (lane_part ^ (column & 32) * 2);
     }
 
     __device__ __forceinline__ void end() {
@@ -198,17 +231,6 @@ struct Tokens {
         if (++stage == STAGES) stage = 0, parity ^= 1;
     }
 };
-
-// D[16 x 8] += A[16 x 16] B[16 x 8]
-__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-#if BF16
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-#else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-#endif
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 __device__ __forceinline__ u16 rounded(float value) {
     u16 bits;
@@ -273,6 +295,9 @@ struct Sums {
         return first;
     }
 
+    // What is written before and after, for all threads of the GPU; `__threadfence` does more and takes longer.
+    static __device__ __forceinline__ void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+
     // Where several segments have the same rows, the warp that comes last adds the sums of all, in their order, so that
     // results do not depend on who is last. Its counter is left at zero for the next launch.
     __device__ __forceinline__ bool complete(const Operands &o, int block, int segment) {
@@ -288,13 +313,13 @@ struct Sums {
             const float *v = values[each / TILES][each % TILES];
             __stcg(own + each * 32, make_float4(v[0], v[1], v[2], v[3]));
         }
-        __threadfence();
+        fence();
         __syncwarp();
         u32 *counter = o.counters + block * GROUPS + group, before = 0;
         if (lane == 0) before = atomicAdd(counter, 1);
         if (__shfl_sync(~0u, before, 0) + 1 != siblings.count) return false;
         if (lane == 0) *counter = 0;
-        __threadfence();
+        fence();
         clear();
         for (int sibling = 0; sibling < siblings.count; ++sibling) {
             const float4 *theirs = place(siblings.first + sibling);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -12,11 +11,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import nm24_streams, nm24_wgmma
+from sparsec.cuda import coo_streams, nm24_wgmma
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
-from sparsec.cuda.driver import Buffer, Device, device
+from sparsec.cuda.coo_streams import CooStreams
+from sparsec.cuda.driver import Device, device
 from sparsec.cuda.lane_streams import LaneStreams
+from sparsec.cuda.memory import Memory
 from sparsec.cuda.nm24_streams import Nm24Streams
 from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
@@ -25,15 +26,16 @@ from sparsec.cuda.tensors import BFLOAT16, FLOAT16
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = Literal["unstructured", "2:4", "block:32x32"]
-Streams: TypeAlias = LaneStreams | Nm24Streams
+Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams
 Encoded: TypeAlias = Streams | BlockSteps
 
 FEW = 32  # tokens, up to which streams are the fastest for 2:4
 
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
+MOST_TOKENS = 512  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
 DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
-MULTIPROCESSORS = 132  # of an H100, for a weight that is compressed where there is no GPU
+MULTIPROCESSORS, SHARED_BYTES = 132, 227 << 10  # of an H100, for a weight that is compressed where there is no GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Tiling:
 class SparseWeight:
     """A matrix W [m, k] of float16 or bfloat16 on one GPU, for `matmul`.
 
-    Products with one weight must be in one order (one stream, or streams that wait): they share the weight's workspace.
+    Products with one weight must be in one order (one stream, or streams that wait): they share the weight's counters.
     """
 
     def __init__(self, streams: Streams, dtype: str, on: Device) -> None:
@@ -66,33 +68,24 @@ class SparseWeight:
         self.dtype = dtype
         self.device = on
         partition = streams.partition
-        offsets = streams.offsets if isinstance(streams, LaneStreams) else np.zeros(1, dtype=np.uint32)
-        arrays = (streams.units, offsets, partition.worker_table(), partition.block_table())
-        self._buffers = [on.upload(array) for array in arrays]
-        self.units, self.offsets, self.parts, self.segments = self._buffers
-        self._workspaces: dict[int, tuple[Buffer, Buffer]] = {}
-        self._scratch: dict[int, Buffer] = {}
+        tables = streams.offsets, partition.worker_table(), partition.block_table()
+        arrays = (streams.units, partition.heads(streams.offsets), *tables)
+        self._memory = Memory(self, on)
+        self.units, self.heads, self.offsets, self.parts, self.segments = (
+            self._memory.upload(array) for array in arrays
+        )
+        self.counters = self._memory.upload(np.zeros(partition.blocks * partition.groups * MOST_TOKENS // 8, np.uint32))
         self._tiled: Nm24Wgmma | None = None
-        weakref.finalize(self, _free, on, self._buffers).atexit = False
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.streams.m, self.streams.k
 
     @property
-    def kernel(self) -> str:
-        """The name of the kernel that reads this weight."""
-        return "bitmap_mma" if isinstance(self.streams, LaneStreams) else "nm24_mma"
-
-    @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this weight."""
-        always = {"WARPS": WARPS, "HALVES": self.streams.partition.halves, "BF16": int(self.dtype == BFLOAT16)}
-        streams = self.streams
-        if not isinstance(streams, LaneStreams):
-            return {**always, "UNITS": nm24_streams.STEP_UNITS}
-        own = {"UNITS": streams.padded_units, "WORDS": streams.words, "CHUNK_BITS": streams.chunks.bit_length()}
-        return {**always, **own}
+        halves = self.streams.partition.halves
+        return {"WARPS": WARPS, "HALVES": halves, "BF16": int(self.dtype == BFLOAT16), **self.streams.macros}
 
     def tiling(self, tokens: int) -> Tiling:
         """How a product with so many tokens is cut up; raises `TargetError`."""
@@ -120,30 +113,13 @@ class SparseWeight:
             self._tiled = Nm24Wgmma(Nm24Tiles.encode(self.streams.decode()), self.dtype, self.device)
         return self._tiled
 
-    def workspace(self, tiles: int) -> tuple[Buffer, Buffer]:
-        """Partial sums and counters for so many tiles of 8 tokens; made at the first use (so not while capturing)."""
-        if tiles not in self._workspaces:
-            partition = self.streams.partition
-            partial = self.device.allocate(partition.segments * partition.rows * tiles * 8 * 4)
-            counters = self.device.zeros(partition.blocks * partition.groups * tiles * 4)
-            self._buffers += [partial, counters]
-            self._workspaces[tiles] = partial, counters
-        return self._workspaces[tiles]
-
-    def scratch(self, tokens: int, nbytes: int) -> Buffer:
-        """Memory for so many padded tokens; made at the first use."""
-        if tokens not in self._scratch:
-            self._scratch[tokens] = self.device.allocate(nbytes)
-            self._buffers.append(self._scratch[tokens])
-        return self._scratch[tokens]
+    def partial_bytes(self, tiling: Tiling) -> int:
+        """Of the sums of parts of rows, for a product so cut up."""
+        partition = self.streams.partition
+        return partition.segments * partition.rows * tiling.tiles * tiling.rows * 8 * 4
 
 
 Weight: TypeAlias = SparseWeight | Nm24Wgmma | BsrWgmma
-
-
-def _free(on: Device, buffers: list[Buffer]) -> None:
-    for buffer in buffers:
-        on.free(buffer)
 
 
 def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0) -> SparseWeight | BsrWgmma:
@@ -162,19 +138,29 @@ def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0)
             got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
             next_step='compress it as "unstructured"',
         )
-    encoded = encode(bits, pattern, on.multiprocessors)
+    encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
     return BsrWgmma(encoded, dtype, on) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, on)
 
 
-def encode(bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS) -> Encoded:
+def encode(
+    bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS, shared_bytes: int = SHARED_BYTES
+) -> Encoded:
     """What is copied to a GPU with so many multiprocessors, of a matrix given as its bits; needs no GPU."""
     match pattern:
         case "unstructured":
-            return LaneStreams.encode(bits, workers)
+            return _unstructured(bits, workers, shared_bytes)
         case "2:4":
             return Nm24Streams.encode(bits, workers)
         case "block:32x32":
             return BlockSteps.encode(bits)
+
+
+def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> LaneStreams | CooStreams:
+    if np.count_nonzero(bits << 1) <= coo_streams.DENSEST * bits.size:
+        made = CooStreams.encode(bits, workers, 4 if shared_bytes >= SHARED_BYTES else 2)
+        if made.even:
+            return made
+    return LaneStreams.encode(bits, workers)
 
 
 def _bits(weight: object) -> tuple[NDArray[np.uint16], str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from matrices import two_of_four, unstructured
 
 from sparsec.cuda import partition
+from sparsec.cuda.coo_streams import CooStreams
 from sparsec.cuda.lane_streams import LaneStreams
 from sparsec.cuda.nm24_streams import Nm24Streams
+from sparsec.cuda.weights import encode
 from sparsec.errors import ModelError
 
 SIZES = st.tuples(st.integers(1, 1100), st.integers(1, 150), st.integers(1, 5), st.integers(0, 1 << 30))
@@ -42,10 +46,43 @@ def test_nm24_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
     assert np.array_equal(Nm24Streams.encode(bits, workers).decode(), bits)
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SIZES, st.sampled_from([0.0, 0.02, 0.1, 0.2, 0.6, 1.0]), st.sampled_from([2, 4]))
+def test_coo_streams_round_trip(sizes: tuple[int, int, int, int], density: float, widest: int) -> None:
+    m, k, workers, seed = sizes
+    bits = unstructured(m, k, density, seed)
+    streams = CooStreams.encode(bits, workers, widest)
+    assert np.array_equal(streams.decode(), bits)
+    assert streams.nnz == np.count_nonzero(bits)
+    assert streams.words <= widest
+    counts = np.diff(streams.offsets)
+    assert (counts >= streams.least).all()
+    assert counts.max() <= streams.rounds
+
+
+def test_points_of_a_round_have_banks_of_their_own_as_far_as_can_be() -> None:
+    streams = CooStreams.encode(unstructured(1024, 2048, 0.1, 0), 4)
+    worst = []
+    for begin, end in itertools.pairwise(streams.offsets[:200]):
+        points = [each[each >> 17 < 4096] >> 18 & 31 for each in streams.units[begin:end]]
+        most = int(np.bincount(np.concatenate(points), minlength=32).max())
+        worst.append(sum(int(np.bincount(each).max(initial=0)) for each in points) / max(most, end - begin))
+    assert np.mean(worst) < 1.2
+
+
+def test_uneven_weights_are_not_kept_as_points() -> None:
+    bits = unstructured(1024, 2048, 0.05, 0)
+    assert CooStreams.encode(bits, 4).even
+    bits[:64, :256] = 1
+    assert not CooStreams.encode(bits, 4).even
+    assert isinstance(encode(bits, "unstructured", 4), LaneStreams)
+
+
 def test_negative_zeros_are_dropped() -> None:
     bits = np.array([[0x8000, 0x3C00, 0x8000, 0xBC00] * 4], dtype=np.uint16)
     expected = np.where(bits == 0x8000, 0, bits)
     assert np.array_equal(LaneStreams.encode(bits, 1).decode(), expected)
+    assert np.array_equal(CooStreams.encode(bits, 1).decode(), expected)
     assert np.array_equal(Nm24Streams.encode(bits, 1).decode(), expected)
 
 
@@ -63,6 +100,11 @@ def test_lane_streams_have_a_bit_an_element_and_the_values(density: float) -> No
     bits = unstructured(1024, 4096, density, 0)
     bytes_ = bits.size / 8 + 2 * np.count_nonzero(bits)
     assert LaneStreams.encode(bits, 4).nbytes < 1.03 * bytes_
+
+
+def test_coo_streams_have_four_bytes_a_nonzero() -> None:
+    bits = unstructured(1024, 4096, 0.1, 0)
+    assert CooStreams.encode(bits, 4).nbytes < 1.06 * 4 * np.count_nonzero(bits)
 
 
 def test_nm24_streams_have_nine_eighths_of_a_byte_an_element() -> None:

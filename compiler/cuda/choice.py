@@ -1,0 +1,59 @@
+"""Which linear layers of a torch network are worth a sparse kernel on their GPU, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sparsec.cuda.coo_streams import DENSEST
+from sparsec.cuda.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
+from sparsec.cuda.weights import Pattern
+
+_TYPES = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Of one layer [m, k]: a pattern, or None to stay dense; predicted times in microseconds, of all counts of tokens."""
+
+    name: str
+    m: int
+    k: int
+    zeros: float
+    pattern: Pattern | None
+    dense: float
+    sparse: float
+    reason: str
+
+
+def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor | None) -> Choice:
+    """Decide on a layer's weight [m, k] for products with these counts of tokens; `on` is its GPU, if it is on one."""
+    m, k = weight.shape
+    nnz = int(torch.count_nonzero(weight))
+    zeros = 1 - nnz / weight.numel()
+    if on is None:
+        return Choice(name, m, k, zeros, None, 0.0, 0.0, "its weight is not on an NVIDIA GPU")
+    if weight.dtype not in _TYPES:
+        return Choice(
+            name, m, k, zeros, None, 0.0, 0.0, f"its type is {str(weight.dtype)[6:]}, not float16 or bfloat16"
+        )
+    dense = sum(dense_microseconds(m, k, each, on) for each in tokens)
+    unstructured: Kernel = "coo_mma" if nnz <= DENSEST * m * k else "bitmap_mma"
+    candidates: list[tuple[Pattern, Kernel, int]] = [("unstructured", unstructured, nnz)]
+    if two_of_four(weight):
+        candidates.append(("2:4", "nm24_mma", m * k // 2))
+    times = [(sum(sparse_microseconds(kernel, m, k, count, each, on) for each in tokens), pattern, kernel)
+             for pattern, kernel, count in candidates]  # fmt: skip
+    sparse, pattern, kernel = min(times)
+    if sparse < dense:
+        return Choice(name, m, k, zeros, pattern, dense, sparse, kernel)
+    return Choice(name, m, k, zeros, None, dense, sparse, f"{kernel} would not be faster")
+
+
+def two_of_four(weight: torch.Tensor) -> bool:
+    """Whether each four neighbouring k have at most two nonzeros."""
+    m, k = weight.shape
+    whole = torch.nn.functional.pad(weight != 0, (0, -k % 4)).view(m, -1, 4)
+    return bool((whole.sum(dim=2) <= 2).all())

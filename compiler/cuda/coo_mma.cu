@@ -1,0 +1,105 @@
+// Y = W X for W of few nonzeros, on dense tensor cores: points (see coo_streams.py) are scattered into shared memory.
+//
+// A warp keeps a tile of zeros, the fragments of its 32 rows and 32 WORDS columns. In a step its lanes store the tile's
+// nonzeros, 32 in a round, each where its point says; then they load fragments, and store zeros where nonzeros were. So an
+// element that is zero costs nothing but its bytes in shared memory. A step has from LEAST to ROUNDS rounds, which are
+// loaded in registers during the step before.
+
+#define TILE_BYTES (WORDS * 2048)
+#define AHEAD 48 // rounds from the one that is loaded to the one that is brought to the L2
+
+struct Points {
+    u32 values[ROUNDS]; // low half: the nonzero; high half: its byte in the tile
+    u32 count;
+
+    static __device__ __forceinline__ u32 loaded(const u32 *from) {
+        u32 value;
+        asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(value) : "l"(from));
+        return value;
+    }
+
+    static __device__ __forceinline__ void put(u32 tile, u32 point, u32 value) {
+        asm volatile("st.shared.u16 [%0], %1;" ::"r"(tile + (point >> 16)), "h"((u16)value) : "memory");
+    }
+
+    __device__ __forceinline__ void load(const u32 *from, u32 count_) {
+        count = count_;
+#pragma unroll
+        for (u32 each = 0; each < ROUNDS; ++each)
+            if (each < LEAST || each < count) values[each] = loaded(from + each * 32);
+    }
+
+    // Store the nonzeros, or zeros in their places.
+    template <bool ZEROS>
+    __device__ __forceinline__ void scatter(u32 tile) const {
+#pragma unroll
+        for (u32 each = 0; each < ROUNDS; ++each)
+            if (each < LEAST || each < count) put(tile, values[each], ZEROS ? 0 : values[each]);
+    }
+};
+
+__device__ __forceinline__ void clear_tile(u32 tile) {
+    for (u32 at = (threadIdx.x & 31) * 16; at < TILE_BYTES; at += 512)
+        asm volatile("st.shared.v4.u32 [%0], {%1,%1,%1,%1};" ::"r"(tile + at), "r"(0) : "memory");
+}
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) coo_mma(const Operands all) {
+    extern __shared__ __align__(1024) char shared[];
+    allow_next_kernel();
+    const Operands o = of_this_row(all);
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+    const Part part = o.parts[blockIdx.x];
+    const int count = part.end - part.begin;
+    const u32 *offsets = o.offsets + part.begin * WARPS + warp * count;
+
+    const u32 x_data = shared_address(shared), x_barriers = x_data + Tokens::BYTES * STAGES;
+    const u32 tiles = x_barriers + 128, tile = tiles + warp * o.slots;
+    const u32 area = tiles + (warp % GROUPS + GROUPS) * o.slots; // of the other warp
+    const uint4 head = o.heads[blockIdx.x * WARPS + warp];
+    const u32 *points = (const u32 *)o.streams + head.x * 32 + lane; // of the step that is loaded next
+    const u32 *last_point = (const u32 *)o.streams + offsets[count] * 32;
+    Points next;
+    next.load(points, head.y - head.x);
+    points = (const u32 *)o.streams + head.y * 32 + lane;
+    u32 end = head.z, rounds = head.z - head.y;
+    clear_tile(tile);
+    __syncwarp();
+    Tokens tokens;
+    tokens.open(o, part, HALVES * 32 * WORDS, x_data, x_barriers);
+    Sums sums;
+    sums.clear();
+    int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
+    for (int each = 0; each < count; ++each) {
+        const int column = step * HALVES * WORDS * 32 % COLUMNS;
+        if (each == 0 || column == 0) tokens.begin();
+        const Points now = next;
+        next.load(points, rounds);
+        const u32 *ahead = points + (AHEAD * 32 + lane * 31);
+        if (lane < rounds && ahead < last_point) asm volatile("prefetch.global.L2 [%0];" ::"l"(ahead));
+        points += rounds * 32, rounds = offsets[min(each + 3, count)] - end, end += rounds;
+        now.scatter<false>(tile);
+        __syncwarp();
+#pragma unroll
+        for (int word = 0; word < WORDS; ++word) {
+            u32 a[4][4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const uint4 v = loaded16(tile + (word * 4 + i) * 512 + lane * 16);
+                a[i][0] = v.x, a[i][1] = v.y, a[i][2] = v.z, a[i][3] = v.w;
+            }
+            multiply(sums.values, a, tokens.at(column + (warp / GROUPS * WORDS + word) * 32));
+        }
+        __syncwarp();
+        now.scatter<true>(tile);
+        __syncwarp();
+        const bool last = ++step == o.steps || each + 1 == count;
+        if (last || column + HALVES * WORDS * 32 == COLUMNS) tokens.end();
+        if (last) {
+            if (sums.together(area) && sums.complete(o, block, segment)) sums.store(o, block, tile);
+            clear_tile(tile);
+            __syncwarp();
+            sums.clear();
+            ++block, ++segment, step = 0;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+"""The cost model of a GPU agrees with what was measured, and with sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsec.cuda.device_cost import ROWS, dense_microseconds, sparse_microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class H100:
+    multiprocessors: int = 132
+    bytes_per_second: float = 3.352e12
+
+
+# m, k, density, tokens, measured microseconds
+MEASURED = [
+    ("bitmap_mma", 28672, 8192, 0.5, 8, 109.6),
+    ("bitmap_mma", 28672, 8192, 0.3, 32, 104.9),
+    ("bitmap_mma", 28672, 8192, 0.2, 16, 76.5),
+    ("bitmap_mma", 11008, 4096, 0.5, 64, 55.2),
+    ("bitmap_mma", 4096, 4096, 0.2, 8, 11.7),
+    ("coo_mma", 28672, 8192, 0.1, 8, 48.9),
+    ("coo_mma", 28672, 8192, 0.1, 32, 69.0),
+    ("coo_mma", 11008, 4096, 0.1, 8, 14.4),
+    ("nm24_mma", 28672, 8192, 0.5, 16, 103.8),
+    ("nm24_mma", 11008, 4096, 0.5, 8, 22.9),
+]
+
+
+@pytest.mark.parametrize(("kernel", "m", "k", "density", "tokens", "measured"), MEASURED)
+def test_predictions_are_near_measurements(
+    kernel: str, m: int, k: int, density: float, tokens: int, measured: float
+) -> None:
+    nnz = int(density * m * k)
+    assert sparse_microseconds(kernel, m, k, nnz, tokens, H100()) == pytest.approx(measured, rel=0.15)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "tokens", "measured"), [(28672, 8192, 16, 164), (11008, 4096, 8, 37), (4096, 4096, 1, 16)]
+)
+def test_dense_predictions_are_near_measurements(m: int, k: int, tokens: int, measured: float) -> None:
+    assert dense_microseconds(m, k, tokens, H100()) == pytest.approx(measured, rel=0.1)
+
+
+@given(st.sampled_from(sorted(ROWS)), st.integers(1, 30000), st.integers(1, 30000), st.integers(1, 300))
+def test_more_work_costs_more(kernel: str, m: int, k: int, tokens: int) -> None:
+    def cost(m: int, nnz: int, tokens: int, on: H100) -> float:
+        return sparse_microseconds(kernel, m, k, nnz, tokens, on)  # type: ignore[arg-type]
+
+    nnz = m * k // 3
+    here = cost(m, nnz, tokens, H100())
+    assert here > 0
+    assert cost(m + 1, nnz, tokens, H100()) >= here
+    assert cost(m, nnz + 1, tokens, H100()) >= here
+    assert cost(m, nnz, tokens + 8, H100()) >= here
+    assert cost(m, nnz, tokens, H100(multiprocessors=66)) >= here
+    assert cost(m, nnz, tokens, H100(bytes_per_second=1e12)) >= here
