@@ -7,6 +7,9 @@ After:
 
 What a constant channel adds to its readers is computed here: one number per filter, or a plane per filter where zero padding makes
 the border differ. Planes are only folded when they save more work than adding them costs.
+
+Channels of aligned blocks that stay whole come first, and those whose neighbours left come last: blocks of nonzeros in weights
+stay blocks.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.ir.module import replace, shape_of, users
@@ -24,6 +28,7 @@ from sparsec.passes.known_channels import Array, Convolution, Known, Mask, const
 from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, clone_body, layers
 from sparsec.passes.unit import Unit
 
+_BLOCKS = (16, 8, 4)  # neighbouring channels that weights may share nonzeros in
 _PLANE_COST = 3  # adding one element of a plane costs as much as this many products
 
 
@@ -55,9 +60,9 @@ def prune_channels(unit: Unit) -> None:
             _fold(convolution, before, network)
         _find_live(network)
         changes = [change for convolution in network.convolutions if (change := _plan(convolution, network))]
+        dropped = sum(int(np.count_nonzero(~network.live[each.y])) for each in network.convolutions)
         for change in changes:
             _rewrite(change, unit)
-        dropped = sum(int(np.count_nonzero(~change.filters)) for change in changes)
         if dropped:
             unit.notes.append(f"{dropped} channels that are constant or that nobody reads were folded away")
 
@@ -137,11 +142,14 @@ def _can_shrink(convolution: Convolution, unit: Unit) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What becomes of one convolution: its new weight, the filters that stay, and what is added to their sums."""
+    """What becomes of one convolution: its new weight, the filters that stay, in their order, and what is added to their sums.
+
+    `filters` is None where all do.
+    """
 
     layer: Layer
     weight: Array
-    filters: Mask
+    filters: NDArray[np.intp] | None
     added: Array | None
 
 
@@ -152,10 +160,26 @@ def _plan(convolution: Convolution, network: _Network) -> _Change | None:
     added = network.folded.get(convolution.layer.op)
     if filters.all() and channels.all() and added is None:
         return None
-    weight = _remaining(convolution, network)[filters]
+    kept = in_blocks(filters)
+    weight = _remaining(convolution, network)[kept]
     if convolution.plain:
-        weight = weight[:, channels]
-    return _Change(convolution.layer, weight, filters, added[filters] if added is not None else None)
+        weight = weight[:, in_blocks(channels)]
+    return _Change(
+        convolution.layer,
+        weight,
+        None if filters.all() else kept,
+        added[kept] if added is not None else None,
+    )
+
+
+def in_blocks(live: Mask) -> NDArray[np.intp]:
+    """The channels that stay: first those of blocks that stay whole, large blocks before small ones."""
+    whole = []
+    for size in _BLOCKS:
+        blocks = np.pad(live, (0, -len(live) % size)).reshape(-1, size)
+        whole.append(blocks.all(axis=1).repeat(size)[: len(live)])
+    order = np.lexsort([~each for each in reversed(whole)])
+    return order[live[order]]
 
 
 def _rewrite(change: _Change, unit: Unit) -> None:
@@ -189,12 +213,12 @@ def _stored(stem: str, array: Array, like: ir.Value, unit: Unit) -> ir.Value:
 
 def _sliced(value: ir.Value, reach: Reach, change: _Change, unit: Unit) -> ir.Value:
     """An operand of the epilogue for the filters that stay."""
-    if reach is not Reach.CHANNEL or change.filters.all():
+    if reach is not Reach.CHANNEL or change.filters is None:
         return value
     data = constant_data(value, unit)
     assert data is not None, "only such layers lose filters"
     axis = next(axis for axis, size in enumerate(data.shape) if size != 1)
-    kept = np.ascontiguousarray(np.compress(change.filters, data, axis=axis))
+    kept = np.ascontiguousarray(np.take(data, change.filters, axis=axis))
     return _stored("epilogue", kept.astype(np.float32), value, unit)
 
 
