@@ -92,16 +92,22 @@ def dynamic_quantize(b: Builder) -> list[NodeProto] | None:
         return None
     x, zero, real = b.input(0), b.number(0, TensorProto.FLOAT), TensorProto.FLOAT
     axes = list(range(len(shape)))
-    least = b.emit("Min", b.reshape(b.reduce("ReduceMin", x, axes), ()), zero)
-    greatest = b.emit("Max", b.reshape(b.reduce("ReduceMax", x, axes), ()), zero)
+    # Rows first, of both: neighbours read a row once.
+    rows = [b.reduce(name, x, axes[-1:]) for name in ("ReduceMin", "ReduceMax")] if len(shape) > 1 else [x, x]
+    least = b.emit("Min", b.reshape(b.reduce("ReduceMin", rows[0], axes), ()), zero)
+    greatest = b.emit("Max", b.reshape(b.reduce("ReduceMax", rows[1], axes), ()), zero)
     width = b.emit("Sub", greatest, least)
     whole = b.emit("Div", width, b.number(255, real))
     # Of zeros alone the scale is one, as in ONNX Runtime.
     scale = b.emit("Where", b.emit("Equal", width, zero), b.number(1, real), whole, to=b.node.output[1])
     middle = b.emit("Round", b.emit("Sub", zero, b.emit("Div", least, scale)))
     bounded = b.emit("Clip", middle, zero, b.number(255, real))
-    point = b.cast(b.cast(bounded, TensorProto.INT32), TensorProto.UINT8, to=b.node.output[2])
-    _quantised(b, b.emit("Div", x, scale), point, TensorProto.UINT8)
+    point = b.cast(bounded, TensorProto.INT32)
+    b.cast(point, TensorProto.UINT8, to=b.node.output[2])
+    # No quotient is larger than 256, so that codes are whole numbers before anything else happens to them.
+    whole = b.emit("Add", b.cast(b.emit("Round", b.emit("Div", x, scale)), TensorProto.INT32), point)
+    least, most = (b.number(number, TensorProto.INT32) for number in RANGES[TensorProto.UINT8])
+    b.cast(b.emit("Min", b.emit("Max", whole, least), most), TensorProto.UINT8, to=b.node.output[0])
     return b.nodes
 
 

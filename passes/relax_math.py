@@ -28,6 +28,7 @@ from torch_mlir.dialects import arith
 from torch_mlir.dialects import math as mlir_math
 
 from sparsec.ir.module import block_walk, find, replace, users
+from sparsec.kernels.isa import Isa
 from sparsec.passes.access import parallel_loops
 from sparsec.passes.unit import Unit
 
@@ -36,6 +37,7 @@ _ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.t
 _BOUNDED = ("math.erf", "math.tanh")  # a unit in the last place of what they read is less than their own error
 _ALL_ONES = 1 - 2.0**-24  # the significand of float32 that is all ones, between 0.5 and 1
 _LARGEST_EXPONENT = 125  # of a divisor, up or down, that has a normal reciprocal
+_FAR = 2.0**64  # a larger divisor, or one below the reciprocal, is scaled
 
 
 def relax_math(unit: Unit) -> None:
@@ -54,6 +56,13 @@ def relax_math(unit: Unit) -> None:
                     division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
                 elif constant and unit.isa.fuses:
                     _multiply_exactly(division)
+                elif _divides_slowly(unit.isa) and _is_shared(division.operands[1], op) and _is_rounded(op):
+                    _multiply_by_reciprocal(division)
+
+
+def _divides_slowly(isa: Isa) -> bool:
+    """True where 16 divisions take ten cycles, as on Intel, whose servers have tile registers; on AMD it is two and a half."""
+    return isa.tile_registers and isa.fuses
 
 
 def _adds_one(reader: ir.Operation, summand: ir.Operation) -> bool:
@@ -87,12 +96,47 @@ def _multiply_exactly(division: ir.Operation) -> None:
         return
     with division.location, ir.InsertionPoint(division):
         reciprocal = arith.constant(x.type, float(np.float32(1) / number))
-        quotient = arith.mulf(x, reciprocal)
-        error = mlir_math.fma(arith.negf(quotient), divisor, x)
-        better = mlir_math.fma(error, reciprocal, quotient)
-        finite = arith.cmpf(arith.CmpFPredicate.ORD, better, better)  # infinity less infinity is NaN
-        result = arith.select(finite, better, quotient)
+        result = _corrected(x, divisor, reciprocal)
     replace(division, [result])
+
+
+def _multiply_by_reciprocal(division: ir.Operation) -> None:
+    """The same where the divisor is known only at run time: it is brought near 1 first, and x with it, by a power of two.
+
+    Loops compute what depends on the divisor alone once. One whose significand is all ones is no exception here, as its
+    reciprocal is rounded once from the true one: of all quotients by it, that of a power of two is the closest to the
+    middle between two numbers, and comes out on the right side of it by 2**-71.
+    """
+    x, divisor = division.operands
+    if str(x.type) != "f32":
+        return
+    with division.location, ir.InsertionPoint(division):
+        size = mlir_math.absf(divisor)
+        one, up, down = (arith.constant(x.type, number) for number in (1.0, _FAR, 1 / _FAR))
+        small = arith.cmpf(arith.CmpFPredicate.OLT, size, down)
+        large = arith.cmpf(arith.CmpFPredicate.OGT, size, up)
+        factor = arith.select(small, up, arith.select(large, down, one))
+        near, dividend = arith.mulf(divisor, factor), arith.mulf(x, factor)
+        result = _corrected(dividend, near, arith.divf(one, near))
+    replace(division, [result])
+
+
+def _corrected(x: ir.Value, divisor: ir.Value, reciprocal: ir.Value) -> ir.Value:
+    """x / divisor, rounded once, of a divisor and a reciprocal that are normal numbers."""
+    quotient = arith.mulf(x, reciprocal)
+    error = mlir_math.fma(arith.negf(quotient), divisor, x)
+    better = mlir_math.fma(error, reciprocal, quotient)
+    finite = arith.cmpf(arith.CmpFPredicate.ORD, better, better)  # infinity less infinity is NaN
+    return arith.select(finite, better, quotient)
+
+
+def _is_shared(value: ir.Value, generic: ir.Operation) -> bool:
+    """True if a value of the body is the one element of an operand, and the generic has more results than that."""
+    source = _source(value, generic)
+    if source is None or not isinstance(source.type, ir.RankedTensorType):
+        return False
+    shapes = [ir.RankedTensorType(each.type).shape for each in (source, generic.results[0])]
+    return math.prod(shapes[0]) == 1 < math.prod(shapes[1])
 
 
 def _is_rounded(generic: ir.Operation) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +56,50 @@ def test_infinity_and_the_largest_numbers_saturate() -> None:
     x = np.zeros(COUNT, np.float32)
     x[:4] = np.inf, -np.inf, 3.4e38, -3.4e38
     np.testing.assert_array_equal(codes(np.float32(1e-5), x)[:5], [255, 0, 255, 0, 128])
+
+
+@pytest.fixture(scope="module")
+def quantiser() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """QuantizeLinear of x with a scale that is an input, compiled as for processors on which division is slow."""
+    graph = helper.make_graph(
+        [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])],
+        "quantise",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [COUNT]),
+            helper.make_tensor_value_info("scale", TensorProto.FLOAT, []),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, [COUNT])],
+        [numpy_helper.from_array(np.uint8(128), "zero")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsec.passes.relax_math._divides_slowly", lambda isa: isa.fuses)
+        compiled = sparsec.compile(model)
+    return lambda x, scale: np.asarray(compiled(x, scale))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(
+        st.floats(2.0**-149, 2.0**127, width=32),
+        st.floats(2.0**-20, 2.0**20, width=32),
+        st.integers(0, 7).map(lambda below: float(np.uint32(0x3FFFFFFF - below).view(np.float32))),
+        st.sampled_from([float("inf"), float("nan"), 0.0]),
+    )
+)
+def test_a_scale_that_is_known_only_at_run_time(
+    quantiser: Callable[[np.ndarray, np.ndarray], np.ndarray], number: float
+) -> None:
+    scale = np.float32(number)
+    steps = np.arange(-COUNT // 8, COUNT // 8, dtype=np.float32) / 2
+    ties = (steps * scale).astype(np.float32)
+    x = np.concatenate([ties, np.nextafter(ties, np.float32(np.inf)), np.nextafter(ties, np.float32(-np.inf))])
+    x = np.concatenate([x, np.random.default_rng(0).standard_normal(COUNT - x.size).astype(np.float32) * 50 * scale])
+    x[:6] = np.inf, -np.inf, np.nan, 3.4e38, -3.4e38, np.float32(2.0 ** np.floor(np.log2(abs(scale) or 1.0)))
+    quotient = (x / scale).astype(np.float32)
+    expected = np.where(np.isnan(quotient), 0, np.clip(np.rint(quotient) + 128, 0, 255)).astype(np.uint8)
+    np.testing.assert_array_equal(quantiser(x, np.asarray(scale)), expected)
 
 
 def test_a_quotient_that_only_an_error_function_reads_need_not_be_exact() -> None:
