@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec import artifact
-from sparsec.artifact import NUMPY_DTYPES, Program, TargetSpec, TensorSpec
+from sparsec.artifact import Program, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError, InputError, UsageError
 from sparsec.runtime import library, tensors
 from sparsec.runtime.tensors import Array, Feeds
@@ -188,7 +188,7 @@ def _close_native(model: library.Model, pool: library.Pool) -> None:
 
 
 def _fresh(specs: Sequence[TensorSpec]) -> list[Array]:
-    return [np.empty(spec.shape, NUMPY_DTYPES[spec.dtype]) for spec in specs]
+    return [tensors.fresh(spec) for spec in specs]
 
 
 def _given(out: Feeds, specs: Sequence[TensorSpec], inputs: list[Array]) -> list[Array]:

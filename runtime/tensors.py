@@ -16,6 +16,9 @@ from sparsec.errors import InputError
 Array: TypeAlias = NDArray[np.generic]
 Feeds: TypeAlias = Mapping[str, object] | Sequence[object]
 
+_LINE = 64  # bytes of a cache line
+_LARGE = 4096  # bytes
+
 
 def match(values: Feeds, specs: Sequence[TensorSpec], what: str) -> list[object]:
     """Return the tensors of `values` in the order of `specs`; raises `InputError` if names or their number differ."""
@@ -34,6 +37,15 @@ def _wrong_set(what: str, specs: Sequence[TensorSpec], got: str) -> InputError:
     return InputError(
         f"The {what}s are not the ones of this model.", expected="; ".join(map(str, specs)) or "none", got=got
     )
+
+
+def fresh(spec: TensorSpec) -> Array:
+    """Return an array for an output; a large one begins at a cache line, so that none is written in two parts."""
+    if spec.nbytes < _LARGE:
+        return np.empty(spec.shape, NUMPY_DTYPES[spec.dtype])
+    room = np.empty(spec.nbytes + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + spec.nbytes].view(NUMPY_DTYPES[spec.dtype]).reshape(spec.shape)
 
 
 def readable(value: object, spec: TensorSpec) -> Array:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from sparsec import artifact
-from sparsec.artifact import Buffer, Program, Space, Step
+from sparsec.artifact import NUMPY_DTYPES, Buffer, Program, Space, Step, TensorSpec
 from sparsec.errors import ArtifactError, InputError, SparsecError, UsageError
-from sparsec.runtime import Session
+from sparsec.runtime import Session, tensors
 
 Floats = NDArray[np.float32]
 
@@ -73,6 +73,19 @@ def test_many_threads_may_call_one_session(two_adds: Program, threads: int) -> N
         for caller in callers:
             caller.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("shape", [(), (0, 7), (3,), (100, 100), (5, 1, 2048)])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool", "bfloat16"])
+def test_outputs_begin_at_cache_lines(shape: tuple[int, ...], dtype: str) -> None:
+    array = tensors.fresh(TensorSpec("y", dtype, shape))
+    assert array.shape == shape
+    assert array.dtype == NUMPY_DTYPES[dtype]
+    assert array.flags.c_contiguous
+    assert array.flags.aligned
+    assert array.flags.writeable
+    if array.nbytes >= 4096:
+        assert array.ctypes.data % 64 == 0
 
 
 def test_other_kinds_of_tensors_come_in(two_adds: Program, feeds: dict[str, Floats]) -> None:
