@@ -19,6 +19,7 @@ from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.linear_blocked import tile_vectors as tile_vectors_of_blocks
 from sparsec.kernels.linear_csr import BLOCK_BYTES, block_columns, tile_vectors
 from sparsec.kernels.linear_gathered import HEIGHTS as GATHERED_HEIGHTS
 from sparsec.kernels.linear_gathered import block_cycles as gathered_cycles
@@ -329,7 +330,8 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
     vectors = _vectors_per_row(problem, isa)
 
     def cycles(height: int, blocks: int) -> float:
-        tiles = math.ceil(vectors / most_vectors(height, isa))
+        most = tile_vectors_of_blocks if isinstance(problem, LinearProblem) else most_vectors
+        tiles = math.ceil(vectors / most(height, isa))
         starts = _ROW_CYCLES * facts.rows / height
         streamed = _streaming(4 * (height + 1) * blocks, machine)
         return block_cycles(height, blocks, vectors, tiles) + tiles * (starts + streamed)

@@ -23,6 +23,7 @@ from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal, words_of
 
 L2_BYTES = 384 << 10  # so much of x at a time
+WIDEST = 6  # vectors of a tile: the wider, the fewer times is the weight read
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class LinearBlocked:
             key=lambda found: _cycles(found, problem, isa),
         )
         height = blocked.block[0]
-        tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
+        tokens = TokenTiles.of(problem, isa, most=tile_vectors(height, isa))
         columns = max(1, L2_BYTES // (4 * tokens.width))
         parts = -(-tokens.inputs // columns)
         groups = RowGroups.of(blocked.counts, problem.outputs, height, blocks=parts)
@@ -74,7 +75,12 @@ class LinearBlocked:
         return LinearRows(self.name, tokens, groups, walkers, blocked.values.size * problem.tokens)
 
 
+def tile_vectors(height: int, isa: Isa) -> int:
+    """Vectors of the widest tile of blocks of so many rows."""
+    return most_vectors(height, isa) if isa.early_loads else most_vectors(height, isa, most=WIDEST)
+
+
 def _cycles(blocked: Blocked, problem: LinearProblem, isa: Isa) -> float:
     height = blocked.block[0]
-    tokens = TokenTiles.of(problem, isa, most=most_vectors(height, isa))
+    tokens = TokenTiles.of(problem, isa, most=tile_vectors(height, isa))
     return block_cycles(height, blocked.blocks, tokens.split.total, tokens.tiles)

@@ -37,10 +37,10 @@ def row_unroll(sums: int, isa: Isa) -> int:
     return count
 
 
-def most_vectors(height: int, isa: Isa) -> int:
-    """Vectors of a tile whose sums with `height` rows fit the registers, beside what a block reads."""
-    free = min(isa.registers - 1, MOST_SUMS + 4) - (height if isa.early_loads else 0)
-    return max(1, min(4, free // (height + 1)))
+def most_vectors(height: int, isa: Isa, *, most: int = 4) -> int:
+    """Vectors of a tile, `most` at most, whose sums with `height` rows fit the registers, beside what a block reads."""
+    free = isa.registers - 1 - (height if isa.early_loads else 0)
+    return max(1, min(most, MOST_SUMS // height, free // (height + 1)))
 
 
 def block_unroll(sums: int, isa: Isa) -> int:

@@ -67,7 +67,7 @@ def test_an_output_sees_only_the_blocks_of_its_rows(isa: Isa, tokens: int) -> No
 @pytest.mark.parametrize("variant", [each for each in VARIANTS if each.isa.masks], ids=str)
 @pytest.mark.parametrize(("pattern", "height"), [(4, 4), (8, 8), (16, 8)])
 def test_the_height_of_the_blocks_follows_the_weight(pattern: int, height: int, variant: Variant) -> None:
-    problem = LinearProblem(96, 64, 128, variant.arithmetic)
+    problem = LinearProblem(48, 64, 128, variant.arithmetic)
     weight, _ = random_linear(problem, 0.2, variant, (pattern, 4))
     kernel, tail = LinearBlocked(variant.arithmetic), tails_of(variant.arithmetic)[0]
     lowered = compile_layer(kernel, problem, weight, tail.epilogue, variant.isa).lowered
