@@ -1,12 +1,12 @@
 """Block steps: a matrix of 32 x 32 units of which only those with a nonzero are kept, in the order `bsr_wgmma` takes them.
 
 Rows are cut into tiles of up to 12 or 24 strips of 32 rows, tiles into steps of 64 columns; steps without a unit are left
-out. The units of a step are those of its first 32 columns, strip by strip, then those of the other 32. A unit is 32 rows
-of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie at c ^ (r / 2 % 4), which is the
-64-byte swizzle of the matrix descriptors of `wgmma`.
+out, and a few others together are a window. The units of a window are those of its first strip, column by column, then
+those of the next. A unit is 32 rows of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie
+at c ^ (r / 2 % 4), which is the 64-byte swizzle of the matrix descriptors of `wgmma`.
 
 Larger blocks are several units; where blocks are smaller or begin elsewhere, units have zeros in them. Bytes per element
-of a unit: 2; a step has 16 bytes more.
+of a unit: 2; a window has 144 bytes more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,21 @@ from numpy.typing import NDArray
 SIDE = 32  # rows and columns of a unit
 STEP = 64  # columns
 UNIT_BYTES = 2 * SIDE * SIDE
-STRIPS = 12  # whose sums a warpgroup has registers for
-DENSITY = 1 / 6  # of units, up to which tiles of 24 strips and half the tokens need fewer bytes of X and W together
+GROUPS = 2  # warpgroups, which have half of a tile's strips each
+STRIPS = 24  # of a tile that is multiplied by 64 tokens, whose sums fill the registers
+DENSITY = 1 / 6  # of units, above which half the strips and twice the tokens need fewer bytes of X and W together
+MOST = 4  # steps of a window with 64 tokens
+MANY = 28  # units of a window, which has more only if one step has
+WINDOW = np.dtype(
+    [
+        ("first", np.uint32),  # unit
+        *((name, np.uint8) for name in ("units", "steps", "split", "unused")),  # split: units of the first warpgroup
+        ("columns", np.uint16, MOST),  # of each step, in 64
+        ("counts", np.uint8, (GROUPS, STRIPS // GROUPS)),  # of each strip's units
+        ("places", np.uint16, 2 * STRIPS),  # of what each unit is multiplied by, in 16 bytes within the window's X
+        ("rest", np.uint64),
+    ]
+)
 
 _SWIZZLED = np.arange(4) ^ np.arange(SIDE)[:, None] // 2 % 4  # where the 16 bytes of a row lie; its own inverse
 
@@ -33,16 +46,15 @@ Bits = NDArray[np.uint16]
 class BlockSteps:
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `tiles` is int32 [tiles, 4]: first step, number of steps, first strip, number of strips. `steps` is uint32 [steps, 4]:
-    which strips of the tile have a unit in the first and in the second 32 columns (a bit each), the first unit, the
-    column in 64. `units` is uint8 [units, 2048].
+    `strips` is 24 or 12, the most of a tile. `tiles` is int32 [tiles, 4]: first window, number of windows, first strip,
+    number of strips; `windows` WINDOW [windows]; `units` uint8 [units, 2048].
     """
 
     m: int
     k: int
     strips: int
     tiles: NDArray[np.int32]
-    steps: NDArray[np.uint32]
+    windows: NDArray[np.void]
     units: NDArray[np.uint8]
 
     @classmethod
@@ -52,44 +64,58 @@ class BlockSteps:
         count = -(-m // SIDE)
         with ThreadPoolExecutor() as pool:
             kept = np.stack(list(pool.map(lambda strip: (_blocks(weight, strip) << 1).any(axis=(0, 2)), range(count))))
-            strips = STRIPS if kept.mean() > DENSITY else 2 * STRIPS
-            bounds = np.linspace(0, count, -(-count // strips) + 1).astype(int)
-            tiles, steps, firsts = [], [np.zeros((0, 4), dtype=np.uint32)], [0]
-            for begin, end in pairwise(bounds.tolist()):
-                own = _steps(kept[begin:end], firsts[-1])
-                tiles.append((sum(map(len, steps)), len(own), begin, end - begin))
-                steps.append(own)
-                firsts.append(firsts[-1] + int(np.count_nonzero(kept[begin:end])))
-            units = np.empty((firsts[-1], UNIT_BYTES), dtype=np.uint8)
+            strips = STRIPS // 2 if kept.mean() > DENSITY else STRIPS
+            tiles: list[tuple[int, ...]] = []
+            windows: list[NDArray[np.void]] = []
+            places, total = [np.zeros((0, 2), dtype=np.intp)], 0
+            bounds = np.linspace(0, count, -(-count // strips) + 1).astype(int).tolist()
+            for begin, end in pairwise(bounds):
+                first = len(windows)
+                for steps in _together(kept[begin:end], strips):
+                    window, inside = _window(kept[begin:end], steps, strips)
+                    window["first"] = total
+                    windows.append(window)
+                    places.append(inside + np.array([begin, 0]))
+                    total += len(inside)
+                tiles.append((first, len(windows) - first, begin, end - begin))
+            where = np.concatenate(places)
+            units = np.empty((total, UNIT_BYTES), dtype=np.uint8)
 
             def fill(strip: int) -> None:
-                tile = int(np.searchsorted(bounds, strip, side="right")) - 1
-                inside = kept[bounds[tile] : bounds[tile + 1]].T
-                numbers = firsts[tile] + np.cumsum(inside.ravel()).reshape(inside.shape) - 1
-                own = kept[strip]
-                units[numbers[own, strip - bounds[tile]]] = _units(_blocks(weight, strip)[:, own])
+                own = np.flatnonzero(where[:, 0] == strip)
+                units[own] = _units(_blocks(weight, strip)[:, where[own, 1]])
 
             list(pool.map(fill, range(count)))
-        return cls(m, k, strips, np.array(tiles, dtype=np.int32), np.concatenate(steps), units)
+        return cls(m, k, strips, np.array(tiles, dtype=np.int32), np.array(windows, dtype=WINDOW), units)
 
     def decode(self) -> Bits:
-        """The matrix, from what the descriptors and the masks say."""
+        """The matrix, from what the descriptors and the windows say."""
         out = np.zeros((-(-self.m // SIDE) * SIDE, -(-self.k // STEP) * STEP), dtype=np.uint16)
         chunks = self.units.view(np.uint16).reshape(-1, SIDE, 4, 8)
         matrices = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
+        own = self.strips // GROUPS
         for first, count, strip, _ in self.tiles.tolist():
-            for *masks, unit, column in self.steps[first : first + count].tolist():
-                for half, mask in enumerate(masks):
-                    for which in (each for each in range(2 * STRIPS) if mask >> each & 1):
-                        row, at = (strip + which) * SIDE, column * STEP + half * SIDE
-                        out[row : row + SIDE, at : at + SIDE] = matrices[unit]
-                        unit += 1
+            for window in self.windows[first : first + count]:
+                for group in range(GROUPS):
+                    unit = int(window["split"]) if group else 0
+                    for which in range(own):
+                        for _ in range(window["counts"][group, which]):
+                            step, place = divmod(int(window["places"][unit]), _step_places(self.strips))
+                            row = (strip + group * own + which) * SIDE
+                            column = int(window["columns"][step]) * STEP + place // 4 * SIDE
+                            out[row : row + SIDE, column : column + SIDE] = matrices[int(window["first"]) + unit]
+                            unit += 1
         return out[: self.m, : self.k]
 
     @property
     def nbytes(self) -> int:
         """Bytes that a product reads."""
-        return self.units.nbytes + self.steps.nbytes + self.tiles.nbytes
+        return self.units.nbytes + self.windows.nbytes + self.tiles.nbytes
+
+
+def _step_places(strips: int) -> int:
+    """The 16 bytes of a step of X, which has 64 or 128 tokens."""
+    return STEP * 2 * (64 * STRIPS // strips) // 16
 
 
 def _blocks(weight: Bits, strip: int) -> Bits:
@@ -100,14 +126,35 @@ def _blocks(weight: Bits, strip: int) -> Bits:
     return piece.reshape(SIDE, -1, SIDE)
 
 
-def _steps(kept: NDArray[np.bool_], first: int) -> NDArray[np.uint32]:
-    """The steps of a tile, of whose strips [strips, columns in 32] those units are kept; its first unit's number."""
-    masks = (kept.astype(np.uint32) << np.arange(len(kept), dtype=np.uint32)[:, None]).sum(axis=0, dtype=np.uint32)
-    masks = masks.reshape(-1, 2)
-    counts = kept.sum(axis=0).reshape(-1, 2).sum(axis=1)
-    firsts = first + np.cumsum(counts) - counts
-    used = np.flatnonzero(counts)
-    return np.column_stack([masks[used], firsts[used], used]).astype(np.uint32)
+def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
+    """The steps of each window of a tile, of whose strips [strips, columns in 32] those units are kept."""
+    counts = kept.sum(axis=0).reshape(-1, 2).sum(axis=1).tolist()
+    found: list[list[int]] = []
+    units = 0
+    for step, count in enumerate(counts):
+        if not count:
+            continue
+        if found and len(found[-1]) < MOST * strips // STRIPS and units + count <= MANY:
+            found[-1].append(step)
+            units += count
+        else:
+            found.append([step])
+            units = count
+    return found
+
+
+def _window(kept: NDArray[np.bool_], steps: list[int], strips: int) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+    """A window of these steps, and where its units are: [units, 2], strip and column in 32."""
+    inside = kept.reshape(len(kept), -1, 2)[:, steps].reshape(len(kept), -1)
+    counts = np.zeros(strips, dtype=np.uint8)
+    counts[: len(kept)] = inside.sum(axis=1)
+    strip, at = np.nonzero(inside)
+    window = np.zeros((), dtype=WINDOW)
+    window["units"], window["steps"], window["split"] = len(at), len(steps), counts[: strips // GROUPS].sum()
+    window["columns"][: len(steps)] = steps
+    window["counts"][:, : strips // GROUPS] = counts.reshape(GROUPS, -1)
+    window["places"][: len(at)] = at // 2 * _step_places(strips) + at % 2 * 4
+    return window, np.column_stack([strip, np.array(steps)[at // 2] * 2 + at % 2])
 
 
 def _units(blocks: Bits) -> NDArray[np.uint8]:

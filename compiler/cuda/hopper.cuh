@@ -71,11 +71,19 @@ __device__ __forceinline__ void copy_box(u32 to, const TensorMap &map, int colum
                  "[%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&map), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
 
-// A matrix for `wgmma` in shared memory, K within rows of 128 bytes (SWIZZLE 1) or 64 bytes (2), eight rows together.
+// Where a matrix for `wgmma` lies in shared memory, as its descriptor says it.
+__device__ __forceinline__ u32 matrix_place(u32 address) { return address >> 4; }
+
+// A matrix at a place, K within rows of 128 bytes (SWIZZLE 1) or 64 bytes (2), eight rows together.
+template <int SWIZZLE>
+__device__ __forceinline__ u64 matrix_from(u32 place) {
+    const u64 group = SWIZZLE == 1 ? 1024 : 512;
+    return (u64)place | 1ull << 16 | group >> 4 << 32 | (u64)SWIZZLE << 62;
+}
+
 template <int SWIZZLE>
 __device__ __forceinline__ u64 matrix_at(u32 address) {
-    const u64 group = SWIZZLE == 1 ? 1024 : 512;
-    return (u64)(address >> 4 & 0x3FFF) | 1ull << 16 | group >> 4 << 32 | (u64)SWIZZLE << 62;
+    return matrix_from<SWIZZLE>(matrix_place(address));
 }
 
 __device__ __forceinline__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

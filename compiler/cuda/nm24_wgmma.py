@@ -16,7 +16,16 @@ from sparsec.cuda.tensors import BFLOAT16
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
-TILES = ((2, 2, 192), (2, 2, 128), (2, 1, 256), (2, 1, 128), (1, 1, 128), (2, 1, 64), (1, 1, 64))  # see `Tiling`
+# What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
+TILES = {
+    (2, 2, 192): 1.40,
+    (2, 2, 128): 1.35,
+    (2, 1, 256): 1.08,
+    (2, 1, 128): 1.20,
+    (1, 1, 128): 0.90,
+    (2, 1, 64): 1.45,
+    (1, 1, 64): 1.05,
+}
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 STAGES = 8  # at most
 BAND_BYTES = 9 << 20  # of X, that the L2 keeps beside what else goes through it
@@ -24,7 +33,7 @@ BAND_BYTES = 9 << 20  # of X, that the L2 keeps beside what else goes through it
 # Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
 # cycles around a tile and around parts; bytes of sums that are written or added up in a cycle.
 _TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
-_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 75.0
+_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int) ->
 def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Iterator[tuple[Tiling, float]]:
     """Those that there are, and about how many cycles each takes."""
     steps = -(-k // STEP)
-    for groups, blocks, width in TILES:
+    for (groups, blocks, width), share in TILES.items():
         tile = Tiling(groups, blocks, width, 0, 0, 1, 1)
         stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
         row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
@@ -128,10 +137,10 @@ def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Ite
             parts = -(-(count - whole) * split // workers) / split
             waves = -(-whole // workers) + parts
             rounds = -(-whole // workers) + parts * split
-            added = _AROUND_PARTS + split * tile.rows * width * 4 / _ADDED_UP if parts else 0.0
+            added = 0.0 if split == 1 else parts * split * (_AROUND_PARTS + 2 * tile.rows * width * 4 / _ADDED_UP)
             active = min(whole + (count - whole) * split, workers)
             from_memory = groups * blocks * BLOCK_BYTES / together / min(_ALONE, _FROM_MEMORY * workers / active)
             cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
-            cost = waves * cycles + rounds * _AROUND_TILE + added
+            cost = share * (waves * cycles + rounds * _AROUND_TILE) + added
             if stages >= 2:
                 yield Tiling(groups, blocks, width, stages, whole, split, together), cost

@@ -27,15 +27,14 @@ __device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, 
 
 
 def product(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], A in registers and B in shared memory."""
+    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], both in shared memory."""
     count, dtype, sums, outputs = _sums(32, macros)
-    a = ", ".join(f"%{count + each}" for each in range(4))
     return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], const u32 (&a)[4], u64 b) {{
+__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
     asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, {{{a}}}, %{count + 4}, 1, 1, 1, 0;"
+                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, 0, 0;"
                  : {outputs}
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+                 : "l"(a), "l"(b));
 }}
 """
 

@@ -26,9 +26,12 @@ def test_steps_round_trip(m: int, k: int, side: int, density: float, seed: int) 
     assert np.array_equal(steps.decode(), bits)
     assert steps.tiles[:, 3].sum() == -(-m // 32)
     assert (steps.tiles[:, 3] <= steps.strips).all()
-    masks = steps.steps[:, :2]
-    assert np.bitwise_count(masks).sum() == len(steps.units)
-    assert masks.any(axis=1).all()
+    windows = steps.windows
+    assert windows["units"].sum() == len(steps.units)
+    assert (windows["units"] > 0).all()
+    assert (windows["counts"].sum(axis=(1, 2)) == windows["units"]).all()
+    assert (windows["counts"][:, 0].sum(axis=1) == windows["split"]).all()
+    assert (windows["steps"] <= 4 * steps.strips // 24).all()
 
 
 def test_a_unit_lies_where_its_descriptor_says() -> None:
@@ -36,7 +39,11 @@ def test_a_unit_lies_where_its_descriptor_says() -> None:
     bits[70, 172] = 7  # strip 2, the second 32 columns of step 2; row 6 of the unit, the second 16 bytes, element 4
     steps = BlockSteps.encode(bits)
     assert steps.tiles.tolist() == [[0, 1, 0, 3]]
-    assert steps.steps.tolist() == [[0, 4, 0, 2]]
+    window = steps.windows[0]
+    assert (window["first"], window["units"], window["steps"], window["columns"][0]) == (0, 1, 1, 2)
+    assert window["counts"].tolist() == [[0, 0, 1] + 9 * [0], 12 * [0]]
+    assert window["places"][0] == 4
+    assert steps.windows.itemsize == 144
     assert steps.units[0].view(np.uint16).reshape(32, 4, 8)[6, 1 ^ 3, 4] == 7
 
 
@@ -54,9 +61,8 @@ def test_both_zeros_are_dropped() -> None:
 def test_sparser_weights_have_higher_tiles(density: float, strips: int) -> None:
     steps = BlockSteps.encode(blocks(2048, 2048, 32, density, 0))
     assert steps.strips == strips
-    tiling = block_tiling(steps, 227 << 10)
-    assert tiling.row_groups * 12 == strips
-    assert tiling.ring >= 2 * strips
-    assert tiling.stages >= 4
+    tiling = block_tiling(steps)
+    assert tiling.tiles * strips == 24
+    assert tiling.units >= steps.windows["units"].max()
     assert tiling.shared_bytes <= 227 << 10
     assert steps.nbytes >= len(steps.units) * UNIT_BYTES

@@ -7,7 +7,6 @@ import ctypes
 import pytest
 
 from sparsec.cuda import driver, program
-from sparsec.cuda.bsr_steps import STRIPS
 from sparsec.cuda.nm24_wgmma import TILES
 from sparsec.cuda.nvrtc import compile_source
 from sparsec.errors import TargetError, ToolchainError
@@ -32,10 +31,9 @@ def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int) 
 
 
 @pytest.mark.usefixtures("nvrtc")
-@pytest.mark.parametrize("row_groups", [1, 2])
-def test_kernels_for_blocks_compile(row_groups: int) -> None:
-    macros = {"STRIPS": STRIPS, "ROW_GROUPS": row_groups, "TOKEN_GROUPS": 2 // row_groups, "STAGES": 4, "RING": 64}
-    macros |= {"BF16": 0, "ACTIVATION": 1}
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_kernels_for_blocks_compile(tiles: int) -> None:
+    macros = {"TILES": tiles, "STAGES": 3, "UNITS": 56, "BF16": 0, "ACTIVATION": 1}
     assert program.compiled("bsr_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
