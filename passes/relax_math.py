@@ -136,7 +136,7 @@ def _is_shared(value: ir.Value, generic: ir.Operation) -> bool:
     if source is None or not isinstance(source.type, ir.RankedTensorType):
         return False
     shapes = [ir.RankedTensorType(each.type).shape for each in (source, generic.results[0])]
-    return math.prod(shapes[0]) == 1 < math.prod(shapes[1])
+    return bool(math.prod(shapes[0]) == 1 < math.prod(shapes[1]))
 
 
 def _is_rounded(generic: ir.Operation) -> bool:

@@ -21,7 +21,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
-from sparsec.kernels.token_tile import TokenTiles
+from sparsec.kernels.token_tile import MOVED, TokenTiles
 from sparsec.kernels.words import Words
 
 GROUP = 4  # bytes of a word, and vectors of a tile
@@ -185,7 +185,7 @@ def emit_byte_rows(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
                 narrow.store(row, buffers[ROWS], (unit * GROUP + byte) * pitch)
 
     define(module, name, spec, body)
-    return Call(name, tuple(spec), units, products=byte_rows(tokens))
+    return Call(name, tuple(spec), units, products=MOVED * byte_rows(tokens))
 
 
 def byte_rows(tokens: TokenTiles) -> int:

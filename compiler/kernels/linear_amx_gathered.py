@@ -14,7 +14,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, Prepared
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.row_groups import RowGroups
+from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.tile_registers import SIDE, WEIGHTS_LEFT
 from sparsec.kernels.tile_rows import TileRows
 from sparsec.kernels.token_tile import TokenTiles
@@ -53,7 +53,7 @@ class LinearAmxGathered:
         assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=GROUP)
         blocked = Blocked.encode(weight, (SIDE, 1))
-        groups = RowGroups.of(blocked.counts, problem.outputs, SIDE)
+        groups = RowGroups.of(blocked.counts, problem.outputs, SIDE, least=SERVER)
         packed = TileRows.pack(blocked, groups, tokens.words, pitch=GROUP * SIDE)
         rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
         return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)

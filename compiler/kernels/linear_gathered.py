@@ -14,7 +14,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows, Prepared
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.row_groups import RowGroups
+from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import LEAST_LANES, refusal, words_of
 
@@ -53,7 +53,7 @@ class LinearGathered:
         vectors = tokens.split.total
         blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, tokens.tiles))
         height = blocked.block[0]
-        groups = RowGroups.of(blocked.counts, problem.outputs, height)
+        groups = RowGroups.of(blocked.counts, problem.outputs, height, least=SERVER if isa.tile_registers else 1)
         packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
         rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
         return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)

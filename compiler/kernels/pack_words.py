@@ -13,6 +13,7 @@ from sparsec.kernels.problem import ConvProblem
 from sparsec.kernels.words import FP32, Words, words_of
 
 PACKED = "words"
+CONVERTED = 24  # multiply-adds that take as long as converting an element
 
 
 def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
@@ -55,4 +56,4 @@ def emit_pack_rows(
                 vectors.store(value, buffers[PACKED], target + whole, vectors.mask(width - whole))
 
     define(module, name, spec, body)
-    return Call(name, (source, PACKED), rows, products=rows * inputs)
+    return Call(name, (source, PACKED), rows, products=CONVERTED * rows * inputs)

@@ -11,6 +11,7 @@ GROUP_ROWS = 64
 LEAST_ROWS = 16  # rows that fill a vector on their way to y
 PAGE = 4096  # bytes; tokens of y so far apart share one set of the level-1 cache
 ROW_COST = 12  # a row without nonzeros costs as much as this many
+SERVER = 8  # groups at least, for a processor with tile registers: of two tiles of tokens they keep sixteen cores busy
 HEAVY = 1.25  # the most work of a group, in averages, if it has more than LEAST_ROWS rows
 
 
@@ -27,13 +28,17 @@ class RowGroups:
     height: int
 
     @classmethod
-    def of(cls, work: NDArray[np.integer], outputs: int, height: int = 1, *, blocks: int = 1) -> RowGroups:
+    def of(
+        cls, work: NDArray[np.integer], outputs: int, height: int = 1, *, blocks: int = 1, least: int = 1
+    ) -> RowGroups:
         """Neighbouring rows of about equal `work`: nonzeros of each row, or of each row of blocks of `height` rows.
 
         Groups may have more rows if the columns are visited in several `blocks`, or for long contiguous pieces of y where
-        these lie badly. None has less than LEAST_ROWS, if there are as many.
+        these lie badly; but where many threads are likely, there are at least about so many groups. None has less than
+        LEAST_ROWS, if there are as many.
         """
         most = 4 * GROUP_ROWS if blocks > 1 or outputs * 4 % PAGE == 0 else GROUP_ROWS
+        most = max(min(most, outputs // least), GROUP_ROWS)
         groups = -(-outputs // max(most, 3 * LEAST_ROWS))
         starts = np.arange(max(outputs // LEAST_ROWS, 1)) * LEAST_ROWS
         costs = np.add.reduceat(work + ROW_COST, starts // height).astype(np.float64)

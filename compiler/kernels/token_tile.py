@@ -16,7 +16,7 @@ from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.words import FP32, Words, words_of
 
-MOVED = 6  # multiply-adds that take as long as moving an element
+MOVED = 6  # multiply-adds that take as long as moving an element: for each element of a word
 Y_TILES = "y.tiles"  # the buffer of a layer that leaves y as tiles
 QUAD = 4  # elements of a row that are loaded at once for a transposition
 
@@ -130,7 +130,12 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
                 )
 
     define(module, name, spec, body)
-    return Call(name, ("x", tokens.source), tokens.tiles * tokens.vectors * parts, products=MOVED * tokens.elements)
+    return Call(
+        name,
+        ("x", tokens.source),
+        tokens.tiles * tokens.vectors * parts,
+        products=MOVED * words.group * tokens.elements,
+    )
 
 
 def _emit_square(
