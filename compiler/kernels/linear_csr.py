@@ -17,7 +17,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_rows import LinearRows
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.row_groups import RowGroups
+from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal
 
@@ -53,7 +53,7 @@ class LinearCsr:
         assert isinstance(problem, LinearProblem)
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
-        groups = RowGroups.of(blocked.counts, problem.outputs)
+        groups = RowGroups.of(blocked.counts, problem.outputs, least=SERVER if isa.tile_registers else 1)
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(
