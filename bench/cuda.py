@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 import numpy as np
@@ -25,6 +25,7 @@ from sparsec.cuda.driver import Device, device
 from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.product import matmul
+from sparsec.cuda.w4_nm24_streams import W4Nm24Streams, dequantize, quantize
 from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, encode
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Cell:
 
     m: int
     k: int
-    pattern: Pattern
+    pattern: Pattern | Literal["2:4 int4"]
     sparsity: float
     dtype: str
     tokens: tuple[int, ...]
@@ -81,7 +82,8 @@ def cells(*, quick: bool) -> list[Cell]:
     """The table of results; or a few of its cells."""
     if quick:
         return [Cell(*SMALL, "unstructured", s, "float16", (8, 32)) for s in (0.5, 0.9)] + [
-            Cell(*SMALL, "2:4", 0.5, "float16", (8, 32))
+            Cell(*SMALL, "2:4", 0.5, "float16", (8, 32)),
+            Cell(*SMALL, "2:4 int4", 0.5, "float16", (8, 16)),
         ]
     shapes = (*LARGE, SMALL, SQUARE)
     unstructured = [
@@ -91,7 +93,8 @@ def cells(*, quick: bool) -> list[Cell]:
     ]
     bfloat = [Cell(*LARGE[0], "unstructured", sparsity, "bfloat16", (8,)) for sparsity in (0.5, 0.8)]
     nm24 = [Cell(*shape, "2:4", 0.5, dtype, (1, 8, 16, 32)) for shape in shapes for dtype in ("float16", "bfloat16")]
-    return unstructured + bfloat + nm24
+    int4 = [Cell(*shape, "2:4 int4", 0.5, "float16", (1, 8, 16)) for shape in (*LARGE, SMALL, SQUARE)]
+    return unstructured + bfloat + nm24 + int4
 
 
 def cells_of_many(*, quick: bool) -> list[Cell]:
@@ -145,7 +148,13 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
     dense = _weight(cell).to(dtype)
     bits = dense.view(torch.int16).cpu().numpy().view(np.uint16)
     many = min(cell.tokens) > FEW and cell.pattern == "2:4"
-    streams = Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
+    streams: Encoded | Nm24Tiles
+    if cell.pattern == "2:4 int4":
+        numbers, scales = quantize(dense.float().cpu().numpy())
+        streams = W4Nm24Streams.encode(numbers, scales, gpu.multiprocessors)
+        dense = torch.from_numpy(dequantize(numbers, scales)).to(dense)
+    else:
+        streams = Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
     dense_bytes = dense.numel() * 2
     weights = [_on_gpu(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
     matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
@@ -198,7 +207,7 @@ def _weight(cell: Cell) -> torch.Tensor:
     import torch
 
     values: torch.Tensor = torch.randn(cell.m, cell.k, device="cuda") * cell.k**-0.5
-    if cell.pattern == "2:4":
+    if cell.pattern in ("2:4", "2:4 int4"):
         kept = torch.rand(cell.m, cell.k // 4, 4, device="cuda").argsort(dim=2).reshape(cell.m, cell.k) < 2
     elif cell.pattern == "block:32x32":
         blocks = torch.rand(cell.m // 32, cell.k // 32, device="cuda") >= cell.sparsity

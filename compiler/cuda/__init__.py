@@ -11,7 +11,8 @@ by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of s
 have no room for denser unstructured weights: `matmul` says so.
 
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
-`coo_mma` for more than 88 % of zeros (`coo_streams`) and `nm24_mma` for 2:4 (`nm24_streams`). Each has X in shared memory in
+`coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and `w4_nm24_mma` for 2:4 of four
+bits a value (`compress_int4`, `w4_nm24_streams`). Each has X in shared memory in
 tiles, copied asynchronously, multiplies on tensor cores with sums in float32, and splits K so that all multiprocessors have
 equal work (`partition`). Bias and activation are applied before the one rounding. More than 64 tokens are done 64 at a
 time, so the weight is read again for each 64.
@@ -32,12 +33,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sparsec.cuda.product import Activation, matmul, prepare
-from sparsec.cuda.weights import Pattern, SparseWeight, compress
+from sparsec.cuda.weights import Pattern, SparseWeight, compress, compress_int4, compress_quantized
 
 if TYPE_CHECKING:
     from sparsec.cuda.conversion import convert, explain
 
-__all__ = ["Activation", "Pattern", "SparseWeight", "compress", "convert", "explain", "matmul", "prepare"]
+__all__ = [
+    "Activation",
+    "Pattern",
+    "SparseWeight",
+    "compress",
+    "compress_int4",
+    "compress_quantized",
+    "convert",
+    "explain",
+    "matmul",
+    "prepare",
+]
 
 
 def __getattr__(name: str) -> object:

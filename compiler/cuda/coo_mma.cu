@@ -24,6 +24,7 @@ struct Points {
 
     __device__ __forceinline__ void load(const u32 *from, u32 count_) {
         count = count_;
+        if (count == 0) return; // past the last step
 #pragma unroll
         for (u32 each = 0; each < ROUNDS; ++each)
             if (each < LEAST || each < count) values[each] = loaded(from + each * 32);

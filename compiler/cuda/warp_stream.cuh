@@ -1,8 +1,8 @@
 // What the kernels of this folder share. Compiled by NVRTC together with one kernel, so nothing is included.
 //
 // Macros set by the caller: WARPS (of a block of threads), HALVES (1 or 2: warps that share a group of 32 rows, each with
-// its part of the columns of a step), BF16 (else fp16), TILES (of 8 tokens), ACTIVATION; UNITS (of a
-// step, at most) and STEPS (of a warp) in shared memory; COLUMNS and STAGES of X in shared memory.
+// its part of the columns of a step), BF16 (else fp16), TILES (of 8 tokens), ACTIVATION; UNITS (of a step, at most) and
+// STEPS (of a warp) in shared memory, for kernels with a `WarpStream`; COLUMNS and STAGES of X in shared memory.
 
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -133,6 +133,15 @@ __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u3
     asm("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// D[16 x 8] += A[16 x 32, two of four] B[32 x 8]
+template <int HALF>
+__device__ __forceinline__ void sparse_mma(float (&d)[4], const uint4 &a, const uint4 &b, u32 indices) {
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32." TYPE "." TYPE ".f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(b.z), "r"(b.w), "r"(indices), "n"(HALF));
 }
 
 // 32 columns of eight tokens, for which the lane loads from `x`.

@@ -23,16 +23,17 @@ from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.tensors import BFLOAT16, FLOAT16
+from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, quantize
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = Literal["unstructured", "2:4", "block:32x32"]
-Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams
+Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | W4Nm24Streams
 Encoded: TypeAlias = Streams | BlockSteps
 
 FEW = 32  # tokens, up to which streams are the fastest for 2:4
 
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
-MOST_TOKENS = 512  # that one launch does
+MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
 DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
 MULTIPROCESSORS, SHARED_BYTES = 132, 227 << 10  # of an H100, for a weight that is compressed where there is no GPU
@@ -140,6 +141,25 @@ def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0)
         )
     encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
     return BsrWgmma(encoded, dtype, on) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, on)
+
+
+def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
+    """Compress a 2:4 matrix, its values rounded to four bits with a scale for each row and 128 columns.
+
+    Takes and raises what `compress` does.
+    """
+    bits, dtype = _bits(weight)
+    values = bits.view(np.float16 if dtype == FLOAT16 else ml_dtypes.bfloat16).astype(np.float32)
+    return compress_quantized(*quantize(values), dtype, gpu=gpu)
+
+
+def compress_quantized(numbers: Numbers, scales: Scales, dtype: str = FLOAT16, *, gpu: int = 0) -> SparseWeight:
+    """Compress a 2:4 matrix of four bits that was quantised already, for X and Y of float16 or bfloat16.
+
+    `numbers` is int8 [m, k], from -8 to 7, `scales` float32 [m, groups of 128 columns]. Raises what `compress` does.
+    """
+    on = device(gpu)
+    return SparseWeight(W4Nm24Streams.encode(numbers, scales, on.multiprocessors), dtype, on)
 
 
 def encode(

@@ -23,6 +23,13 @@ def two_of_four(m: int, k: int, seed: int) -> NDArray[np.uint16]:
     return np.where(kept, bits, 0).astype(np.uint16).reshape(m, -1)[:, :k]
 
 
+def quantized(m: int, k: int, seed: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Numbers of four bits, two of each four at random places, some of them zero; scales for 128 columns."""
+    generator = np.random.default_rng(seed)
+    numbers = np.where(two_of_four(m, k, seed), generator.integers(-8, 8, (m, k)), 0).astype(np.int8)
+    return numbers, generator.random((m, -(-k // 128)), dtype=np.float32) + np.float32(0.5)
+
+
 def blocks(m: int, k: int, side: int, density: float, seed: int) -> NDArray[np.uint16]:
     """Any bits but those of zeros in blocks at random places, of which those at the ends are cut off."""
     generator = np.random.default_rng(seed)

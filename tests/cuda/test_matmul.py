@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matrices import blocks, two_of_four, unstructured
+from matrices import blocks, quantized, two_of_four, unstructured
 
 from sparsec.cuda import driver, partition, program
 from sparsec.cuda.bsr_steps import BlockSteps
@@ -20,7 +20,8 @@ from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.product import matmul
-from sparsec.cuda.weights import SparseWeight, compress, encode
+from sparsec.cuda.w4_nm24_streams import dequantize
+from sparsec.cuda.weights import SparseWeight, compress, compress_quantized, encode
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")
@@ -74,6 +75,15 @@ def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
         weight = compress(values, pattern)
         for tokens in TOKENS:
             check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None)
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(("m", "k"), SHAPES)
+def test_products_of_four_bits_are_right(dtype: str, m: int, k: int) -> None:
+    numbers, scales = quantized(m, k, m + k)
+    weight = compress_quantized(numbers, scales, dtype)
+    for tokens in TOKENS:
+        check(weight, dequantize(numbers, scales), tokens, tokens, bias=tokens % 2 == 0, activation=None)
 
 
 @pytest.mark.parametrize("large", [0, 1 << 60])

@@ -14,9 +14,9 @@ from sparsec.errors import TargetError, ToolchainError
 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
-@pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "pad_rows"])
+@pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
-    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 128}
+    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
     macros |= {"STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3, "LEAST": 12, "ROUNDS": 16}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
 
