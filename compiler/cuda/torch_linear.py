@@ -10,6 +10,7 @@ import torch
 
 from sparsec.cuda.product import matmul, prepare
 from sparsec.cuda.weights import Pattern, compress
+from sparsec.errors import UsageError
 
 _NUMBERS = itertools.count(1)
 _LAYERS: weakref.WeakValueDictionary[int, Layer] = weakref.WeakValueDictionary()
@@ -27,6 +28,9 @@ class Layer:
             prepare(self.weight, each)
         self.number = next(_NUMBERS)
         _LAYERS[self.number] = self
+
+    def __deepcopy__(self, memo: object) -> Layer:
+        return self  # a constant
 
 
 @torch.library.custom_op("sparsec::linear", mutates_args=(), device_types="cuda")
@@ -46,7 +50,8 @@ def _(x: torch.Tensor, layer: int, rows: int) -> torch.Tensor:
 class SparseLinear(torch.nn.Module):
     """What `convert` puts in the place of a `torch.nn.Linear`: for inference, its weight and bias are constants.
 
-    Nothing moves or casts it: they stay where they are, as they are.
+    Nothing moves, casts or saves it. `weight` has the shape and the type for whom it concerns, and no values (torch's device
+    `meta`), so that those who would multiply with it themselves do not.
     """
 
     def __init__(
@@ -56,6 +61,14 @@ class SparseLinear(torch.nn.Module):
         self.layer = Layer(weight, bias, pattern, tokens)
         self.out_features, self.in_features = weight.shape
         self.pattern = pattern
+        self.weight = torch.empty_like(weight, device="meta")
+
+    def _save_to_state_dict(self, destination: object, prefix: str, keep_vars: object) -> None:
+        raise UsageError(
+            "A converted layer has no weights that torch could save.",
+            where=prefix.removesuffix("."),
+            next_step="save the network before sparsec.cuda.convert, and convert it after it was loaded",
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         made: torch.Tensor = torch.ops.sparsec.linear(x, self.layer.number, self.out_features)

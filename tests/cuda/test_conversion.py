@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,10 +12,11 @@ torch = pytest.importorskip("torch")
 from test_device_cost import H100  # noqa: E402
 
 import sparsec.cuda  # noqa: E402
+from sparsec.cuda import torch_linear  # noqa: E402
 from sparsec.cuda.choice import choose, two_of_four  # noqa: E402
 from sparsec.cuda.conversion import convert, explain  # noqa: E402
 from sparsec.cuda.torch_linear import SparseLinear  # noqa: E402
-from sparsec.errors import InputError  # noqa: E402
+from sparsec.errors import InputError, UsageError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -69,6 +73,31 @@ def test_the_operator_has_a_shape_without_a_gpu() -> None:
     with FakeTensorMode():
         x = torch.empty(2, 3, 64, dtype=torch.float16)
         assert torch.ops.sparsec.linear(x, 1, 128).shape == (2, 3, 128)
+
+
+@pytest.fixture
+def converted(monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """A network with a sparse layer, made without a GPU."""
+    monkeypatch.setattr(torch_linear, "compress", lambda *_, gpu: SimpleNamespace())
+    monkeypatch.setattr(torch_linear, "prepare", lambda *_: None)
+    return torch.nn.Sequential(SparseLinear(pruned(64, 32, 0.1), torch.ones(64), "unstructured", [8]))
+
+
+def test_a_converted_network_is_not_saved_without_its_weights(converted: torch.nn.Module) -> None:
+    with pytest.raises(UsageError, match="has no weights that torch could save") as caught:
+        converted.state_dict()
+    assert caught.value.where == "0"
+
+
+def test_a_copy_of_a_converted_network_has_the_same_layers(converted: torch.nn.Module) -> None:
+    assert copy.deepcopy(converted)[0].layer is converted[0].layer
+
+
+def test_a_sparse_layer_has_the_shape_and_type_of_its_weight(converted: torch.nn.Module) -> None:
+    assert converted[0].weight.shape == (64, 32)
+    assert converted[0].weight.dtype == torch.float16
+    assert converted[0].weight.is_meta
+    assert not list(converted.parameters())
 
 
 class Net(torch.nn.Module):
