@@ -76,6 +76,7 @@ _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only c
 _BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 _PACK_CYCLES = 12.0  # to convert 64 elements of x to words
 _INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one
+_SERVER_INSTRUCTIONS = {"vdpbf16ps": 8.0}  # the same on Intel, whose servers have tile registers for that
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -146,9 +147,15 @@ def _words(problem: Problem, isa: Isa) -> Words:
     return words
 
 
+def _instruction_cycles(words: Words, isa: Isa) -> float:
+    """How many times as long as a multiply-add the instruction of words takes."""
+    slow = _SERVER_INSTRUCTIONS if isa.tile_registers else {}
+    return slow.get(words.instruction, _INSTRUCTIONS.get(words.instruction, 1.0))
+
+
 def _dot_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
     """Cycles of one multiply-add of vectors of words in registers."""
-    return _INSTRUCTIONS.get(_words(problem, isa).instruction, 1.0) / machine.vector_fma_per_cycle
+    return _instruction_cycles(_words(problem, isa), isa) / machine.vector_fma_per_cycle
 
 
 def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -195,7 +202,7 @@ def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machi
     narrow = _NARROW_BYTES_CYCLES.get(lanes, _NARROW_BYTES_CYCLES[4]) if exact else _NARROW_CYCLES
     each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, narrow * tiles)
     streamed = _streaming(6 * stored, machine) * tiles
-    products = stored * each * _INSTRUCTIONS.get(_words(problem, isa).instruction, 1.0)
+    products = stored * each * _instruction_cycles(_words(problem, isa), isa)
     walked = products + streamed if vectors > 1 else max(products, streamed)
     return walked + visited * (6.0 * tiles + 1.5 * vectors)
 
@@ -290,7 +297,7 @@ def _sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     stored = dict(facts.blocks_of(words.group))[1]
     inner = ConvWords.of(problem, isa).problem
     walked = min(_in_place_cycles(inner, stored, isa), _gathered_cycles(inner, stored, isa))
-    return walked * _INSTRUCTIONS.get(words.instruction, 1.0) + _converted_cycles(problem, isa)
+    return walked * _instruction_cycles(words, isa) + _converted_cycles(problem, isa)
 
 
 def _converted_cycles(problem: Problem, isa: Isa) -> float:
@@ -338,7 +345,7 @@ def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
 
     words = _words(problem, isa)
     found = [(height, blocks) for height, blocks in facts.blocks_of(words.group) if height in HEIGHTS]
-    products = min(cycles(height, blocks) for height, blocks in found) * _INSTRUCTIONS.get(words.instruction, 1.0)
+    products = min(cycles(height, blocks) for height, blocks in found) * _instruction_cycles(words, isa)
     return products + _store_cycles(problem, isa)
 
 
