@@ -11,6 +11,8 @@ from sparsec.cuda.coo_streams import DENSEST
 from sparsec.cuda.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
 from sparsec.cuda.weights import Pattern
 
+CERTAIN = 0.9  # of the time of dense: predictions may be a tenth off
+
 _TYPES = (torch.float16, torch.bfloat16)
 
 
@@ -47,9 +49,9 @@ def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor
     times = [(sum(sparse_microseconds(kernel, m, k, count, each, on) for each in tokens), pattern, kernel)
              for pattern, kernel, count in candidates]  # fmt: skip
     sparse, pattern, kernel = min(times)
-    if sparse < dense:
+    if sparse < CERTAIN * dense:
         return Choice(name, m, k, zeros, pattern, dense, sparse, kernel)
-    return Choice(name, m, k, zeros, None, dense, sparse, f"{kernel} would not be faster")
+    return Choice(name, m, k, zeros, None, dense, sparse, f"{kernel} would not be a tenth faster")
 
 
 def two_of_four(weight: torch.Tensor) -> bool:

@@ -1,9 +1,9 @@
 """What a product costs on a GPU: time of cuBLAS and of this folder's kernels, so that dense stays dense where it is faster.
 
 A kernel's time is a launch, elements times what one costs whether it is there or not, nonzeros times what one costs, and
-more for each eight tokens after the first; dense products cost the weight's bytes, or their arithmetic. Measured on an
-H100 (`python -m bench cuda`), where predictions are within a tenth; elements scale with the multiprocessors of another GPU,
-bytes with its memory's data sheet.
+more for each eight tokens after the first; dense products cost the weight's bytes, or their arithmetic. Fitted to what an
+H100 took (`python -m bench cuda`), a tenth off at most; elements scale with the multiprocessors of another GPU, bytes with
+its memory's data sheet.
 """
 
 from __future__ import annotations
@@ -29,35 +29,42 @@ class Processor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Tiles:
+    """What eight tokens after the first add: microseconds, and picoseconds of an element."""
+
+    launch: float
+    element: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """Of a kernel: microseconds of a launch, then picoseconds on the whole GPU of an element, of a nonzero, and of an
-    element for each eight tokens after the first, up to 32 tokens and above."""
+    """Of a kernel: microseconds of a launch, picoseconds on the whole GPU of an element and of a nonzero; what eight more
+    tokens add, up to 32 tokens and from there to 64."""
 
     launch: float
     element: float
     nonzero: float
-    tile: float
-    late_tile: float
+    few: Tiles
+    more: Tiles
 
 
 ROWS: dict[Kernel, Row] = {
-    "bitmap_mma": Row(7.5, 0.148, 0.569, 0.027, 0.085),
-    "coo_mma": Row(7.5, 0.060, 1.16, 0.028, 0.120),
-    "nm24_mma": Row(7.0, 0.180, 0.43, 0.017, 0.060),
+    "bitmap_mma": Row(6.9, 0.141, 0.632, Tiles(0.89, 0.027), Tiles(1.73, 0.040)),
+    "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
+    "nm24_mma": Row(3.8, 0.000, 0.806, Tiles(0.89, 0.016), Tiles(1.20, 0.050)),
 }
 
 
 def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
     """Of one product of a weight [m, k] with so many nonzeros and so many tokens; 2:4 weights count half as nonzero."""
     row = ROWS[kernel]
-    rounds, rest = divmod(tokens, 64)
-    parts = [64] * rounds + ([rest] if rest else [])
     slower, narrower = _MULTIPROCESSORS / on.multiprocessors, _BYTES_PER_SECOND / on.bytes_per_second
+    whole, rest = divmod(tokens, 64)
     total = row.launch
-    for part in parts:
-        tiles = -(-part // 8) - 1
-        each = row.tile if tiles < 4 else row.late_tile
-        total += (m * k * (row.element + tiles * each) * slower + nnz * row.nonzero * narrower) * 1e-6
+    for part in [64] * whole + [rest] * (rest > 0):  # each reads the weight
+        tiles, added = -(-part // 8) - 1, row.few if part <= 32 else row.more
+        elements = m * k * (row.element + tiles * added.element) * slower + nnz * row.nonzero * narrower
+        total += tiles * added.launch + 1e-6 * elements
     return total
 
 

@@ -39,7 +39,7 @@ def pruned(m: int, k: int, density: float, dtype: object = torch.float16) -> tor
 def test_a_layer_is_sparse_where_that_is_faster(density: float, tokens: list[int], pattern: str | None) -> None:
     choice = choose("layer", pruned(8192, 4096, density), tokens, H100())
     assert choice.pattern == pattern
-    assert (choice.sparse < choice.dense) == (pattern is not None)
+    assert (choice.sparse < 0.9 * choice.dense) == (pattern is not None)
     assert choice.zeros == pytest.approx(1 - density, abs=0.01)
 
 
@@ -57,7 +57,7 @@ def test_two_of_four_is_seen() -> None:
 def test_what_stays_dense_has_a_reason() -> None:
     assert "not on an NVIDIA GPU" in choose("layer", pruned(64, 64, 0.1), [8], None).reason
     assert "float32" in choose("layer", pruned(64, 64, 0.1, torch.float32), [8], H100()).reason
-    assert "would not be faster" in choose("layer", pruned(64, 64, 0.5), [8], H100()).reason
+    assert "would not be a tenth faster" in choose("layer", pruned(64, 64, 0.5), [8], H100()).reason
 
 
 def test_a_network_that_is_not_on_a_gpu_is_refused() -> None:
