@@ -71,6 +71,8 @@ _EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, whic
 _BYTE_PIXELS_CYCLES = 4.0  # per row of bytes of a tile of pixels
 _KEPT_CYCLES = 2.5  # per vector of sums that is kept before it is stored
 _CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
+_WORD_OF_TAPS_CYCLES = 1.4  # per vector of pixels and word of four taps of a depthwise convolution of bytes
+_FILTER_CYCLES = 20.0  # to begin such a filter
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
 
 _BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
@@ -167,6 +169,17 @@ def _depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
     full = 1 - _EMPTY_TAPS * facts.empty_rows / max(facts.rows, 1)
     each = _vectors_per_row(problem, isa) * (0.8 * problem.taps + 2.0) + _CHANNEL_CYCLES
     return full * problem.filters * each + _STRIDED_COPY_CYCLES * copied
+
+
+def _depthwise_bytes_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Per vector of pixels, rows of the kernel in words of four taps, and its tail; some words are shared."""
+    assert isinstance(problem, ConvProblem)
+    down, across = problem.axes
+    words = down.kernel * math.ceil(across.kernel / 4)
+    vectors = (
+        math.ceil(problem.pixels / across.out) * math.ceil(across.out / 16) if across.out >= 16 else problem.pixels / 16
+    )
+    return problem.batch * problem.filters * (vectors * (_WORD_OF_TAPS_CYCLES * words + 3.0) + _FILTER_CYCLES)
 
 
 def _counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -456,6 +469,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_conv_dense": _dense_cycles,
     "f32_conv_depthwise": _depthwise_cycles,
     "u8s8_conv_depthwise": _depthwise_cycles,
+    "u8s8_conv_depthwise_bytes": _depthwise_bytes_cycles,
     "f32_conv_csr": _sparse_cycles,
     "bf16_conv_csr": _sparse_cycles,
     "u8s8_conv_csr": _sparse_cycles,

@@ -9,6 +9,7 @@ from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
+from sparsec.kernels.conv_depthwise_bytes import ConvDepthwiseBytes
 from sparsec.kernels.conv_gathered import ConvGathered
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
@@ -33,6 +34,7 @@ _ALL: tuple[Kernel, ...] = (
     Shifted(ConvDense(U8S8)),
     ConvDepthwise(),
     ConvDepthwise(U8S8),
+    ConvDepthwiseBytes(),
     ConvCsr(),
     ConvCsr(BF16),
     Shifted(ConvCsr(U8S8)),

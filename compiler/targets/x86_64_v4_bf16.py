@@ -7,4 +7,4 @@ from dataclasses import replace
 
 from sparsec.targets.x86_64_v4_vnni import TARGET as VNNI
 
-TARGET = replace(VNNI, name="x86-64-v4-bf16", requires=(*VNNI.requires, "avx512bf16", "avx512vbmi2"))
+TARGET = replace(VNNI, name="x86-64-v4-bf16", requires=(*VNNI.requires, "avx512bf16", "avx512vbmi", "avx512vbmi2"))

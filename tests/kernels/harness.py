@@ -41,9 +41,12 @@ PIPELINE = (
 NARROW = Isa("v128", 16, 32, masks=False)  # the shape of NEON and Wasm, run here with the instructions of AVX2
 CPU = {
     NARROW: ("x86-64-v3", ""),
-    AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vbmi2"),
-    AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2,+avx512bf16"),
-    AVX512_AMX: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi2,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"),
+    AVX512: ("x86-64-v4", "-prefer-256-bit,+avx512vbmi,+avx512vbmi2"),
+    AVX512_BF16: ("x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512vbmi,+avx512vbmi2,+avx512bf16"),
+    AVX512_AMX: (
+        "x86-64-v4",
+        "-prefer-256-bit,+avx512vnni,+avx512vbmi,+avx512vbmi2,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16",
+    ),
     AVX2: ("x86-64-v3", ""),
     AVX2_VNNI: ("x86-64-v3", "+avxvnni"),
 }
