@@ -48,7 +48,7 @@ def prune_kernels(weight: F32, sparsity: float, sharing: int) -> F32:
     library = np.array([random.permutation(taps) < kept for _ in range(_LIBRARY)])
     sizes = np.abs(weight).reshape(filters // sharing, sharing, channels, taps).sum(axis=1)
     best = (sizes[:, :, None, :] * library).sum(axis=3).argmax(axis=2)
-    return weight * library[best].repeat(sharing, axis=0).reshape(weight.shape)
+    return np.where(library[best].repeat(sharing, axis=0).reshape(weight.shape), weight, np.float32(0))
 
 
 def prune_matrix(weight: F32, sparsity: float, rows: int, columns: int) -> F32:

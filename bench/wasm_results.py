@@ -14,7 +14,8 @@ def put_rows(file: Path, rows: Sequence[Mapping[str, object]], key: str, names: 
     """Write `rows` to `file`, and those rows of this machine that it had under other `names`; in the order of these."""
     machine = f"{machine_id()}, {platform.system()}"
     replaced = {row[key] for row in rows}
-    found = json.loads(file.read_text()) if file.exists() else {"machine": machine, "rows": []}
-    kept = [row for row in found["rows"] if found["machine"] == machine and row[key] in set(names) - replaced]
+    found = json.loads(file.read_text()) if file.exists() else {}
+    before: list[Mapping[str, object]] = found["rows"] if found.get("machine") == machine else []
+    kept = [row for row in before if row[key] in set(names) - replaced]
     ordered = sorted([*kept, *rows], key=lambda row: names.index(str(row[key])))
     file.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1) + "\n")

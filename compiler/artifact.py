@@ -123,9 +123,21 @@ class Complaint:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """So many bytes of the weights in memory, stored as they are or, float32, as float16."""
+
+    bytes: int
+    half: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """Everything of a `Program` but its code: what code in any other form is linked with."""
+    """Everything of a `Program` but its code: what code in any other form is linked with.
+
+    `floats` are offset and number of elements of each float32 array in the weights. With `pieces`, `weights` are what is
+    stored, and these say how memory is made of it.
+    """
 
     name: str
     target: TargetSpec
@@ -137,6 +149,13 @@ class Plan:
     report: JsonObject = field(repr=False)
     status: int | None = None
     complaints: tuple[Complaint, ...] = ()
+    floats: tuple[tuple[int, int], ...] = ()
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return sum(piece.bytes for piece in self.pieces) if self.pieces else self.weights.nbytes
 
     @property
     def kernels(self) -> list[str]:

@@ -49,6 +49,7 @@ class Assembly:
             report=self._report().as_dict(),  # type: ignore[arg-type]
             status=self._status,
             complaints=tuple(self._unit.complaints),
+            floats=self._blob.floats,
         )
 
     def _report(self) -> Report:
@@ -63,25 +64,34 @@ def _status_offset(unit: Unit) -> int | None:
 
 
 class _WeightBlob:
-    """Lays out the weights that steps use at aligned offsets; equal bytes are stored once, whatever their names."""
+    """Lays out the weights that steps use at aligned offsets; equal arrays are stored once, whatever their names."""
 
     def __init__(self, weights: WeightStore) -> None:
         self._weights = weights
         self._offsets: dict[str, int] = {}
-        self._known: dict[bytes, int] = {}  # digest -> offset
+        self._known: dict[tuple[bytes, np.dtype[np.generic]], int] = {}  # digest -> offset
         self._parts: list[tuple[int, NDArray[np.uint8]]] = []
+        self._floats: list[tuple[int, int]] = []
         self._size = 0
 
     def offset(self, name: str) -> int:
         if name not in self._offsets:
-            raw = np.ascontiguousarray(self._weights.dense(name)).reshape(-1).view(np.uint8)
-            digest = hashlib.blake2b(raw.data, digest_size=16).digest()
+            array = np.ascontiguousarray(self._weights.dense(name)).reshape(-1)
+            raw = array.view(np.uint8)
+            digest = hashlib.blake2b(raw.data, digest_size=16).digest(), array.dtype
             if digest not in self._known:
                 self._known[digest] = self._size
                 self._parts.append((self._size, raw))
+                if array.dtype == np.float32:
+                    self._floats.append((self._size, array.size))
                 self._size += -(-raw.nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
             self._offsets[name] = self._known[digest]
         return self._offsets[name]
+
+    @property
+    def floats(self) -> tuple[tuple[int, int], ...]:
+        """Offset and number of elements of each array of float32."""
+        return tuple(self._floats)
 
     def bytes(self) -> NDArray[np.uint8]:
         blob = np.zeros(self._size, np.uint8)

@@ -33,6 +33,7 @@ from sparsec.targets import TARGETS, resolve
 from sparsec.targets.backend import emit_assembly, emit_image
 from sparsec.targets.parallel import emit_objects
 from sparsec.targets.target import Target
+from sparsec.targets.wasm_half import stored_in_half
 from sparsec.targets.wasm_module import emit_module
 from sparsec.trace import Trace
 
@@ -108,15 +109,20 @@ def compile_wasm(
     options: Options = Options(target="wasm32"),
     *,
     weights_inside: bool = True,
+    half_weights: bool = False,
     example_inputs: object = None,
     progress: Progress | None = None,
 ) -> tuple[Plan, bytes]:
-    """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does."""
+    """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does.
+
+    With `half_weights` they are stored as float16.
+    """
     target = resolve(options.target)
     if not target.is_wasm:
         expected = ", ".join(name for name, each in TARGETS.items() if each.is_wasm)
         raise TargetError("The target is not WebAssembly.", expected=expected, got=target.name)
     plan, text = _compile(source, options, example_inputs, progress)
+    plan = stored_in_half(plan) if half_weights else plan
     return plan, emit_module(text, target, plan, weights_inside=weights_inside)
 
 

@@ -53,6 +53,13 @@ SUFFIXES = {
     show_default=True,
     help="With --emit wasm, static or shared: the weights in the module or library, or in a file of their own.",
 )
+@click.option(
+    "--storage",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="With --emit wasm: how weights of float32 are stored; as fp16, rounded to half the bytes and widened before the first run.",
+)
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
 @click.option(
@@ -71,6 +78,7 @@ def command(
     precision: str,
     emit: str,
     weights: str,
+    storage: str,
     check: bool,
     tune: str | None,
     tune_log: Path | None,
@@ -90,6 +98,8 @@ def command(
         raise click.UsageError("--verify and --json go with --emit artifact only")
     if weights != "inside" and emit not in FOLDERS:
         raise click.UsageError(f"--weights goes with --emit {', '.join(FOLDERS)} only")
+    if storage != "fp32" and emit != WASM:
+        raise click.UsageError("--storage goes with --emit wasm only")
     output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, *FOLDERS) else None)
     if emit in FOLDERS:
         assert output is not None
@@ -99,7 +109,7 @@ def command(
             raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
         inside = weights == "inside"
         if emit == WASM:
-            return _emit_wasm(model, output, options, weights_inside=inside)
+            return _emit_wasm(model, output, options, weights_inside=inside, half_weights=storage == "fp16")
         return _emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
         require_writable(output)
@@ -146,14 +156,16 @@ def _options(target: str, shapes: Shapes, measurements: Path | None, use_measure
     return Options(target, shapes, measurements, use_measurements, precision=precision)
 
 
-def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
+def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool, half_weights: bool) -> int:
     from sparsec.driver import compile_wasm
     from sparsec.model import readable
     from sparsec.wasm_package import package_files, write_package
 
     start = time.perf_counter()
     with progress(f"compiling {Path(model).name}") as stages:
-        plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
+        plan, module = compile_wasm(
+            readable(model), options, weights_inside=weights_inside, half_weights=half_weights, progress=stages
+        )
     contents = package_files(plan, module, weights_inside=weights_inside)
     write_package(output, contents)
     total = sum(map(len, contents.values()))

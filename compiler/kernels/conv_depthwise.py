@@ -83,7 +83,8 @@ class ConvDepthwise:
         assert weight is not None
         dense = as_dense(weight)
         taps = np.ascontiguousarray(dense.reshape(problem.filters, problem.taps), dtype=np.float32)
-        patterns = Patterns.of(taps.reshape(problem.channels, -1, problem.taps).any(axis=1))
+        used = np.asarray(taps.reshape(problem.channels, -1, problem.taps).any(axis=1))
+        patterns = Patterns.of(used)
         weights: dict[str, NDArray[np.generic]] = {"taps": taps.reshape(-1), **patterns.arrays}
         plane = _Plane.of(problem, isa)
         function = _define(module, plane, patterns.runs, epilogue, isa)

@@ -1,7 +1,9 @@
 """A planned network as one WebAssembly module: its memory, its kernels, and what runs them step by step.
 
-    [ stack | weights | arena | inputs | outputs | constants of the kernels ]
+    [ stack | weights | arena | inputs | outputs | stored weights | constants of the kernels ]
     0       STACK_BYTES                                                    all fixed before code is generated
+
+Stored weights are only there if memory is made of them; see `wasm_half`.
 
 Exports, all plain C: `memory`; `i32 run()`, which gives 0, or the number of the check that failed, counted from 1;
 `i32 step(i32)`, the same for one step alone (for profiles); `i32 input(i32)`, `i32 output(i32)`, `i32 weights()`: addresses.
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, JsonObject, JsonValue, Plan, Space, TensorSpec
 from sparsec.targets import abi, parallel, wasm_math
 from sparsec.targets.target import Target
+from sparsec.targets.wasm_half import widening
 from sparsec.targets.wasm_link import Segment, link, undefined
 
 STACK_BYTES = 1 << 20
@@ -29,9 +32,10 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Addresses; `end` is the first free one."""
+    """Addresses; `end` is the first free one, `stored` where the weights are loaded to."""
 
     weights: int
+    stored: int
     arena: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -41,11 +45,11 @@ class Layout:
     def of(cls, plan: Plan) -> Layout:
         tensors = [max(spec.nbytes, 1) for spec in (*plan.inputs, *plan.outputs)]
         starts = [STACK_BYTES]
-        for size in (plan.weights.nbytes, plan.arena_bytes, *tensors):
+        for size in (plan.weight_bytes, plan.arena_bytes, *tensors, plan.weights.nbytes if plan.pieces else 0):
             starts.append(starts[-1] + -(-size // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT)
-        weights, arena, *places, end = starts
-        count = len(plan.inputs)
-        return cls(weights, arena, tuple(places[:count]), tuple(places[count:]), end)
+        weights, arena, *places, stored, end = starts
+        count, source = len(plan.inputs), stored if plan.pieces else weights
+        return cls(weights, source, arena, tuple(places[:count]), tuple(places[count:]), end)
 
     def address(self, buffer: Buffer) -> int:
         match buffer.space:
@@ -75,7 +79,7 @@ def emit_module(llvm_ir: str, target: Target, plan: Plan, *, weights_inside: boo
         stack_top=STACK_BYTES,
         constants=layout.end,
         exports=EXPORTS,
-        segments=[Segment(layout.weights, plan.weights.tobytes())] if weights_inside else [],
+        segments=[Segment(layout.stored, plan.weights.tobytes())] if weights_inside else [],
         sections={SECTION: json.dumps(_manifest(plan, layout, weights_inside=weights_inside)).encode()},
     )
 
@@ -106,7 +110,9 @@ def _runner(plan: Plan, layout: Layout) -> str:
             _table("inputs", layout.inputs),
             _table("outputs", layout.outputs),
             *declarations,
+            widening(plan.pieces, layout.stored, layout.weights) if plan.pieces else "",
             "define i32 @step(i32 %number) noinline {",
+            "  call void @widen()" if plan.pieces else "",
             f"  switch i32 %number, label %end [ {cases} ]",
             *steps,
             "end:",
@@ -133,7 +139,7 @@ def _runner(plan: Plan, layout: Layout) -> str:
             "}",
             _lookup("input", "inputs", len(layout.inputs)),
             _lookup("output", "outputs", len(layout.outputs)),
-            f"define i32 @weights() {{\n  ret i32 {layout.weights}\n}}",
+            f"define i32 @weights() {{\n  ret i32 {layout.stored}\n}}",
         ]
     )
 
@@ -167,7 +173,7 @@ def _manifest(plan: Plan, layout: Layout, *, weights_inside: bool) -> JsonObject
         "inputs": [_tensor(spec, at) for spec, at in zip(plan.inputs, layout.inputs, strict=True)],
         "outputs": [_tensor(spec, at) for spec, at in zip(plan.outputs, layout.outputs, strict=True)],
         "weights": {
-            "address": layout.weights,
+            "address": layout.stored,
             "bytes": plan.weights.nbytes,
             "crc32": zlib.crc32(plan.weights.data),
             "inside": weights_inside,

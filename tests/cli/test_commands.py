@@ -65,6 +65,22 @@ def test_compile_writes_libraries_for_c(sparsec: Sparsec, model: Path) -> None:
     assert {file.suffix for file in folder.iterdir()} == {".a", ".h", ".weights"}
 
 
+def test_compile_writes_a_package_for_the_web_with_weights_of_half_the_bytes(sparsec: Sparsec, model: Path) -> None:
+    sizes = []
+    for storage in ("fp32", "fp16"):
+        folder = model.parent / storage
+        found = sparsec("compile", model, "--emit", "wasm", "--weights", "beside", "--storage", storage, "-o", folder)
+        assert found.code == 0, found.err
+        sizes.append((folder / "weights.bin").stat().st_size)
+    assert sizes[1] < 0.75 * sizes[0]
+
+
+def test_only_packages_for_the_web_store_weights_as_fp16(sparsec: Sparsec, model: Path) -> None:
+    found = sparsec("compile", model, "--storage", "fp16")
+    assert found.code == 2
+    assert "--storage goes with --emit wasm only" in found.err
+
+
 @pytest.mark.parametrize(("level", "sign"), [("mlir", "func.func private"), ("llvm", "define void"), ("asm", ".globl")])
 def test_compile_emits_text(sparsec: Sparsec, model: Path, level: str, sign: str) -> None:
     found = sparsec("compile", model, "--emit", level)
