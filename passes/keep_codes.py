@@ -8,17 +8,21 @@ After:
     %r = torch.aten.transpose.int %q, ... : !torch.vtensor<[8,4],ui8>
 
 Quantisers of graphs put such pairs around operators that only move elements, so that each operator stands between one and the other.
-A quantisation of maxima over windows becomes the maxima of quantised numbers, which are the same, for rounding keeps their order.
+A quantisation of what was moved becomes the moved codes: there are fewer bytes to move, and the layer before can make them. One of maxima
+over windows becomes the maxima of quantised numbers, which are the same, for rounding keeps their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch_mlir import ir
 
-from sparsec.ir.module import find, replace
+from sparsec.ir.module import find, replace, users
 from sparsec.ir.torch_values import TorchBuilder, definition, tensor_element, tensor_shape, tensor_type
-from sparsec.passes.quantised_values import CAST, Activation, Quantisation, activation_of, only_user, quantisation_of
+from sparsec.passes.fold_constants import MOVES
+from sparsec.passes.quantised_values import CAST, Activation, Quantisation, activation_of, quantisation_of
 from sparsec.passes.split_pools import MAX_POOL
 from sparsec.passes.unit import Unit
 
@@ -26,7 +30,7 @@ _RANGES = {"ui8": (0, 255), "si8": (-128, 127)}
 
 
 def keep_codes(unit: Unit) -> None:
-    """Replace each such quantisation by the moved codes, or by the maxima of codes."""
+    """Replace each such quantisation by moved codes, or by the maxima of codes."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == CAST):
             quantisation = quantisation_of(op, unit)
@@ -36,34 +40,61 @@ def keep_codes(unit: Unit) -> None:
 
 def _keep(op: ir.Operation, quantisation: Quantisation, unit: Unit) -> None:
     value, pool = quantisation.value, definition(quantisation.value)
-    if pool is not None and pool.name == MAX_POOL and only_user(value) == quantisation.division:
+    if pool is not None and pool.name == MAX_POOL and len(users(value)) == 1:
         value = pool.operands[0]
     else:
         pool = None
     known = activation_of(value, unit)
+    moves = _moves(value)
     if known is not None and _alike(known, quantisation):
         codes = known.moved(op)
+    elif moves:
+        codes = Activation(_quantised(moves[0].operands[0], op, quantisation), moves).moved(op)
     elif pool is not None:
         codes = _quantised(value, op, quantisation)
     else:
         return
+    unused = [*moves, *_steps(op, quantisation)[:-1]]
     replace(op, [codes if pool is None else _maxima(codes, pool, op)])
+    _erase_unused(unused)
+
+
+def _moves(value: ir.Value) -> tuple[ir.Operation, ...]:
+    """The ops, in order, that only move elements and lead to `value`, each read by the next alone, and the last by one op."""
+    moves: list[ir.Operation] = []
+    op = definition(value)
+    while op is not None and op.name in MOVES and len(users(op.results[0])) == 1:
+        moves.insert(0, op)
+        op = definition(op.operands[0])
+    return tuple(moves)
 
 
 def _quantised(value: ir.Value, cast: ir.Operation, quantisation: Quantisation) -> ir.Value:
     """The steps of the quantisation that ends in `cast`, on another value."""
-    steps = [cast]
-    while steps[0] != quantisation.division:
-        before = definition(steps[0].operands[0])
-        assert before is not None, "a quantisation is a chain of ops"
-        steps.insert(0, before)
     build, shape = TorchBuilder(cast), tensor_shape(value) or ()
-    for step in steps:
+    for step in _steps(cast, quantisation):
         element = tensor_element(step.results[0])
         assert element is not None
         type_ = tensor_type(shape, element, cast.context)
         value = build.create(step.name, [type_], [value, *list(step.operands)[1:]])
     return value
+
+
+def _steps(cast: ir.Operation, quantisation: Quantisation) -> list[ir.Operation]:
+    """The ops of the quantisation that ends in `cast`, in order."""
+    steps = [cast]
+    while steps[0] != quantisation.division:
+        before = definition(steps[0].operands[0])
+        assert before is not None, "a quantisation is a chain of ops"
+        steps.insert(0, before)
+    return steps
+
+
+def _erase_unused(ops: Sequence[ir.Operation]) -> None:
+    """Erase them from behind: another reader would keep the layer before from making codes."""
+    for op in reversed(ops):
+        if not users(op.results[0]):
+            op.erase()
 
 
 def _maxima(codes: ir.Value, pool: ir.Operation, at: ir.Operation) -> ir.Value:

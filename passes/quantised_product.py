@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.ir.torch_values import TorchBuilder, integer_list, scalar, tensor_element, tensor_shape, tensor_type
+from sparsec.ir.torch_values import (
+    TorchBuilder,
+    definition,
+    integer_list,
+    scalar,
+    tensor_element,
+    tensor_shape,
+    tensor_type,
+)
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.problem import MatmulProblem
 from sparsec.passes.fold_constants import constant
@@ -107,6 +115,9 @@ def _right(q: Activation, build: TorchBuilder) -> tuple[ir.Value, bool]:
 
     Without it, elements that lie beside each other often stay so.
     """
+    moved = definition(q.codes)
+    if not q.moves and moved is not None and moved.name in (_TRANSPOSE, _PERMUTE):
+        q = replace(q, codes=moved.operands[0], moves=(moved,))
     if not q.moves:
         return q.moved(build.op), False
     before, last = replace(q, moves=q.moves[:-1]), q.moves[-1]

@@ -13,6 +13,7 @@ from sparsec.passes.form_layers import form_layers
 from sparsec.passes.form_quantized import form_quantized
 from sparsec.passes.fuse_epilogue import fuse_epilogue
 from sparsec.passes.fuse_rows import fuse_rows
+from sparsec.passes.hold_tails import hold_tails, release_tails
 from sparsec.passes.join_codes import join_codes
 from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
@@ -55,8 +56,10 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("form_layers", form_layers, "while contractions are still single ops"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
+    ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
+    ("release_tails", release_tails, "upstream has fused what it would"),
     ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
     ("join_codes", join_codes, "while quotients are quotients, and what follows a layer is one body"),
     ("relax_math", relax_math, "while it can be seen what a divisor is"),

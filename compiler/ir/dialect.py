@@ -61,4 +61,11 @@ class Matmul(Sparsec.Operation, name="matmul", traits=[ext.Pure]):
     out: ext.Result[ext.Any]
 
 
+class Held(Sparsec.Operation, name="held", traits=[ext.Pure]):
+    """x itself, which upstream passes cannot see through (see `hold_tails`)."""
+
+    x: ext.Operand[ext.Any]
+    out: ext.Result[ext.Any]
+
+
 LAYERS = ("sparsec.linear", "sparsec.conv", "sparsec.matmul")

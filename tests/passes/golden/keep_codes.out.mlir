@@ -13,13 +13,7 @@ module {
     %4 = torch.aten.to.dtype %arg0, %int6, %false, %false, %none : !torch.vtensor<[4,8],ui8>, !torch.int, !torch.bool, !torch.bool, !torch.none -> !torch.vtensor<[4,8],f32>
     %5 = torch.aten.sub.Tensor %4, %1, %int1 : !torch.vtensor<[4,8],f32>, !torch.vtensor<[],f32>, !torch.int -> !torch.vtensor<[4,8],f32>
     %6 = torch.aten.mul.Tensor %5, %0 : !torch.vtensor<[4,8],f32>, !torch.vtensor<[],f32> -> !torch.vtensor<[4,8],f32>
-    %7 = torch.aten.transpose.int %6, %int0, %int1 : !torch.vtensor<[4,8],f32>, !torch.int, !torch.int -> !torch.vtensor<[8,4],f32>
-    %8 = torch.aten.div.Tensor %7, %0 : !torch.vtensor<[8,4],f32>, !torch.vtensor<[],f32> -> !torch.vtensor<[8,4],f32>
-    %9 = torch.aten.round %8 : !torch.vtensor<[8,4],f32> -> !torch.vtensor<[8,4],f32>
-    %10 = torch.aten.add.Tensor %9, %1, %int1 : !torch.vtensor<[8,4],f32>, !torch.vtensor<[],f32>, !torch.int -> !torch.vtensor<[8,4],f32>
-    %11 = torch.aten.clamp.Tensor %10, %2, %3 : !torch.vtensor<[8,4],f32>, !torch.vtensor<[],f32>, !torch.vtensor<[],f32> -> !torch.vtensor<[8,4],f32>
-    %12 = torch.aten.to.dtype %11, %int3, %false, %false, %none : !torch.vtensor<[8,4],f32>, !torch.int, !torch.bool, !torch.bool, !torch.none -> !torch.vtensor<[8,4],si32>
-    %13 = torch.aten.transpose.int %arg0, %int0, %int1 : !torch.vtensor<[4,8],ui8>, !torch.int, !torch.int -> !torch.vtensor<[8,4],ui8>
-    return %13 : !torch.vtensor<[8,4],ui8>
+    %7 = torch.aten.transpose.int %arg0, %int0, %int1 : !torch.vtensor<[4,8],ui8>, !torch.int, !torch.int -> !torch.vtensor<[8,4],ui8>
+    return %7 : !torch.vtensor<[8,4],ui8>
   }
 }

@@ -1,0 +1,44 @@
+"""A quantisation of what was moved: codes are made before they are moved, by the layer if there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+import sparsec
+from sparsec.explain import explain
+
+
+def test_a_layer_makes_the_codes_that_are_moved_then() -> None:
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((32, 64)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["p"]),
+            helper.make_node("Add", ["p", "b"], ["s"]),
+            helper.make_node("Reshape", ["s", "shape"], ["r"]),
+            helper.make_node("Transpose", ["r"], ["t"], perm=[1, 2, 0]),
+            helper.make_node("QuantizeLinear", ["t", "scale", "zero"], ["y"]),
+        ],
+        "heads",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [16, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, [4, 16, 16])],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(random.standard_normal(64).astype(np.float32), "b"),
+            numpy_helper.from_array(np.array([16, 4, 16]), "shape"),
+            numpy_helper.from_array(np.float32(0.1), "scale"),
+            numpy_helper.from_array(np.uint8(128), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    compiled = sparsec.compile(model, target="x86-64-v3")
+    x = random.standard_normal((16, 32)).astype(np.float32)
+    bias = numpy_helper.to_array(graph.initializer[1])
+    exact = (x.astype(np.float64) @ weight + bias).reshape(16, 4, 16).transpose(1, 2, 0)
+    steps = np.clip(exact / np.float32(0.1) + 128, 0, 255)
+    found = np.asarray(compiled(x), np.float64)
+    assert np.abs(found - steps).max() <= 0.5 + 1e-3, "codes are rounded once"
+    (layer,) = [row for row in explain(compiled) if row.layer is not None]
+    assert layer.layer is not None
+    assert len(explain(compiled)) == 2, "the layer, and one loop that moves bytes"
