@@ -21,7 +21,15 @@ struct Operands {
     int row_blocks, steps; // of 64
     Order order;
     int whole, split; // tiles that are done as a whole; parts of each of the others
+    u32 *begun; // or null: how many tiles all blocks of threads have begun, in all launches of so many blocks
 };
+
+// Begin with a tile when all others begin with theirs, so that what they share is still in the L2. It is no more than that:
+// blocks that do not run yet are not waited for.
+__device__ __forceinline__ void begin_together(u32 *begun) {
+    const u32 before = atomicAdd(begun, 1), all = before - before % gridDim.x + gridDim.x;
+    for (int tries = 0; tries < 50 && (int)(*(volatile u32 *)begun - all) < 0; ++tries) __nanosleep(500);
+}
 
 // A tile, or a part of one, and its steps.
 struct Work {
@@ -83,10 +91,13 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
 
     if (group == GROUPS) {
 #if GROUPS > 1
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
 #endif
         if (threadIdx.x == GROUPS * 128)
-            for (int number = blockIdx.x; number < count; number += gridDim.x) {
+            for (int first = 0; first < count; first += gridDim.x) {
+                const int number = first + blockIdx.x;
+                if (o.begun) begin_together(o.begun);
+                if (number >= count) break;
                 const Work work(o, number);
                 const int inside = min(BLOCKS, o.row_blocks - work.row_tile * BLOCKS);
                 const char *blocks = o.blocks + ((long long)work.row_tile * BLOCKS * o.steps + work.begin) * W_BYTES;
@@ -103,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
             }
     } else {
 #if GROUPS > 1
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 #endif
         const u32 area = areas + group * AREA_BYTES, own_index = W_INDICES + (threadIdx.x & 127) * 4;
         for (int number = blockIdx.x; number < count; number += gridDim.x) {

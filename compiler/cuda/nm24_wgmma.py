@@ -18,7 +18,6 @@ ARCHITECTURE = (9, 0)  # what there is a kernel for
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 # What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
 TILES = {
-    (2, 2, 192): 1.40,
     (2, 2, 128): 1.35,
     (2, 1, 256): 1.08,
     (2, 1, 128): 1.20,
@@ -28,7 +27,7 @@ TILES = {
 }
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 STAGES = 8  # at most
-BAND_BYTES = 9 << 20  # of X, that the L2 keeps beside what else goes through it
+SMALL_BYTES, LARGE_BYTES = 64 << 20, 128 << 20  # of W: what the L2 keeps most of, and what it keeps little of
 
 # Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
 # cycles around a tile and around parts; bytes of sums that are written or added up in a cycle.
@@ -40,7 +39,7 @@ _AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
 class Tiling:
     """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many
     `stages` of 64 columns in shared memory. Tiles past the first `whole` are done in `split` parts of K. All rows are done
-    for `together` tiles of tokens before the next ones."""
+    for `together` tiles of tokens before the next ones; if `aligned`, multiprocessors begin with tiles at the same time."""
 
     groups: int
     blocks: int
@@ -49,6 +48,7 @@ class Tiling:
     whole: int
     split: int
     together: int
+    aligned: bool = False
 
     @property
     def rows(self) -> int:
@@ -72,7 +72,8 @@ class _Operands(ctypes.Structure):
         ("out", Output),
         *((name, c_void_p) for name in ("blocks", "partial", "counters")),
         *((name, c_int) for name in ("row_blocks", "steps", "row_tiles", "token_tiles", "together", "whole", "split")),
-        ("padding", c_char * 36),  # to a multiple of 64 bytes
+        ("begun", c_void_p),
+        ("padding", c_char * 24),  # to a multiple of 64 bytes
     )
 
 
@@ -101,6 +102,7 @@ class Nm24Wgmma:
         row_tiles, token_tiles = -(-tiles.m // by.rows), -(-x.tokens // by.tokens)
         cut = row_tiles * token_tiles - by.whole
         slots = cut * by.groups * by.blocks if by.split > 1 else 0
+        blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
         operands = _Operands(
             self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, STEP)),
             y.output(x.tokens),
@@ -108,11 +110,11 @@ class Nm24Wgmma:
             self._memory.scratch("sums", slots * by.split * ROWS * by.tokens * 4).address,
             self._memory.scratch("counters", slots * 4).address,
             *(len(tiles.blocks), tiles.steps, row_tiles, token_tiles, by.together, by.whole, by.split),
+            self._memory.scratch(f"begun by {blocks}", 4).address if by.aligned else None,
         )
         macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
         macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
         kernel = function(self.device, "nm24_wgmma", macros, by.shared_bytes)
-        blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
         self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
 
 
@@ -129,7 +131,7 @@ def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Ite
         stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
         row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
         count = row_tiles * token_tiles
-        together = min(token_tiles, max(1, round(BAND_BYTES / (width * k * 2))))
+        together = min(token_tiles, _together(width * k * 2, m * k * 9 // 8))
         # The instruction reads all of X and its part of W from shared memory, 128 bytes a cycle.
         computed = groups * blocks * 2 * (width / 2 + 16)
         for split in (each for each in SPLITS if each <= steps):
@@ -143,4 +145,12 @@ def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Ite
             cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
             cost = share * (waves * cycles + rounds * _AROUND_TILE) + added
             if stages >= 2:
-                yield Tiling(groups, blocks, width, stages, whole, split, together), cost
+                aligned = token_tiles > 1 and whole > 2 * workers and m * k * 9 // 8 > LARGE_BYTES
+                yield Tiling(groups, blocks, width, stages, whole, split, together, aligned), cost
+
+
+def _together(x_bytes: int, w_bytes: int) -> int:
+    """How many tiles of tokens, each of so many bytes of X, to do for all rows of W before the next ones, as measured."""
+    if w_bytes > LARGE_BYTES:
+        return -(-(16 << 20) // x_bytes)
+    return max(1, round((9 << 20 if w_bytes < SMALL_BYTES else 4 << 20) / x_bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,8 @@ def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int,
     x = torch.randn(tokens, k, device="cuda").to(kind)
     expected = x.double() @ torch.from_numpy(values.astype(np.float64)).cuda().T
     for workers in (2, gpu.multiprocessors):
-        for tiling, _ in tilings(tokens, m, k, workers, gpu.shared_bytes):
+        ways = [tiling for tiling, _ in tilings(tokens, m, k, workers, gpu.shared_bytes)]
+        for tiling in (*ways, *(replace(each, aligned=True) for each in ways if each.split == 1)):
             y = torch.full((tokens + 1, m), torch.nan, device="cuda", dtype=kind)
             rows = Rows(x.data_ptr(), k, tokens, k)
             weight.launch(rows, Results(y.data_ptr(), m, m, 0, 0), torch.cuda.current_stream().cuda_stream, tiling)
