@@ -25,10 +25,10 @@ struct Operands {
 };
 
 // Begin with a tile when all others begin with theirs, so that what they share is still in the L2. It is no more than that:
-// blocks that do not run yet are not waited for.
+// blocks that do not run yet are not waited for. The count begins again at zero long before it ends.
 __device__ __forceinline__ void begin_together(u32 *begun) {
-    const u32 before = atomicAdd(begun, 1), all = before - before % gridDim.x + gridDim.x;
-    for (int tries = 0; tries < 50 && (int)(*(volatile u32 *)begun - all) < 0; ++tries) __nanosleep(500);
+    const u32 round = atomicInc(begun, (gridDim.x << 20) - 1) / gridDim.x;
+    for (int tries = 0; tries < 50 && *(volatile u32 *)begun / gridDim.x == round; ++tries) __nanosleep(500);
 }
 
 // A tile, or a part of one, and its steps.
