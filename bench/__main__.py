@@ -1,4 +1,4 @@
-"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, carry, wasm, cost, cuda or roofs."""
+"""`python -m bench` with demo, models, sparse-models, nodes, spmm, threads, arm, carry, wasm, cost, cuda or roofs."""
 
 from __future__ import annotations
 
@@ -201,6 +201,24 @@ def _wasm(pattern: str, seconds: float, json_file: Path | None, *, networks: boo
         if networks:
             raise SystemExit(wasm_networks.run(pattern, json_file or wasm_networks.RESULTS))
         raise SystemExit(wasm.run(pattern, seconds, json_file or wasm.RESULTS))
+    except SparsecError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@bench.command("arm")
+@click.argument("pattern", default="")
+@click.option("--board", type=click.Path(path_type=Path), metavar="DIR", help="Fill DIR with what an ARM board needs.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/arm.json]")
+def _arm(pattern: str, board: Path | None, json_file: Path | None) -> None:
+    """64-bit ARM without an ARM machine: instructions that QEMU counts, cycles that llvm-mca predicts.
+
+    Of the networks whose names contain PATTERN, or of all and of inner loops. With --board, nothing is counted: DIR gets the
+    networks, and `sh run.sh` in it times them on any 64-bit ARM Linux with a C compiler.
+    """
+    from bench.arm import run as arm
+
+    try:
+        raise SystemExit(arm.run(pattern, json_file or arm.RESULTS, board))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error
 

@@ -244,7 +244,9 @@ class ConvColumns:
         channels = max(1, min(BLOCK_BYTES // (4 * tiles.width * max(problem.taps, 1)), columns.inside))
         block = max(channels * problem.taps, 1)
         runs = WordRuns.of(weight, columns.words)
-        counted = CountedRows.pack(runs, bounds, columns=block, width=tiles.width, whole=True, step=step_of(isa))
+        counted = CountedRows.pack(
+            runs, bounds, columns=block, width=tiles.width, whole=True, step=step_of(isa), early=isa.short_queue
+        )
         return cls(kernel, columns, bounds, counted, shared)
 
     def cycles(self, weight: Blocked) -> float:

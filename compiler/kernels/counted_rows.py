@@ -101,6 +101,7 @@ class CountedRows:
     blocks: int
     step: int
     whole: bool
+    early: bool
 
     @classmethod
     def pack(
@@ -112,10 +113,12 @@ class CountedRows:
         width: int,
         whole: bool = False,
         step: int = STEP,
+        early: bool = False,
     ) -> CountedRows:
         """Rows [groups[g], groups[g + 1]) are a group; a block has so many `columns`, `width` elements of x apart.
 
-        If `whole`, the first and the last block visit all runs, also where these have no nonzeros.
+        If `whole`, the first and the last block visit all runs, also where these have no nonzeros. If `early`, offsets are
+        loaded a step before they are used.
         """
         height = runs.members.shape[1]
         values = runs.values.reshape(-1, height)
@@ -146,6 +149,7 @@ class CountedRows:
             blocks,
             step,
             whole,
+            early,
         )
 
     @property
@@ -192,7 +196,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             here = tile.base + number * (self.columns * self.width)
-            return [self._block(_Walk(buffers, tile, self.height, self.step, self.ahead), number, carried[0], here)]
+            return [self._block(self._walk(buffers, tile), number, carried[0], here)]
 
         carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
 
@@ -207,7 +211,7 @@ class CountedRows:
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
             first, final = number.known == 0, number.known == last
-            walk = _Walk(buffers, tile, self.height, self.step, self.ahead, fresh=first, store=store if final else None)
+            walk = self._walk(buffers, tile, fresh=first, store=store if final else None)
             return [self._block(walk, number, carried[0], load(number))]
 
         at = block(Index(0), [self._begin(buffers, tile)])
@@ -215,6 +219,11 @@ class CountedRows:
             at = carry(1, last, 1, at, block)
         if last and store is not None:
             block(Index(last), at)
+
+    def _walk(
+        self, buffers: Mapping[str, Buffer], tile: RowTile, *, fresh: bool = False, store: Store | None = None
+    ) -> _Walk:
+        return _Walk(buffers, tile, self.height, self.step, self.ahead, self.early, fresh, store)
 
     def _begin(self, buffers: Mapping[str, Buffer], tile: RowTile) -> ir.Value:
         """Where the nonzeros of the group begin."""
@@ -235,8 +244,9 @@ class _Walk:
     height: int
     step: int
     ahead: int
-    fresh: bool = False
-    store: Store | None = None
+    early: bool
+    fresh: bool
+    store: Store | None
 
     @property
     def places(self) -> int:
@@ -269,24 +279,36 @@ class _Walk:
         fresh = [zero] * (places * (self.apart - 1))
 
         def together(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            begin = Index(dynamic=carried[0])
-            return [(begin + self.step).value, *self._add(begin, here, self.step, carried[1:])]
+            begin, sums = Index(dynamic=carried[0]), carried[1:]
+            return [(begin + self.step).value, *self._add(begin, here, self.step, sums, self._offsets(begin))]
 
-        at, *sums = carry(0, steps, 1, [at, *before, *fresh], together)
+        def after_next(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
+            begin, offsets, sums = Index(dynamic=carried[0]), carried[1], carried[2:]
+            behind = begin + self.step
+            return [behind.value, self._offsets(behind), *self._add(begin, here, self.step, sums, offsets)]
+
+        if self.early:
+            first = self._offsets(Index(dynamic=at))
+            at, offsets, *sums = carry(0, steps, 1, [at, first, *before, *fresh], after_next)
+        else:
+            at, *sums = carry(0, steps, 1, [at, *before, *fresh], together)
+            offsets = self._offsets(Index(dynamic=at))
         if rest:
-            sums = self._add(Index(dynamic=at), here, rest, sums)
+            sums = self._add(Index(dynamic=at), here, rest, sums, offsets)
         totals = [add_up(sums[place::places]) for place in range(places)]
         for place, row in enumerate(rows):
             (self.store or held.save)(row, totals[place * count : (place + 1) * count])
         return (Index(dynamic=at) + rest).value
 
-    def _add(self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        """Sums with the next `nonzeros` <= step added."""
+    def _add(
+        self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value], offsets: ir.Value
+    ) -> list[ir.Value]:
+        """Sums with the next `nonzeros` <= step added, whose offsets are given."""
         tile, sums, count = self.tile, list(sums), self.tile.held.count
         read = Vectors(tile.held.vectors.lanes, tile.words.dtype)
-        weights, offsets = self._weights(at), self._offsets(at)
+        weights = self._weights(at)
         for number in range(nonzeros):
-            offset = here + offsets(number)
+            offset = here + _field(offsets, number)
             across = [read.load(tile.source, offset + step * read.lanes) for step in range(count)]
             for row in range(self.height):
                 weight = weights(number, row)
@@ -295,14 +317,11 @@ class _Walk:
                     sums[chain] = tile.words.multiply_add(operand, weight, sums[chain])
         return sums
 
-    def _offsets(self, at: Index) -> Callable[[int], Index]:
-        """Gives the offset of a nonzero from `at` on."""
-        if self.step == 1:
-            return lambda _: self.buffers["offsets"].load_index(at)
+    def _offsets(self, at: Index) -> ir.Value:
+        """The offsets of a step's nonzeros from `at` on, side by side in one integer; behind the last there are some to spare."""
         packed = Vectors(self.step, "i16").load(self.buffers["offsets"], at)
         word = ir.IntegerType.get_signless(16 * self.step)
-        offsets = vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
-        return lambda number: _field(offsets, number)
+        return vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
 
     def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
         """Gives the weight of a nonzero from `at` on and a row, in all lanes, with few loads."""
@@ -337,8 +356,9 @@ def _with_ends(
 
 
 def _field(word: ir.Value, number: int) -> Index:
-    """The 16-bit number at this place of a 64-bit word."""
+    """The 16-bit number at this place of a wider one."""
     if number:
         word = arith.shrui(word, arith.constant(word.type, 16 * number))
-    narrow = arith.trunci(ir.IntegerType.get_signless(16), word)
+    kind = ir.IntegerType.get_signless(16)
+    narrow = word if word.type == kind else arith.trunci(kind, word)
     return Index(dynamic=arith.index_castui(ir.IndexType.get(), narrow))

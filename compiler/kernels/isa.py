@@ -15,6 +15,8 @@ class Isa:
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
     is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
     what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
+    `short_queue` says that a processor looks so few instructions ahead that what addresses wait for is best loaded a step
+    before its use.
     """
 
     suffix: str
@@ -28,6 +30,7 @@ class Isa:
     fuses: bool = True
     rounds_to_integers: bool = False
     early_loads: bool = False
+    short_queue: bool = False
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes

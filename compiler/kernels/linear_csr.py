@@ -57,7 +57,13 @@ class LinearCsr:
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(
-            runs, groups.starts, columns=columns, width=tokens.width, whole=True, step=step_of(isa)
+            runs,
+            groups.starts,
+            columns=columns,
+            width=tokens.width,
+            whole=True,
+            step=step_of(isa),
+            early=isa.short_queue,
         )
         return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens)
 

@@ -51,7 +51,9 @@ class LinearSplit:
         groups = RowGroups.of(csr.counts, problem.outputs)
         split = Split.encode(csr, groups=groups.starts, span=columns)
         walkers = tuple(
-            CountedRows.pack(part, groups.starts, columns=columns, width=tokens.width, step=step_of(isa))
+            CountedRows.pack(
+                part, groups.starts, columns=columns, width=tokens.width, step=step_of(isa), early=isa.short_queue
+            )
             for part in (split.pairs, split.rest)
         )
         return LinearRows(self.name, tokens, groups, walkers, split.nnz * problem.tokens)

@@ -1,0 +1,123 @@
+"""Whole networks on emulated ARM processors: that they give what x86 gives, and how many instructions zeros save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.arm.cases import OK, Array, Case
+from bench.arm.emulator import Emulator
+from bench.peers.network import PLAIN, QDQ
+from bench.sparse_models_rows import ModelCell
+from bench.sparse_zoo import feeds_of
+from bench.variants import TRAINED, variant
+from sparsec.artifact import Program
+from sparsec.driver import Options, compile_program
+from sparsec.report import Report
+from sparsec.runtime import Session
+
+# QEMU's processors with what a target needs, the last of which has no name of its own there.
+PROCESSORS = {"aarch64": "cortex-a53", "aarch64-dotprod": "cortex-a76", "aarch64-i8mm": "max"}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCell:
+    """A network in one precision, for some targets; `goal` is the share of dense instructions that may be left."""
+
+    cell: ModelCell
+    targets: tuple[str, ...]
+    goal: float | None = None
+
+    def __str__(self) -> str:
+        return str(self.cell)
+
+    @property
+    def model(self) -> Path:
+        """Its file, made if need be. Raises `UsageError` that says what to install."""
+        return variant(self.cell, PLAIN if self.cell.precision == "fp32" else QDQ)
+
+
+def _cell(network: str, pattern: str, sparsity: float, precision: str, goal: float | None = None) -> NetworkCell:
+    targets = ("aarch64",) if precision == "fp32" else tuple(PROCESSORS)
+    return NetworkCell(ModelCell(network, 1, pattern, sparsity, precision, 1), targets, goal)
+
+
+CELLS = (
+    _cell("handlandmark", TRAINED, 0.0, "fp32"),
+    _cell("mobilenet-v2", "unstructured", 0.9, "fp32", 0.35),
+    _cell("mobilenet-v2", "unstructured", 0.3, "fp32", 0.85),
+    _cell("mobilenet-v2", "4x1", 0.9, "fp32"),
+    _cell("minilm", "unstructured", 0.9, "fp32"),
+    _cell("handlandmark", TRAINED, 0.0, "int8"),
+    _cell("mobilenet-v2", "unstructured", 0.9, "int8"),
+    _cell("minilm", "unstructured", 0.9, "int8"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """Instructions of one run with the zeros used, and of one without, by the same compiler; `ratio` is their quotient.
+
+    `error` is the largest difference from what code for x86 gives, relative to the largest value of its output.
+    """
+
+    network: str
+    target: str
+    processor: str
+    instructions: int
+    dense_instructions: int
+    ratio: float
+    goal: float | None
+    error: float
+    sparse_layers: int
+    layers: int
+
+
+def compiled(cell: NetworkCell, target: str, *, dense: bool = False) -> Program:
+    """The network for a target, with its zeros used or not; nothing that was measured on this machine has a say."""
+    return compile_program(cell.model, Options(target, use_measurements=False, dense_only=dense))
+
+
+def given(cell: NetworkCell, program: Program) -> list[Array]:
+    """Random inputs, in order."""
+    feeds = feeds_of(cell.model)
+    return [feeds[spec.name] for spec in program.inputs]
+
+
+def measure(cell: NetworkCell, runner: Path, counter: Path) -> Iterator[NetworkRow]:
+    """A row for each target of the cell."""
+    with Session(compiled(cell, "native"), threads=1) as session:
+        expected = list(session.run(feeds_of(cell.model)).values())
+    for target in cell.targets:
+        emulator, sparse = Emulator(runner, PROCESSORS[target]), compiled(cell, target)
+        case = Case(sparse, given(cell, sparse))
+        (result,) = emulator.run([case])
+        assert result.status == OK, f"{cell} ended with status {result.status}"
+        instructions = emulator.instructions(case, counter)
+        dense = emulator.instructions(Case(compiled(cell, target, dense=True), case.inputs), counter)
+        formats = [layer.format for layer in Report.from_dict(sparse.report).layers]
+        yield NetworkRow(
+            str(cell),
+            target,
+            emulator.cpu,
+            instructions,
+            dense,
+            round(instructions / dense, 4),
+            cell.goal,
+            difference(result.outputs, expected),
+            sum(each != "dense" for each in formats),
+            len(formats),
+        )
+
+
+def difference(found: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The largest difference of two lists of outputs, relative to the largest value of each output."""
+    errors = [0.0]
+    for one, other in zip(found, expected, strict=True):
+        wide, reference = (np.asarray(each, np.float64) for each in (one, other))
+        scale = float(np.abs(reference).max(initial=0.0)) or 1.0
+        errors.append(float(np.abs(wide - reference).max(initial=0.0)) / scale)
+    return max(errors)
