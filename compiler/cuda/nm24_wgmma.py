@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterator
 from ctypes import c_char, c_int, c_void_p
 from dataclasses import dataclass
 
-from sparsec.cuda.driver import Buffer, Device, TensorMap
+from sparsec.cuda.driver import Device, TensorMap
 from sparsec.cuda.memory import Memory
 from sparsec.cuda.nm24_tiles import BLOCK_BYTES, ROWS, STEP, Nm24Tiles
 from sparsec.cuda.operands import Output, Results, Rows
@@ -91,10 +92,6 @@ class Nm24Wgmma:
     def shape(self) -> tuple[int, int]:
         return self.tiles.m, self.tiles.k
 
-    def scratch(self, tokens: int, nbytes: int) -> Buffer:
-        """Memory for so many padded tokens; made at the first use."""
-        return self._memory.scratch("padded", nbytes)
-
     def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
         """Put a product on a stream."""
         tiles = self.tiles
@@ -118,6 +115,7 @@ class Nm24Wgmma:
         self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
 
 
+@functools.lru_cache(maxsize=1024)
 def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Tiling:
     """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
     return min(tilings(tokens, m, k, workers, shared_bytes), key=lambda each: each[1])[0]
