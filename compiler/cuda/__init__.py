@@ -24,8 +24,9 @@ two warpgroups multiply from there, blocks of threads stay and take tile after t
 **What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144 cycles
 for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2; and 700 W bound both, dense
 and sparse, to clocks of 1.4 to 1.5 GHz. Without copies the same products run at 1.66x cuBLAS, with them at 1.5 to 1.6x. X sent
-to two multiprocessors at once (clusters) and W fetched ahead to the L2 were tried and were slower. Blocks are bound by what
-goes on around each 32 x 32 x 64 product, not by bytes or multiplications: about 100 cycles a unit.
+to two multiprocessors at once (clusters) and W fetched ahead to the L2 were tried and were slower. Blocks are bound neither
+by bytes nor by multiplications: about 100 cycles for each unit of 32 x 32 are spent on something else, with three
+warpgroups as with two.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
 shared memory and instructions. Each 1024 elements need 16 cycles of a multiprocessor's shared memory to become fragments,
