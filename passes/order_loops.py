@@ -20,6 +20,7 @@ from sparsec.passes.access import accesses, composed, indexing_maps, parallel_lo
 from sparsec.passes.unit import Unit
 
 _VECTOR = 16  # elements
+_EVERY_OTHER = 3  # vectors that are as dear as one of every other element: two, and a shuffle
 _FLAGS = {"arith.addf": "reassoc", "arith.mulf": "reassoc", "arith.maximumf": "nsz", "arith.minimumf": "nsz"}
 
 
@@ -50,15 +51,16 @@ def _permute(op: ir.Operation) -> None:
 def _innermost(op: ir.Operation) -> int | None:
     """The loop to run innermost: the one with the least memory traffic per iteration; None if that cannot be told.
 
-    A step of an operand costs nothing where it stays in place, a share of a vector at unit stride, and else an access
-    of its own; what is written counts twice.
+    A step of an operand costs nothing where it stays in place, a share of a vector at unit stride, more of it where every
+    other element is read, and else an access of its own; what is written counts twice.
     """
     walked, counts = accesses(op), trip_counts(op)
     if walked is None:
         return None
 
     def traffic(loop: int) -> float:
-        share = {0: 0.0, 1: 1 / min(counts[loop], _VECTOR)}
+        vector = 1 / min(counts[loop], _VECTOR)
+        share = {0: 0.0, 1: vector, 2: min(_EVERY_OTHER * vector, 1.0)}
         return sum((2 if each.written else 1) * share.get(abs(each.strides[loop]), 1.0) for each in walked)
 
     loops = [loop for loop, count in enumerate(counts) if count > 1]
