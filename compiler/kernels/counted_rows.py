@@ -263,42 +263,41 @@ class _Walk:
         begin, end = (self.buffers["bounds"].load_index(number + i) for i in (0, 1))
 
         def one(visit: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            return [self.visit(visit, carried[0], rest, here)]
+            return self.visit(visit, carried, rest, here)
 
-        return carry(begin, end, 1, [at], one)[0]
+        return carry(begin, end, 1, self._ahead(at), one)[0]
 
-    def visit(self, number: Index, at: ir.Value, rest: int, here: Index) -> ir.Value:
-        """One visit, whose nonzeros begin at `at`; returns where the next ones begin."""
+    def _ahead(self, at: ir.Value) -> list[ir.Value]:
+        """What is known before nonzeros from `at` on are added: where they begin, and their offsets, if these come early."""
+        return [at, self._offsets(Index(dynamic=at))] if self.early else [at]
+
+    def visit(self, number: Index, known: Sequence[ir.Value], rest: int, here: Index) -> list[ir.Value]:
+        """One visit, of whose nonzeros `_ahead` is known; returns that of the next ones."""
         held, count, places = self.tile.held, self.tile.held.count, self.places
         rows = [self.buffers["slots"].load_index(number * self.height + row) for row in range(self.height)]
         steps = self.buffers["steps"].load_index(number)
         for line in range(self.ahead):
-            self.buffers["values"].prefetch(Index(dynamic=at) * self.height + (AHEAD + line * LINE))
+            self.buffers["values"].prefetch(Index(dynamic=known[0]) * self.height + (AHEAD + line * LINE))
         zero = held.vectors.splat(0.0)
         before = [zero] * places if self.fresh else [total for row in rows for total in held.load(row)]
         fresh = [zero] * (places * (self.apart - 1))
 
         def together(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            begin, sums = Index(dynamic=carried[0]), carried[1:]
-            return [(begin + self.step).value, *self._add(begin, here, self.step, sums, self._offsets(begin))]
+            begin, sums = Index(dynamic=carried[0]), carried[len(known) :]
+            behind = self._ahead((begin + self.step).value)
+            offsets = carried[1] if self.early else self._offsets(begin)
+            return [*behind, *self._add(begin, here, self.step, sums, offsets)]
 
-        def after_next(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            begin, offsets, sums = Index(dynamic=carried[0]), carried[1], carried[2:]
-            behind = begin + self.step
-            return [behind.value, self._offsets(behind), *self._add(begin, here, self.step, sums, offsets)]
-
-        if self.early:
-            first = self._offsets(Index(dynamic=at))
-            at, offsets, *sums = carry(0, steps, 1, [at, first, *before, *fresh], after_next)
-        else:
-            at, *sums = carry(0, steps, 1, [at, *before, *fresh], together)
-            offsets = self._offsets(Index(dynamic=at))
+        carried = carry(0, steps, 1, [*known, *before, *fresh], together)
+        known, sums = carried[: len(known)], carried[len(known) :]
+        at = Index(dynamic=known[0])
         if rest:
-            sums = self._add(Index(dynamic=at), here, rest, sums, offsets)
+            sums = self._add(at, here, rest, sums, known[1] if self.early else self._offsets(at))
+            known = self._ahead((at + rest).value)
         totals = [add_up(sums[place::places]) for place in range(places)]
         for place, row in enumerate(rows):
             (self.store or held.save)(row, totals[place * count : (place + 1) * count])
-        return (Index(dynamic=at) + rest).value
+        return list(known)
 
     def _add(
         self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value], offsets: ir.Value
