@@ -14,7 +14,8 @@ from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels import tile_registers
 from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
-from sparsec.kernels.conv_columns import GATHER, TILE_PIXELS
+from sparsec.kernels.conv_columns import GATHER
+from sparsec.kernels.conv_columns import tile_vectors as tile_vectors_of_pixels
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
@@ -335,8 +336,9 @@ def _in_place_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
 def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     """All columns copied once, then walked in blocks that fit L1."""
     vectors = _vectors_per_row(problem, isa)
-    tiles = vectors / max(1, TILE_PIXELS // isa.lanes())
-    blocks = math.ceil(4 * TILE_PIXELS * problem.reduction / COLUMN_BYTES)
+    most = tile_vectors_of_pixels(isa)
+    tiles = vectors / most
+    blocks = math.ceil(isa.vector_bytes * most * problem.reduction / COLUMN_BYTES)
     products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
     visited = problem.filters * blocks * (6.0 * tiles + 1.5 * vectors)
     alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)

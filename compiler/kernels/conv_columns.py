@@ -51,6 +51,11 @@ UNITS = 4  # enough to share among threads
 REPEATS = 2  # groups of rows that each gather their tile; for more it is gathered once, to memory
 
 
+def tile_vectors(isa: Isa) -> int:
+    """Vectors of the widest tile of pixels."""
+    return max(1, min(TILE_PIXELS // isa.lanes(), isa.row_vectors))
+
+
 @dataclass(frozen=True, slots=True)
 class PixelTiles:
     """`split` deals vectors of an image's pixels to tiles; vector number j begins at pixel min(j * lanes, pixels - lanes)."""
@@ -226,7 +231,7 @@ class ConvColumns:
 
         None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute.
         """
-        tiles = PixelTiles.of(problem.pixels, isa, most=max(1, min(TILE_PIXELS // isa.lanes(), isa.row_vectors)))
+        tiles = PixelTiles.of(problem.pixels, isa, most=tile_vectors(isa))
         if not weight.blocks or problem.taps * tiles.width > 1 << 16:
             return None
         columns = Columns.of(problem, tiles, isa)
