@@ -13,7 +13,8 @@ term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotie
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
 out divisors whose significand is all ones), unless only an error function or the
-like reads it. Only quotients near the smallest numbers may differ, and these round to 0.
+like reads it; where division is slow, also one by a scale that is known only at run time. Only quotients near the smallest
+numbers may differ, and these round to 0.
 `afn` (see `expand_math`): of an exponential, results below 2.5e-38 may be 0; beside a term of 1, or divided by the sum, they do
 not count. An error function to which 1 is added, as in GELU, need only be right to some units in the last place of 1.
 """

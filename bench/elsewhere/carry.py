@@ -39,7 +39,11 @@ FLOAT = tuple(
     for pattern, sparsity in ((UNSTRUCTURED, 0.0), (UNSTRUCTURED, 0.9), ("4x1", 0.9), ("16x1", 0.9))
 )
 LARGE = tuple(Cell(3072, 768, 512, pattern, 0.9, "fp32") for pattern in (UNSTRUCTURED, "4x1"))
-CELLS = (*INT8, *FLOAT, *LARGE)
+FEW = (  # tokens, for which weights come from far away
+    *(Cell(4096, 4096, n, UNSTRUCTURED, 0.8, "int8") for n in (16, 64)),
+    Cell(4096, 1024, 16, UNSTRUCTURED, 0.8, "bf16"),
+)
+CELLS = (*INT8, *FLOAT, *LARGE, *FEW)
 
 
 def carry(folder: Path, target: str, cells: Sequence[Cell] = CELLS) -> int:

@@ -98,7 +98,7 @@ class _PackedTiles:
         elements = tiles.view(np.int8 if words.element == "i8" else np.int16)
         width = ROW_BYTES // elements.itemsize
         held = elements != 0
-        counts = np.count_nonzero(held.reshape(-1, steps * SIDE * width) if steps else held.reshape(-1, 1), axis=1)
+        counts = np.count_nonzero(held.reshape(-1, steps * SIDE * width), axis=1)
         return cls(
             np.packbits(held.reshape(-1, width), axis=1, bitorder="little").view(f"uint{width}").reshape(-1),
             np.concatenate([elements[held], np.zeros(width, elements.dtype)]),

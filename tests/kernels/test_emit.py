@@ -124,6 +124,18 @@ def test_transposition(isa: Isa) -> None:
     np.testing.assert_array_equal(y.reshape(vectors.lanes, -1), square.reshape(vectors.lanes, -1).T)
 
 
+def test_stack_memory_is_allocated_once_also_in_a_loop() -> None:
+    def build(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        with loop(begin, end):
+            local("f32", 16)
+
+    with ir.Context(), ir.Location.unknown():
+        module = ir.Module.create()
+        define(module, "f", {}, build)
+        (function,) = module.body
+        assert function.regions[0].blocks[0].operations[0].operation.name == "memref.alloca"
+
+
 def test_a_function_is_defined_once() -> None:
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.create()

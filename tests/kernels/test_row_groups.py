@@ -8,20 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsec.kernels.row_groups import HEAVY, LEAST_ROWS, ROW_COST, RowGroups
+from sparsec.kernels.row_groups import HEAVY, LEAST_ROWS, ROW_COST, SERVER, RowGroups
 
 CHUNKS = 8  # that two threads take from each other
 
 
 @given(
     st.lists(st.integers(0, 5000), min_size=1, max_size=700),
-    st.sampled_from([1, 4, 8]),
-    st.integers(0, 7),
+    st.sampled_from([1, 4, 8, 16]),
+    st.integers(0, 15),
     st.sampled_from([1, 2]),
+    st.sampled_from([1, 8]),
 )
-def test_groups_cover_all_rows_once(work: list[int], height: int, missing: int, blocks: int) -> None:
+def test_groups_cover_all_rows_once(work: list[int], height: int, missing: int, blocks: int, least: int) -> None:
     outputs = max(len(work) * height - missing % height, 1)
-    groups = RowGroups.of(np.array(work), outputs, height, blocks=blocks)
+    groups = RowGroups.of(np.array(work), outputs, height, blocks=blocks, least=least)
     assert (groups.bounds[0], groups.bounds[-1]) == (0, outputs)
     rows = np.diff(groups.bounds)
     assert (rows >= min(LEAST_ROWS, outputs)).all()
@@ -29,6 +30,11 @@ def test_groups_cover_all_rows_once(work: list[int], height: int, missing: int, 
     assert sorted(groups.order) == list(range(groups.parts))
     assert rows.max() <= groups.most <= (256 if blocks > 1 or outputs % 1024 == 0 else 64) + LEAST_ROWS - 1 + height
     assert groups.starts[-1] == len(work)
+
+
+def test_servers_get_more_groups() -> None:
+    work = np.full(1024, 100)
+    assert [RowGroups.of(work, 1024, least=least).parts for least in (1, SERVER)] == [4, SERVER]
 
 
 def shares(work: NDArray[np.int64], groups: RowGroups, chunks: int) -> NDArray[np.float64]:
