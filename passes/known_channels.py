@@ -23,12 +23,16 @@ from sparsec.passes.unit import Unit
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_NUMPY = {"f32": np.float32, "i32": np.int32}
 _RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The channels of an activation that are known: `mask` [channels], and `planes` [known channels, *sizes] in their order."""
+    """The channels of an activation that are known: `mask` [channels], and `planes` [known channels, *sizes] in their order.
+
+    Codes are unsigned numbers here.
+    """
 
     mask: Mask
     planes: Array
@@ -48,10 +52,11 @@ class Convolution:
 
     @classmethod
     def of(cls, layer: Layer, unit: Unit) -> Convolution | None:
-        """None if the layer is no convolution with a stored weight, or not all its operands are float32."""
+        """None if the layer is no convolution with a stored weight, of float32 or of codes."""
         if layer.contraction.name != "sparsec.conv" or layer.weight is None:
             return None
-        if any(str(element_of(value)) != "f32" for value in layer.op.operands):
+        kinds = {str(element_of(value)) for value in layer.op.operands}
+        if not kinds <= ({"f32"} if str(element_of(layer.inputs[0])) == "f32" else {"f32", "i32", "i8"}):
             return None
         problem = layer.problem()
         assert isinstance(problem, ConvProblem)
@@ -115,11 +120,13 @@ def known_after(convolution: Convolution, known: Known, unit: Unit) -> Known:
     operands = _epilogue_rows(convolution, mask, unit)
     if operands is None or not mask.any():
         return nothing
-    planes = evaluate(
-        convolution.layer.epilogue(), known_sum(convolution, known, mask), operands, convolution.layer.op.context
-    )
+    epilogue = convolution.layer.epilogue()
+    total = known_sum(convolution, known, mask).astype(_NUMPY[epilogue.total])
+    planes = evaluate(epilogue, total, operands, convolution.layer.op.context)
     if planes is None:
         return nothing
+    if epilogue.result == "i8":
+        planes = np.ascontiguousarray(planes, np.int8).view(np.uint8)
     shape = (int(mask.sum()), *convolution.out_sizes)
     return Known(mask, np.broadcast_to(planes.astype(np.float32), shape))
 
@@ -138,12 +145,13 @@ def known_sum(convolution: Convolution, known: Known, filters: Mask) -> Array:
         weights = taps[filters][:, 0].astype(np.float64)
         for tap, window in enumerate(_windows(planes[filters], convolution.problem)):
             total += weights[:, tap].reshape(-1, *[1] * (window.ndim - 1)) * window
-    return total.astype(np.float32)
+    return total.astype(_NUMPY[convolution.problem.arithmetic.total])
 
 
 def _windows(planes: Array, problem: ConvProblem) -> list[Array]:
     """For each tap, the input element that each output pixel reads: [channels, *outs]."""
-    padded = np.pad(planes, [(0, 0), *((axis.before, axis.after) for axis in problem.axes)])
+    edges = [(0, 0), *((axis.before, axis.after) for axis in problem.axes)]
+    padded = np.pad(planes, edges, constant_values=problem.pad_value)
     windows = []
     for tap in itertools.product(*(range(axis.kernel) for axis in problem.axes)):
         cut = [
@@ -154,14 +162,14 @@ def _windows(planes: Array, problem: ConvProblem) -> list[Array]:
     return windows
 
 
-def _epilogue_rows(convolution: Convolution, mask: Mask, unit: Unit) -> list[Array] | None:
+def _epilogue_rows(convolution: Convolution, mask: Mask, unit: Unit) -> list[NDArray[np.generic]] | None:
     """The epilogue's operands for the chosen filters, shaped to broadcast over planes; None if one is computed or has planes."""
-    layer, rows = convolution.layer, []
+    layer, rows = convolution.layer, list[NDArray[np.generic]]()
     for value, operand in zip(layer.inputs[CONTRACTION_OPERANDS:], layer.epilogue().operands, strict=True):
         data = constant_data(value, unit)
         if data is None or operand.reach is Reach.FULL:
             return None
-        flat = data.reshape(-1).astype(np.float32)
+        flat = data.reshape(-1)
         column = flat[mask] if operand.reach is Reach.CHANNEL else flat
         rows.append(column.reshape(-1, *[1] * len(convolution.out_sizes)))
     return rows

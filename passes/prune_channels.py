@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.ir.module import replace, shape_of, users
+from sparsec.ir.module import element_of, replace, shape_of, users
 from sparsec.ir.weights import weight_op, weight_types
 from sparsec.kernels.epilogue import Reach
 from sparsec.passes.fuse_epilogue import layer_generic
@@ -188,7 +188,7 @@ def _rewrite(change: _Change, unit: Unit) -> None:
     with old.location:
         x, w, *tails = change.layer.inputs
         *maps, output = change.layer.maps
-        operands = [x, _stored(f"{change.layer.weight}/pruned", change.weight, w, unit)]
+        operands = [x, _stored(f"{change.layer.weight}/pruned", _as_stored(change.weight, w), w, unit)]
         reaches = [operand.reach for operand in change.layer.epilogue().operands]
         operands += [_sliced(value, reach, change, unit) for value, reach in zip(tails, reaches, strict=True)]
         if change.added is not None:
@@ -197,14 +197,21 @@ def _rewrite(change: _Change, unit: Unit) -> None:
         shape = list(shape_of(old.results[0]))
         shape[1] = len(change.weight)
         empty = ir.Operation.create(
-            "tensor.empty", results=[ir.RankedTensorType.get(shape, ir.F32Type.get())], ip=ir.InsertionPoint(old)
+            "tensor.empty",
+            results=[ir.RankedTensorType.get(shape, element_of(old.results[0]))],
+            ip=ir.InsertionPoint(old),
         )
         fused = layer_generic([*operands, empty.results[0]], [*maps, output], output.n_dims, old)
         _copy_body(change, fused)
     replace(old, [fused.results[0]])
 
 
-def _stored(stem: str, array: Array, like: ir.Value, unit: Unit) -> ir.Value:
+def _as_stored(weight: Array, like: ir.Value) -> NDArray[np.generic]:
+    """The weight in the type of `like`."""
+    return weight.astype(np.int8) if str(element_of(like)) == "i8" else weight
+
+
+def _stored(stem: str, array: NDArray[np.generic], like: ir.Value, unit: Unit) -> ir.Value:
     """A new weight before the users of `like`; sparse if `like` is stored sparse."""
     tensor, _ = weight_types(array, like.context)
     ip = ir.InsertionPoint(like.owner.operation)
@@ -219,7 +226,7 @@ def _sliced(value: ir.Value, reach: Reach, change: _Change, unit: Unit) -> ir.Va
     assert data is not None, "only such layers lose filters"
     axis = next(axis for axis, size in enumerate(data.shape) if size != 1)
     kept = np.ascontiguousarray(np.take(data, change.filters, axis=axis))
-    return _stored("epilogue", kept.astype(np.float32), value, unit)
+    return _stored("epilogue", kept, value, unit)
 
 
 def _addend(added: Array, output: ir.AffineMap, at: ir.Operation, unit: Unit) -> tuple[ir.Value, ir.AffineMap]:
@@ -247,7 +254,7 @@ def _copy_body(change: _Change, fused: ir.Operation) -> None:
     if change.added is not None:
         extra = block.arguments[len(block.arguments) - 2]  # the last operand before the destination
         total = ir.Operation.create(
-            "arith.addf",
+            "arith.addf" if str(extra.type) == "f32" else "arith.addi",
             results=[extra.type],
             operands=[new.results[0], extra],
             ip=ir.InsertionPoint(block),
