@@ -11,7 +11,7 @@ class Isa:
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `expands_bytes` says that vectors of bytes are expanded under masks (AVX-512 VBMI2).
+    is no such arithmetic. `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
     is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
     what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.

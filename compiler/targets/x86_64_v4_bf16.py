@@ -1,4 +1,4 @@
-"""x86-64-v4 with dot products of bytes and of bfloat16, and expansion of bytes.
+"""x86-64-v4 with dot products of bytes and of bfloat16, and expansion and permutation of bytes.
 
 Intel servers since Sapphire Rapids (2023), AMD since Zen 4 (2022).
 """
