@@ -60,7 +60,7 @@ BETWEEN = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.tuples(st.sampled_from(sorted(RANGES)), st.sampled_from(sorted(RANGES))),
     SCALES,
