@@ -274,6 +274,7 @@ def isa_of(target: Target) -> Isa:
     features = frozenset(target.requires)
     suffix = "neon" if "neon" in features else {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
+    isa = replace(isa, short_queue="neon" in features)
     found = [instruction for feature, instruction in _BYTES_DOT if feature in features]
     isa = replace(isa, bytes_dot=found[0]) if found else isa
     if "avx512bf16" in features:
