@@ -116,9 +116,10 @@ class _Lowering:
         readers = users(y)
         if TileStore.refuses(layer.epilogue()) is not None or not all(_only_input(reader, y) for reader in readers):
             return None
-        found = {other.tokens if (other := self._schedule(Layer(reader))) is not None else None for reader in readers}
-        tiles = found.pop() if len(found) == 1 else None
-        return tiles if tiles is not None and tiles.follows(schedule.tokens) else None
+        schedules = [self._schedule(Layer(reader)) for reader in readers]
+        tiles = [other.tokens for other in schedules if other is not None and other.tokens.follows(schedule.tokens)]
+        alike = len({each.function(self.unit.isa) for each in tiles}) == 1 and len(tiles) == len(readers)
+        return tiles[0] if alike else None
 
 
 def _kernel(layer: Layer) -> Kernel:

@@ -58,7 +58,7 @@ class Mlp(nn.Module):
         super().__init__()
         inputs, inside, outputs = shape
         self.up, self.down = sparse(inputs, inside, 0.05, block=block), sparse(inside, outputs, 0.05, block=block)
-        self.other, self.leaks = sparse(inside, outputs, 0.05, block=block), leaks
+        self.other, self.leaks = sparse(inside, 2 * outputs, 0.05, block=block), leaks
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         y = nn.functional.gelu(self.up(x))
