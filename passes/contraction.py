@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch_mlir import ir
 
+from sparsec.errors import ModelError
+from sparsec.ir.module import node_name
 from sparsec.ir.torch_values import integer_list, is_none, scalar, tensor_shape
 
 FLOAT32_BECAUSE = "float32_because"  # the attribute that says why quantised operands are computed in float32
@@ -30,8 +32,34 @@ class Contraction:
 
 
 def contraction_of(op: ir.Operation) -> Contraction | None:
-    """None for other ops, and for products of which the second operand cannot be a weight [outputs, inputs]."""
-    return _READERS[op.name](op) if op.name in _READERS else None
+    """None for other ops, and for products of which the second operand cannot be a weight [outputs, inputs].
+
+    Raises `ModelError` if the shapes contradict each other.
+    """
+    found = _READERS[op.name](op) if op.name in _READERS else None
+    if found is not None:
+        _check(found)
+    return found
+
+
+def _check(found: Contraction) -> None:
+    x, w = tensor_shape(found.x), tensor_shape(found.w)
+    if not x or not w:
+        return
+    if found.name == "sparsec.conv":
+        groups = ir.IntegerAttr(found.attributes["groups"]).value
+        if len(w) != len(x) or x[1] != w[1] * groups or w[0] % groups:
+            raise contradiction(found.op, f"[filters, {x[1]} / {groups} groups, ...] as the shape of the weight", x, w)
+    elif x[-1] != w[0 if found.transposed else -1]:
+        raise contradiction(found.op, f"{x[-1]} inputs of the weight", x, w)
+
+
+def contradiction(op: ir.Operation, expected: str, *shapes: Sequence[int]) -> ModelError:
+    """What to raise for a product of tensors that cannot be multiplied; upstream lets some of them pass."""
+    got = " and ".join(str(list(shape)) for shape in shapes)
+    return ModelError(
+        "The shapes of a product contradict each other.", where=f"node {node_name(op)!r}", expected=expected, got=got
+    )
 
 
 def _convolution(op: ir.Operation) -> Contraction | None:

@@ -21,7 +21,7 @@ from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, weight_of
 from sparsec.ir.weights import weight_op, weight_types
-from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, Contraction, contraction_of
+from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, Contraction, contraction_of, contradiction
 from sparsec.passes.unit import Unit
 
 
@@ -80,6 +80,8 @@ def _form_product(op: ir.Operation) -> None:
     p, q = op.operands
     left, right = tensor_shape(p) or (), tensor_shape(q) or ()
     if len(left) >= 2 and len(right) >= 2 and (left[:-2] == right[:-2]) and weight_of(p) is None:
+        if left[-1] != right[-2]:
+            raise contradiction(op, f"{left[-1]} rows of the second matrix", left, right)
         q, attributes = _without_transpose(q)
         replace(op, [_layer(op, "sparsec.matmul", p, q, attributes)])
 
