@@ -1,4 +1,4 @@
-// Y = W X for block-sparse W and many tokens on Hopper's tensor cores: windows and units of bsr_windows.py.
+// Y = W X for block-sparse W and many tokens on Hopper's tensor cores: windows and units of bsr_steps.py.
 //
 // A block of threads has up to GROUPS x STRIPS strips of 32 rows and TILES x 64 tokens, a tile after the other. One warp copies
 // X, some steps of 64 columns together: a window, to one of STAGES places, and the window's units of W, 32 x 32 each, to a

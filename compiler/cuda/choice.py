@@ -34,13 +34,15 @@ def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor
     """Decide on a layer's weight [m, k] for products with these counts of tokens; `on` is its GPU, if it is on one."""
     m, k = weight.shape
     nnz = int(torch.count_nonzero(weight))
-    zeros = 1 - nnz / weight.numel()
+    zeros = 1 - nnz / max(1, weight.numel())
     if on is None:
         return Choice(name, m, k, zeros, None, 0.0, 0.0, "its weight is not on an NVIDIA GPU")
     if weight.dtype not in _TYPES:
         return Choice(
             name, m, k, zeros, None, 0.0, 0.0, f"its type is {str(weight.dtype)[6:]}, not float16 or bfloat16"
         )
+    if not weight.numel():
+        return Choice(name, m, k, zeros, None, 0.0, 0.0, "it has no weights")
     dense = sum(dense_microseconds(m, k, each, on) for each in tokens)
     unstructured: Kernel = "coo_mma" if nnz <= DENSEST * m * k else "bitmap_mma"
     candidates: list[tuple[Pattern, Kernel, int]] = [("unstructured", unstructured, nnz)]

@@ -18,11 +18,12 @@ _CHOICES: weakref.WeakKeyDictionary[torch.nn.Module, list[Choice]] = weakref.Wea
 
 
 def convert(net: torch.nn.Module, *example: object, tokens: int | Sequence[int] = TOKENS) -> torch.nn.Module:
-    """Replace `torch.nn.Linear` modules, in place, where a sparse kernel is predicted to be faster; returns `net`.
+    """Replace `torch.nn.Linear` modules, in place, where a sparse kernel is predicted to be faster; returns `net`, or what
+    replaces it if it is such a module itself.
 
     It is for inference: weights become constants. Layers are judged by the tokens that they get in `net(*example)`, or by
     `tokens` (rows of their input; several counts weigh the same). Raises `InputError` if no layer is on an NVIDIA GPU,
-    `TargetError` if the GPU cannot be used.
+    `TargetError` if the GPU cannot be used; then the network is as it was.
     """
     layers = {name: each for name, each in net.named_modules() if type(each) is torch.nn.Linear}
     if not any(each.weight.is_cuda for each in layers.values()):
@@ -33,13 +34,15 @@ def convert(net: torch.nn.Module, *example: object, tokens: int | Sequence[int] 
         )
     given = [tokens] if isinstance(tokens, int) else list(tokens)
     seen = _tokens_of(net, layers, example) if example else {}
-    choices = []
+    choices, replaced = [], dict[str, SparseLinear]()
     for name, layer in layers.items():
         counts = seen.get(name, given)
         choice = choose(name, layer.weight.detach(), counts, _device_of(layer.weight))
         choices.append(choice)
         if choice.pattern is not None:
-            _replace(net, name, SparseLinear(layer.weight.detach(), layer.bias, choice.pattern, counts))
+            replaced[name] = SparseLinear(layer.weight.detach(), layer.bias, choice.pattern, counts)
+    for name, by in replaced.items():
+        net = _replaced(net, name, by)
     _CHOICES[net] = choices
     return net
 
@@ -83,6 +86,10 @@ def _tokens_of(
     return found
 
 
-def _replace(net: torch.nn.Module, name: str, by: torch.nn.Module) -> None:
+def _replaced(net: torch.nn.Module, name: str, by: torch.nn.Module) -> torch.nn.Module:
+    """The network with another module of that name; without a name it is the network itself."""
+    if not name:
+        return by
     parent, _, last = name.rpartition(".")
     setattr(net.get_submodule(parent), last, by)
+    return net

@@ -7,6 +7,7 @@ from ctypes import c_int, c_longlong, c_void_p
 from typing import Literal, TypeAlias
 
 from sparsec.cuda import tensors
+from sparsec.cuda.driver import Buffer
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.program import function
@@ -58,31 +59,48 @@ def matmul(
     tokens = given.shape[0]
     result = out if out is not None else _like(x, (tokens, m))
     written = _checked(tensors.view(result, "out"), weight, (tokens, m), "out")
-    if written.strides[1] != 1 and m > 1:
-        raise InputError("The output cannot be written to in place.", expected="rows that are contiguous")
+    if (written.strides[1] != 1 and m > 1) or (abs(written.strides[0]) < m and tokens > 1):
+        raise InputError(
+            "The output cannot be written to in place.",
+            expected="contiguous rows that do not overlap",
+            got=f"strides {list(written.strides)}",
+        )
     added = None if bias is None else _checked(tensors.view(bias, "bias"), weight, (m,), "bias")
-    if activation not in ACTIVATIONS:
-        raise InputError("There is no such activation.", expected="relu, gelu or silu", got=str(activation))
+    number = _number_of(activation)
     on = tensors.current_stream(x, weight.device.index) if stream is None else stream
     if tokens:
-        results = Results(
-            written.address, written.strides[0], m, added.address if added else 0, ACTIVATIONS[activation]
-        )
+        results = Results(written.address, written.strides[0], m, added.address if added else 0, number)
         _launch(weight, x, given, results, on)
     return result
 
 
-def prepare(weight: Weight, tokens: int) -> None:
-    """Have ready what a product with so many tokens needs, its kernel and memory: so a CUDA graph can capture it."""
-    m, k = weight.shape
-    x, y = weight.device.zeros(tokens * k * 2), weight.device.zeros(tokens * m * 2)
-    given = View(x.address, weight.device.index, weight.dtype, (tokens, k), (k, 1))
+def prepare(weight: Weight, tokens: int, *, activation: Activation | None = None) -> None:
+    """Have ready what such a product with so many tokens needs, its kernel and memory: so a CUDA graph can capture it.
+
+    Raises `InputError` for another activation.
+    """
+    (m, k), number = weight.shape, _number_of(activation)
+    if tokens <= 0:
+        return
+    on = weight.device
+    buffers: list[Buffer] = []
     try:
-        _launch(weight, None, given, Results(y.address, m, m, 0, 0), 0)
-        weight.device.synchronize()
+        for columns in (k, m):
+            buffers.append(on.zeros(tokens * columns * 2))
+        x, y = buffers
+        given = View(x.address, on.index, weight.dtype, (tokens, k), (k, 1))
+        _launch(weight, None, given, Results(y.address, m, m, 0, number), 0)
+        on.synchronize()
     finally:
-        weight.device.free(x)
-        weight.device.free(y)
+        for each in buffers:
+            on.free(each)
+
+
+def _number_of(activation: Activation | None) -> int:
+    """By which kernels know an activation."""
+    if activation not in ACTIVATIONS:
+        raise InputError("There is no such activation.", expected="relu, gelu or silu", got=str(activation))
+    return ACTIVATIONS[activation]
 
 
 def _launch(weight: Weight, caller: object, given: View, y: Results, stream: int) -> None:

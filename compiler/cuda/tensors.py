@@ -60,7 +60,10 @@ def view(tensor: object, what: str) -> View:
     kind, _ = tensor.__dlpack_device__()
     if int(kind) != _CUDA:
         raise InputError(f"{what} is not on an NVIDIA GPU.", got=f"DLPack device type {int(kind)}")
-    capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
+    try:
+        capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
+    except BufferError as error:  # how libraries refuse, torch for tensors that need gradients
+        raise InputError(f"{what} cannot be read where it is.", got=str(error)) from error
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     found = _DlTensor.from_address(get(capsule, b"dltensor"))
@@ -92,11 +95,12 @@ def scratch(tensor: object, on: Device, nbytes: int, stream: int) -> Iterator[in
     elif torch is not None and isinstance(tensor, torch.Tensor):
         made = torch.empty(nbytes, dtype=torch.uint8, device=tensor.device)
         yield int(made.data_ptr())
-        del made
     else:
         buffer = on.allocate_in_order(nbytes, stream)
-        yield buffer.address
-        on.free_in_order(buffer, stream)
+        try:
+            yield buffer.address
+        finally:
+            on.free_in_order(buffer, stream)
 
 
 def current_stream(tensor: object, device: int) -> int:

@@ -45,7 +45,10 @@ def _replace(
     matrix, added = _value(graph, weight, inputs), _value(graph, bias, inputs)
     if matrix is None or not matrix.is_cuda or x is None or "example_value" not in x.meta or (bias and added is None):
         return
-    tokens = int(x.meta["example_value"].shape[:-1].numel())
+    example: torch.Tensor = x.meta["example_value"]
+    if example.dtype != matrix.dtype:  # autocast has a say
+        return
+    tokens = int(example.shape[:-1].numel())
     choice = choose(node.name, matrix, [tokens], device(matrix.device.index or 0))
     if choice.pattern is None:
         return

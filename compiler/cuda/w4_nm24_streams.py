@@ -50,13 +50,8 @@ class W4Nm24Streams:
 
         Raises `ModelError` if more than two of four numbers are not zero, `InputError` for what has other shapes or numbers.
         """
+        _check(numbers, scales)
         m, k = numbers.shape
-        if scales.shape != (m, -(-k // GROUP)) or numbers.min() < SMALLEST or numbers.max() > LARGEST:
-            raise InputError(
-                "These are not numbers of four bits and their scales.",
-                expected=f"numbers from {SMALLEST} to {LARGEST}, scales [{m}, {-(-k // GROUP)}]",
-                got=f"numbers from {numbers.min()} to {numbers.max()}, scales {list(scales.shape)}",
-            )
         halves = halves_for(m, k, workers)
         blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (GROUP * halves))
         partition = deal(np.ones((blocks, steps)), workers, halves)
@@ -136,6 +131,22 @@ def dequantize(numbers: Numbers, scales: Scales) -> NDArray[np.float32]:
     """The matrix that products are with."""
     made: NDArray[np.float32] = numbers * np.repeat(scales, GROUP, axis=1)[:, : numbers.shape[1]]
     return made
+
+
+def _check(numbers: Numbers, scales: Scales) -> None:
+    """Raise `InputError` unless these are a matrix of four bits and its scales."""
+    if numbers.ndim != 2 or not numbers.size or numbers.dtype != np.int8:
+        raise InputError(
+            "These are not numbers of four bits.", expected="int8 [m, k]", got=f"{numbers.dtype}{list(numbers.shape)}"
+        )
+    m, groups = len(numbers), -(-numbers.shape[1] // GROUP)
+    fits = scales.shape == (m, groups) and scales.dtype == np.float32
+    if not fits or numbers.min() < SMALLEST or numbers.max() > LARGEST:
+        raise InputError(
+            "These are not numbers of four bits and their scales.",
+            expected=f"numbers from {SMALLEST} to {LARGEST}, scales float32[{m}, {groups}]",
+            got=f"numbers from {numbers.min()} to {numbers.max()}, scales {scales.dtype}{list(scales.shape)}",
+        )
 
 
 def _steps(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import ml_dtypes
 import numpy as np
@@ -150,6 +151,8 @@ def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
     """
     bits, dtype = _bits(weight)
     values = bits.view(np.float16 if dtype == FLOAT16 else ml_dtypes.bfloat16).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise InputError("Infinity and NaN have no four bits.", got=f"{np.count_nonzero(~np.isfinite(values))} of them")
     return compress_quantized(*quantize(values), dtype, gpu=gpu)
 
 
@@ -158,6 +161,8 @@ def compress_quantized(numbers: Numbers, scales: Scales, dtype: str = FLOAT16, *
 
     `numbers` is int8 [m, k], from -8 to 7, `scales` float32 [m, groups of 128 columns]. Raises what `compress` does.
     """
+    if dtype not in (FLOAT16, BFLOAT16):
+        raise InputError("There are no products of this type.", expected=f"{FLOAT16} or {BFLOAT16}", got=dtype)
     on = device(gpu)
     return SparseWeight(W4Nm24Streams.encode(numbers, scales, on.multiprocessors), dtype, on)
 
@@ -173,6 +178,8 @@ def encode(
             return Nm24Streams.encode(bits, workers)
         case "block:32x32":
             return BlockSteps.encode(bits)
+        case _:
+            raise InputError("There is no such pattern.", expected=", ".join(get_args(Pattern)), got=str(pattern))
 
 
 def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> LaneStreams | CooStreams:
@@ -196,12 +203,15 @@ def _bits(weight: object) -> tuple[NDArray[np.uint16], str]:
 
 
 def _from_torch(weight: object) -> NDArray[np.generic]:
-    import torch
-
-    if not isinstance(weight, torch.Tensor):
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(weight, torch.Tensor):
         raise InputError("A weight is a NumPy array or a torch tensor.", got=type(weight).__name__)
-    tensor = weight.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        found: NDArray[np.generic] = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-        return found
-    return np.asarray(tensor.numpy())
+    kinds = {torch.float16: np.dtype(np.float16), torch.bfloat16: np.dtype(ml_dtypes.bfloat16)}
+    if weight.dtype not in kinds or weight.layout != torch.strided or weight.is_meta:
+        raise InputError(
+            "This is not a weight that can be compressed.",
+            expected="a dense tensor of float16 or bfloat16",
+            got=f"{weight.dtype}, {weight.layout} on {weight.device}",
+        )
+    bits: NDArray[np.int16] = weight.detach().cpu().contiguous().view(torch.int16).numpy()
+    return bits.view(kinds[weight.dtype])

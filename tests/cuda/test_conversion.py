@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch")
 from test_device_cost import H100  # noqa: E402
 
 import sparsec.cuda  # noqa: E402
-from sparsec.cuda import torch_linear  # noqa: E402
+from sparsec.cuda import conversion, torch_linear  # noqa: E402
 from sparsec.cuda.choice import choose, two_of_four  # noqa: E402
 from sparsec.cuda.conversion import convert, explain  # noqa: E402
 from sparsec.cuda.torch_linear import SparseLinear  # noqa: E402
-from sparsec.errors import InputError, UsageError  # noqa: E402
+from sparsec.errors import InputError, TargetError, UsageError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -58,6 +58,7 @@ def test_what_stays_dense_has_a_reason() -> None:
     assert "not on an NVIDIA GPU" in choose("layer", pruned(64, 64, 0.1), [8], None).reason
     assert "float32" in choose("layer", pruned(64, 64, 0.1, torch.float32), [8], H100()).reason
     assert "would not be a tenth faster" in choose("layer", pruned(64, 64, 0.5), [8], H100()).reason
+    assert "no weights" in choose("layer", torch.zeros(64, 0, dtype=torch.float16), [8], H100()).reason
 
 
 def test_a_network_that_is_not_on_a_gpu_is_refused() -> None:
@@ -75,11 +76,47 @@ def test_the_operator_has_a_shape_without_a_gpu() -> None:
         assert torch.ops.sparsec.linear(x, 1, 128).shape == (2, 3, 128)
 
 
+def without_gpu(monkeypatch: pytest.MonkeyPatch, compress: object = lambda *_, gpu: SimpleNamespace()) -> None:
+    """Layers are compressed to nothing, and all weights are taken for an H100's."""
+    monkeypatch.setattr(torch_linear, "compress", compress)
+    monkeypatch.setattr(torch_linear, "prepare", lambda *_: None)
+    monkeypatch.setattr(conversion, "_device_of", lambda _: H100())
+    monkeypatch.setattr(torch.nn.Parameter, "is_cuda", True, raising=False)
+
+
+def sparse_layer() -> torch.nn.Linear:
+    layer = torch.nn.Linear(4096, 8192, bias=False, dtype=torch.float16)
+    layer.weight.data = pruned(8192, 4096, 0.1)
+    return layer
+
+
+def test_a_network_that_is_a_linear_layer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_gpu(monkeypatch)
+    found = convert(sparse_layer())
+    assert isinstance(found, SparseLinear)
+    assert "coo_mma" in explain(found)
+
+
+def test_a_conversion_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def compress(*_: object, gpu: int) -> object:
+        made.append(gpu)
+        if len(made) > 1:
+            raise TargetError("There is no room.")
+        return SimpleNamespace()
+
+    without_gpu(monkeypatch, compress)
+    net = torch.nn.Sequential(sparse_layer(), sparse_layer())
+    with pytest.raises(TargetError, match="no room"):
+        convert(net)
+    assert [type(each) for each in net] == [torch.nn.Linear, torch.nn.Linear]
+
+
 @pytest.fixture
 def converted(monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
     """A network with a sparse layer, made without a GPU."""
-    monkeypatch.setattr(torch_linear, "compress", lambda *_, gpu: SimpleNamespace())
-    monkeypatch.setattr(torch_linear, "prepare", lambda *_: None)
+    without_gpu(monkeypatch)
     return torch.nn.Sequential(SparseLinear(pruned(64, 32, 0.1), torch.ones(64), "unstructured", [8]))
 
 

@@ -51,3 +51,9 @@ def test_what_has_no_place_is_refused() -> None:
         W4Nm24Streams.encode(np.full_like(numbers, 8), scales, 1)
     with pytest.raises(ModelError, match="not 2:4"):
         W4Nm24Streams.encode(np.ones_like(numbers), scales, 1)
+    with pytest.raises(InputError, match="not numbers of four bits"):
+        W4Nm24Streams.encode(numbers[:0], scales[:0], 1)
+    with pytest.raises(InputError, match=r"expected: int8|int8 \[m, k\]"):
+        W4Nm24Streams.encode(numbers.astype(np.float32), scales, 1)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="float64"):
+        W4Nm24Streams.encode(numbers, scales.astype(np.float64), 1)  # type: ignore[arg-type]
