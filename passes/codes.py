@@ -8,13 +8,14 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 ULT, UGT = arith.CmpFPredicate.ULT, arith.CmpFPredicate.UGT  # true on NaN
+_REACH = 255  # from the least code to the greatest, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """`cast(clamp(roundeven(value) + zero, low, high))`: all bounds are whole numbers, and `zero` is 0.0 if nothing is added.
+    """`cast(clamp(roundeven(value) + zero, low, high))`: bounds are whole numbers, at most 255 apart.
 
-    NaN becomes `low`. `chain` are its ops from the rounding to `cast`, which makes the i8.
+    `zero` is 0.0 if nothing is added. NaN becomes `low`. `chain` are its ops from the rounding to `cast`, which makes the i8.
     """
 
     value: ir.Value
@@ -43,7 +44,9 @@ def code_of(cast: ir.Operation) -> Code | None:
         return None
     above = _clamp(whole.operands[0], UGT)
     below = _clamp(above[2], ULT) if above is not None else None
-    if above is None or below is None or not above[1].is_integer() or not below[1].is_integer() or below[1] > above[1]:
+    if above is None or below is None or not (below[1].is_integer() and above[1].is_integer()):
+        return None
+    if not 0 <= above[1] - below[1] <= _REACH:
         return None
     moved, zero = operation(below[2], "arith.addf"), 0.0
     if moved is not None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch_mlir import ir
 
 import sparsec
+from sparsec.ir.context import make_context
+from sparsec.ir.weights import WeightStore
+from sparsec.kernels.isa import AVX512
 from sparsec.passes.evaluate import fused_multiply_add
+from sparsec.passes.join_codes import join_codes
+from sparsec.passes.unit import Unit
 
 COUNT = 2048
 SCALES = st.floats(2.0**-20, 2.0**20, width=32)
@@ -103,3 +111,13 @@ def test_multiply_add_is_rounded_once() -> None:
     c[10_000:] *= np.float32(2.0) ** random.integers(-40, 40, 10_000)
     exact = a.astype(np.longdouble) * b + c  # 64 bits of significand, then rounded: off only where those lie half-way
     np.testing.assert_array_equal(fused_multiply_add(a, b, c), exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("high", ["256.0", "2147483520.0"])
+def test_a_number_that_wraps_is_no_code(high: str) -> None:
+    """There would be more of them than bytes, and none to try them all with."""
+    text = (Path(__file__).parent / "golden" / "join_codes.in.mlir").read_text().replace("255.0", high)
+    unit = Unit(ir.Module.parse(text, make_context()), WeightStore(), AVX512)
+    before = str(unit.module)
+    join_codes(unit)
+    assert str(unit.module) == before
