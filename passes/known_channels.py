@@ -17,6 +17,7 @@ from sparsec.ir.module import element_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Reach
 from sparsec.kernels.problem import ConvProblem
+from sparsec.passes.access import RESHAPES
 from sparsec.passes.evaluate import evaluate
 from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer
 from sparsec.passes.unit import Unit
@@ -24,7 +25,6 @@ from sparsec.passes.unit import Unit
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _NUMPY = {"f32": np.float32, "i32": np.int32}
-_RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def constant_data(value: ir.Value, unit: Unit) -> NDArray[np.generic] | None:
         return unit.weights.dense(weight_name(op))
     if op.name == "arith.constant" and isinstance(op.attributes["value"], ir.DenseElementsAttr):
         return np.array(op.attributes["value"])
-    if op.name in _RESHAPES:
+    if op.name in RESHAPES:
         source = constant_data(op.operands[0], unit)
         return source.reshape(ir.RankedTensorType(value.type).shape) if source is not None else None
     return None

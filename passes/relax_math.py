@@ -12,9 +12,8 @@ reciprocal overflows or is subnormal, so the divisor must be a constant that is 
 term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer must be exact,
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
-out divisors whose significand is all ones), unless only an error function or the
-like reads it; where division is slow, also one by a scale that is known only at run time. Only quotients near the smallest
-numbers may differ, and these round to 0.
+out divisors whose significand is all ones), unless only an error function or the like reads it; where division is slow, also
+one by a scale that is known only at run time. Only quotients near the smallest numbers may differ, and these round to 0.
 `afn` (see `expand_math`): of an exponential, results below 2.5e-38 may be 0; beside a term of 1, or divided by the sum, they do
 not count. An error function to which 1 is added, as in GELU, need only be right to some units in the last place of 1.
 """
@@ -30,10 +29,9 @@ from torch_mlir.dialects import math as mlir_math
 
 from sparsec.ir.module import block_walk, find, replace, users
 from sparsec.kernels.isa import Isa
-from sparsec.passes.access import parallel_loops
+from sparsec.passes.access import RESHAPES, parallel_loops
 from sparsec.passes.unit import Unit
 
-_RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 _ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.trunc", "arith.fptosi", "arith.fptoui")
 _BOUNDED = ("math.erf", "math.tanh")  # a unit in the last place of what they read is less than their own error
 _ALL_ONES = 1 - 2.0**-24  # the significand of float32 that is all ones, between 0.5 and 1
@@ -145,11 +143,9 @@ def _is_rounded(generic: ir.Operation) -> bool:
     if any(inner.name in _ROUNDINGS for inner in block_walk(generic)):
         return True
     readers = [reader for result in generic.results for reader in users(result)]
-    while any(reader.name in _RESHAPES for reader in readers):
+    while any(reader.name in RESHAPES for reader in readers):
         readers = [
-            after
-            for reader in readers
-            for after in (users(reader.results[0]) if reader.name in _RESHAPES else [reader])
+            after for reader in readers for after in (users(reader.results[0]) if reader.name in RESHAPES else [reader])
         ]
     return any(inner.name in _ROUNDINGS for reader in readers for inner in block_walk(reader))
 
@@ -168,7 +164,7 @@ def _source(value: ir.Value, generic: ir.Operation) -> ir.Value | None:
 
 def _origin(value: ir.Value) -> ir.Value:
     """The tensor before axes of length 1 came or went."""
-    while not isinstance(value.owner, ir.Block) and value.owner.operation.name in _RESHAPES:
+    while not isinstance(value.owner, ir.Block) and value.owner.operation.name in RESHAPES:
         value = value.owner.operation.operands[0]
     return value
 
