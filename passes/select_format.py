@@ -25,9 +25,9 @@ from sparsec.formats.facts import Facts
 from sparsec.ir.module import node_name
 from sparsec.kernels.arithmetic import F32, U8S8
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import Kernel
+from sparsec.kernels.kernel import Kernel, OwnInstruction
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
-from sparsec.kernels.table import KERNELS, ON_TILES
+from sparsec.kernels.table import KERNELS
 from sparsec.kernels.words import words_of
 from sparsec.passes.contraction import FLOAT32_BECAUSE
 from sparsec.passes.layer import Layer, layers
@@ -188,11 +188,11 @@ def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
 
 def _instruction(name: str, problem: Problem, isa: Isa) -> str:
     """What multiplies, where that is not a float32 multiply-add."""
-    words = words_of(problem.arithmetic, isa)
+    kernel, words = KERNELS[name], words_of(problem.arithmetic, isa)
+    if isinstance(kernel, OwnInstruction):
+        return f"; {kernel.instruction}"
     if words is None or problem.arithmetic == F32:
         return ""
-    if name in ON_TILES:
-        return f"; {ON_TILES[name]}"
     slow = problem.arithmetic == U8S8 and words.group < BYTES_OF_WORD
     return f"; {words.instruction}" + (
         " (no dot product of bytes: 8 bit may be no faster than float32)" if slow else ""

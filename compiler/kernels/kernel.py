@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch_mlir import ir
@@ -63,3 +63,12 @@ class Kernel(Protocol):
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:
         """Add the functions it needs to `module` (each once: same name means same function) and pack the weight."""
+
+
+@runtime_checkable
+class OwnInstruction(Protocol):
+    """A kernel that does not multiply by the instruction of its arithmetic's words, but for example on tile registers."""
+
+    @property
+    def instruction(self) -> str:
+        """What multiplies instead."""

@@ -38,7 +38,7 @@ class LinearAmx:
 
     @property
     def instruction(self) -> str:
-        """What multiplies, for the report."""
+        """What multiplies: see `OwnInstruction`."""
         return INSTRUCTIONS[self.arithmetic.name]
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:

@@ -48,7 +48,7 @@ class LinearAmxBitmap:
 
     @property
     def instruction(self) -> str:
-        """What multiplies, for the report."""
+        """What multiplies: see `OwnInstruction`."""
         return INSTRUCTIONS[self.arithmetic.name]
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:

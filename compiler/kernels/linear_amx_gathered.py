@@ -30,8 +30,8 @@ class LinearAmxGathered:
 
     @property
     def instruction(self) -> str:
-        """What multiplies, for the report."""
-        return WEIGHTS_LEFT[U8S8.name]
+        """What multiplies: see `OwnInstruction`."""
+        return WEIGHTS_LEFT
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, LinearProblem):

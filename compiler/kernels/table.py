@@ -26,8 +26,6 @@ from sparsec.kernels.matmul_dense import MatmulDense
 from sparsec.kernels.matmul_words import MatmulWords
 from sparsec.kernels.shifted import Shifted
 
-_ON_TILES = (LinearAmx(), LinearAmx(BF16), LinearAmxBitmap(), LinearAmxBitmap(BF16), LinearAmxGathered())
-
 _ALL: tuple[Kernel, ...] = (
     ConvDense(),
     ConvDense(BF16),
@@ -45,7 +43,11 @@ _ALL: tuple[Kernel, ...] = (
     LinearDense(),
     LinearDense(BF16),
     Shifted(LinearDense(U8S8)),
-    *_ON_TILES,
+    LinearAmx(),
+    LinearAmx(BF16),
+    LinearAmxBitmap(),
+    LinearAmxBitmap(BF16),
+    LinearAmxGathered(),
     LinearCsr(),
     LinearCsr(BF16),
     Shifted(LinearCsr(U8S8)),
@@ -62,4 +64,3 @@ _ALL: tuple[Kernel, ...] = (
 )
 
 KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}
-ON_TILES: Mapping[str, str] = {kernel.name: kernel.instruction for kernel in _ON_TILES}  # what multiplies there

@@ -19,7 +19,7 @@ TILE = SIDE * SIDE
 ROW_BYTES = 4 * SIDE
 TILE_BYTES = 4 * TILE
 INSTRUCTIONS = {"u8s8": "tdpbusd", "bf16": "tdpbf16ps"}  # where x is the left operand
-WEIGHTS_LEFT = {"u8s8": "tdpbsud", "bf16": "tdpbf16ps"}
+WEIGHTS_LEFT = "tdpbsud"  # the same of bytes, where signed weights are
 
 
 def pack_tiles(matrix: NDArray[np.generic]) -> NDArray[np.generic]:

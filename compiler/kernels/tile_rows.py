@@ -101,7 +101,7 @@ class TileRows:
                 left = tile_registers.load(weights + at * TILE_BYTES)
                 return [
                     tile_registers.multiply_add(
-                        WEIGHTS_LEFT[tile.words.arithmetic.name],
+                        WEIGHTS_LEFT,
                         left,
                         tile_registers.load(made + number * TILE_BYTES),
                         total,
