@@ -1,0 +1,129 @@
+"""Cycles of linear layers with sparse weights, by how they are walked."""
+
+from __future__ import annotations
+
+import math
+
+from sparsec.cost.machine import Machine
+from sparsec.cost.steps import bandwidth, gathered_cycles, instruction_cycles, store_cycles, streaming_cycles, words_for
+from sparsec.formats.facts import Facts
+from sparsec.formats.split import GROUP
+from sparsec.kernels.gathered_rows import GROUP as GATHERED
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.linear_csr import BLOCK_BYTES, block_columns, tile_vectors
+from sparsec.kernels.linear_nm import most_tokens
+from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.spmm import most_vectors
+
+_LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse row
+_BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
+_NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
+_NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
+_PAIR_CYCLES = 0.95  # per column of a pair and vector: two multiply-adds, one load
+_PAIR_BROADCAST_CYCLES = 0.1  # the same per tile
+_NARROW_PAIR_CYCLES = 1.35  # a column of a pair in a tile of one vector
+_PAIRS_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for pairs
+_PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
+_EXPAND_CYCLES = 2.07  # to expand a vector of weights under a mask
+_EXPANDED_CYCLES = 0.24  # the same per token
+_MANY_EXPANDED_CYCLES = 0.57  # per token, where its loads of x take longer
+_SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
+BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
+
+
+def counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """CSR of a linear layer."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    stored = dict(facts.blocks_of(words_for(problem, isa).group))[1]
+    return _walk_cycles(problem, facts.rows, stored, isa, machine) + moved_cycles(problem, isa)
+
+
+def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Columns of pairs, what each visit of a pair costs, and the rest as CSR."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    vectors, tiles = token_vectors(problem, isa, most_vectors(2, isa))
+    products = facts.pairs * max(_PAIR_CYCLES * vectors + _PAIR_BROADCAST_CYCLES * tiles, _NARROW_PAIR_CYCLES * tiles)
+    visits = facts.pair_runs * (14.0 * tiles + 3.0 * vectors)
+    visits += _PAIRS_CYCLES * math.ceil(facts.rows / GROUP) * _column_blocks(problem, vectors, tiles, isa) * tiles
+    rest = _walk_cycles(problem, facts.rows, facts.nonzeros - 2 * facts.pairs, isa, machine)
+    streamed = (
+        4 * streaming_cycles(10 * facts.pairs, machine) * tiles
+    )  # hardly hidden: pairs need twice the weights at a time
+    return products + visits + streamed + rest + moved_cycles(problem, isa)
+
+
+def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machine: Machine) -> float:
+    """Single nonzeros, or words of them: blocks of columns in L1, and what each visit of a row to a block costs."""
+    vectors, tiles = token_vectors(problem, isa, tile_vectors(isa))
+    inputs, width = (
+        words_for(problem, isa).count(problem.inputs),
+        _token_lanes(problem, isa) * math.ceil(vectors / tiles),
+    )
+    blocks = math.ceil(inputs / block_columns(stored / max(rows, 1), inputs, width))
+    visited = rows * blocks * (1 - math.exp(-stored / max(rows * blocks, 1)))
+    exact, lanes = words_for(problem, isa).exact, _token_lanes(problem, isa)
+    narrow = _NARROW_BYTES_CYCLES.get(lanes, _NARROW_BYTES_CYCLES[4]) if exact else _NARROW_CYCLES
+    each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, narrow * tiles)
+    streamed = streaming_cycles(6 * stored, machine) * tiles
+    products = stored * each * instruction_cycles(words_for(problem, isa), isa)
+    walked = products + streamed if vectors > 1 else max(products, streamed)
+    return walked + visited * (6.0 * tiles + 1.5 * vectors)
+
+
+def token_vectors(problem: LinearProblem, isa: Isa, most: int) -> tuple[int, int]:
+    """Vectors of tokens, and tiles of at most so many."""
+    vectors = math.ceil(problem.tokens / _token_lanes(problem, isa))
+    return vectors, math.ceil(vectors / most)
+
+
+def _token_lanes(problem: LinearProblem, isa: Isa) -> int:
+    """Tokens of a vector."""
+    return min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
+
+
+def _column_blocks(problem: LinearProblem, vectors: int, tiles: int, isa: Isa) -> int:
+    """Blocks of columns whose part of a tile fits L1."""
+    lanes = _token_lanes(problem, isa)
+    return math.ceil(
+        4 * lanes * math.ceil(vectors / tiles) * words_for(problem, isa).count(problem.inputs) / BLOCK_BYTES
+    )
+
+
+def gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Words of any four columns: their products, and x as rows of bytes."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    vectors, tiles = token_vectors(problem, isa, GATHERED)
+    walked = gathered_cycles(facts, vectors, tiles, isa, machine)
+    return walked + BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + moved_cycles(problem, isa)
+
+
+def moved_cycles(problem: LinearProblem, isa: Isa) -> float:
+    """Transposed inputs and outputs; a single token is its own transpose."""
+    return store_cycles(problem, isa) if problem.tokens > 1 else 0.0
+
+
+def permuted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """n:m of a linear layer: every window of a row costs what the fullest one does; weights come behind each other."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    kept = max(dict(facts.windows).get(isa.lanes(), isa.lanes()), 1)
+    windows = math.ceil(facts.rows / isa.lanes()) * math.ceil(facts.columns / isa.lanes())
+    tiles = math.ceil(problem.tokens / most_tokens(isa))
+    each = max(problem.tokens * (_PERMUTED_CYCLES[isa.registers] * kept + 0.17), tiles * _SLOT_CYCLES * kept)
+    size = windows * isa.vector_bytes * (kept + math.ceil(kept / 8))
+    streaming = size / bandwidth(size, machine)
+    return max(windows * each + 0.4 * streaming, streaming)
+
+
+def bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """An expansion per vector of columns, zero or not, or the bytes of the weight; lanes are added up for each row."""
+    assert facts is not None
+    assert isinstance(problem, LinearProblem)
+    group, tokens = words_for(problem, isa).group, problem.tokens
+    vectors = facts.rows * math.ceil(facts.columns / (isa.lanes() * group))
+    size = 4 // group * facts.nonzeros + isa.lanes() * group // 8 * vectors
+    products = vectors * max(_EXPAND_CYCLES + _EXPANDED_CYCLES * tokens, _MANY_EXPANDED_CYCLES * tokens)
+    return max(products, size / bandwidth(size, machine)) + facts.rows * (3.0 + 1.6 * tokens)
