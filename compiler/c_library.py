@@ -9,7 +9,6 @@ Needs a C compiler for the target; the program that is linked with the library n
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import zlib
@@ -33,12 +32,23 @@ _TYPES: Mapping[str, str] = {
 }
 _SPACES = {space: f"SPARSEC_{space.name}" for space in Space}
 _NO_STATUS = "SPARSEC_NO_STATUS"
-# Words of C and C++ that no name may be.
+# Words of C and C++, and macros of their libraries and compilers, that no name may be.
 _TAKEN = """
  alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum explicit
  export extern false float for friend goto if inline int long main mutable namespace new not operator or private protected
  public register restrict return short signed sizeof static struct switch template this throw true try typedef typeid
  typename union unsigned using virtual void volatile while xor
+ errno linux stderr stdin stdout unix EOF NULL
+"""
+# Functions and headers of the C library and of the runtime core, which a network may not be named after, either.
+_DECLARED = """
+ abort abs accept access acos alarm asin assert atan bind brk calloc cbrt ceil checksum clock clone close complex connect
+ context core cos cosh creat ctime ctype daemon dirname div dup erf erfc exit exp fabs fcntl fdim fenv float floor fma fmax
+ fmin fmod fork free frexp gamma getline half hypot import index inttypes ioctl kill ldexp limits link listen locale log
+ malloc math memory mmap modf mq narrow nice open pause pipe poll pool pow printf processors pthread puts qsort raise rand
+ random read recv remove rename rewind rint round scanf seat select sem semaphore send shm signal sin sinh sleep socket
+ sqrt stat stdarg stdint stdio stdlib string strings sync syscall system take tan tanh tgamma threads time times trunc
+ truncate uname unistd unlink wait wchar when widened work worker write y0 y1 yn j0 j1 jn
 """
 
 
@@ -52,13 +62,14 @@ class Linkage(Enum):
 def identifier(name: str) -> str:
     """A name of C for a name of anything."""
     word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
-    return f"{word}_" if re.search(rf"\b{word}\b", _TAKEN) else f"_{word}" if word[0].isdigit() else word
+    return f"{word}_" if word in _TAKEN.split() else f"_{word}" if word[0].isdigit() else word
 
 
 def network_name(plan_name: str) -> str:
     """How the library and everything in it is named."""
     word = identifier(plan_name.lower())
-    return f"net{word}" if word.startswith("_") else word
+    taken = word in _DECLARED.split() or word.startswith("sparsec")
+    return f"net{word}" if word.startswith("_") else f"net_{word}" if taken else word
 
 
 def kernel_prefix(plan_name: str) -> str:
@@ -78,16 +89,18 @@ def write_library(
     folder.mkdir(parents=True, exist_ok=True)
     header, weights = folder / f"{name}.h", folder / f"{name}.weights"
     library = folder / f"lib{name}.{'a' if linkage is Linkage.STATIC else 'so'}"
-    header.write_text(header_text(plan, linkage, weights_inside=weights_inside))
+    interface = header_text(plan, linkage, weights_inside=weights_inside)
     with tempfile.TemporaryDirectory() as scratch, as_file(files("sparsec.runtime")) as runtime:
         work = Path(scratch)
         (work / "weights").write_bytes(plan.weights.tobytes())
-        (work / f"{name}.c").write_text(source_text(plan, work / "weights", weights_inside=weights_inside))
-        compiler.compile(work / f"{name}.c", [folder, runtime / "c", runtime / "native"], work / f"{name}.o")
+        (work / header.name).write_text(interface)  # from here: `folder` may have headers that others are named after
+        (work / "network.c").write_text(source_text(plan, work / "weights", weights_inside=weights_inside))
+        compiler.compile(work / "network.c", [runtime / "c", runtime / "native"], work / f"{name}.o")
         made = [work / f"{name}.o", *(work / f"{name}_kernels{number}.o" for number in range(len(objects)))]
         for path, content in zip(made[1:], objects, strict=True):
             path.write_bytes(content)
         (compiler.archive if linkage is Linkage.STATIC else compiler.link)(made, library)
+    header.write_text(interface)
     if weights_inside:
         return [library, header]
     weights.write_bytes(plan.weights.tobytes())
@@ -174,7 +187,7 @@ def source_text(plan: Plan, weights: Path, *, weights_inside: bool) -> str:
         steps.append(f"    {{{entry}, {first}, {step.extent}, {step.grain}}},")
         first += len(step.args)
     buffers = [f"    {{{_SPACES[each.space]}, {each.position}}}," for step in plan.steps for each in step.args]
-    checks = [json.dumps(f"A check failed: {each.what} ({each.where}).", ensure_ascii=True) for each in plan.complaints]
+    checks = [_string(f"A check failed: {each.what} ({each.where}).") for each in plan.complaints]
     status = _NO_STATUS if plan.status is None else str(plan.status)
     inside = f"""
 __asm__(".section .rodata\\n.balign 64\\nsparsec_weights:\\n.incbin \\"{weights}\\"\\n.previous");
@@ -291,4 +304,10 @@ def _pointers(specs: Sequence[TensorSpec], struct: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return text.replace("*/", "* /")
+    return text.replace("*/", "* /").replace("/*", "/ *")
+
+
+def _string(text: str) -> str:
+    """A literal of C of the bytes of UTF-8."""
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return '"' + "".join(chr(each) if each in plain else f"\\{each:03o}" for each in text.encode()) + '"'

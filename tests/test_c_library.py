@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from sparsec.c_library import Linkage, identifier, network_name
+from sparsec.artifact import Complaint
+from sparsec.c_library import Linkage, identifier, network_name, write_library
+from sparsec.driver import Options, compile_objects
 from sparsec.errors import TargetError, ToolchainError
-from sparsec.targets import TARGETS, c_compiler
+from sparsec.targets import TARGETS, c_compiler, resolve
 from sparsec.targets.c_compiler import CCompiler
 from tests.c_programs import build, compile_program, program_text, run
 from tests.tune.models import two_layers, two_quantised_layers
@@ -115,6 +118,39 @@ def test_the_package_ziglang_is_used_where_there_is_nothing_else(monkeypatch: py
 def test_webassembly_is_no_library() -> None:
     with pytest.raises(TargetError, match="no library for C"):
         build(two_layers(), Path("unused"), target="wasm32", linkage=Linkage.STATIC)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["exp", "half", "math", "sparsec_model", "core", "linux", "a/*b*/\n"])
+def test_a_network_may_have_any_name(name: str, tmp_path: Path) -> None:
+    model = two_layers()
+    model.graph.name = name
+    plan = build(model, tmp_path, linkage=Linkage.STATIC)
+    headers = "".join(f"#include <{each}.h>\n" for each in ("fcntl", "math", "stdlib", "string", "time", "unistd"))
+    program = compile_program(headers + program_text(plan), tmp_path, [network_name(name)], [COMPILER])
+    code, said, outputs = run([str(program)], plan, feeds(), tmp_path)
+    assert (code, said) == (0, "")
+    np.testing.assert_allclose(outputs["y"], expected(two_layers()), rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+def test_files_in_the_folder_have_no_part_in_the_library(tmp_path: Path) -> None:
+    for name in ("math.h", "pool.h", "two.h"):
+        (tmp_path / name).write_text("#error not this one\n")
+    build(two_layers(), tmp_path, linkage=Linkage.SHARED)
+    assert "two_open" in (tmp_path / "two.h").read_text()
+
+
+@needs_compiler
+def test_messages_may_have_any_letters(tmp_path: Path) -> None:
+    plan, objects = compile_objects(two_layers().SerializeToString(), Options("native", use_measurements=False))
+    said = 'größer "0" \\ \x1b ??/ 🙂'
+    odd = replace(plan, complaints=(Complaint("here", said),))
+    write_library(tmp_path, odd, objects, resolve("native"), Linkage.STATIC, weights_inside=True)
+    text = '#include "two.h"\n#include <stdio.h>\nint main(void) { return !printf("%s", two_message(4)); }\n'
+    program = compile_program(text, tmp_path, ["two"], [COMPILER])
+    shown = subprocess.run([str(program)], capture_output=True, check=True).stdout.decode()
+    assert shown == f"A check failed: {said} (here)."
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,8 @@ def _emit_library(model: str, output: Path, emit: str, options: Options, *, weig
     from sparsec.targets.c_compiler import CCompiler
 
     target, start = resolve(options.target), time.perf_counter()
-    CCompiler.find(target)  # or say that there is none before the model is compiled
+    if not target.is_wasm:  # which is refused below
+        CCompiler.find(target)  # or say that there is none before the model is compiled
     with progress(f"compiling {Path(model).name}") as stages:
         plan, objects = compile_objects(readable(model), options, progress=stages)
     written = write_library(output, plan, objects, target, Linkage(emit), weights_inside=weights_inside)
