@@ -5,7 +5,8 @@ runtime can map the weights and standard tools can list, test and unpack it:
 
     manifest.json   who made it, for what machine, tensors, steps, code entries and imports, the compiler's report
     code.bin        one flat position-independent image: [0, writable_offset) code and constants, then the writable tail
-    weights.bin     every weight in its chosen format, at the offsets that the steps name
+    weights.bin     every weight in its chosen format, at the offsets that the steps name; with `pieces` in the manifest,
+                    what that memory is made of, piece by piece: bytes as they are, or floats as halves
 
 Each member has a CRC-32 in the zip directory; the manifest repeats those of code and weights. Reading verifies all of
 them and every offset, because a wrong offset would become a wild pointer. Needs NumPy and the standard library only.
@@ -32,10 +33,12 @@ from numpy.typing import NDArray
 
 from sparsec.errors import ArtifactError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READABLE_VERSIONS = (2, FORMAT_VERSION)  # 2 had no pieces
 PAGE = 4096
 WEIGHT_ALIGNMENT = 64
 _ZIP64_BYTES = 2**31  # members from here on get 64-bit sizes
+_STORED_AS = {False: "bytes", True: "float16"}  # what the manifest calls a piece that is not half, and one that is
 
 # bfloat16 has no NumPy dtype: its arrays hold the 16 bits of each number as uint16.
 NUMPY_DTYPES: Mapping[str, np.dtype[np.generic]] = {
@@ -130,6 +133,11 @@ class Piece:
     bytes: int
     half: bool
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in the file."""
+        return self.bytes // 2 if self.half else self.bytes
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -155,7 +163,7 @@ class Plan:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights in memory."""
-        return sum(piece.bytes for piece in self.pieces) if self.pieces else self.weights.nbytes
+        return _memory_bytes(self.weights, self.pieces)
 
     @property
     def kernels(self) -> list[str]:
@@ -175,6 +183,7 @@ class Plan:
             report=self.report,
             status=self.status,
             complaints=self.complaints,
+            pieces=self.pieces,
         )
 
 
@@ -183,7 +192,8 @@ class Program:
     """A compiled network; `weights` is a flat uint8 array, `report` is opaque here and must be JSON-able.
 
     `status` is the arena offset of an int64 that is zero before a run; a step whose check number i fails stores i + 1
-    there, and `complaints[i]` says what that means. None if the network has no checks.
+    there, and `complaints[i]` says what that means. None if the network has no checks. With `pieces`, `weights` are what is
+    stored, and these say how memory is made of it.
     """
 
     name: str
@@ -197,6 +207,16 @@ class Program:
     report: JsonObject = field(repr=False)
     status: int | None = None
     complaints: tuple[Complaint, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return _memory_bytes(self.weights, self.pieces)
+
+
+def _memory_bytes(weights: NDArray[np.uint8], pieces: tuple[Piece, ...]) -> int:
+    return sum(piece.bytes for piece in pieces) if pieces else weights.nbytes
 
 
 def check(program: Program) -> None:
@@ -221,10 +241,15 @@ def check(program: Program) -> None:
             _require(spec.dtype in NUMPY_DTYPES, f"{what} {spec.name!r} has the unknown dtype {spec.dtype!r}")
             possible = all(0 <= dim < 2**48 for dim in spec.shape) and spec.nbytes < 2**48
             _require(possible and len(spec.shape) <= 32, f"{what} {spec.name!r} has an impossible shape")
+    for piece in program.pieces:
+        possible = 0 <= piece.bytes < 2**48 and not (piece.half and piece.bytes % 4)
+        _require(possible, "a piece of the weights has an impossible size")
+    stored = sum(piece.stored_bytes for piece in program.pieces)
+    _require(not program.pieces or stored == program.weights.nbytes, "the pieces of the weights are not what is stored")
     limits = {
         Space.INPUT: len(program.inputs) - 1,
         Space.OUTPUT: len(program.outputs) - 1,
-        Space.WEIGHTS: program.weights.nbytes,
+        Space.WEIGHTS: program.weight_bytes,
         Space.ARENA: program.arena_bytes,
     }
     for index, step in enumerate(program.steps):
@@ -320,7 +345,11 @@ def _manifest(program: Program, weights: memoryview) -> JsonObject:
             "entries": dict(code.entries),
             "imports": dict(code.imports),
         },
-        "weights": {"bytes": weights.nbytes, "crc32": zlib.crc32(weights)},
+        "weights": {
+            "bytes": weights.nbytes,
+            "crc32": zlib.crc32(weights),
+            "pieces": [[piece.bytes, _STORED_AS[piece.half]] for piece in program.pieces],
+        },
         "report": program.report,
     }
 
@@ -408,10 +437,10 @@ def _program(document: object, code: NDArray[np.uint8], weights: NDArray[np.uint
     if manifest.get("format") != "sparsec":
         raise ArtifactError("The file is a zip, but not a sparsec artifact.")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in _READABLE_VERSIONS:
         raise ArtifactError(
             "The artifact has another format version than this sparsec reads.",
-            expected=str(FORMAT_VERSION),
+            expected=" or ".join(map(str, _READABLE_VERSIONS)),
             got=f"{version} (written by sparsec {manifest.get('sparsec_version')})",
             next_step="compile the model again with this version",
         )
@@ -441,6 +470,7 @@ def _program(document: object, code: NDArray[np.uint8], weights: NDArray[np.uint
         report=_object(manifest["report"], "report"),
         status=None if manifest["status"] is None else _int(manifest["status"]),
         complaints=tuple(_complaint(item) for item in _list(manifest["complaints"])),
+        pieces=tuple(_piece(item) for item in _list(weight_facts["pieces"])) if version == FORMAT_VERSION else (),
     )
     check(program)
     return program
@@ -460,6 +490,19 @@ def _step(value: JsonValue) -> Step:
 def _complaint(value: JsonValue) -> Complaint:
     where, what = _list(value)
     return Complaint(_str(where), _str(what))
+
+
+def _piece(value: JsonValue) -> Piece:
+    size, stored_as = _list(value)
+    for half, name in _STORED_AS.items():
+        if stored_as == name:
+            return Piece(_int(size), half)
+    raise ArtifactError(
+        "The weights are stored in a way that this sparsec does not know.",
+        expected=" or ".join(_STORED_AS.values()),
+        got=str(stored_as),
+        next_step="read it with the sparsec version that wrote it, or compile the model again",
+    )
 
 
 def _buffer(value: JsonValue) -> Buffer:

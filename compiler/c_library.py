@@ -187,6 +187,7 @@ def source_text(plan: Plan, weights: Path, *, weights_inside: bool) -> str:
         steps.append(f"    {{{entry}, {first}, {step.extent}, {step.grain}}},")
         first += len(step.args)
     buffers = [f"    {{{_SPACES[each.space]}, {each.position}}}," for step in plan.steps for each in step.args]
+    pieces = [f"    {{{each.bytes}, {int(each.half)}}}," for each in plan.pieces]
     checks = [_string(f"A check failed: {each.what} ({each.where}).") for each in plan.complaints]
     status = _NO_STATUS if plan.status is None else str(plan.status)
     inside = f"""
@@ -208,6 +209,10 @@ static const sparsec_step STEPS[] = {{
 
 static const sparsec_buffer BUFFERS[] = {{
 {_rows(buffers)}
+}};
+
+static const sparsec_piece PIECES[] = {{
+{_rows(pieces)}
 }};
 
 static const char *const FEATURES[] = {{{", ".join(f'"{each}"' for each in plan.target.features)}, NULL}};
@@ -246,6 +251,7 @@ PUBLIC int {name}_open({name} **result, {given}int threads)
     const sparsec_program program = {{
         .steps = STEPS, .step_count = {len(steps)}, .buffers = BUFFERS, .buffer_count = {len(buffers)},
         .weights = model->weights, .arena_bytes = {plan.arena_bytes}, .status = {status},
+        .pieces = PIECES, .piece_count = {len(pieces)},
     }};
     uint64_t culprit;
     model->pool = sparsec_pool_create(threads < 1 ? 1 : threads);

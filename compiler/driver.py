@@ -29,11 +29,11 @@ from sparsec.kernels.words import words_of
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Unit
+from sparsec.storage import FP32, storage_of
 from sparsec.targets import TARGETS, resolve
 from sparsec.targets.backend import emit_assembly, emit_image
 from sparsec.targets.parallel import emit_objects
 from sparsec.targets.target import Target
-from sparsec.targets.wasm_half import stored_in_half
 from sparsec.targets.wasm_module import emit_module
 from sparsec.trace import Trace
 
@@ -63,7 +63,8 @@ class Options:
 
     `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
     whether choices may follow it. `weights` replaces weights of the model, by name. `precision` is
-    the arithmetic that layers of float32 may use: f32 or bf16. With `dense_only` no layer uses its zeros: for comparison.
+    the arithmetic that layers of float32 may use: f32 or bf16. `storage` is how weights of float32 are stored: fp32, or fp16
+    with half the bytes, widened before the first run. With `dense_only` no layer uses its zeros: for comparison.
     """
 
     target: str = "native"
@@ -73,6 +74,7 @@ class Options:
     weights: Mapping[str, object] | None = None
     precision: str = F32.name
     dense_only: bool = False
+    storage: str = FP32
 
 
 def compile_program(
@@ -109,20 +111,15 @@ def compile_wasm(
     options: Options = Options(target="wasm32"),
     *,
     weights_inside: bool = True,
-    half_weights: bool = False,
     example_inputs: object = None,
     progress: Progress | None = None,
 ) -> tuple[Plan, bytes]:
-    """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does.
-
-    With `half_weights` they are stored as float16.
-    """
+    """Compile a model to a WebAssembly module, with its weights or without; raises as `compile_program` does."""
     target = resolve(options.target)
     if not target.is_wasm:
         expected = ", ".join(name for name, each in TARGETS.items() if each.is_wasm)
         raise TargetError("The target is not WebAssembly.", expected=expected, got=target.name)
     plan, text = _compile(source, options, example_inputs, progress)
-    plan = stored_in_half(plan) if half_weights else plan
     return plan, emit_module(text, target, plan, weights_inside=weights_inside)
 
 
@@ -166,6 +163,7 @@ def compile_text(
 def _compile(source: Source, options: Options, example_inputs: object, progress: Progress | None) -> tuple[Plan, str]:
     """What is the same for every kind of artifact: the plan, and LLVM IR of the kernels that its steps call."""
     target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    store = storage_of(options.storage)
     imported, unit = _run_passes(source, options, example_inputs, report, trace)
     assembly = Assembly(unit, imported)
     report("lower_llvm")
@@ -173,7 +171,7 @@ def _compile(source: Source, options: Options, example_inputs: object, progress:
     report("generate_code")
     if trace.wants_code:
         trace.code(emit_assembly(text, target))
-    plan = assembly.plan(target)
+    plan = store(assembly.plan(target))
     trace.report(plan.report)
     return plan, text
 

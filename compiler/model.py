@@ -38,6 +38,7 @@ def compile(
     use_measurements: bool = True,
     weights: Mapping[str, object] | None = None,
     precision: str = "f32",
+    storage: str = "fp32",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CompiledModel:
     """Compile a model for `target` and load it.
@@ -49,14 +50,15 @@ def compile(
     `weights` replaces weights of the model by name, with arrays of NumPy, SciPy (sparse) or torch (sparse or not), or
     anything that speaks DLPack: sparse ones are never made dense, and dense ones are read in place.
     With `precision` "bf16", layers of float32 multiply in bfloat16 where that is faster, with sums in float32; the
-    report says which do.
+    report says which do. With `storage` "fp16", weights of float32 are rounded to half the bytes in the artifact, and
+    widened when it is loaded.
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
     from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
 
     database = Path(measurements) if measurements is not None else None
-    options = Options(target, shapes, database, use_measurements, weights, precision)
+    options = Options(target, shapes, database, use_measurements, weights, precision, storage=storage)
     program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
     return CompiledModel(program, threads=threads)
 

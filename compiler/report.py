@@ -48,14 +48,15 @@ class LayerReport:
 class Report:
     """The whole network.
 
-    Its layers in program order, notes on what was folded away or left to upstream lowering, whether it quantises, and in
-    which precision its layers of float32 may multiply.
+    Its layers in program order, notes on what was folded away or left to upstream lowering, whether it quantises, in
+    which precision its layers of float32 may multiply, and how weights of float32 are stored.
     """
 
     layers: tuple[LayerReport, ...]
     notes: tuple[str, ...] = ()
     quantised: bool = False
     precision: str = "f32"
+    storage: str = "fp32"
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -68,6 +69,7 @@ class Report:
             notes=tuple(cast("list[str]", facts.get("notes", []))),
             quantised=bool(facts.get("quantised", False)),
             precision=str(facts.get("precision", "f32")),
+            storage=str(facts.get("storage", "fp32")),
         )
 
 

@@ -23,6 +23,7 @@ _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 
 _QUANTISED = 5e-2  # of the largest magnitude
 _MEAN_SHARE = 0.1  # of the tolerance, in a quantised network
 _BF16 = 5e-2  # of the largest magnitude: each factor is rounded to 2^-9, and errors go on from layer to layer
+_FP16_STORAGE = 1e-2  # of the largest magnitude: each weight is rounded to 2^-11, and nothing else is
 _STEP = 1  # codes of 8 bit may differ by this much there
 # Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative
 # to 1.
@@ -54,11 +55,15 @@ class OutputCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All outputs against one reference; `precision` is that in which layers of float32 may multiply."""
+    """All outputs against one reference.
+
+    `precision` is that in which layers of float32 may multiply, `storage` how their weights are stored.
+    """
 
     reference: str
     outputs: tuple[OutputCheck, ...]
     precision: str = "f32"
+    storage: str = "fp32"
 
     @property
     def relative_error(self) -> float:
@@ -73,11 +78,13 @@ class Verification:
     def as_dict(self) -> dict[str, object]:
         """JSON-able."""
         outputs = [{**asdict(check), "passed": check.passed} for check in self.outputs]
-        found = {"precision": self.precision, "relative_error": self.relative_error}
+        found = {"precision": self.precision, "storage": self.storage, "relative_error": self.relative_error}
         return {"reference": self.reference, "passed": self.passed, **found, "outputs": outputs}
 
 
-def tolerance(dtype: str, scale: float, *, quantised: bool = False, precision: str = "f32") -> float:
+def tolerance(
+    dtype: str, scale: float, *, quantised: bool = False, precision: str = "f32", storage: str = "fp32"
+) -> float:
     """The largest absolute error allowed in an output of `dtype` whose largest magnitude is `scale`.
 
     Integers must be equal, but codes of 8 bit of a quantised network may be one step apart (truth values may not).
@@ -89,6 +96,8 @@ def tolerance(dtype: str, scale: float, *, quantised: bool = False, precision: s
         return _QUANTISED * scale + _ABSOLUTE_SHARE * relative
     if precision == "bf16" and dtype == "float32":
         relative = _BF16
+    elif storage == "fp16" and dtype == "float32":
+        relative = _FP16_STORAGE
     return relative * scale + _ABSOLUTE_SHARE * relative
 
 
@@ -96,8 +105,15 @@ def verify(model: CompiledModel, engine: Engine, feeds: Mapping[str, Array]) -> 
     """Run both on `feeds` and compare every output."""
     expected, found = engine.run(feeds), list(model.run(feeds).values())
     report = model.report
-    checks = compare(model.outputs, expected, found, quantised=report.quantised, precision=report.precision)
-    return Verification(engine.name, checks, report.precision)
+    checks = compare(
+        model.outputs,
+        expected,
+        found,
+        quantised=report.quantised,
+        precision=report.precision,
+        storage=report.storage,
+    )
+    return Verification(engine.name, checks, report.precision, report.storage)
 
 
 def compare(
@@ -107,13 +123,16 @@ def compare(
     *,
     quantised: bool = False,
     precision: str = "f32",
+    storage: str = "fp32",
 ) -> tuple[OutputCheck, ...]:
     """Check arrays against those of the reference, in the order of the outputs."""
     compared = zip(specs, expected, found, strict=True)
-    return tuple(_check(*each, quantised=quantised, precision=precision) for each in compared)
+    return tuple(_check(*each, quantised=quantised, precision=precision, storage=storage) for each in compared)
 
 
-def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, precision: str) -> OutputCheck:
+def _check(
+    spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, precision: str, storage: str
+) -> OutputCheck:
     reference = np.asarray(expected)
     if reference.shape != found.shape:
         shapes = f"the reference has shape {list(reference.shape)}"
@@ -123,7 +142,7 @@ def _check(spec: TensorSpec, expected: Array, found: Array, *, quantised: bool, 
     same_holes = bool(np.array_equal(one[~finite], other[~finite], equal_nan=True) and np.isfinite(other[finite]).all())
     errors = np.abs(one[finite] - other[finite]) if same_holes else np.array([np.inf])
     scale = float(np.abs(one[finite]).max(initial=0.0))
-    allowed = tolerance(spec.dtype, scale, quantised=quantised, precision=precision)
+    allowed = tolerance(spec.dtype, scale, quantised=quantised, precision=precision, storage=storage)
     mean = float(errors.mean()) if errors.size else 0.0
     fault: str | None = None if same_holes else "infinities or NaNs stand in other places than in the reference"
     if (

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.artifact import PAGE, Program, Space
 from sparsec.errors import ArtifactError, InputError, SparsecError
 
-_INTERFACE = 2  # SPARSEC_INTERFACE of native/sparsec.h
+_INTERFACE = 3  # SPARSEC_INTERFACE of native/sparsec.h
 _SPACES = {Space.INPUT: 0, Space.OUTPUT: 1, Space.WEIGHTS: 2, Space.ARENA: 3}
 _OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE, _FAILED_CHECK = range(6)
 _NO_STATUS = 2**64 - 1  # SPARSEC_NO_STATUS
@@ -36,6 +36,10 @@ class _Import(ctypes.Structure):
     _fields_ = (("symbol", ctypes.c_char_p), ("slot", ctypes.c_uint64))
 
 
+class _Piece(ctypes.Structure):
+    _fields_ = (("bytes", ctypes.c_uint64), ("half", ctypes.c_uint64))
+
+
 class _Program(ctypes.Structure):
     _fields_ = (
         ("image", ctypes.c_char_p),
@@ -50,6 +54,8 @@ class _Program(ctypes.Structure):
         ("weights", ctypes.c_void_p),
         ("arena_bytes", ctypes.c_uint64),
         ("status", ctypes.c_uint64),
+        ("pieces", ctypes.POINTER(_Piece)),
+        ("piece_count", ctypes.c_uint64),
     )
 
 
@@ -149,7 +155,7 @@ class Model:
     __slots__ = ("_complaints", "_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
 
     def __init__(self, program: Program) -> None:
-        self._weights = _aligned(program.weights)
+        self._weights = program.weights if program.pieces else _aligned(program.weights)
         self._inputs = ctypes.c_void_p * len(program.inputs)
         self._outputs = ctypes.c_void_p * len(program.outputs)
         self._run = _core().sparsec_model_run
@@ -204,6 +210,7 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
     for row, step in zip(steps, program.steps, strict=True):
         row.entry, row.first_arg, row.extent, row.grain = code.entries[step.kernel], first, step.extent, step.grain
         first += len(step.args)
+    pieces = (_Piece * len(program.pieces))(*(_Piece(each.bytes, each.half) for each in program.pieces))
     description = _Program(
         image=code.image,
         image_bytes=len(code.image),
@@ -217,6 +224,8 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
         weights=weights.ctypes.data,
         arena_bytes=program.arena_bytes,
         status=_NO_STATUS if program.status is None else program.status,
+        pieces=pieces,
+        piece_count=len(pieces),
     )
     model, culprit = ctypes.c_void_p(), ctypes.c_uint64()
     status = _core().sparsec_model_create(ctypes.byref(description), ctypes.byref(model), ctypes.byref(culprit))

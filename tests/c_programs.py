@@ -19,10 +19,17 @@ Array = NDArray[np.generic]
 
 
 def build(
-    model: onnx.ModelProto, folder: Path, *, target: str = "native", linkage: Linkage, weights_inside: bool = True
+    model: onnx.ModelProto,
+    folder: Path,
+    *,
+    target: str = "native",
+    linkage: Linkage,
+    weights_inside: bool = True,
+    storage: str = "fp32",
 ) -> Plan:
     """The library of a model in `folder`."""
-    plan, objects = compile_objects(model.SerializeToString(), Options(target, use_measurements=False))
+    options = Options(target, use_measurements=False, storage=storage)
+    plan, objects = compile_objects(model.SerializeToString(), options)
     write_library(folder, plan, objects, resolve(target), linkage, weights_inside=weights_inside)
     return plan
 

@@ -17,7 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsec import artifact
-from sparsec.artifact import Buffer, CodeImage, JsonObject, JsonValue, Program, Space, Step, TargetSpec, TensorSpec
+from sparsec.artifact import (
+    Buffer,
+    CodeImage,
+    JsonObject,
+    JsonValue,
+    Piece,
+    Program,
+    Space,
+    Step,
+    TargetSpec,
+    TensorSpec,
+)
 from sparsec.errors import ArtifactError
 
 IMAGE = bytes(range(256)) * 16 + bytes(16)
@@ -62,6 +73,16 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_written_is_read(tmp_path: Path, weights: int) -> None:
     artifact.write(small_program(weights), tmp_path / "a.sparsec")
     assert same(artifact.read(tmp_path / "a.sparsec"), small_program(weights))
+
+
+def test_weights_in_pieces_are_read(tmp_path: Path) -> None:
+    """The steps may name any place in the memory that is made of them."""
+    pieces = (Piece(1000, False), Piece(8000, True), Piece(0, False))
+    program = dataclasses.replace(small_program(), pieces=pieces)
+    argument = Buffer(Space.WEIGHTS, 9000)
+    program = dataclasses.replace(program, steps=(dataclasses.replace(program.steps[0], args=(argument,)),))
+    artifact.write(program, tmp_path / "a.sparsec")
+    assert same(artifact.read(tmp_path / "a.sparsec"), program)
 
 
 def test_a_program_without_weights_and_steps_is_read(tmp_path: Path) -> None:
@@ -182,6 +203,34 @@ def _with_manifest(written: bytes, scratch: Path, change: JsonObject) -> None:
 def test_another_format_version_says_so(written: bytes, scratch: Path) -> None:
     _with_manifest(written, scratch, {"format_version": 99, "sparsec_version": "7.1"})
     with pytest.raises(ArtifactError, match=r"another format version(.|\n)*99 \(written by sparsec 7.1\)"):
+        artifact.read(scratch)
+
+
+def test_an_artifact_of_the_version_before_pieces_is_read(written: bytes, scratch: Path) -> None:
+    facts = {key: value for key, value in json.loads(_manifest_of(written))["weights"].items() if key != "pieces"}
+    _with_manifest(written, scratch, {"format_version": 2, "weights": facts})
+    assert same(artifact.read(scratch), small_program())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([[5000, "float8"]], r"does not know(.|\n)*bytes or float16(.|\n)*float8"),
+        ([[5000, None]], "does not know"),
+        ([[5000, "float16"]], "not what is stored"),
+        ([[4999, "bytes"]], "not what is stored"),
+        ([[4999, "bytes"], [2, "float16"]], "impossible size"),
+        ([[-8, "float16"], [5004, "bytes"]], "impossible size"),
+        ([[2**60, "bytes"]], "impossible size"),
+        ([[5000.0, "bytes"]], "damaged, truncated or something else"),
+        ([5000], "damaged, truncated or something else"),
+        (None, "damaged, truncated or something else"),
+    ],
+)
+def test_impossible_pieces_are_refused(written: bytes, scratch: Path, pieces: JsonValue, message: str) -> None:
+    facts = json.loads(_manifest_of(written))["weights"]
+    _with_manifest(written, scratch, {"weights": {**facts, "pieces": pieces}})
+    with pytest.raises(ArtifactError, match=message):
         artifact.read(scratch)
 
 

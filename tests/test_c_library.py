@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+import sparsec
 from sparsec.artifact import Complaint
 from sparsec.c_library import Linkage, identifier, network_name, write_library
 from sparsec.driver import Options, compile_objects
@@ -21,6 +22,7 @@ from sparsec.errors import TargetError, ToolchainError
 from sparsec.targets import TARGETS, c_compiler, resolve
 from sparsec.targets.c_compiler import CCompiler
 from tests.c_programs import build, compile_program, program_text, run
+from tests.rounded_models import pruned_layers
 from tests.tune.models import two_layers, two_quantised_layers
 
 COMPILER = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
@@ -47,6 +49,18 @@ def test_a_program_gets_what_onnx_runtime_gives(linkage: Linkage, weights_inside
     code, said, outputs = run([str(program)], plan, feeds(), tmp_path, str(tmp_path / "two.weights"))
     assert (code, said) == (0, "")
     np.testing.assert_allclose(outputs["y"], expected(two_layers()), rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("weights_inside", [True, False])
+def test_weights_stored_as_float16_are_widened(weights_inside: bool, tmp_path: Path) -> None:
+    plan = build(pruned_layers(), tmp_path, linkage=Linkage.STATIC, weights_inside=weights_inside, storage="fp16")
+    assert any(piece.half for piece in plan.pieces)
+    program = compile_program(program_text(plan, weights_inside=weights_inside), tmp_path, ["pruned"], [COMPILER])
+    code, said, outputs = run([str(program)], plan, feeds(), tmp_path, str(tmp_path / "pruned.weights"))
+    assert (code, said) == (0, "")
+    model = sparsec.compile(pruned_layers(), use_measurements=False, storage="fp16")
+    np.testing.assert_array_equal(outputs["y"], model.run(feeds())["y"])
 
 
 @needs_compiler

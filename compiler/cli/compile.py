@@ -58,7 +58,7 @@ SUFFIXES = {
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
     show_default=True,
-    help="With --emit wasm: how weights of float32 are stored; as fp16, rounded to half the bytes and widened before the first run.",
+    help="How weights of float32 are stored in what is no text; as fp16, rounded to half the bytes and widened before the first run.",
 )
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
@@ -98,25 +98,25 @@ def command(
         raise click.UsageError("--verify and --json go with --emit artifact only")
     if weights != "inside" and emit not in FOLDERS:
         raise click.UsageError(f"--weights goes with --emit {', '.join(FOLDERS)} only")
-    if storage != "fp32" and emit != WASM:
-        raise click.UsageError("--storage goes with --emit wasm only")
+    if storage != "fp32" and emit not in (ARTIFACT, *FOLDERS):
+        raise click.UsageError(f"--storage goes with --emit {', '.join((ARTIFACT, *FOLDERS))} only")
     output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, *FOLDERS) else None)
     if emit in FOLDERS:
         assert output is not None
         named = "wasm32" if emit == WASM and target == NATIVE else target
-        options = _options(named, sizes, tune_log, not no_tune_cache, precision)
+        options = _options(named, sizes, tune_log, not no_tune_cache, precision, storage)
         if output.exists() and not output.is_dir():
             raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
         inside = weights == "inside"
         if emit == WASM:
-            return _emit_wasm(model, output, options, weights_inside=inside, half_weights=storage == "fp16")
+            return _emit_wasm(model, output, options, weights_inside=inside)
         return _emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
         require_writable(output)
     if seconds is not None:
         tune_model(model, target, sizes, precision, seconds, tune_log, quiet=as_json)
     if output is None or emit != ARTIFACT:
-        return _emit_text(model, output, emit, _options(target, sizes, tune_log, not no_tune_cache, precision))
+        return _emit_text(model, output, emit, _options(target, sizes, tune_log, not no_tune_cache, precision, storage))
     start = time.perf_counter()
     compiled = compile_model(
         model,
@@ -124,6 +124,7 @@ def command(
         sizes,
         precision,
         None,
+        storage=storage,
         measurements=tune_log,
         use_measurements=not no_tune_cache,
     )
@@ -150,22 +151,22 @@ def _verify(model: str, compiled: CompiledModel) -> Verification:
     return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
 
 
-def _options(target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str) -> Options:
+def _options(
+    target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str, storage: str
+) -> Options:
     from sparsec.driver import Options
 
-    return Options(target, shapes, measurements, use_measurements, precision=precision)
+    return Options(target, shapes, measurements, use_measurements, precision=precision, storage=storage)
 
 
-def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool, half_weights: bool) -> int:
+def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
     from sparsec.driver import compile_wasm
     from sparsec.model import readable
     from sparsec.wasm_package import package_files, write_package
 
     start = time.perf_counter()
     with progress(f"compiling {Path(model).name}") as stages:
-        plan, module = compile_wasm(
-            readable(model), options, weights_inside=weights_inside, half_weights=half_weights, progress=stages
-        )
+        plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
     contents = package_files(plan, module, weights_inside=weights_inside)
     write_package(output, contents)
     total = sum(map(len, contents.values()))
@@ -219,6 +220,7 @@ def _summary(
         "bytes": output.stat().st_size if output else None,
         "target": program.target.isa,
         "precision": compiled.report.precision,
+        "storage": compiled.report.storage,
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
         "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
         "weight_bytes": program.weights.nbytes,

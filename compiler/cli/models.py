@@ -33,6 +33,7 @@ def compile_model(
     precision: str,
     threads: int | None,
     *,
+    storage: str = "fp32",
     measurements: Path | None = None,
     use_measurements: bool = True,
 ) -> CompiledModel:
@@ -48,6 +49,7 @@ def compile_model(
             measurements=measurements,
             use_measurements=use_measurements,
             precision=precision,
+            storage=storage,
             progress=stages,
         )
 

@@ -42,8 +42,8 @@ def command(
     """Check MODEL, compiled, against ONNX Runtime (an exported torch program: against torch) on one set of inputs.
 
     An output passes if its largest error is within the tolerance, which follows from its dtype and its largest
-    magnitude; codes of 8 bit of a quantised network may be one step apart, and what was compiled with --precision bf16 has a
-    tolerance of its own. Inputs that are not given are random.
+    magnitude; codes of 8 bit of a quantised network may be one step apart, and what was compiled with --precision bf16 or
+    --storage fp16 has a tolerance of its own. Inputs that are not given are random.
     Exits with 1 if an output fails.
     """
     given, sizes = parse_inputs(inputs), parse_shapes(shapes)
@@ -73,8 +73,9 @@ def print_verification(result: Verification) -> None:
         table.add_row(check.name, check.dtype, str(list(check.shape)), *numbers, verdict)
     print_table(table)
     verdict = f"{'verified' if result.passed else 'NOT verified'} against {result.reference}"
-    if result.precision != "f32":
-        verdict += (
-            f"; in {result.precision} the largest error is {result.relative_error:.2%} of an output's largest value"
-        )
+    rounding = [f"in {result.precision}"] if result.precision != "f32" else []
+    rounding += [f"with weights stored as {result.storage}"] if result.storage != "fp32" else []
+    if rounding:
+        share = f"{result.relative_error:.2%} of an output's largest value"
+        verdict += f"; {' and '.join(rounding)} the largest error is {share}"
     click.echo(verdict)

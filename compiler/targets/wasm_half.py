@@ -1,36 +1,10 @@
-"""Weights that are stored as float16 and widened in memory before the first step: half the bytes to load.
-
-A weight is rounded to the nearest number, ties to even; the products and sums stay float32.
-"""
+"""What widens weights that `sparsec.storage` stored as float16, before the first step: half the bytes to load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sparsec.artifact import Piece, Plan
-
-LEAST_ELEMENTS = 64  # shorter arrays, such as single constants, stay exact
-LARGEST = float(np.finfo(np.float16).max)
-
-
-def stored_in_half(plan: Plan) -> Plan:
-    """The plan with its weights as they are stored: float32 arrays as float16, if their numbers fit, the rest as it is."""
-    pieces, parts, at = list[Piece](), list[NDArray[np.uint8]](), 0
-    for offset, count in plan.floats:
-        end = offset + 4 * count
-        values = plan.weights[offset:end].view(np.float32)
-        if count < LEAST_ELEMENTS or not float(np.abs(values).max()) <= LARGEST:
-            continue
-        pieces += [Piece(offset - at, False), Piece(end - offset, True)]
-        parts += [plan.weights[at:offset], values.astype(np.float16).view(np.uint8)]
-        at = end
-    pieces.append(Piece(plan.weights.nbytes - at, False))
-    parts.append(plan.weights[at:])
-    return replace(plan, weights=np.concatenate(parts), pieces=tuple(pieces))
+from sparsec.artifact import Piece
 
 
 def widening(pieces: Sequence[Piece], source: int, target: int) -> str:

@@ -93,3 +93,13 @@ float sparsec_extendbfsf2(half_in_register value)
 {
     return in_register(out_of_register(value) << 16);
 }
+
+void sparsec_widen_halves(uint8_t *to, const uint8_t *from, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, from + 2 * i, sizeof half);
+        const float value = widen_half(half);
+        memcpy(to + 4 * i, &value, sizeof value);
+    }
+}

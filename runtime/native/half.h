@@ -16,4 +16,7 @@ SPARSEC_OWN float sparsec_extendhfsf2(half_in_register value);
 SPARSEC_OWN double sparsec_extendhfdf2(half_in_register value);
 SPARSEC_OWN float sparsec_extendbfsf2(half_in_register value);
 
+/* Widen `count` halves at `from` to floats at `to`; neither need be aligned. */
+SPARSEC_OWN void sparsec_widen_halves(uint8_t *to, const uint8_t *from, uint64_t count);
+
 #endif

@@ -9,11 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "half.h"
 #include "imports.h"
 #include "pool.h"
 #include "sparsec.h"
 
-#define ARENA_ALIGNMENT 64
+#define ALIGNMENT 64
 #define HUGE_PAGE ((size_t)1 << 21)
 #define CHUNKS_PER_THREAD 4 /* uneven rows: enough chunks that the last one is short, few enough that dealing is cheap */
 
@@ -33,6 +34,7 @@ struct sparsec_model {
     sparsec_buffer *buffers;
     uint64_t buffer_count;
     uint8_t *weights;
+    uint8_t *widened; /* NULL, or the weights, which are the model's then */
     uint64_t arena_bytes;
     uint64_t status;
     int has_parallel_steps;
@@ -49,6 +51,36 @@ static void *copy_of(const void *data, size_t bytes)
     void *copy = malloc(bytes ? bytes : 1);
     if (copy && bytes) memcpy(copy, data, bytes);
     return copy;
+}
+
+static uint8_t *aligned_memory(uint64_t bytes)
+{
+    void *memory = NULL;
+    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    if (bytes > SIZE_MAX - HUGE_PAGE || posix_memalign(&memory, alignment, bytes ? bytes : ALIGNMENT)) return NULL;
+#if defined(MADV_HUGEPAGE)
+    if (alignment == HUGE_PAGE) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only a hint: may fail */
+#endif
+    return memory;
+}
+
+/* The weights as kernels read them, made of what is stored; NULL without memory. */
+static uint8_t *widened(const sparsec_program *program)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < program->piece_count; i++) bytes += program->pieces[i].bytes;
+    uint8_t *const weights = aligned_memory(bytes), *to = weights;
+    const uint8_t *from = program->weights;
+    for (uint64_t i = 0; weights && i < program->piece_count; i++) {
+        const sparsec_piece *piece = &program->pieces[i];
+        if (piece->half)
+            sparsec_widen_halves(to, from, piece->bytes / 4);
+        else
+            memcpy(to, from, piece->bytes);
+        from += piece->half ? piece->bytes / 2 : piece->bytes;
+        to += piece->bytes;
+    }
+    return weights;
 }
 
 #if defined(SPARSEC_LINKED)
@@ -99,10 +131,12 @@ int sparsec_model_create(const sparsec_program *program, sparsec_model **result,
     model->step_count = program->step_count;
     model->buffers = copy_of(program->buffers, program->buffer_count * sizeof *program->buffers);
     model->buffer_count = program->buffer_count;
-    model->weights = (uint8_t *)(uintptr_t)program->weights; /* kernels take plain pointers, and do not write here */
+    if (program->piece_count) model->widened = widened(program);
+    model->weights = model->widened ? model->widened : (uint8_t *)(uintptr_t)program->weights; /* no kernel writes here */
     model->arena_bytes = program->arena_bytes;
     model->status = program->status;
-    if (status == SPARSEC_OK && (!model->steps || !model->buffers)) status = SPARSEC_NO_MEMORY;
+    const int whole = model->steps && model->buffers && (model->widened || !program->piece_count);
+    if (status == SPARSEC_OK && !whole) status = SPARSEC_NO_MEMORY;
     if (status != SPARSEC_OK) {
         sparsec_model_destroy(model);
         return status;
@@ -124,25 +158,15 @@ void sparsec_model_destroy(sparsec_model *model)
     if (model->image) munmap(model->image, model->image_bytes);
     free(model->steps);
     free(model->buffers);
+    free(model->widened);
     free(model);
-}
-
-static uint8_t *new_arena(uint64_t bytes)
-{
-    void *arena = NULL;
-    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ARENA_ALIGNMENT;
-    if (bytes > SIZE_MAX - HUGE_PAGE || posix_memalign(&arena, alignment, bytes ? bytes : ARENA_ALIGNMENT)) return NULL;
-#if defined(MADV_HUGEPAGE)
-    if (alignment == HUGE_PAGE) madvise(arena, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* only a hint: may fail */
-#endif
-    return arena;
 }
 
 static context *new_context(sparsec_model *model)
 {
     context *fresh = malloc(sizeof *fresh + model->buffer_count * sizeof(void *));
     if (!fresh) return NULL;
-    fresh->arena = new_arena(model->arena_bytes);
+    fresh->arena = aligned_memory(model->arena_bytes);
     if (!fresh->arena) {
         free(fresh);
         return NULL;

@@ -19,7 +19,7 @@
 #endif
 
 /* Counts changes of what is below, for whoever loads the library. */
-#define SPARSEC_INTERFACE 2
+#define SPARSEC_INTERFACE 3
 SPARSEC_API int sparsec_interface(void);
 
 /* The uniform entry of a kernel: does units [begin, end) on the buffers in `args`. */
@@ -45,6 +45,11 @@ typedef struct {
 } sparsec_import;
 
 typedef struct {
+    uint64_t bytes; /* in memory */
+    uint64_t half;  /* 1: floats that are stored as halves; 0: stored as they are */
+} sparsec_piece;
+
+typedef struct {
     const uint8_t *image; /* NULL: the kernels are linked with the core */
     uint64_t image_bytes;
     uint64_t writable_offset; /* page-aligned; [0, writable_offset) becomes read-only and executable */
@@ -54,9 +59,11 @@ typedef struct {
     uint64_t step_count;
     const sparsec_buffer *buffers;
     uint64_t buffer_count;
-    const uint8_t *weights; /* stays the caller's; must outlive the model */
+    const uint8_t *weights; /* stays the caller's; must outlive the model, unless there are pieces */
     uint64_t arena_bytes;
     uint64_t status; /* arena offset, a multiple of 8, of an int64 that a failed check sets to its number + 1; or SPARSEC_NO_STATUS */
+    const sparsec_piece *pieces; /* what memory is made of, in order, if the weights are not stored as kernels read them */
+    uint64_t piece_count;        /* 0: the weights are used in place */
 } sparsec_program;
 
 #define SPARSEC_NO_STATUS UINT64_MAX

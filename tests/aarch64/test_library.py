@@ -14,6 +14,7 @@ from sparsec.driver import Options
 from sparsec.driver import compile_program as compile_network
 from sparsec.runtime import Session
 from tests.c_programs import build, compile_program, program_text, run
+from tests.rounded_models import pruned_layers, rounded
 from tests.tune.models import two_layers, two_quantised_layers
 
 OTHER_PROCESSOR = 2
@@ -40,3 +41,17 @@ def test_a_program_gets_what_x86_gives(model: onnx.ModelProto, linkage: Linkage,
     code, said, _ = run([*command, "-cpu", "cortex-a53", str(program)], plan, feeds, tmp_path)
     assert code == OTHER_PROCESSOR
     assert "lacks instructions" in said
+
+
+@pytest.mark.parametrize("linkage", Linkage)
+def test_weights_stored_as_float16_are_those_of_x86(linkage: Linkage, tmp_path: Path) -> None:
+    plan = build(pruned_layers(), tmp_path, target="aarch64", linkage=linkage, storage="fp16")
+    static = ["-static"] if linkage is Linkage.STATIC else [f"-Wl,-rpath,{tmp_path}"]
+    program = compile_program(program_text(plan), tmp_path, [plan.name], [emulator.COMPILER], static)
+    command = [emulator.EMULATOR, "-L", "/usr/aarch64-linux-gnu", "-cpu", "cortex-a53", str(program)]
+    feeds = {"x": np.random.default_rng(1).standard_normal((32, 24)).astype(np.float32)}
+    code, said, outputs = run(command, plan, feeds, tmp_path)
+    assert (code, said) == (0, "")
+    whole = compile_network(rounded(pruned_layers()).SerializeToString(), Options(use_measurements=False))
+    with Session(whole, threads=1) as session:
+        np.testing.assert_allclose(outputs["y"], session.run(feeds)["y"], rtol=1e-5, atol=1e-5)

@@ -75,10 +75,17 @@ def test_compile_writes_a_package_for_the_web_with_weights_of_half_the_bytes(spa
     assert sizes[1] < 0.75 * sizes[0]
 
 
-def test_only_packages_for_the_web_store_weights_as_fp16(sparsec: Sparsec, model: Path) -> None:
-    found = sparsec("compile", model, "--storage", "fp16")
+def test_compile_states_the_error_of_weights_stored_as_fp16(sparsec: Sparsec, model: Path) -> None:
+    found = sparsec("compile", model, "--storage", "fp16", "--verify", "-o", model.parent / "half.sparsec")
+    assert found.code == 0, found.err
+    assert "with weights stored as fp16 the largest error is 0.0" in found.out
+    assert (model.parent / "half.sparsec").exists()
+
+
+def test_text_has_no_storage(sparsec: Sparsec, model: Path) -> None:
+    found = sparsec("compile", model, "--emit", "llvm", "--storage", "fp16")
     assert found.code == 2
-    assert "--storage goes with --emit wasm only" in found.err
+    assert "--storage goes with --emit artifact, wasm, static, shared only" in found.err
 
 
 @pytest.mark.parametrize(("level", "sign"), [("mlir", "func.func private"), ("llvm", "define void"), ("asm", ".globl")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from sparsec.artifact import Program
+from sparsec.artifact import Buffer, Piece, Program, Space, Step, TensorSpec
 from sparsec.errors import SparsecError
 from sparsec.runtime import Session, library
 from sparsec.targets import host_features
+from tests.runtime.conftest import UNARY
+from tests.runtime.conftest import program as program_of
 
 Build = Callable[..., Program]
 
@@ -218,3 +221,23 @@ def test_a_core_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(library, "_INTERFACE", 999)
     with pytest.raises(SparsecError, match=r"another version(.|\n)*interface 999(.|\n)*interface \d"):
         library._core.__wrapped__()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("odd", [0, 1])
+def test_stored_halves_are_widened_when_a_program_is_loaded(odd: int) -> None:
+    """All that there are: subnormal ones, infinities, NaN; also if they do not lie at an even address."""
+    halves = _all_patterns("float16")
+    stored = np.concatenate([np.full(4 + odd, 7, np.uint8), halves.view(np.uint8), np.full(16 - odd, 9, np.uint8)])
+    pieces = (Piece(4 + odd, False), Piece(4 * halves.size, True), Piece(16 - odd, False))
+    step = Step("k", (Buffer(Space.WEIGHTS, 0), Buffer(Space.OUTPUT, 0)), halves.size + 5, 2**17, "copy")
+    copy = UNARY.format(declarations="", kind="i32", result="i32", body="%r = add i32 %x, 0")
+    program = program_of(copy, [step], [], [TensorSpec("y", "uint32", (halves.size + 5,))], weights=stored)
+    with Session(dataclasses.replace(program, pieces=pieces)) as session:
+        memory = session([])["y"].view(np.uint8)
+    assert (memory[: 4 + odd] == 7).all()
+    assert (memory[4 + odd + 4 * halves.size :] == 9).all()
+    found, right = memory[4 + odd :][: 4 * halves.size].copy().view(np.float32), halves.astype(np.float32)
+    nan = np.isnan(right)
+    assert np.isnan(found[nan]).all()
+    np.testing.assert_array_equal(found.view(np.uint32)[~nan], right.view(np.uint32)[~nan])
