@@ -13,7 +13,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from sparsec.cost.machine import GENERIC, Machine
-from sparsec.kernels.emit import Buffer, Index, Vectors, add, carry, define, fma
+from sparsec.kernels.emit import Buffer, Vectors, add, carry, define, fma
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 
 CHAINS = 12  # independent sums: more than latency times throughput anywhere, and fit 16 registers beside two operands

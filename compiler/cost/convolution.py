@@ -19,10 +19,10 @@ from sparsec.cost.steps import (
 from sparsec.formats.facts import Facts
 from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
 from sparsec.kernels.conv_columns import GATHER
-from sparsec.kernels.conv_columns import tile_vectors as tile_vectors_of_pixels
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.pixel_columns import tile_vectors
 from sparsec.kernels.problem import ConvProblem, Problem
 
 _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
@@ -101,7 +101,7 @@ def _in_place_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
 def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     """All columns copied once, then walked in blocks that fit L1."""
     vectors = vectors_per_row(problem, isa)
-    most = tile_vectors_of_pixels(isa)
+    most = tile_vectors(isa)
     tiles = vectors / most
     blocks = math.ceil(isa.vector_bytes * most * problem.reduction / COLUMN_BYTES)
     products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)

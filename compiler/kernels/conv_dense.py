@@ -13,8 +13,9 @@ from sparsec.formats.dense import pack_panels
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_window import Window, emit_window
 from sparsec.kernels.conv_words import ConvWords
-from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
+from sparsec.kernels.emit import Buffer, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.linear_dense import LinearDense

@@ -22,21 +22,9 @@ from torch_mlir import ir
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
-from sparsec.kernels.emit import (
-    Buffer,
-    Index,
-    Vectors,
-    carry,
-    define,
-    epilogue_buffers,
-    fma,
-    local,
-    loop,
-    minimum,
-    pick,
-    when,
-)
+from sparsec.kernels.emit import Buffer, Vectors, carry, define, epilogue_buffers, fma, local, loop, when
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum, pick
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_piece, emit_store, plan

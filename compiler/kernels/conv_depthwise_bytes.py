@@ -18,8 +18,9 @@ from torch_mlir.dialects import vector
 
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, finish, loop, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, finish, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import Axis, ConvProblem, Problem

@@ -15,13 +15,14 @@ from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.conv_columns import Columns, PixelTiles
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, finish, local, loop, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, finish, local, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.gathered_rows import GROUP, ROWS, GatheredRows
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.linear_gathered import HEIGHTS, block_cycles
+from sparsec.kernels.pixel_columns import Columns, PixelTiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import Held, RowTile

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop, minimum, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, define, loop, shuffle, when
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import source_of

@@ -12,8 +12,9 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_pack
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, epilogue_buffers, loop, when
+from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, loop, when
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import source_of

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, choose, define, either, loop, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, either, loop, shuffle
+from sparsec.kernels.index import Index, IndexLike
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import source_of

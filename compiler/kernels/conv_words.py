@@ -16,7 +16,8 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo, as_dense
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, loop, minimum
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, loop
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED

@@ -19,7 +19,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, carry, shuffle
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
 from sparsec.kernels.words import Words

@@ -1,8 +1,7 @@
-"""The words in which kernel generators are written: functions over flat buffers, loops, index arithmetic, vectors.
+"""The words in which kernel generators are written: functions over flat buffers, loops, vectors.
 
 Everything is built from upstream dialects (func, scf, arith, memref, vector), at the current insertion point and
-location, so one generator serves every instruction set. Positions are `Index` values: Python integers fold, the rest
-becomes `arith` operations.
+location, so one generator serves every instruction set. Positions are `Index` values (see `index`).
 """
 
 from __future__ import annotations
@@ -16,113 +15,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, func, memref, scf, vector
 
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
-
-UNSIGNED_LESS, EQUAL, UNEQUAL = arith.CmpIPredicate.ult, arith.CmpIPredicate.eq, arith.CmpIPredicate.ne
-
-
-# ---------------------------------------------------------------------------------------------------------------- index
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Index:
-    """A non-negative position or count, known now (`known`) or when the kernel runs (`value`)."""
-
-    known: int | None = None
-    dynamic: ir.Value | None = None
-
-    @property
-    def value(self) -> ir.Value:
-        """As an `index` value in the IR."""
-        if self.dynamic is not None:
-            return self.dynamic
-        return arith.constant(ir.IndexType.get(), self.known)
-
-    def __add__(self, other: IndexLike) -> Index:
-        right = as_index(other)
-        if self.known is not None and right.known is not None:
-            return Index(self.known + right.known)
-        if self.known == 0:
-            return right
-        return self if right.known == 0 else Index(dynamic=arith.addi(self.value, right.value))
-
-    def __mul__(self, other: IndexLike) -> Index:
-        right = as_index(other)
-        if self.known is not None and right.known is not None:
-            return Index(self.known * right.known)
-        if self.known == 0 or right.known == 0:
-            return Index(0)
-        if self.known == 1:
-            return right
-        return self if right.known == 1 else Index(dynamic=arith.muli(self.value, right.value))
-
-    def __sub__(self, other: IndexLike) -> Index:
-        """May wrap round at run time; compare with `<`, which is unsigned."""
-        right = as_index(other)
-        if self.known is not None and right.known is not None:
-            return Index(self.known - right.known)
-        return self if right.known == 0 else Index(dynamic=arith.subi(self.value, right.value))
-
-    def __floordiv__(self, other: IndexLike) -> Index:
-        right = as_index(other)
-        if self.known is not None and right.known is not None:
-            return Index(self.known // right.known)
-        return self if right.known == 1 else Index(dynamic=arith.divui(self.value, right.value))
-
-    def __mod__(self, other: IndexLike) -> Index:
-        right = as_index(other)
-        if self.known is not None and right.known is not None:
-            return Index(self.known % right.known)
-        return Index(0) if right.known == 1 else Index(dynamic=arith.remui(self.value, right.value))
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __rsub__(self, other: IndexLike) -> Index:
-        return as_index(other) - self
-
-    def __lt__(self, other: IndexLike) -> ir.Value:
-        return arith.cmpi(UNSIGNED_LESS, self.value, as_index(other).value)
-
-    def equals(self, other: IndexLike) -> ir.Value:
-        """The i1 value of `self == other`."""
-        return arith.cmpi(EQUAL, self.value, as_index(other).value)
-
-
-IndexLike = Index | int
-
-
-def as_index(value: IndexLike) -> Index:
-    return value if isinstance(value, Index) else Index(value)
-
-
-def minimum(left: IndexLike, right: IndexLike) -> Index:
-    a, b = as_index(left), as_index(right)
-    if a.known is not None and b.known is not None:
-        return Index(min(a.known, b.known))
-    return Index(dynamic=arith.minui(a.value, b.value))
-
-
-def pick(condition: ir.Value, then: IndexLike, otherwise: IndexLike) -> Index:
-    """`then` if the i1 `condition` holds, else `otherwise`."""
-    return Index(dynamic=arith.select(condition, as_index(then).value, as_index(otherwise).value))
-
-
-def both(left: ir.Value, right: ir.Value) -> ir.Value:
-    """Logical and of i1 values or masks."""
-    return arith.andi(left, right)
-
-
-def either(left: ir.Value, right: ir.Value) -> ir.Value:
-    """Exclusive or of i1 values or masks."""
-    return arith.xori(left, right)
-
-
-def differs(left: ir.Value, right: ir.Value) -> ir.Value:
-    """The i1 of each lane whose integers differ: a mask."""
-    return arith.cmpi(UNEQUAL, left, right)
-
-
-# ------------------------------------------------------------------------------------------------- functions and contr
+from sparsec.kernels.index import Index, IndexLike, as_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +141,19 @@ def choose(condition: ir.Value, then: Callable[[], None], otherwise: Callable[[]
             scf.yield_([])
 
 
-# -------------------------------------------------------------------------------------------------------------- vectors
+def both(left: ir.Value, right: ir.Value) -> ir.Value:
+    """Logical and of i1 values or masks."""
+    return arith.andi(left, right)
+
+
+def either(left: ir.Value, right: ir.Value) -> ir.Value:
+    """Exclusive or of i1 values or masks."""
+    return arith.xori(left, right)
+
+
+def differs(left: ir.Value, right: ir.Value) -> ir.Value:
+    """The i1 of each lane whose integers differ: a mask."""
+    return arith.cmpi(arith.CmpIPredicate.ne, left, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,9 +253,6 @@ def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:
     return vector.shuffle(left, right, list(lanes))
 
 
-# ------------------------------------------------------------------------------------------------------------- epilogue
-
-
 def epilogue_buffers(epilogue: Epilogue, elements: int, channels: int) -> dict[str, tuple[str, int]]:
     """The buffers "epilogue.0" … of a layer with `elements` output elements and `channels` output channels."""
     size = {Reach.FULL: elements, Reach.CHANNEL: channels, Reach.SCALAR: 1}
@@ -386,54 +288,3 @@ def finish(
                 return lanes.load_splat(source, 0)
 
     return epilogue.emit(total, [operand(i, spec) for i, spec in enumerate(epilogue.operands)])
-
-
-# ---------------------------------------------------------------------------------------------------------------- tiles
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """`total` things in `parts` runs of nearly equal length: the first `longer` have `low + 1`, the rest `low`."""
-
-    total: int
-    parts: int
-
-    @classmethod
-    def by(cls, total: int, most: int) -> Split:
-        """The fewest parts of at most `most` things."""
-        return cls(total, -(-total // most))
-
-    @property
-    def low(self) -> int:
-        return self.total // max(self.parts, 1)
-
-    @property
-    def longer(self) -> int:
-        return self.total - self.low * self.parts
-
-    @property
-    def most(self) -> int:
-        """The longest length."""
-        return self.low + bool(self.longer)
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Where each part begins, and the total at the end."""
-        return np.array([part * self.low + min(part, self.longer) for part in range(self.parts + 1)])
-
-    def start(self, part: Index) -> Index:
-        """Where `part` begins."""
-        if not self.longer:
-            return part * self.low
-        return part * self.low + minimum(part, self.longer)
-
-    def length(self, part: Index) -> Index:
-        """How long `part` is."""
-        return pick(part < self.longer, self.low + 1, self.low) if self.longer else Index(self.low)
-
-    def each_length(self, part: Index, body: Callable[[int], None]) -> None:
-        """Build `body(length)` for each length that occurs, run for the length of `part`."""
-        if not self.longer:
-            body(self.low)
-        else:
-            choose(part < self.longer, lambda: body(self.low + 1), lambda: body(self.low))

@@ -6,7 +6,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 from torch_mlir.dialects import math as mathematics
 
-from sparsec.kernels.emit import Index, Vectors
+from sparsec.kernels.emit import Vectors
+from sparsec.kernels.index import Index
 
 
 def expanded(packed: ir.Value, held: ir.Value) -> ir.Value:

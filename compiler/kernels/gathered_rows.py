@@ -16,7 +16,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, define, loop, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, carry, define, loop, shuffle
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.row_groups import RowGroups

@@ -20,9 +20,10 @@ from sparsec.formats.coo import as_dense
 from sparsec.kernels import tile_registers
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.counted_rows import FAR_BYTES
-from sparsec.kernels.emit import Buffer, Index, Vectors, local
+from sparsec.kernels.emit import Buffer, Vectors, local
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.expand import count_of, expanded, lanes_of
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem

@@ -20,7 +20,6 @@ from sparsec.kernels.arithmetic import F32, U8S8, Arithmetic
 from sparsec.kernels.counted_rows import FAR_BYTES
 from sparsec.kernels.emit import (
     Buffer,
-    Index,
     Vectors,
     add,
     carry,
@@ -29,11 +28,11 @@ from sparsec.kernels.emit import (
     epilogue_buffers,
     finish,
     loop,
-    minimum,
     shuffle,
 )
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.expand import count_of, expanded, lanes_of
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem

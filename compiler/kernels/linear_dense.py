@@ -11,8 +11,9 @@ from torch_mlir import ir
 from sparsec.formats.coo import as_dense
 from sparsec.formats.dense import pack_panels
 from sparsec.kernels.arithmetic import F32, Arithmetic
-from sparsec.kernels.emit import Buffer, Index, define, epilogue_buffers, loop
+from sparsec.kernels.emit import Buffer, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, apart, define, epilogue_buffers, local, loop
+from sparsec.kernels.emit import Buffer, Vectors, apart, define, epilogue_buffers, local, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from torch_mlir import ir
 
 from sparsec.kernels.arithmetic import F32
-from sparsec.kernels.emit import Buffer, Index, Vectors, choose, define, epilogue_buffers, loop, minimum
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import MatmulProblem, Problem, dense_products

@@ -18,8 +18,9 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.emit import Buffer, Index, Vectors, add, carry, define, epilogue_buffers, loop, minimum
+from sparsec.kernels.emit import Buffer, Vectors, add, carry, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows

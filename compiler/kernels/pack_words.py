@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Vectors, define, loop
+from sparsec.kernels.emit import Buffer, Vectors, define, loop
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import ConvProblem

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
-from sparsec.kernels.emit import Buffer, Index, IndexLike, Vectors, as_index, finish, minimum, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, finish, shuffle
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, IndexLike, as_index, minimum
 from sparsec.kernels.isa import Isa
 
 

@@ -13,7 +13,8 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
-from sparsec.kernels.emit import Buffer, Index, Vectors, add, carry, loop
+from sparsec.kernels.emit import Buffer, Vectors, add, carry, loop
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.words import FP32, Words
 

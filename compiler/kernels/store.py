@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, choose, finish, local, loop, minimum, shuffle
+from sparsec.kernels.emit import Buffer, choose, finish, local, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.tile import Grid, Tile
 

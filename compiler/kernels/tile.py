@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, Index, Split, Vectors, add, as_index, carry, fma, minimum
+from sparsec.kernels.emit import Buffer, Vectors, add, carry, fma
+from sparsec.kernels.index import Index, as_index, minimum
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.split import Split
 
 # Independent sums needed to hide the latency of a fused multiply-add (4 cycles, 2 a cycle, on current x86 cores).
 CHAINS = 8

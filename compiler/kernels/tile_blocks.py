@@ -14,24 +14,14 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.kernels import tile_registers
-from sparsec.kernels.emit import (
-    Buffer,
-    Index,
-    Split,
-    Vectors,
-    carry,
-    define,
-    epilogue_buffers,
-    finish,
-    local,
-    loop,
-    minimum,
-)
+from sparsec.kernels.emit import Buffer, Vectors, carry, define, epilogue_buffers, finish, local, loop
 from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
+from sparsec.kernels.split import Split
 from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE
 from sparsec.kernels.words import Words
 

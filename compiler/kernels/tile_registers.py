@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, memref
 
-from sparsec.kernels.emit import Buffer, Index
+from sparsec.kernels.emit import Buffer
+from sparsec.kernels.index import Index
 
 SIDE = 16  # rows of a tile, and words in a row
 TILE = SIDE * SIDE

@@ -16,8 +16,9 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels import tile_registers
-from sparsec.kernels.emit import Buffer, Index, Vectors, carry, local, loop, minimum
+from sparsec.kernels.emit import Buffer, Vectors, carry, local, loop
 from sparsec.kernels.gathered_rows import GROUP, interleaved
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import RowTile, ramps
 from sparsec.kernels.tile_registers import ROW_BYTES, SIDE, TILE, TILE_BYTES, WEIGHTS_LEFT

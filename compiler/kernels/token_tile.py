@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Index, Split, Vectors, choose, define, finish, loop, minimum, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue, Reach
+from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
+from sparsec.kernels.split import Split
 from sparsec.kernels.words import FP32, Words, words_of
 
 MOVED = 6  # multiply-adds that take as long as moving an element: for each element of a word

@@ -17,7 +17,8 @@ from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
-from sparsec.kernels.emit import Buffer, Index, Vectors, add, fma, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, add, fma, shuffle
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 
 

@@ -12,8 +12,9 @@ from torch_mlir import ir
 from sparsec.artifact import Buffer, CodeImage, Program, Space, Step, TensorSpec
 from sparsec.ir.context import make_context
 from sparsec.kernels import emit
-from sparsec.kernels.emit import Index, Vectors, define, epilogue_buffers, finish, loop
+from sparsec.kernels.emit import Vectors, define, epilogue_buffers, finish, loop
 from sparsec.kernels.epilogue import Epilogue, identity
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem

@@ -11,22 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_mlir import ir
 
-from sparsec.kernels.emit import (
-    Buffer,
-    Index,
-    Split,
-    Vectors,
-    carry,
-    choose,
-    define,
-    exists,
-    local,
-    loop,
-    minimum,
-    pick,
-    when,
-)
+from sparsec.kernels.emit import Buffer, Vectors, carry, choose, define, exists, local, loop, when
+from sparsec.kernels.index import Index, minimum, pick
 from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels.split import Split
 from sparsec.kernels.store import transposed
 
 Build = Callable[[Mapping[str, Buffer], Index, Index], None]
