@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
 
 LANES = 32
 WORD = 32  # columns of a mask word
@@ -143,23 +143,16 @@ class LaneStreams:
 
 def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
     """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
-    m, k = weight.shape
     rows, step = ROWS * WARPS // halves, WORD * words * halves
-    kept = np.add.reduceat((weight << 1) != 0, np.arange(0, k, step), axis=1, dtype=np.int64)
-    kept = np.add.reduceat(kept, np.arange(0, m, rows), axis=0)
-    return 2.0 * kept + rows * step * (1 / 8 + 1 / 10)
+    return np.float64(2.0) * nonzeros(weight, step, halves) + rows * step * (1 / 8 + 1 / 10)
 
 
 def _elements(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
     """The elements of a worker as lanes take them: [warps, steps, lanes, 32 * words], zero outside of the matrix."""
-    m, k = weight.shape
-    groups, halves, rows = partition.groups, partition.halves, partition.rows
-    step = WORD * words * halves
+    groups, halves = partition.groups, partition.halves
     pieces = []
     for block, first, last in parts:
-        piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
-        inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
-        piece[: inside.shape[0], : inside.shape[1]] = inside
+        piece = partition.piece(weight, WORD * words * halves, block, first, last)
         # group, mt, b / 2, g | step, half, word, kt, h, t, b % 2
         split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
         ordered = split.transpose(5, 0, 4, 3, 9, 6, 7, 1, 8, 2, 10)

@@ -12,18 +12,17 @@ Bytes per element: 9/8, two more than 9/16 of dense for nothing: no padding with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import two_of_four
+from sparsec.cuda import equal_steps, two_of_four
+from sparsec.cuda.equal_steps import UNIT
 from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
 
 LANES = 32
 STEP = 64  # columns of a warp
-UNIT = 16  # bytes
 STEP_UNITS = (STEP * ROWS * 9 // 8) // UNIT
 
 Bits = NDArray[np.uint16]
@@ -48,29 +47,15 @@ class Nm24Streams:
         halves = halves_for(m, k, workers)
         blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (STEP * halves))
         partition = deal(np.ones((blocks, steps)), workers, halves)
-        with ThreadPoolExecutor() as pool:
-            parts = map(partition.parts, range(partition.workers))
-            found = pool.map(
-                lambda each: np.concatenate([_steps(weight, partition, *part) for part in each], axis=1), parts
-            )
-            units = np.concatenate([each.reshape(-1, UNIT) for each in found])
+        units = equal_steps.encode(partition, lambda *part: _steps(weight, partition, *part))
         return cls(m, k, partition, units)
 
     def decode(self) -> Bits:
         """The matrix, from the fragments that lanes load."""
         out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
-        first = 0
-        for worker in range(self.partition.workers):
-            parts = self.partition.parts(worker)
-            count = sum(end - begin for _, begin, end in parts) * WARPS * STEP_UNITS
-            found = self.units[first : first + count].reshape(WARPS, -1, STEP_UNITS * UNIT)
-            first += count
-            at = 0
-            for block, begin, end in parts:
-                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-                columns = slice(begin * self.step, end * self.step)
-                out[rows, columns] = _matrix(found[:, at : at + end - begin], self.partition)
-                at += end - begin
+        for block, begin, end, steps in equal_steps.segments(self.partition, self.units, STEP_UNITS * UNIT):
+            rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+            out[rows, begin * self.step : end * self.step] = _matrix(steps, self.partition)
         return out[: self.m, : self.k]
 
     @property
@@ -110,12 +95,9 @@ class Nm24Streams:
 
 def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:
     """The bytes of a segment: [warps, steps, bytes of a step]."""
-    m, k = weight.shape
-    rows, step = partition.rows, STEP * partition.halves
-    piece = np.zeros((rows, (last - first) * step), dtype=np.uint16)
-    inside = weight[block * rows : min(m, (block + 1) * rows), first * step : min(k, last * step)]
-    piece[: inside.shape[0], : inside.shape[1]] = inside
-    values, index = two_of_four.pairs(piece, block * rows, first * step)
+    step = STEP * partition.halves
+    piece = partition.piece(weight, step, block, first, last)
+    values, index = two_of_four.pairs(piece, block * partition.rows, first * step)
     # group of rows, mt, h, g | step, half of it, 32 columns, c (or j), t | value
     shape = (partition.groups, 2, 2, 8, last - first, partition.halves, 2, 2, 4)
     values, index = values.reshape(*shape, 2), index.reshape(shape)

@@ -8,6 +8,7 @@ within a block leaves partial sums, which the worker that comes last adds up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 WARPS = 16  # of a worker, which is a block of threads
 ROWS = 32  # of a warp
 LARGE = 1 << 20  # elements of a worker
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,13 @@ class Partition:
             begin = stop
         return found
 
+    def piece(self, matrix: NDArray[Number], step: int, block: int, first: int, last: int) -> NDArray[Number]:
+        """The rows of a block and the columns of steps [first, last), `step` columns each, filled up with zeros."""
+        found = np.zeros((self.rows, (last - first) * step), dtype=matrix.dtype)
+        inside = matrix[block * self.rows : (block + 1) * self.rows, first * step : last * step]
+        found[: inside.shape[0], : inside.shape[1]] = inside
+        return found
+
     @property
     def segments(self) -> int:
         """Parts of blocks, of all workers."""
@@ -95,3 +105,11 @@ def deal(costs: NDArray[np.float64], workers: int, halves: int) -> Partition:
     wanted = np.arange(1, workers) * (ends[-1] / workers)
     inner = np.minimum(np.searchsorted(ends, wanted) + 1, ends.size)
     return Partition(halves, blocks, steps, np.unique(np.concatenate([[0], inner, [ends.size]])).astype(np.int64))
+
+
+def nonzeros(weight: NDArray[np.uint16], step: int, halves: int) -> NDArray[np.int64]:
+    """Of 16-bit numbers that are neither zero, in each step of each block: [blocks, steps]."""
+    m, k = weight.shape
+    kept = np.add.reduceat((weight << 1) != 0, np.arange(0, k, step), axis=1, dtype=np.int64)
+    counts: NDArray[np.int64] = np.add.reduceat(kept, np.arange(0, m, ROWS * WARPS // halves), axis=0)
+    return counts

@@ -13,18 +13,17 @@ Bytes per element: 13/32, of which the scales are 1/32.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import two_of_four
+from sparsec.cuda import equal_steps, two_of_four
+from sparsec.cuda.equal_steps import UNIT
 from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
 from sparsec.errors import InputError
 
 GROUP = 128  # columns of a warp's step, that share a scale
-UNIT = 16  # bytes
 STEP_BYTES = 512 + 1024 + 128
 SMALLEST, LARGEST = -8, 7
 
@@ -55,12 +54,7 @@ class W4Nm24Streams:
         halves = halves_for(m, k, workers)
         blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (GROUP * halves))
         partition = deal(np.ones((blocks, steps)), workers, halves)
-        with ThreadPoolExecutor() as pool:
-            parts = map(partition.parts, range(partition.workers))
-            found = pool.map(
-                lambda each: np.concatenate([_steps(numbers, scales, partition, *part) for part in each], axis=1), parts
-            )
-            units = np.concatenate([each.reshape(-1, UNIT) for each in found])
+        units = equal_steps.encode(partition, lambda *part: _steps(numbers, scales, partition, *part))
         return cls(m, k, partition, units)
 
     def decode(self) -> tuple[Numbers, Scales]:
@@ -68,19 +62,11 @@ class W4Nm24Streams:
         partition, groups = self.partition, self.steps * self.partition.halves
         numbers = np.zeros((partition.blocks * partition.rows, groups * GROUP), dtype=np.int8)
         scales = np.zeros((len(numbers), groups), dtype=np.float32)
-        first = 0
-        for worker in range(partition.workers):
-            parts = partition.parts(worker)
-            count = sum(end - begin for _, begin, end in parts)
-            found = self.units[first : first + count * WARPS * STEP_BYTES // UNIT].reshape(WARPS, count, STEP_BYTES)
-            first += count * WARPS * STEP_BYTES // UNIT
-            at = 0
-            for block, begin, end in parts:
-                rows = slice(block * partition.rows, (block + 1) * partition.rows)
-                there = slice(begin * partition.halves, end * partition.halves)
-                columns = slice(there.start * GROUP, there.stop * GROUP)
-                numbers[rows, columns], scales[rows, there] = _matrix(found[:, at : at + end - begin], partition)
-                at += end - begin
+        for block, begin, end, steps in equal_steps.segments(partition, self.units, STEP_BYTES):
+            rows = slice(block * partition.rows, (block + 1) * partition.rows)
+            there = slice(begin * partition.halves, end * partition.halves)
+            columns = slice(there.start * GROUP, there.stop * GROUP)
+            numbers[rows, columns], scales[rows, there] = _matrix(steps, partition)
         return numbers[: self.m, : self.k], scales[: self.m, : -(-self.k // GROUP)]
 
     @property
@@ -153,16 +139,11 @@ def _steps(
     numbers: Numbers, scales: Scales, partition: Partition, block: int, first: int, last: int
 ) -> NDArray[np.uint8]:
     """The bytes of a segment: [warps, steps, bytes of a step]."""
-    m, k = numbers.shape
-    rows, halves, count = partition.rows, partition.halves, last - first
-    step, begin, end = GROUP * halves, block * rows, min(m, (block + 1) * rows)
-    piece = np.zeros((rows, count * step), dtype=np.uint16)
-    inside = numbers[begin:end, first * step : min(k, last * step)]
-    piece[: end - begin, : inside.shape[1]] = np.where(inside == 0, 0, (inside + 8) | 16)
-    factors = np.zeros((rows, count * halves), dtype=np.float32)
-    found = scales[begin:end, first * halves : last * halves]
-    factors[: end - begin, : found.shape[1]] = found
-    values, index = two_of_four.pairs(piece, begin, first * step)
+    halves, count = partition.halves, last - first
+    inside = partition.piece(numbers, GROUP * halves, block, first, last)
+    piece = np.where(inside == 0, 0, (inside + 8) | 16).astype(np.uint16)
+    factors = partition.piece(scales, halves, block, first, last)
+    values, index = two_of_four.pairs(piece, block * partition.rows, first * GROUP * halves)
     nibbles = np.where(values == 0, 8, values & 15).astype(np.uint32)
     # group of rows, mt, h, g | step, half, 64 columns, 32 of them, c (or j), t | value
     shape = (partition.groups, 2, 2, 8, count, halves, 2, 2, 2, 4)

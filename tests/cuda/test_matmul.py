@@ -225,4 +225,7 @@ def test_wrong_tensors_are_refused() -> None:
         matmul(weight, torch.zeros(4, 256, dtype=torch.float16))
     with pytest.raises(InputError, match="no such activation"):
         matmul(weight, torch.zeros(4, 256, device="cuda", dtype=torch.float16), activation="tanh")  # type: ignore[arg-type]
+    y = torch.zeros(1, 64, device="cuda", dtype=torch.float16).expand(4, 64)
+    with pytest.raises(InputError, match="cannot be written to in place"):
+        matmul(weight, torch.zeros(4, 256, device="cuda", dtype=torch.float16), out=y)
     assert matmul(weight, torch.zeros(0, 256, device="cuda", dtype=torch.float16)).shape == (0, 64)
