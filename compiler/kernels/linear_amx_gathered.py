@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch_mlir import ir
-
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.gathered_rows import GROUP, ROWS, byte_rows, emit_byte_rows
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows, Prepared
+from sparsec.kernels.kernel import Weight
+from sparsec.kernels.linear_rows import LinearRows, Prepared, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.tile_registers import SIDE, WEIGHTS_LEFT
@@ -22,7 +19,7 @@ from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
-class LinearAmxGathered:
+class LinearAmxGathered(RowsKernel):
     """Any number of inputs and outputs, at least 16 tokens; blocks that are not full are filled up with zeros."""
 
     name: str = "u8s8_linear_amx_gathered"
@@ -41,12 +38,6 @@ class LinearAmxGathered:
         if problem.tokens < SIDE:
             return f"fewer than {SIDE} tokens"
         return refusal(problem.arithmetic, U8S8, isa)
-
-    def lower(
-        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
-    ) -> LoweredLayer:
-        assert weight is not None
-        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

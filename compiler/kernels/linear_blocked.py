@@ -8,14 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import F32, Arithmetic
-from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows
+from sparsec.kernels.kernel import Weight
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import HEIGHTS, BlockRows, SparseRows, Visits, block_cycles, block_unroll, most_vectors
@@ -27,7 +25,7 @@ WIDEST = 6  # vectors of a tile: the wider, the fewer times is the weight read
 
 
 @dataclass(frozen=True, slots=True)
-class LinearBlocked:
+class LinearBlocked(RowsKernel):
     """Any number of tokens, inputs and outputs; blocks that are not full are filled up with zeros."""
 
     arithmetic: Arithmetic = F32
@@ -43,12 +41,6 @@ class LinearBlocked:
         if problem.tokens == 1:
             return "a single token fills no vector"
         return refusal(problem.arithmetic, self.arithmetic, isa)
-
-    def lower(
-        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
-    ) -> LoweredLayer:
-        assert weight is not None
-        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch_mlir import ir
-
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
-from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows
+from sparsec.kernels.kernel import Weight
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
@@ -27,7 +24,7 @@ SHORT = 8  # nonzeros of a row in a block: if there are fewer, blocks twice as l
 
 
 @dataclass(frozen=True, slots=True)
-class LinearCsr:
+class LinearCsr(RowsKernel):
     """Any number of tokens, inputs and outputs."""
 
     arithmetic: Arithmetic = F32
@@ -41,12 +38,6 @@ class LinearCsr:
         if not isinstance(problem, LinearProblem):
             return "only linear layers"
         return refusal(problem.arithmetic, self.arithmetic, isa)
-
-    def lower(
-        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
-    ) -> LoweredLayer:
-        assert weight is not None
-        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

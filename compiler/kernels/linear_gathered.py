@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch_mlir import ir
-
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.gathered_rows import GROUP, ROWS, GatheredRows, byte_rows, emit_byte_rows
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import LoweredLayer, Weight
-from sparsec.kernels.linear_rows import LinearRows, Prepared
+from sparsec.kernels.kernel import Weight
+from sparsec.kernels.linear_rows import LinearRows, Prepared, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
@@ -23,7 +20,7 @@ HEIGHTS = (1, 4)  # of blocks: single rows, or as many as registers have room fo
 
 
 @dataclass(frozen=True, slots=True)
-class LinearGathered:
+class LinearGathered(RowsKernel):
     """Any number of inputs and outputs, at least four tokens, on instruction sets that multiply words of four bytes."""
 
     name: str = "u8s8_linear_gathered"
@@ -38,12 +35,6 @@ class LinearGathered:
         if words is None or words.group != GROUP:
             return f"{isa.suffix} has no instruction for words of four bytes"
         return f"fewer than {LEAST_LANES} tokens" if problem.tokens < LEAST_LANES else None
-
-    def lower(
-        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
-    ) -> LoweredLayer:
-        assert weight is not None
-        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

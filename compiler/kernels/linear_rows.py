@@ -7,9 +7,10 @@ outputs of one tile into a small buffer on the stack, and transposes that back o
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,12 +174,20 @@ class LinearRows:
             walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))
 
 
-@runtime_checkable
-class RowsKernel(Protocol):
+class RowsKernel(ABC):
     """A kernel with this schedule."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""
+
+    def lower(
+        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
+    ) -> LoweredLayer:
+        assert weight is not None
+        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
 
 def _own(walker: int, name: str) -> str:

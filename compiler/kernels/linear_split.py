@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch_mlir import ir
-
 from sparsec.formats.csr import Csr
 from sparsec.formats.split import Split
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.counted_rows import CountedRows, step_of
-from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.kernel import Weight
 from sparsec.kernels.linear_csr import BLOCK_BYTES
-from sparsec.kernels.linear_rows import LinearRows
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import most_vectors
@@ -23,7 +20,7 @@ from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
-class LinearSplit:
+class LinearSplit(RowsKernel):
     """Any number of inputs and outputs, at least two tokens."""
 
     name: str = "f32_linear_split"
@@ -35,12 +32,6 @@ class LinearSplit:
         if problem.tokens == 1:
             return "a single token fills no vector"
         return refusal(problem.arithmetic, F32, isa)
-
-    def lower(
-        self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
-    ) -> LoweredLayer:
-        assert weight is not None
-        return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""
