@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.arm.cases import Case, write_cases
-from bench.arm.emulator import NATIVE, Emulator
-from bench.arm.networks import PROCESSORS, NetworkCell, compiled, given
+from bench.arm.emulator import NATIVE, PROCESSORS, Emulator
+from bench.arm.networks import NetworkCell, compiled, given
 from sparsec.errors import UsageError
 
 _HERE = Path(__file__).parent

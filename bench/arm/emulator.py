@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.arm.cases import OK, Case, Result, read_results, write_cases
+from sparsec.errors import UsageError
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+# QEMU's processors with what a target needs, the last of which has no name of its own there.
+PROCESSORS = {"aarch64": "cortex-a53", "aarch64-dotprod": "cortex-a76", "aarch64-i8mm": "max"}
 INSTALL = "apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 _HERE = Path(__file__).parent
 NATIVE = _HERE.parents[1] / "runtime" / "native"
@@ -37,7 +40,11 @@ def build_runner(folder: Path, compiler: Sequence[str] = (COMPILER,)) -> Path:
 def build_counter(folder: Path) -> Path:
     """Compile the plugin `count.c` for this machine."""
     plugin = folder / "count.so"
-    compiler = next(name for name in ("cc", "gcc", "clang") if shutil.which(name))
+    compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    if compiler is None:
+        raise UsageError(
+            "There is no C compiler for this machine.", expected="cc, gcc or clang", next_step="apt-get install gcc"
+        )
     flags = ["-std=c11", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
     subprocess.run([compiler, *flags, str(_HERE / "count.c"), "-o", str(plugin)], check=True)
     return plugin

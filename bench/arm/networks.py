@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.arm.cases import OK, Array, Case
-from bench.arm.emulator import Emulator
+from bench.arm.emulator import PROCESSORS, Emulator
 from bench.peers.network import PLAIN, QDQ
 from bench.sparse_models_rows import ModelCell
 from bench.sparse_zoo import feeds_of
@@ -18,9 +18,6 @@ from sparsec.artifact import Program
 from sparsec.driver import Options, compile_program
 from sparsec.report import Report
 from sparsec.runtime import Session
-
-# QEMU's processors with what a target needs, the last of which has no name of its own there.
-PROCESSORS = {"aarch64": "cortex-a53", "aarch64-dotprod": "cortex-a76", "aarch64-i8mm": "max"}
 
 
 @dataclass(frozen=True, slots=True)

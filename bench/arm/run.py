@@ -20,6 +20,8 @@ def run(pattern: str, json_file: Path, folder: Path | None) -> int:
     if (why := emulator.missing()) is not None:
         raise UsageError("ARM cannot be emulated here.", got=why)
     cells = [cell for cell in networks.CELLS if pattern in str(cell)]
+    if not cells:
+        raise UsageError("There is no such network.", expected="; ".join(map(str, networks.CELLS)), got=pattern)
     with tempfile.TemporaryDirectory() as scratch:
         runner = emulator.build_runner(Path(scratch))
         if folder is not None:

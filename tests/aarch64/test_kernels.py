@@ -8,12 +8,9 @@ import pytest
 from harness import assert_close
 
 from bench.arm.cases import LACKS_FEATURE, OK
-from bench.arm.emulator import Emulator
+from bench.arm.emulator import PROCESSORS, Emulator
 from sparsec.targets import TARGETS
 from tests.aarch64.layers import cases, programs
-
-# A processor with what the target requires, and no more where QEMU has one.
-PROCESSORS = {"aarch64": "cortex-a53", "aarch64-dotprod": "cortex-a76", "aarch64-i8mm": "max"}
 
 
 @pytest.mark.parametrize("name", PROCESSORS)

@@ -14,8 +14,10 @@ import pytest
 
 from bench.arm import board, emulator, loops, networks
 from bench.arm.cases import Case
+from bench.arm.run import run
 from bench.sparse_models_rows import ModelCell
 from sparsec.driver import Options, compile_program
+from sparsec.errors import UsageError
 from tests.tune.models import two_layers, two_quantised_layers
 from tests.wasm.layers import FEW, linear
 
@@ -42,6 +44,12 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (why := emulator.missing()) is not None:
         pytest.skip(why)
     return emulator.build_runner(tmp_path_factory.mktemp("runner"))
+
+
+def test_other_networks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "missing", lambda: None)
+    with pytest.raises(UsageError, match=r"no such network(.|\n)*mobilenet-v2"):
+        run("nothing like it", tmp_path / "arm.json", None)
 
 
 def test_the_busiest_loop_is_an_inner_one() -> None:
