@@ -282,6 +282,8 @@ def _cuda(json_file: Path | None, *, quick: bool, many: bool, block: bool) -> No
     """Sparse products on an NVIDIA GPU against cuBLAS."""
     from bench import cuda, cuda_block
 
+    if block and (many or quick):
+        raise click.UsageError("--block goes without --many and --quick")
     try:
         if block:
             raise SystemExit(cuda_block.run(json_file or cuda_block.RESULTS))

@@ -82,8 +82,6 @@ class _Driver:
                 expected=name,
                 next_step="compile for the CPU with --target native",
             ) from error
-        for function, arguments in _ARGUMENTS.items():
-            getattr(self._library, function).argtypes = arguments
         if self._library.cuInit(0):
             raise _no_gpu()
         version, count = c_int(), c_int()
@@ -96,6 +94,8 @@ class _Driver:
                 next_step="update the driver",
             )
         self.version = version.value
+        for function, arguments in _ARGUMENTS.items():  # some of which older drivers lack
+            getattr(self._library, function).argtypes = arguments
         self.call("cuDeviceGetCount", byref(count))
         if not count.value:
             raise _no_gpu()

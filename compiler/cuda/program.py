@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
+from uuid import uuid4
 
 from sparsec.cuda import nvrtc, wgmma
 from sparsec.cuda.driver import Device, Function, device
@@ -39,7 +40,7 @@ def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, in
         image = nvrtc.compile_source(source, f"{kernel}.cu", options)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = place.with_suffix(f".{id(image)}")
+        unfinished = place.with_suffix(f".{uuid4().hex}")  # several processes may write at once
         unfinished.write_bytes(image)
         unfinished.replace(place)
     except OSError:

@@ -81,13 +81,17 @@ def test_what_a_machine_lacks_is_said_in_one_sentence(
 
 
 class _Library:
-    """A driver that succeeds in everything and answers with what it was made with."""
+    """A driver that succeeds in everything that its version has, and answers with what it was made with."""
 
     def __init__(self, version: int, count: int, architecture: tuple[int, int]) -> None:
         self._answers = {"cuDriverGetVersion": version, "cuDeviceGetCount": count, "cuDeviceGet": 0}
         self._attributes = {75: architecture[0], 76: architecture[1]}
+        self._lacking = ["cuTensorMapEncodeTiled"] if version < driver.OLDEST_DRIVER else []
 
     def __getattr__(self, name: str) -> object:
+        if name in self._lacking:
+            raise AttributeError(name)
+
         def function(*arguments: object) -> int:
             value = self._attributes.get(arguments[1], 0) if name == "cuDeviceGetAttribute" else self._answers.get(name)
             if value is not None:
