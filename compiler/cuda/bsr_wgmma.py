@@ -16,28 +16,21 @@ from sparsec.cuda.tensors import BFLOAT16
 STORE_BYTES = 1280  # of shared memory for a warp's results on their way out
 STAGES, UNITS = 3, 56  # windows and units that there is shared memory for; UNITS holds two windows
 BAND_BYTES = 16 << 20  # of X, that the L2 keeps
+# Of a block of threads: windows with their parts of X and barriers, units, results.
+SHARED_BYTES = STAGES * (64 * MOST * STEP * 2 + WINDOW.itemsize + 16) + UNITS * UNIT_BYTES + GROUPS * 4 * STORE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTiling:
-    """Of a product: 64 x `tiles` tokens, so many windows and units in shared memory; all rows are done for `together`
-    tiles of tokens before the next ones."""
+    """Of a product: tiles of 64 x `tiles` tokens; all rows are done for `together` of them before the next ones."""
 
     tiles: int
-    stages: int
-    units: int
     together: int
 
     @property
     def tokens(self) -> int:
         """Of a tile."""
         return 64 * self.tiles
-
-    @property
-    def shared_bytes(self) -> int:
-        """Of a block of threads: windows with their parts of X and barriers, units, results."""
-        window = 64 * MOST * STEP * 2 + WINDOW.itemsize + 16
-        return self.stages * window + self.units * UNIT_BYTES + GROUPS * 4 * STORE_BYTES
 
 
 class _Operands(ctypes.Structure):
@@ -64,9 +57,9 @@ class BsrWgmma:
     def shape(self) -> tuple[int, int]:
         return self.steps.m, self.steps.k
 
-    def launch(self, x: Rows, y: Results, stream: int, tiling: BlockTiling | None = None) -> None:
+    def launch(self, x: Rows, y: Results, stream: int) -> None:
         """Put a product on a stream."""
-        by = tiling or block_tiling(self.steps)
+        by = block_tiling(self.steps)
         row_tiles, token_tiles = len(self.steps.tiles), -(-x.tokens // by.tokens)
         operands = _Operands(
             self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, STEP)),
@@ -74,9 +67,9 @@ class BsrWgmma:
             *(each.address for each in self._arrays),
             *(row_tiles, token_tiles, min(by.together, token_tiles)),
         )
-        macros = {"TILES": by.tiles, "STAGES": by.stages, "UNITS": by.units}
+        macros = {"TILES": by.tiles, "STAGES": STAGES, "UNITS": UNITS}
         macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
-        kernel = function(self.device, "bsr_wgmma", macros, by.shared_bytes)
+        kernel = function(self.device, "bsr_wgmma", macros, SHARED_BYTES)
         blocks = min(row_tiles * token_tiles, self.device.multiprocessors)
         self.device.launch(kernel, (blocks, 1), 128 * (GROUPS + 1), operands, stream)
 
@@ -84,4 +77,4 @@ class BsrWgmma:
 def block_tiling(steps: BlockSteps) -> BlockTiling:
     """As many tokens as the registers have sums for, given the strips of a tile."""
     tiles = STRIPS // steps.strips
-    return BlockTiling(tiles, STAGES, UNITS, max(1, round(BAND_BYTES / (64 * tiles * steps.k * 2))))
+    return BlockTiling(tiles, max(1, round(BAND_BYTES / (64 * tiles * steps.k * 2))))

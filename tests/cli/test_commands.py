@@ -65,6 +65,12 @@ def test_compile_writes_libraries_for_c(sparsec: Sparsec, model: Path) -> None:
     assert {file.suffix for file in folder.iterdir()} == {".a", ".h", ".weights"}
 
 
+def test_a_library_for_webassembly_is_refused_as_such(sparsec: Sparsec, model: Path) -> None:
+    found = sparsec("compile", model, "--emit", "shared", "--target", "wasm32", "-o", model.parent / "library")
+    assert found.code == 2
+    assert "Code for WebAssembly is no library for C" in found.err
+
+
 def test_compile_writes_a_package_for_the_web_with_weights_of_half_the_bytes(sparsec: Sparsec, model: Path) -> None:
     sizes = []
     for storage in ("fp32", "fp16"):
