@@ -16,9 +16,7 @@ def _relocate(image: bytearray, place: Place, stub: int | None, slot: int | None
     match place.kind:
         case 2 | 24 if target is not None:  # PC32, PC64
             write_distance(image, place, target, 8 if place.kind == _PC64 else 4)
-        case 4:  # PLT32: a call or jump
-            destination = stub if target is None else target
-            assert destination is not None
+        case 4 if (destination := stub if target is None else target) is not None:  # PLT32: a call or jump
             write_distance(image, place, destination, 4)
         case 9 | 41 | 42 if (
             target is None and slot is not None
