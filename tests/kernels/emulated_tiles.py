@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import re
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Tile = NDArray[np.uint8]  # [16 rows][64 bytes]
+Number = TypeVar("Number", np.int32, np.float64)
 ROWS, ROW_BYTES = 16, 64
 _DECLARATION = re.compile(r"^declare [^\n]*@llvm\.x86\.t[^\n]*\.internal[^\n]*\n", re.MULTILINE)
 _INTRINSIC = re.compile(r"@llvm\.x86\.(tile\w+|tdp\w+)\.internal")
@@ -68,7 +70,7 @@ def _widened(tile: Tile) -> NDArray[np.float64]:
     return (tile.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
-def _by_column(words: NDArray[np.generic]) -> NDArray[np.generic]:
+def _by_column(words: NDArray[Number]) -> NDArray[Number]:
     """[16 words][16 columns * elements of a word] as [16 * elements][16 columns]."""
     return words.reshape(ROWS, ROWS, -1).transpose(0, 2, 1).reshape(-1, ROWS)
 
