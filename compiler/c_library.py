@@ -93,14 +93,16 @@ def write_library(
     with tempfile.TemporaryDirectory() as scratch, as_file(files("sparsec.runtime")) as runtime:
         work = Path(scratch)
         (work / "weights").write_bytes(plan.weights.tobytes())
-        (work / header.name).write_text(interface)  # from here: `folder` may have headers that others are named after
-        (work / "network.c").write_text(source_text(plan, work / "weights", weights_inside=weights_inside))
+        source = source_text(plan, work / "weights", weights_inside=weights_inside)
+        (work / "network.c").write_text(source, encoding="utf-8")
+        # Included from here: `folder` may have headers that others are named after.
+        (work / header.name).write_text(interface, encoding="utf-8")
         compiler.compile(work / "network.c", [runtime / "c", runtime / "native"], work / f"{name}.o")
         made = [work / f"{name}.o", *(work / f"{name}_kernels{number}.o" for number in range(len(objects)))]
         for path, content in zip(made[1:], objects, strict=True):
             path.write_bytes(content)
         (compiler.archive if linkage is Linkage.STATIC else compiler.link)(made, library)
-    header.write_text(interface)
+    header.write_text(interface, encoding="utf-8")
     if weights_inside:
         return [library, header]
     weights.write_bytes(plan.weights.tobytes())

@@ -87,12 +87,12 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @contextmanager
 def scratch(tensor: object, on: Device, nbytes: int, stream: int) -> Iterator[int]:
-    """The address of memory for what is launched within: torch's own for torch tensors, else in the stream's order. Both
-    can be captured in a CUDA graph."""
+    """The address of memory for what is launched within: torch's own for torch tensors on torch's current stream, in whose
+    order torch gives it away again, else in the stream's order. Both can be captured in a CUDA graph."""
     torch = sys.modules.get("torch")
     if not nbytes:
         yield 0
-    elif torch is not None and isinstance(tensor, torch.Tensor):
+    elif torch is not None and isinstance(tensor, torch.Tensor) and stream == current_stream(tensor, on.index):
         made = torch.empty(nbytes, dtype=torch.uint8, device=tensor.device)
         yield int(made.data_ptr())
     else:
