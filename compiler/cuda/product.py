@@ -51,7 +51,7 @@ def matmul(
 
     `x`, `out` (row by row; the same type as the weight) and `bias` (float32 [m]) are DLPack tensors. Without `out`, x is
     a torch tensor and so is the result. `stream` is a CUDA stream's handle; the default is torch's current stream, or
-    the legacy default stream for tensors of others. To capture a call in a CUDA graph, `prepare` before.
+    the legacy default stream for tensors of others. To capture a call in a CUDA graph, `prepare` it before, activation and all.
     Raises `InputError`.
     """
     m, k = weight.shape
