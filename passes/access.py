@@ -9,7 +9,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import shape_of
 
-RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
+RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")  # what views are before there are buffers
 VIEWS = (
     "memref.subview",
     "memref.collapse_shape",
