@@ -39,16 +39,18 @@ _CHANNEL_CYCLES = 50.0  # to begin a channel of a depthwise convolution
 _WORD_OF_TAPS_CYCLES = 1.4  # per vector of pixels and word of four taps of a depthwise convolution of bytes
 _FILTER_CYCLES = 20.0  # to begin such a filter
 _STRIDED_COPY_CYCLES = 4.0  # the same inside the depthwise kernel, which only copies strided inputs
+_TAP_CYCLES = 0.48  # per vector of pixels and tap of a depthwise convolution: a load and a multiply-add
+_PIXEL_CYCLES = 4.9  # per such vector: its sums begin, end and are stored
 
 
 def depthwise_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """Nearly one load per multiply-add, two cycles to store a vector, and the phase split of a strided input."""
+    """One load per multiply-add, what each vector of pixels takes besides, and the phase split of a strided input."""
     assert facts is not None
     assert isinstance(problem, ConvProblem)
     strided = any(axis.stride > 1 for axis in problem.axes)
     copied = input_elements(problem) / isa.lanes() if strided else 0.0
     full = 1 - _EMPTY_TAPS * facts.empty_rows / max(facts.rows, 1)
-    each = vectors_per_row(problem, isa) * (0.8 * problem.taps + 2.0) + _CHANNEL_CYCLES
+    each = vectors_per_row(problem, isa) * (_TAP_CYCLES * problem.taps + _PIXEL_CYCLES) + _CHANNEL_CYCLES
     return full * problem.filters * each + _STRIDED_COPY_CYCLES * copied
 
 
