@@ -45,9 +45,9 @@ def lower_llvm(unit: Unit) -> None:
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "func.func"):
             op.attributes["sym_visibility"] = ir.StringAttr.get("public")  # called by the runtime
-    run_pipeline(unit.module, _TO_BRANCHES, what="lowering kernels to branches")
+    run_pipeline(unit.module, _TO_BRANCHES, what="lowering kernels to branches", verify_each=False)
     lower_asserts(unit.module)
-    run_pipeline(unit.module, _TO_LLVM, what="lowering kernels to LLVM")
+    run_pipeline(unit.module, _TO_LLVM, what="lowering kernels to LLVM", verify_each=False)
 
 
 def llvm_text(module: ir.Module) -> str:

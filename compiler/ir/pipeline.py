@@ -10,14 +10,19 @@ from torch_mlir.passmanager import PassManager
 from sparsec.errors import ToolchainError
 
 
-def run_pipeline(module: ir.Module, pipeline: str, *, what: str) -> None:
+def run_pipeline(module: ir.Module, pipeline: str, *, what: str, verify_each: bool = True) -> None:
     """Run `pipeline` (the text between the parentheses of `builtin.module(...)`) on `module` in place.
 
+    The module is verified after each pass, or only after the last, which takes half of the time.
     Raises ToolchainError that says `what` was being done, the first diagnostic, and how to reproduce it.
     """
     try:
         with module.context:
-            PassManager.parse(f"builtin.module({pipeline})").run(module.operation)
+            passes = PassManager.parse(f"builtin.module({pipeline})")
+            passes.enable_verifier(verify_each)
+            passes.run(module.operation)
+            if not verify_each:
+                module.operation.verify()
     except ir.MLIRError as error:
         first = error.error_diagnostics[0] if error.error_diagnostics else None
         raise ToolchainError(
