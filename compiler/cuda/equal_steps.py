@@ -3,15 +3,67 @@ so on, worker after worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.partition import WARPS, Partition
+from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
 
 UNIT = 16  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EqualSteps:
+    """A matrix [m, k] in such a stream: `units` is uint8 [units, 16]."""
+
+    kernel: ClassVar[str]
+    columns: ClassVar[int]  # of a warp in a step
+    step_bytes: ClassVar[int]  # of a warp
+
+    m: int
+    k: int
+    partition: Partition
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def dealt(cls, m: int, k: int, workers: int) -> Partition:
+        """The steps of a matrix among so many multiprocessors; all cost the same."""
+        halves = halves_for(m, k, workers)
+        blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (cls.columns * halves))
+        return deal(np.ones((blocks, steps)), workers, halves)
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"UNITS": self.step_bytes // UNIT}
+
+    @property
+    def offsets(self) -> NDArray[np.uint32]:
+        """None: steps are of one size."""
+        return np.zeros(1, dtype=np.uint32)
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return self.columns * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
+        return WARPS * steps * self.step_bytes + self.partition.groups * self.partition.area_bytes(tiles), 0
 
 
 def encode(partition: Partition, segment: Callable[[int, int, int], NDArray[np.uint8]]) -> NDArray[np.uint8]:

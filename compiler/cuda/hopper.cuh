@@ -113,18 +113,6 @@ __device__ __forceinline__ u32 rounded(float low, float high) {
     return bits;
 }
 
-__device__ __forceinline__ float activated(float value) {
-#if ACTIVATION == 1
-    return value < 0.0f ? 0.0f : value; // relu, NaN stays
-#elif ACTIVATION == 2
-    return 0.5f * value * (1.0f + erff(value * 0.70710678f)); // gelu
-#elif ACTIVATION == 3
-    return value / (1.0f + expf(-value)); // silu
-#else
-    return value;
-#endif
-}
-
 // The order of tiles: for `together` tiles of tokens all rows are done before the next, so that they stay in the L2.
 struct Order {
     int row_tiles, token_tiles, together;

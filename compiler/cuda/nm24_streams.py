@@ -11,86 +11,45 @@ Bytes per element: 9/8, two more than 9/16 of dense for nothing: no padding with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda import equal_steps, two_of_four
-from sparsec.cuda.equal_steps import UNIT
-from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.equal_steps import EqualSteps
+from sparsec.cuda.partition import ROWS, WARPS, Partition
 
 LANES = 32
 STEP = 64  # columns of a warp
-STEP_UNITS = (STEP * ROWS * 9 // 8) // UNIT
 
 Bits = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
-class Nm24Streams:
-    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+class Nm24Streams(EqualSteps):
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits."""
 
-    `units` is uint8 [units, 16]: the steps of a worker's first warp, in order, then those of its second, and so on.
-    """
-
-    m: int
-    k: int
-    partition: Partition
-    units: NDArray[np.uint8]
+    kernel: ClassVar[str] = "nm24_mma"
+    columns: ClassVar[int] = STEP
+    step_bytes: ClassVar[int] = STEP * ROWS * 9 // 8
 
     @classmethod
     def encode(cls, weight: Bits, workers: int) -> Nm24Streams:
         """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; raises `ModelError`."""
         m, k = weight.shape
-        halves = halves_for(m, k, workers)
-        blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (STEP * halves))
-        partition = deal(np.ones((blocks, steps)), workers, halves)
+        partition = cls.dealt(m, k, workers)
         units = equal_steps.encode(partition, lambda *part: _steps(weight, partition, *part))
         return cls(m, k, partition, units)
 
     def decode(self) -> Bits:
         """The matrix, from the fragments that lanes load."""
         out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
-        for block, begin, end, steps in equal_steps.segments(self.partition, self.units, STEP_UNITS * UNIT):
+        for block, begin, end, steps in equal_steps.segments(self.partition, self.units, self.step_bytes):
             rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
             out[rows, begin * self.step : end * self.step] = _matrix(steps, self.partition)
         return out[: self.m, : self.k]
-
-    @property
-    def kernel(self) -> str:
-        """Its name."""
-        return "nm24_mma"
-
-    @property
-    def macros(self) -> Mapping[str, int]:
-        """What the kernel is to be compiled with for this matrix."""
-        return {"UNITS": STEP_UNITS}
-
-    @property
-    def offsets(self) -> NDArray[np.uint32]:
-        """None: steps are of one size."""
-        return np.zeros(1, dtype=np.uint32)
-
-    @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return STEP * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a product reads."""
-        return self.units.nbytes
-
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
-        return WARPS * steps * STEP_UNITS * UNIT + self.partition.groups * self.partition.area_bytes(tiles), 0
 
 
 def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:

@@ -49,9 +49,9 @@ def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, in
 
 
 def _source(kernel: str, macros: Mapping[str, int]) -> str:
-    """What all of its kind share, then the kernel's own."""
+    """What all kernels share, what those of its kind do, then its own."""
     here = files("sparsec.cuda")
-    own = (here / f"{kernel}.cu").read_text()
+    activation, own = (here / "activation.cuh").read_text(), (here / f"{kernel}.cu").read_text()
     if kernel not in _WGMMA:
-        return (here / "warp_stream.cuh").read_text() + own
-    return (here / "hopper.cuh").read_text() + _WGMMA[kernel](macros) + own
+        return activation + (here / "warp_stream.cuh").read_text() + own
+    return activation + (here / "hopper.cuh").read_text() + _WGMMA[kernel](macros) + own

@@ -12,15 +12,15 @@ Bytes per element: 13/32, of which the scales are 1/32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda import equal_steps, two_of_four
-from sparsec.cuda.equal_steps import UNIT
-from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.equal_steps import EqualSteps
+from sparsec.cuda.partition import WARPS, Partition
 from sparsec.errors import InputError
 
 GROUP = 128  # columns of a warp's step, that share a scale
@@ -32,16 +32,12 @@ Scales = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class W4Nm24Streams:
-    """A matrix [m, k] of whole numbers from -8 to 7 times the scale of each row and 128 columns.
+class W4Nm24Streams(EqualSteps):
+    """A matrix [m, k] of whole numbers from -8 to 7 times the scale of each row and 128 columns."""
 
-    `units` is uint8 [units, 16]: the steps of a worker's first warp, in order, then those of its second, and so on.
-    """
-
-    m: int
-    k: int
-    partition: Partition
-    units: NDArray[np.uint8]
+    kernel: ClassVar[str] = "w4_nm24_mma"
+    columns: ClassVar[int] = GROUP
+    step_bytes: ClassVar[int] = STEP_BYTES
 
     @classmethod
     def encode(cls, numbers: Numbers, scales: Scales, workers: int) -> W4Nm24Streams:
@@ -51,9 +47,7 @@ class W4Nm24Streams:
         """
         _check(numbers, scales)
         m, k = numbers.shape
-        halves = halves_for(m, k, workers)
-        blocks, steps = -(-m // (ROWS * WARPS // halves)), -(-k // (GROUP * halves))
-        partition = deal(np.ones((blocks, steps)), workers, halves)
+        partition = cls.dealt(m, k, workers)
         units = equal_steps.encode(partition, lambda *part: _steps(numbers, scales, partition, *part))
         return cls(m, k, partition, units)
 
@@ -62,46 +56,12 @@ class W4Nm24Streams:
         partition, groups = self.partition, self.steps * self.partition.halves
         numbers = np.zeros((partition.blocks * partition.rows, groups * GROUP), dtype=np.int8)
         scales = np.zeros((len(numbers), groups), dtype=np.float32)
-        for block, begin, end, steps in equal_steps.segments(partition, self.units, STEP_BYTES):
+        for block, begin, end, steps in equal_steps.segments(partition, self.units, self.step_bytes):
             rows = slice(block * partition.rows, (block + 1) * partition.rows)
             there = slice(begin * partition.halves, end * partition.halves)
             columns = slice(there.start * GROUP, there.stop * GROUP)
             numbers[rows, columns], scales[rows, there] = _matrix(steps, partition)
         return numbers[: self.m, : self.k], scales[: self.m, : -(-self.k // GROUP)]
-
-    @property
-    def kernel(self) -> str:
-        """Its name."""
-        return "w4_nm24_mma"
-
-    @property
-    def macros(self) -> Mapping[str, int]:
-        """What the kernel is to be compiled with for this matrix."""
-        return {"UNITS": STEP_BYTES // UNIT}
-
-    @property
-    def offsets(self) -> NDArray[np.uint32]:
-        """None: steps are of one size."""
-        return np.zeros(1, dtype=np.uint32)
-
-    @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return GROUP * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a product reads."""
-        return self.units.nbytes
-
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
-        return WARPS * steps * STEP_BYTES + self.partition.groups * self.partition.area_bytes(tiles), 0
 
 
 def quantize(weight: NDArray[np.float32]) -> tuple[Numbers, Scales]:

@@ -251,18 +251,6 @@ __device__ __forceinline__ u16 rounded(float value) {
     return bits;
 }
 
-__device__ __forceinline__ float activated(float value) {
-#if ACTIVATION == 1
-    return value < 0.0f ? 0.0f : value; // relu, NaN stays
-#elif ACTIVATION == 2
-    return 0.5f * value * (1.0f + erff(value * 0.70710678f)); // gelu
-#elif ACTIVATION == 3
-    return value / (1.0f + expf(-value)); // silu
-#else
-    return value;
-#endif
-}
-
 #define STORE_PITCH 68 // bytes of a token's 32 rows, so that lanes share no bank
 #define STORE_TILES (TILES < 4 ? TILES : 4)
 #define STORE_BYTES (8 * STORE_TILES * STORE_PITCH)
