@@ -22,7 +22,7 @@ from sparsec.errors import UsageError
 from sparsec.report import Report
 
 RUNNER = Path(__file__).parent / "run.py"
-RUNTIME = ("artifact.py", "errors.py", "runtime")
+RUNTIME = ("artifact", "errors.py", "runtime")
 
 INT8 = tuple(
     Cell(m, k, 128, pattern, sparsity, "int8")
