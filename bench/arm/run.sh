@@ -1,11 +1,11 @@
 #!/bin/sh
-# Times the networks in this folder on this machine, a 64-bit ARM Linux, and prints a table: sh run.sh [REPEATS]
+# Times the networks in this folder on this machine, 64-bit ARM with Linux or macOS, and prints a table: sh run.sh [REPEATS]
 # CC is the compiler; RUN, if set, goes before the program: an emulator, or taskset -c 3.
 set -eu
 cd "$(dirname "$0")"
 repeats=${1:-30}
 ${CC:-cc} -std=c11 -O2 -pthread -I native runner.c native/*.c -o runner -lm
-grep -m1 -E 'model name|CPU part|Model' /proc/cpuinfo || true
+grep -m1 -E 'model name|CPU part|Model' /proc/cpuinfo 2> /dev/null || sysctl -n machdep.cpu.brand_string 2> /dev/null || true
 tab=$(printf '\t')
 
 # The median of the runs of $1, in nanoseconds; nothing if the processor lacks an instruction.

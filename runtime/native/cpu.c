@@ -8,14 +8,14 @@ static const char *const NAMES[] = {
     "sse4.2", "avx",      "avx2",     "fma",        "f16c",       "bmi",           "bmi2",       "lzcnt",      "movbe",
     "popcnt", "avx512f",  "avx512bw", "avx512cd",   "avx512dq",   "avx512vl",      "avx512vnni", "avx512bf16", "avx512vbmi",
     "avxvnni", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq", "avx512fp16", "neon",
-    "amx-tile", "amx-int8", "amx-bf16", "dotprod", "i8mm",
+    "amx-tile", "amx-int8", "amx-bf16", "dotprod", "i8mm", "fullfp16",
 };
 
 enum bit {
     SSE42, AVX, AVX2, FMA, F16C, BMI, BMI2, LZCNT, MOVBE,
     POPCNT, AVX512F, AVX512BW, AVX512CD, AVX512DQ, AVX512VL, AVX512VNNI, AVX512BF16, AVX512VBMI,
     AVXVNNI, AVX512VBMI2, AVX512BITALG, AVX512VPOPCNTDQ, AVX512FP16, NEON,
-    AMX_TILE, AMX_INT8, AMX_BF16, DOTPROD, I8MM,
+    AMX_TILE, AMX_INT8, AMX_BF16, DOTPROD, I8MM, FULLFP16,
 };
 
 const char *sparsec_cpu_feature_name(int64_t bit)
@@ -88,21 +88,48 @@ uint64_t sparsec_cpu_features(void)
 
 #elif defined(__aarch64__)
 
-#if defined(__linux__)
-#include <sys/auxv.h>
-#endif
-
 /* NEON is part of the base architecture; what came later, only the operating system may read, and says what it supports. */
+#if defined(__APPLE__)
+
+#include <sys/sysctl.h>
+
+static uint64_t when(const char *name, enum bit bit)
+{
+    int has = 0;
+    size_t bytes = sizeof has;
+    return (uint64_t)(sysctlbyname(name, &has, &bytes, NULL, 0) == 0 && has) << bit;
+}
+
 uint64_t sparsec_cpu_features(void)
 {
-    uint64_t found = (uint64_t)1 << NEON;
-#if defined(__linux__)
-    const unsigned long dotprod = 1ul << 20, i8mm = 1ul << 13; /* HWCAP_ASIMDDP and HWCAP2_I8MM of asm/hwcap.h, which may be older */
-    if (getauxval(AT_HWCAP) & dotprod) found |= (uint64_t)1 << DOTPROD;
-    if (getauxval(AT_HWCAP2) & i8mm) found |= (uint64_t)1 << I8MM;
-#endif
-    return found;
+    return (uint64_t)1 << NEON | when("hw.optional.arm.FEAT_DotProd", DOTPROD) | when("hw.optional.arm.FEAT_I8MM", I8MM) |
+           when("hw.optional.arm.FEAT_FP16", FULLFP16);
 }
+
+#elif defined(__linux__)
+
+#include <sys/auxv.h>
+
+static uint64_t when(unsigned long word, int position, enum bit bit)
+{
+    return (uint64_t)(word >> position & 1) << bit;
+}
+
+/* The positions are HWCAP_ASIMDDP, HWCAP_ASIMDHP and HWCAP2_I8MM of asm/hwcap.h, which may be older. */
+uint64_t sparsec_cpu_features(void)
+{
+    const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    return (uint64_t)1 << NEON | when(first, 20, DOTPROD) | when(second, 13, I8MM) | when(first, 10, FULLFP16);
+}
+
+#else
+
+uint64_t sparsec_cpu_features(void)
+{
+    return (uint64_t)1 << NEON;
+}
+
+#endif
 
 #else
 

@@ -1,6 +1,5 @@
 /* A loaded program: its executable image, its steps, and one context per run in flight. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "code.h"
 #include "half.h"
 #include "imports.h"
 #include "pool.h"
@@ -91,33 +91,43 @@ static int map_image(const sparsec_program *program, sparsec_model *model, uint6
     return program->image ? SPARSEC_BAD_IMAGE : SPARSEC_OK;
 }
 
+static void unmap_image(sparsec_model *model)
+{
+    (void)model;
+}
+
 #else
 
-static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
+static int write_imports(const sparsec_program *program, uint8_t *image, uint64_t *culprit)
 {
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    if (program->image_bytes == 0 || program->writable_offset > program->image_bytes ||
-        (program->writable_offset % page && program->writable_offset != program->image_bytes))
-        return SPARSEC_BAD_IMAGE;
-    model->image = mmap(NULL, program->image_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (model->image == MAP_FAILED) {
-        model->image = NULL;
-        return SPARSEC_NO_MEMORY;
-    }
-    model->image_bytes = program->image_bytes;
-    memcpy(model->image, program->image, program->image_bytes);
     for (uint64_t i = 0; i < program->import_count; i++) {
         const sparsec_import *import = &program->imports[i];
         void *address = import_address(import->symbol);
         *culprit = i;
         if (!address) return SPARSEC_UNKNOWN_IMPORT;
         if (import->slot < program->writable_offset || import->slot > program->image_bytes - 8) return SPARSEC_BAD_IMAGE;
-        memcpy(model->image + import->slot, &address, sizeof address);
+        memcpy(image + import->slot, &address, sizeof address);
     }
-    __builtin___clear_cache((char *)model->image, (char *)model->image + program->image_bytes);
-    if (program->writable_offset && mprotect(model->image, program->writable_offset, PROT_READ | PROT_EXEC))
-        return SPARSEC_NO_EXECUTABLE_MEMORY;
     return SPARSEC_OK;
+}
+
+static int map_image(const sparsec_program *program, sparsec_model *model, uint64_t *culprit)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes = program->image_bytes;
+    if (bytes == 0 || program->writable_offset > bytes || (program->writable_offset % page && program->writable_offset != bytes))
+        return SPARSEC_BAD_IMAGE;
+    int status = SPARSEC_OK;
+    model->image = code_open(bytes, &status);
+    if (!model->image) return status;
+    model->image_bytes = bytes;
+    memcpy(model->image, program->image, bytes);
+    status = write_imports(program, model->image, culprit);
+    return status == SPARSEC_OK ? code_seal(model->image, bytes, program->writable_offset, 8 * program->import_count) : status;
+}
+
+static void unmap_image(sparsec_model *model)
+{
+    if (model->image) code_close(model->image, model->image_bytes);
 }
 
 #endif
@@ -155,7 +165,7 @@ void sparsec_model_destroy(sparsec_model *model)
         free(each);
         each = older;
     }
-    if (model->image) munmap(model->image, model->image_bytes);
+    unmap_image(model);
     free(model->steps);
     free(model->buffers);
     free(model->widened);

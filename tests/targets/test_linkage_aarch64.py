@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from dataclasses import replace
 
 import pytest
 
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS, flat_image
-from sparsec.targets.backend import emit_image, emit_object
+from sparsec.targets.backend import emit_assembly, emit_image, emit_object
 from sparsec.targets.linkage import Place
 from sparsec.targets.linkage_aarch64 import AARCH64
 
@@ -85,3 +87,18 @@ def test_objects_of_two_processors_are_refused() -> None:
     text = "define void @f() { ret void }"
     with pytest.raises(ToolchainError, match="different processors"):
         flat_image.link([emit_object(text, TARGET), emit_object(text, TARGETS["x86-64-v3"])], {})
+
+
+def test_no_code_uses_the_register_that_macos_keeps_for_itself() -> None:
+    values = range(40)  # more than there are registers, so that all are used
+    loads = "\n".join(
+        f"%p{i} = getelementptr i64, ptr %p, i64 {i}\n%v{i} = load volatile i64, ptr %p{i}" for i in values
+    )
+    stores = "\n".join(f"store volatile i64 %v{i}, ptr %p{i}" for i in values)
+    text = f"define void @f(ptr %p) {{\n{loads}\n{stores}\nret void\n}}"
+    used = {
+        name: set(re.findall(r"\b[wx](\d+)\b", emit_assembly(text, replace(TARGET, tuning=tuning))))
+        for name, tuning in (("plain", ()), ("ours", TARGET.tuning))
+    }
+    assert used["plain"] - used["ours"] == {"18"}
+    assert all("+reserve-x18" in each.features for each in TARGETS.values() if each.triple.startswith("aarch64"))
