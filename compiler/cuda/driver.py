@@ -1,20 +1,20 @@
-"""NVIDIA's driver, by ctypes: the context that other libraries use too, memory, modules, launches. Nothing else is needed
-to run."""
+"""A GPU through NVIDIA's driver: the context that other libraries use too, memory, modules, launches."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import sys
-from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.library import Driver, dotted, load_driver
 from sparsec.errors import TargetError
 
-OLDEST_DRIVER = 12000
 OLDEST_ARCHITECTURE = (8, 0)
 
 _MULTIPROCESSORS, _MEMORY_KILOHERTZ, _MEMORY_BITS, _MAJOR, _MINOR, _SHARED_BYTES = 16, 36, 37, 75, 76, 97
@@ -22,30 +22,8 @@ _DYNAMIC_SHARED_BYTES = 8
 _PROGRAMMATIC_SERIALIZATION = 6
 _OVERLAP = (9, 0)  # the first architecture whose kernels may begin before the one before them ends
 
-_ARGUMENTS: dict[str, tuple[object, ...]] = {
-    "cuInit": (c_uint,),
-    "cuDriverGetVersion": (c_void_p,),
-    "cuDeviceGetCount": (c_void_p,),
-    "cuDeviceGet": (c_void_p, c_int),
-    "cuDeviceGetName": (c_char_p, c_int, c_int),
-    "cuDeviceGetAttribute": (c_void_p, c_int, c_int),
-    "cuDevicePrimaryCtxRetain": (c_void_p, c_int),
-    "cuCtxPushCurrent_v2": (c_void_p,),
-    "cuCtxPopCurrent_v2": (c_void_p,),
-    "cuCtxSynchronize": (),
-    "cuModuleLoadData": (c_void_p, c_char_p),
-    "cuModuleGetFunction": (c_void_p, c_void_p, c_char_p),
-    "cuFuncSetAttribute": (c_void_p, c_int, c_int),
-    "cuLaunchKernelEx": (c_void_p, c_void_p, c_void_p, c_void_p),
-    "cuMemAlloc_v2": (c_void_p, c_size_t),
-    "cuMemFree_v2": (c_uint64,),
-    "cuMemAllocAsync": (c_void_p, c_size_t, c_void_p),
-    "cuMemFreeAsync": (c_uint64, c_void_p),
-    "cuMemcpyHtoD_v2": (c_uint64, c_void_p, c_size_t),
-    "cuMemcpyDtoH_v2": (c_void_p, c_uint64, c_size_t),
-    "cuMemsetD8_v2": (c_uint64, ctypes.c_ubyte, c_size_t),
-    "cuTensorMapEncodeTiled": (c_void_p, c_int, c_uint, c_uint64, *[c_void_p] * 4, *[c_int] * 4),
-}
+_OUT_OF_MEMORY = 2  # a result of the driver
+_ERROR_LOG, _ERROR_LOG_BYTES = 5, 6  # options of loading a module
 
 _BITS16, _SWIZZLE_128, _PROMOTE_256 = 1, 3, 3  # of tensor maps
 
@@ -69,62 +47,6 @@ class TensorMap(ctypes.Structure):
     _fields_ = (("opaque", c_uint64 * 16),)
 
 
-class _Driver:
-    """The library, with every result checked."""
-
-    def __init__(self) -> None:
-        name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-        try:
-            self._library = ctypes.CDLL(name)
-        except OSError as error:
-            raise TargetError(
-                "There is no NVIDIA driver on this machine.",
-                expected=name,
-                next_step="compile for the CPU with --target native",
-            ) from error
-        if self._library.cuInit(0):
-            raise _no_gpu()
-        version, count = c_int(), c_int()
-        self.call("cuDriverGetVersion", byref(version))
-        if version.value < OLDEST_DRIVER:
-            raise TargetError(
-                "The NVIDIA driver of this machine is too old.",
-                expected=f"one for CUDA {_dotted(OLDEST_DRIVER)} or later",
-                got=f"CUDA {_dotted(version.value)}",
-                next_step="update the driver",
-            )
-        self.version = version.value
-        for function, arguments in _ARGUMENTS.items():  # some of which older drivers lack
-            getattr(self._library, function).argtypes = arguments
-        self.call("cuDeviceGetCount", byref(count))
-        if not count.value:
-            raise _no_gpu()
-        self.count = count.value
-
-    def call(self, function: str, *arguments: object) -> None:
-        """Call a function; raises `TargetError` with the driver's own words."""
-        code = getattr(self._library, function)(*arguments)
-        if code:
-            text = c_char_p()
-            self._library.cuGetErrorString(code, byref(text))
-            raise TargetError(f"The NVIDIA driver failed: {function}.", got=(text.value or b"?").decode())
-
-
-def _no_gpu() -> TargetError:
-    return TargetError(
-        "There is no NVIDIA GPU that this process can use.", next_step="compile for the CPU with --target native"
-    )
-
-
-def _dotted(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
-
-
-@functools.cache
-def _driver() -> _Driver:
-    return _Driver()
-
-
 @dataclass(frozen=True, slots=True)
 class Function:
     """A kernel in a loaded module, and the bytes of shared memory that its blocks ask for."""
@@ -141,11 +63,24 @@ class Buffer:
     nbytes: int
 
 
-class Device:
-    """One GPU, in its primary context, which torch and others share. Make one with `device(index)`."""
+@dataclass(frozen=True, slots=True)
+class Module:
+    """Loaded PTX or machine code."""
 
-    def __init__(self, index: int) -> None:
-        self._driver = _driver()
+    handle: int
+
+
+class Device:
+    """One GPU, in its primary context, which torch and others share. Make one with `device(index)`.
+
+    `functions` are the kernels of this package that are loaded already, `images` machine code of such ones, by
+    `sparsec.cuda.program`'s names.
+    """
+
+    def __init__(self, index: int, driver: Driver | None = None) -> None:
+        self._driver = driver or load_driver()
+        self.functions: dict[tuple[object, ...], Function] = {}
+        self.images: dict[str, bytes] = {}
         if not 0 <= index < self._driver.count:
             raise TargetError("There is no such GPU.", expected=f"0 to {self._driver.count - 1}", got=str(index))
         handle, context = c_int(), c_void_p()
@@ -154,7 +89,7 @@ class Device:
         self._driver.call("cuDeviceGetName", name, len(name), handle)
         self.index = index
         self.name = name.value.decode()
-        self.driver = _dotted(self._driver.version)
+        self.driver = dotted(self._driver.version)
         self.architecture = (self._attribute(_MAJOR, handle), self._attribute(_MINOR, handle))
         self.multiprocessors = self._attribute(_MULTIPROCESSORS, handle)
         self.shared_bytes = self._attribute(_SHARED_BYTES, handle)
@@ -174,34 +109,94 @@ class Device:
         self._driver.call("cuDeviceGetAttribute", byref(value), which, handle)
         return value.value
 
-    def _call(self, function: str, *arguments: object) -> None:
+    def call(self, function: str, *arguments: object, allowed: Sequence[int] = ()) -> int:
+        """Call a function of the driver in this device's context, as `Driver.call` does."""
+        with self.current() as driver:
+            return driver.call(function, *arguments, allowed=allowed)
+
+    @contextmanager
+    def current(self) -> Iterator[Driver]:
+        """The driver, with this device's context current."""
         self._driver.call("cuCtxPushCurrent_v2", self._context)
         try:
-            self._driver.call(function, *arguments)
+            yield self._driver
         finally:
             self._driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
-    def load(self, image: bytes, name: str, shared_bytes: int) -> Function:
-        """Load the kernel `name` of a cubin or of PTX."""
-        module, function = c_void_p(), c_void_p()
-        self._call("cuModuleLoadData", byref(module), image)
-        self._call("cuModuleGetFunction", byref(function), module, name.encode())
-        self._call("cuFuncSetAttribute", function, _DYNAMIC_SHARED_BYTES, shared_bytes)
+    def module(self, image: bytes) -> Module:
+        """Load machine code, or PTX, which the driver compiles. Raises `TargetError`, if it does not, with its log."""
+        module, log = c_void_p(), ctypes.create_string_buffer(8192)
+        options = (c_int * 2)(_ERROR_LOG, _ERROR_LOG_BYTES)
+        values = (c_void_p * 2)(ctypes.addressof(log), len(log))
+        try:
+            self.call("cuModuleLoadDataEx", byref(module), image, 2, options, values)
+        except TargetError as error:
+            raise TargetError(
+                "The NVIDIA driver does not take the code of this program.",
+                expected=f"code for {self.name} and a driver for CUDA {self.driver}",
+                got=log.value.decode(errors="replace").strip() or error.got,
+                next_step="update the driver, or compile the model again for this GPU",
+            ) from error
+        assert module.value is not None
+        return Module(module.value)
+
+    def unload(self, module: Module) -> None:
+        """Of what is loaded."""
+        self.call("cuModuleUnload", module.handle)
+
+    def function(self, module: Module, name: str, shared_bytes: int) -> Function:
+        """A kernel of a module, that may have so much dynamic shared memory."""
+        function = c_void_p()
+        self.call("cuModuleGetFunction", byref(function), module.handle, name.encode())
+        self.call("cuFuncSetAttribute", function, _DYNAMIC_SHARED_BYTES, shared_bytes)
         assert function.value is not None
         return Function(function.value, shared_bytes)
 
+    def load(self, image: bytes, name: str, shared_bytes: int) -> Function:
+        """Load the kernel `name` of a cubin or of PTX, for good."""
+        return self.function(self.module(image), name, shared_bytes)
+
     def launch(
-        self, function: Function, grid: tuple[int, int], threads: int, arguments: ctypes.Structure, stream: int
+        self,
+        function: Function,
+        grid: tuple[int, ...],
+        threads: int,
+        arguments: ctypes.Structure,
+        stream: int,
     ) -> None:
         """Put a kernel whose one parameter is a structure on a stream; 0 is the legacy default stream.
 
         The kernel itself waits for the one before it, where the architecture has that.
         """
         parameters = (c_void_p * 1)(ctypes.addressof(arguments))
+        self._launch(function, (*grid, 1, 1)[:3], (threads, 1, 1), parameters, stream, self.architecture >= _OVERLAP)
+
+    def launch_on(
+        self,
+        function: Function,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        pointers: Sequence[int],
+        stream: int,
+    ) -> None:
+        """Put a kernel whose parameters are pointers on a stream; it begins when the one before it has ended."""
+        values = (c_uint64 * len(pointers))(*pointers)
+        first = ctypes.addressof(values)
+        parameters = (c_void_p * len(pointers))(*(first + 8 * index for index in range(len(pointers))))
+        self._launch(function, grid, block, parameters, stream, False)
+
+    def _launch(
+        self,
+        function: Function,
+        grid: tuple[int, ...],
+        block: tuple[int, int, int],
+        parameters: ctypes.Array[c_void_p],
+        stream: int,
+        overlaps: bool,
+    ) -> None:
         attribute = _Attribute(_PROGRAMMATIC_SERIALIZATION, 0, 1)
-        count = int(self.architecture >= _OVERLAP)
-        launch = _Launch(*grid, 1, threads, 1, 1, function.shared_bytes, stream, ctypes.pointer(attribute), count)
-        self._call("cuLaunchKernelEx", byref(launch), function.handle, parameters, None)
+        launch = _Launch(*grid, *block, function.shared_bytes, stream, ctypes.pointer(attribute), int(overlaps))
+        self.call("cuLaunchKernelEx", byref(launch), function.handle, parameters, None)
 
     def tensor_map(self, address: int, rows: int, columns: int, stride: int, box: tuple[int, int]) -> TensorMap:
         """Of a row-major matrix of 16-bit elements, in boxes of so many rows and columns, 128 bytes, swizzled.
@@ -213,46 +208,52 @@ class Device:
         lengths, strides, ones = (c_uint64 * 2)(columns, rows), (c_uint64 * 1)(2 * stride), (c_uint * 2)(1, 1)
         sizes = (c_uint * 2)(box[1], box[0])
         fixed = 0, _SWIZZLE_128, _PROMOTE_256, 0
-        self._call("cuTensorMapEncodeTiled", aligned, _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
+        self.call("cuTensorMapEncodeTiled", aligned, _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
         return TensorMap.from_buffer_copy(ctypes.string_at(aligned, ctypes.sizeof(TensorMap)))
 
     def allocate(self, nbytes: int) -> Buffer:
-        """Memory of unknown content."""
-        address = c_uint64()
-        self._call("cuMemAlloc_v2", byref(address), max(nbytes, 1))
+        """Memory of unknown content; raises `TargetError` if there is not so much."""
+        address, free, total = c_uint64(), c_size_t(), c_size_t()
+        if self.call("cuMemAlloc_v2", byref(address), max(nbytes, 1), allowed=(_OUT_OF_MEMORY,)):
+            self.call("cuMemGetInfo_v2", byref(free), byref(total))
+            raise TargetError(
+                "The GPU has not enough memory.",
+                expected=f"{nbytes:,} bytes more",
+                got=f"{free.value:,} of {total.value:,} bytes are free on {self.name}",
+            )
         return Buffer(address.value, nbytes)
 
     def free(self, buffer: Buffer) -> None:
         """Give memory back; waits for what runs."""
-        self._call("cuMemFree_v2", buffer.address)
+        self.call("cuMemFree_v2", buffer.address)
 
     def allocate_in_order(self, nbytes: int, stream: int) -> Buffer:
         """Memory for what is put on a stream after this."""
         address = c_uint64()
-        self._call("cuMemAllocAsync", byref(address), max(nbytes, 1), stream)
+        self.call("cuMemAllocAsync", byref(address), max(nbytes, 1), stream)
         return Buffer(address.value, nbytes)
 
     def free_in_order(self, buffer: Buffer, stream: int) -> None:
         """Give such memory back to what is put on the stream after this."""
-        self._call("cuMemFreeAsync", buffer.address, stream)
+        self.call("cuMemFreeAsync", buffer.address, stream)
 
     def upload(self, array: NDArray[np.generic]) -> Buffer:
         """Copy an array into new memory."""
         whole = np.ascontiguousarray(array)
         buffer = self.allocate(whole.nbytes)
-        self._call("cuMemcpyHtoD_v2", buffer.address, whole.ctypes.data, whole.nbytes)
+        self.call("cuMemcpyHtoD_v2", buffer.address, whole.ctypes.data, whole.nbytes)
         return buffer
 
     def zeros(self, nbytes: int) -> Buffer:
         """New memory of zeros."""
         buffer = self.allocate(nbytes)
-        self._call("cuMemsetD8_v2", buffer.address, 0, max(nbytes, 1))
+        self.call("cuMemsetD8_v2", buffer.address, 0, max(nbytes, 1))
         self.synchronize()
         return buffer
 
     def synchronize(self) -> None:
         """Wait for everything on the device, and raise what failed."""
-        self._call("cuCtxSynchronize")
+        self.call("cuCtxSynchronize")
 
 
 @functools.cache

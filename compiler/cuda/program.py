@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from uuid import uuid4
 
 from sparsec.cuda import nvrtc, wgmma
-from sparsec.cuda.driver import Device, Function, device
+from sparsec.cuda.driver import Device, Function
 from sparsec.environment import cache_folder
 
 _WGMMA = {"nm24_wgmma": wgmma.sparse_product, "bsr_wgmma": wgmma.product}  # the instruction that a kernel is made of
+_DENSE = ("activation.cuh", "tensor_core.cuh", "epilogue.cuh")
+HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
+    "dense_mma": (*_DENSE, "dense_tile.cuh"),
+}
 
 
 def function(on: Device, kernel: str, macros: Mapping[str, int], shared_bytes: int) -> Function:
     """The kernel in `kernel`.cu with these macros, loaded; raises `TargetError` or `ToolchainError`."""
-    return _loaded(on.index, kernel, tuple(sorted(macros.items())), shared_bytes)
+    wanted = kernel, tuple(sorted(macros.items())), shared_bytes
+    if wanted not in on.functions:
+        image = on.images.get(key_of(kernel, macros, on.architecture)) or compiled(kernel, macros, on.architecture)
+        on.functions[wanted] = on.load(image, kernel, shared_bytes)
+    return on.functions[wanted]
 
 
-@functools.cache
-def _loaded(index: int, kernel: str, macros: tuple[tuple[str, int], ...], shared_bytes: int) -> Function:
-    on = device(index)
-    return on.load(compiled(kernel, dict(macros), on.architecture), kernel, shared_bytes)
+def key_of(kernel: str, macros: Mapping[str, int], architecture: tuple[int, int]) -> str:
+    """What names machine code by what it is made of, so that code of another version is never taken for it."""
+    return hashlib.sha256("\0".join([_source(kernel, macros), *_options(macros, architecture)]).encode()).hexdigest()
 
 
 def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, int]) -> bytes:
     """Machine code of a kernel, from the cache on disk or by NVRTC; needs no GPU."""
-    own = "a" if architecture == (9, 0) else ""  # with the instructions that only this architecture has
-    options = [f"--gpu-architecture=sm_{architecture[0]}{architecture[1]}{own}", "--std=c++17"]
-    options += [f"-D{name}={value}" for name, value in sorted(macros.items())]
-    source = _source(kernel, macros)
-    key = hashlib.sha256("\0".join([source, *options, str(nvrtc.version())]).encode()).hexdigest()
+    key = hashlib.sha256(f"{key_of(kernel, macros, architecture)}\0{nvrtc.version()}".encode()).hexdigest()
     place = cache_folder() / "cuda" / f"{kernel}-{key[:32]}.cubin"
     try:
         return place.read_bytes()
     except OSError:
-        image = nvrtc.compile_source(source, f"{kernel}.cu", options)
+        image = nvrtc.compile_source(_source(kernel, macros), f"{kernel}.cu", _options(macros, architecture))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_suffix(f".{uuid4().hex}")  # several processes may write at once
@@ -48,9 +50,17 @@ def compiled(kernel: str, macros: Mapping[str, int], architecture: tuple[int, in
     return image
 
 
+def _options(macros: Mapping[str, int], architecture: tuple[int, int]) -> list[str]:
+    own = "a" if architecture == (9, 0) else ""  # with the instructions that only this architecture has
+    options = [f"--gpu-architecture=sm_{architecture[0]}{architecture[1]}{own}", "--std=c++17"]
+    return options + [f"-D{name}={value}" for name, value in sorted(macros.items())]
+
+
 def _source(kernel: str, macros: Mapping[str, int]) -> str:
     """What all kernels share, what those of its kind do, then its own."""
     here = files("sparsec.cuda")
+    if kernel in HEADERS:
+        return "".join((here / name).read_text() for name in (*HEADERS[kernel], f"{kernel}.cu"))
     activation, own = (here / "activation.cuh").read_text(), (here / f"{kernel}.cu").read_text()
     if kernel not in _WGMMA:
         return activation + (here / "warp_stream.cuh").read_text() + own

@@ -16,7 +16,7 @@ from matrices import blocks, quantized, two_of_four, unstructured
 from sparsec.cuda import driver, partition, program
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
-from sparsec.cuda.driver import Device
+from sparsec.cuda.driver import Device, device
 from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.operands import Results, Rows
@@ -151,13 +151,13 @@ def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: py
     monkeypatch.setattr(program.nvrtc, "compile_source", compiled)
     monkeypatch.setattr(program, "cache_folder", lambda: Path("/nowhere"))
     monkeypatch.setattr(driver, "_OVERLAP", (99, 0))
-    program._loaded.cache_clear()
+    device(0).functions.clear()
     try:
         for m, k in [(1000, 520), (2048, 4096)]:
             values = weight_values(pattern, m, k, 0.4, "float16", 1)
             check(compress(values, pattern), values, 16, 5, bias=True, activation="silu")
     finally:
-        program._loaded.cache_clear()
+        device(0).functions.clear()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from sparsec.cuda import driver, program
+from sparsec.cuda import driver, library, program
 from sparsec.cuda.nm24_wgmma import TILES
 from sparsec.cuda.nvrtc import compile_source
 from sparsec.errors import TargetError, ToolchainError
@@ -58,7 +58,7 @@ def test_no_driver_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    monkeypatch.setattr(driver, "_driver", driver._Driver)
+    monkeypatch.setattr(driver, "load_driver", library._Driver)
     with pytest.raises(TargetError, match="There is no NVIDIA driver on this machine"):
         driver.Device(0)
 
@@ -75,7 +75,7 @@ def test_what_a_machine_lacks_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, version: int, count: int, architecture: tuple[int, int], message: str
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: _Library(version, count, architecture))
-    monkeypatch.setattr(driver, "_driver", driver._Driver)
+    monkeypatch.setattr(driver, "load_driver", library._Driver)
     with pytest.raises(TargetError, match=message):
         driver.Device(0)
 
@@ -86,7 +86,7 @@ class _Library:
     def __init__(self, version: int, count: int, architecture: tuple[int, int]) -> None:
         self._answers = {"cuDriverGetVersion": version, "cuDeviceGetCount": count, "cuDeviceGet": 0}
         self._attributes = {75: architecture[0], 76: architecture[1]}
-        self._lacking = ["cuTensorMapEncodeTiled"] if version < driver.OLDEST_DRIVER else []
+        self._lacking = ["cuTensorMapEncodeTiled"] if version < library.OLDEST_DRIVER else []
 
     def __getattr__(self, name: str) -> object:
         if name in self._lacking:
