@@ -1,0 +1,128 @@
+"""Dense products, and batches of them, on tensor cores of any supported GPU: how they are cut up and launched."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator, Mapping
+from ctypes import c_int
+from dataclasses import dataclass
+
+from sparsec.cuda import program
+from sparsec.cuda.dense_operands import Epilogue, EpilogueArgument, Matrices, MatrixArgument
+from sparsec.cuda.driver import Device
+from sparsec.cuda.tensors import BFLOAT16
+
+STEP = 64  # columns of K in a place of shared memory
+BAND_BYTES = 8 << 20  # of X, that the L2 keeps
+
+
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """Tokens and rows of a block of threads, its warps along both, and places in shared memory."""
+
+    tokens: int
+    rows: int
+    warps_t: int
+    warps_r: int
+    stages: int
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps_t * self.warps_r
+
+    @property
+    def macros(self) -> dict[str, int]:
+        return {
+            "TOKENS": self.tokens,
+            "ROWS": self.rows,
+            "WARPS_T": self.warps_t,
+            "WARPS_R": self.warps_r,
+            "STAGES": self.stages,
+        }
+
+    def shared_bytes(self, *, x_lines: bool = False, w_lines: bool = False) -> int:
+        """Of the stages; those whose neighbours are lines are in slabs of 64 lines. Sums on their way out take no more."""
+        x = -(-self.tokens // 64) * 64 if x_lines else self.tokens
+        w = -(-self.rows // 64) * 64 if w_lines else self.rows
+        return self.stages * (x + w) * STEP * 2
+
+
+# What there is code for, and cycles of a multiprocessor for 1024 multiplications of each.
+SHAPES: Mapping[TileShape, float] = {
+    TileShape(128, 256, 2, 4, 3): 0.9,
+    TileShape(128, 128, 2, 2, 3): 1.0,
+    TileShape(128, 64, 2, 2, 4): 1.2,
+    TileShape(64, 128, 2, 2, 4): 1.2,
+    TileShape(64, 64, 2, 2, 4): 1.5,
+    TileShape(32, 64, 1, 4, 4): 2.2,
+}
+AROUND_TILE = 2000.0  # cycles
+
+
+class _Operands(ctypes.Structure):
+    _fields_ = (
+        ("x", MatrixArgument),
+        ("w", MatrixArgument),
+        ("out", EpilogueArgument),
+        *((name, c_int) for name in ("k", "inner", "row_tiles", "token_tiles", "together")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DenseSizes:
+    """Of a product y [tokens, m] = x [tokens, k] w [m, k]^T, for each of a batch with an outer and an inner axis."""
+
+    tokens: int
+    m: int
+    k: int
+    outer: int = 1
+    inner: int = 1
+
+
+def launch(
+    on: Device,
+    dtype: str,
+    sizes: DenseSizes,
+    x: Matrices,
+    w: Matrices,
+    y: Matrices,
+    stream: int,
+    *,
+    epilogue: Epilogue | None = None,
+    shape: TileShape | None = None,
+) -> None:
+    """Put a batch of products on a stream; y is not transposed."""
+    after = epilogue or Epilogue()
+    batch = sizes.outer * sizes.inner
+    if not batch * sizes.tokens * sizes.m:
+        return
+    by = shape or best_shape(sizes, on.multiprocessors, on.shared_bytes)
+    row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
+    together = max(1, min(token_tiles, BAND_BYTES // (by.tokens * max(1, sizes.k) * 2)))
+    operands = _Operands(
+        *(x.argument, w.argument, after.argument(y, sizes.tokens, sizes.m)),
+        *(sizes.k, sizes.inner, row_tiles, token_tiles, together),
+    )
+    macros = by.macros | {"X_LINES": int(x.transposed), "W_LINES": int(w.transposed)}
+    macros |= {"X_WIDE": int(x.wide), "W_WIDE": int(w.wide)}
+    macros |= {"BF16": int(dtype == BFLOAT16), "ACTIVATION": after.activation}
+    shared_bytes = by.shared_bytes(x_lines=x.transposed, w_lines=w.transposed)
+    kernel = program.function(on, "dense_mma", macros, shared_bytes)
+    on.launch(kernel, (batch * row_tiles * token_tiles, 1), by.threads, operands, stream)
+
+
+@functools.lru_cache(maxsize=1024)
+def best_shape(sizes: DenseSizes, workers: int, shared_bytes: int) -> TileShape:
+    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
+    return min(shapes(sizes, workers, shared_bytes), key=lambda each: each[1])[0]
+
+
+def shapes(sizes: DenseSizes, workers: int, shared_bytes: int) -> Iterator[tuple[TileShape, float]]:
+    """Those that there is memory for, and about how many cycles each takes."""
+    for shape, cycles in SHAPES.items():
+        if shape.shared_bytes(x_lines=True, w_lines=True) > shared_bytes:
+            continue
+        tiles = sizes.outer * sizes.inner * -(-sizes.m // shape.rows) * -(-sizes.tokens // shape.tokens)
+        steps = -(-sizes.k // STEP)
+        yield shape, -(-tiles // workers) * (steps * shape.rows * shape.tokens * STEP / 1024 * cycles + AROUND_TILE)

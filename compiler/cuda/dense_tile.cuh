@@ -1,0 +1,192 @@
+// A tile of a dense product: TOKENS x ROWS sums, K in steps of 64 through STAGES places in shared memory.
+//
+// Macros: TOKENS, ROWS, WARPS_T x WARPS_R warps with equal parts of both, STAGES; X_LINES, W_LINES: 0 where neighbours along
+// K lie together in memory, 1 where tokens of X or rows of W do; X_WIDE, W_WIDE: 16 bytes at a time can be read.
+
+#define STEP 64
+#define THREADS (32 * WARPS_T * WARPS_R)
+#define WARP_TOKENS (TOKENS / WARPS_T)
+#define WARP_ROWS (ROWS / WARPS_R)
+#define X_BYTES (X_LINES ? (TOKENS + 63) / 64 * 8192 : TOKENS * 128)
+#define W_BYTES (W_LINES ? (ROWS + 63) / 64 * 8192 : ROWS * 128)
+#define STAGE_BYTES (X_BYTES + W_BYTES)
+#define AREA_PITCH (WARP_ROWS + 8) // floats, so that lanes share no bank
+#define AREA_BYTES (16 * AREA_PITCH * 4) // of a warp, for its sums on their way out
+
+// Matrices of a batch with two axes; strides in elements.
+struct Matrix {
+    const u16 *at;
+    i64 stride, outer, inner; // stride: of lines, within which elements are neighbours
+
+    __device__ __forceinline__ void select(int at_outer, int at_inner) { at += at_outer * outer + at_inner * inner; }
+};
+
+// 64 x LINES elements in shared memory: 128 bytes of K of each line or, with BY_LINES, of 64 lines of each k; of the eight
+// pieces of 16 bytes, those of eight neighbours lie in different banks.
+template <int LINES, bool BY_LINES>
+struct Tile {
+    static const int PIECES = LINES * 8; // of 16 bytes
+
+    // Where eight neighbours are: k to k + 8 of a line or, with BY_LINES, a k of eight lines.
+    static __device__ __forceinline__ u32 place(int line, int k) {
+        if (BY_LINES) return line / 64 * 8192 + k * 128 + ((line / 8 ^ k) & 7) * 16;
+        return line * 128 + ((k / 8 ^ line) & 7) * 16;
+    }
+
+    // The line and the k of a piece.
+    static __device__ __forceinline__ void find(int piece, int &line, int &k) {
+        if (BY_LINES)
+            line = piece % (LINES / 8) * 8, k = piece / (LINES / 8);
+        else
+            line = piece / 8, k = piece % 8 * 8;
+    }
+
+    // 16 lines x 16 k for the first operand of `mma`.
+    static __device__ __forceinline__ void first_operand(u32 (&a)[4], u32 base, int line, int k) {
+        const int lane = threadIdx.x & 31;
+        if (BY_LINES)
+            load_transposed(a, base + place(line + lane / 8 % 2 * 8, k + lane / 16 * 8 + lane % 8));
+        else
+            load_matrices(a, base + place(line + lane % 16, k + lane / 16 * 8));
+    }
+
+    // The same for the second operand: two words for eight lines, then two for the others.
+    static __device__ __forceinline__ void second_operand(u32 (&b)[4], u32 base, int line, int k) {
+        const int lane = threadIdx.x & 31;
+        if (BY_LINES)
+            load_transposed(b, base + place(line + lane / 16 * 8, k + lane / 8 % 2 * 8 + lane % 8));
+        else
+            load_matrices(b, base + place(line + lane / 16 * 8 + lane % 8, k + lane / 8 % 2 * 8));
+    }
+};
+
+// Copies the parts of a matrix [lines, k] that begin at line `first` to tiles; what is past its ends is zero.
+template <int LINES, bool BY_LINES, bool WIDE>
+struct Lines {
+    typedef Tile<LINES, BY_LINES> To;
+
+    const u16 *at;
+    i64 stride;
+    int first, lines, k;
+
+    __device__ __forceinline__ void copy(u32 base, int from_k) const {
+        const int count = To::PIECES / THREADS;
+        static_assert(To::PIECES % THREADS == 0, "all threads have equally many");
+        if (WIDE) {
+#pragma unroll
+            for (int each = 0; each < count; ++each) {
+                int line, own_k;
+                To::find(threadIdx.x + each * THREADS, line, own_k);
+                const u32 to = base + To::place(line, own_k);
+                line += first, own_k += from_k;
+                const int left = BY_LINES ? (own_k < k ? lines - line : 0) : (line < lines ? k - own_k : 0);
+                const u16 *from = left > 0 ? at + (BY_LINES ? own_k * stride + line : line * stride + own_k) : at;
+                copy16(to, from, 2 * max(0, min(left, 8)));
+            }
+            return;
+        }
+        u32 words[count][4];
+#pragma unroll
+        for (int each = 0; each < count; ++each) {
+            int line, own_k;
+            To::find(threadIdx.x + each * THREADS, line, own_k);
+            line += first, own_k += from_k;
+#pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                const int l = line + (BY_LINES ? i : 0), kk = own_k + (BY_LINES ? 0 : i);
+                const u32 bits = l < lines && kk < k ? at[BY_LINES ? kk * stride + l : l * stride + kk] : 0;
+                words[each][i / 2] = i % 2 ? words[each][i / 2] | bits << 16 : bits;
+            }
+        }
+#pragma unroll
+        for (int each = 0; each < count; ++each) {
+            int line, own_k;
+            To::find(threadIdx.x + each * THREADS, line, own_k);
+            store16(base + To::place(line, own_k), make_uint4(words[each][0], words[each][1], words[each][2], words[each][3]));
+        }
+    }
+};
+
+// The sums of a warp.
+struct Sums {
+    float values[WARP_TOKENS / 16][WARP_ROWS / 8][4];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int each = 0; each < WARP_TOKENS * WARP_ROWS / 32; ++each) (&values[0][0][0])[each] = 0.0f;
+    }
+
+    // += X W^T for a step that is in shared memory.
+    __device__ __forceinline__ void multiply(u32 x, u32 w, int token, int row) {
+#pragma unroll
+        for (int k = 0; k < STEP; k += 16) {
+            u32 a[WARP_TOKENS / 16][4], b[WARP_ROWS / 16][4];
+#pragma unroll
+            for (int t = 0; t < WARP_TOKENS / 16; ++t) Tile<TOKENS, X_LINES>::first_operand(a[t], x, token + 16 * t, k);
+#pragma unroll
+            for (int r = 0; r < WARP_ROWS / 16; ++r) Tile<ROWS, W_LINES>::second_operand(b[r], w, row + 16 * r, k);
+#pragma unroll
+            for (int t = 0; t < WARP_TOKENS / 16; ++t)
+#pragma unroll
+                for (int r = 0; r < WARP_ROWS / 8; ++r) mma(values[t][r], a[t], b[r / 2][r % 2 * 2], b[r / 2][r % 2 * 2 + 1]);
+        }
+    }
+
+    // All of it to `out`, whose first token and row of this warp are given, through AREA_BYTES of shared memory of the warp's.
+    template <typename Out>
+    __device__ __forceinline__ void store(const Out &out, int token, int row, u32 area) const {
+        const int lane = threadIdx.x & 31;
+#pragma unroll
+        for (int t = 0; t < WARP_TOKENS / 16; ++t) {
+#pragma unroll
+            for (int r = 0; r < WARP_ROWS / 8; ++r) {
+                const float *v = values[t][r];
+                const u32 to = area + (lane / 4 * AREA_PITCH + r * 8 + lane % 4 * 2) * 4;
+                store_floats(to, v[0], v[1]);
+                store_floats(to + 8 * AREA_PITCH * 4, v[2], v[3]);
+            }
+            __syncwarp();
+#pragma unroll
+            for (int each = 0; each < WARP_ROWS / 16; ++each) {
+                const int piece = each * 32 + lane, own = piece / (WARP_ROWS / 8), rows = piece % (WARP_ROWS / 8) * 8;
+                const u32 from = area + (own * AREA_PITCH + rows) * 4;
+                const float4 low = loaded_floats(from), high = loaded_floats(from + 16);
+                const float sums[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+                out.write(sums, token + 16 * t + own, row + rows);
+            }
+            __syncwarp();
+        }
+    }
+};
+
+// The tile of this block of threads: X and W copy their parts of K to shared memory, `out` writes the sums of (token, row).
+template <typename X, typename W, typename Out>
+__device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Out &out, int k, int first_token, int first_row,
+                                              char *shared) {
+    const u32 base = shared_address(shared);
+    const int warp = threadIdx.x / 32, token = warp / WARPS_R * WARP_TOKENS, row = warp % WARPS_R * WARP_ROWS;
+    const int steps = (k + STEP - 1) / STEP;
+    Sums sums;
+    sums.clear();
+#pragma unroll
+    for (int each = 0; each < STAGES - 1; ++each) {
+        if (each < steps) x.copy(base + each * STAGE_BYTES, each * STEP), w.copy(base + each * STAGE_BYTES + X_BYTES, each * STEP);
+        end_copies();
+    }
+    int from = 0, to = STAGES - 1;
+    for (int step = 0; step < steps; ++step) {
+        wait_for_copies<STAGES - 2>();
+        __syncthreads(); // this step is there, and all are done with the one before
+        if (step + STAGES - 1 < steps) {
+            x.copy(base + to * STAGE_BYTES, (step + STAGES - 1) * STEP);
+            w.copy(base + to * STAGE_BYTES + X_BYTES, (step + STAGES - 1) * STEP);
+        }
+        end_copies();
+        sums.multiply(base + from * STAGE_BYTES, base + from * STAGE_BYTES + X_BYTES, token, row);
+        from = from + 1 == STAGES ? 0 : from + 1;
+        to = to + 1 == STAGES ? 0 : to + 1;
+    }
+    wait_for_copies<0>();
+    __syncthreads();
+    sums.store(out, first_token + token, first_row + row, base + warp * AREA_BYTES);
+}

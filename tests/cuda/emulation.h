@@ -1,0 +1,281 @@
+// Kernels of compiler/cuda on a CPU: CUDA's words, and the functions of tensor_core.cuh, for a C++ compiler.
+//
+// Each thread of a block is a coroutine, which goes on until it must meet the others of its warp or block. Shared memory is
+// NaN at first. An asynchronous copy makes its target NaN, and is done when its thread waits for it, not before.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <ucontext.h>
+#include <vector>
+
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __shared__
+
+using std::max;
+using std::min;
+typedef unsigned int u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+typedef long long i64;
+
+struct uint4 {
+    u32 x, y, z, w;
+} __attribute__((aligned(16)));
+struct uint2 {
+    u32 x, y;
+} __attribute__((aligned(8)));
+struct float4 {
+    float x, y, z, w;
+} __attribute__((aligned(16)));
+struct int4 {
+    int x, y, z, w;
+} __attribute__((aligned(16)));
+struct int2 {
+    int x, y;
+} __attribute__((aligned(8)));
+inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+struct Index {
+    u32 x, y, z;
+} threadIdx, blockIdx, blockDim, gridDim;
+
+const int SHARED_BYTES = 232448;
+alignas(1024) char shared[SHARED_BYTES];
+
+struct Copy {
+    u32 to, bytes;
+    const void *from;
+};
+
+struct Thread {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    std::deque<std::vector<Copy>> groups; // of copies, the last one not ended yet
+    int barriers_of_warp = 0, barriers_of_block = 0, exchanges = 0;
+    bool done = false;
+};
+
+struct Warp {
+    int arrived = 0, barriers = 0;
+    u32 words[2][32][8]; // what lanes give each other, in turns
+};
+
+const int STACK = 256 << 10;
+std::vector<Thread> threads;
+std::vector<Warp> warps;
+int arrived, barriers, current;
+ucontext_t scheduler;
+std::function<void()> kernel;
+
+inline void yield() { swapcontext(&threads[current].context, &scheduler); }
+
+inline void __syncwarp() {
+    Warp &warp = warps[current / 32];
+    const int before = warp.barriers;
+    if (++warp.arrived == std::min<int>(32, blockDim.x - current / 32 * 32)) {
+        warp.arrived = 0, ++warp.barriers;
+        return;
+    }
+    while (warps[current / 32].barriers == before) yield();
+}
+
+inline void __syncthreads() {
+    const int before = barriers;
+    if (++arrived == (int)blockDim.x) {
+        arrived = 0, ++barriers;
+        return;
+    }
+    while (barriers == before) yield();
+}
+
+// What all lanes of the warp give.
+template <int WORDS>
+inline const u32 (*exchanged(const u32 (&own)[WORDS]))[8] {
+    auto &words = warps[current / 32].words[threads[current].exchanges++ % 2];
+    memcpy(words[current % 32], own, sizeof own);
+    __syncwarp();
+    return words;
+}
+
+inline u32 __float_as_uint(float value) {
+    u32 bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+inline float __uint_as_float(u32 bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+inline float __shfl_xor_sync(u32, float value, int mask) {
+    const u32 own[1] = {__float_as_uint(value)};
+    return __uint_as_float(exchanged(own)[current % 32 ^ mask][0]);
+}
+inline u32 __shfl_sync(u32, u32 value, int lane) {
+    const u32 own[1] = {value};
+    return exchanged(own)[lane][0];
+}
+inline void __threadfence() {}
+inline u32 atomicAdd(u32 *at, u32 value) {
+    const u32 before = *at;
+    *at += value;
+    return before;
+}
+template <typename T>
+inline T __ldcg(const T *at) {
+    return *at;
+}
+template <typename T>
+inline void __stcg(T *at, T value) {
+    *at = value;
+}
+template <typename T>
+inline T __ldg(const T *at) {
+    return *at;
+}
+
+inline u32 shared_address(const void *pointer) { return (u32)((const char *)pointer - shared); }
+inline void allow_next_kernel() {}
+inline void wait_for_kernel_before() {}
+
+inline void copy16(u32 to, const void *from, u32 bytes) {
+    if (to % 16 || (bytes && (uintptr_t)from % 16) || to + 16 > SHARED_BYTES) abort();
+    memset(shared + to, 0xFF, 16);
+    auto &groups = threads[current].groups;
+    if (groups.empty()) groups.emplace_back();
+    groups.back().push_back({to, bytes, from});
+}
+inline void end_copies() {
+    auto &groups = threads[current].groups;
+    if (groups.empty()) groups.emplace_back();
+    groups.emplace_back();
+}
+template <int LEFT>
+inline void wait_for_copies() {
+    auto &groups = threads[current].groups;
+    while ((int)groups.size() > LEFT + 1) {
+        for (const Copy &each : groups.front()) {
+            memset(shared + each.to, 0, 16);
+            memcpy(shared + each.to, each.from, each.bytes);
+        }
+        groups.pop_front();
+    }
+}
+
+template <typename T>
+inline T &at_shared(u32 address) {
+    if (address % sizeof(T) || address + sizeof(T) > SHARED_BYTES) abort();
+    return *(T *)(shared + address);
+}
+inline void store16(u32 to, uint4 v) { at_shared<uint4>(to) = v; }
+inline uint4 loaded16(u32 address) { return at_shared<uint4>(address); }
+inline float4 loaded_floats(u32 address) { return at_shared<float4>(address); }
+inline void store_floats(u32 to, float a, float b) {
+    at_shared<float>(to & ~4u) = a, at_shared<float>(to + 4) = b;
+    if (to % 8) abort();
+}
+
+inline void load_matrices(u32 (&v)[4], u32 address, bool transposed) {
+    const u32 own[1] = {address};
+    const auto places = exchanged(own);
+    const int lane = current % 32;
+    for (int each = 0; each < 4; ++each) {
+        u16 halves[2];
+        for (int half = 0; half < 2; ++half) {
+            const int row = transposed ? lane % 4 * 2 + half : lane / 4, column = transposed ? lane / 4 : lane % 4 * 2 + half;
+            const u32 from = places[each * 8 + row][0];
+            if (from % 16) abort();
+            halves[half] = at_shared<u16>(from + 2 * column);
+        }
+        v[each] = halves[0] | (u32)halves[1] << 16;
+    }
+    __syncwarp(); // shared memory is not written before all lanes have it
+}
+inline void load_matrices(u32 (&v)[4], u32 address) { load_matrices(v, address, false); }
+inline void load_transposed(u32 (&v)[4], u32 address) { load_matrices(v, address, true); }
+
+inline float widened(u16 bits) {
+#if BF16
+    return __uint_as_float((u32)bits << 16);
+#else
+    _Float16 value;
+    memcpy(&value, &bits, 2);
+    return (float)value;
+#endif
+}
+inline u16 narrowed(float value) {
+    if (value != value) return 0x7FFF;
+#if BF16
+    const u32 bits = __float_as_uint(value);
+    return (u16)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+#else
+    const _Float16 half = (_Float16)value;
+    u16 bits;
+    memcpy(&bits, &half, 2);
+    return bits;
+#endif
+}
+inline u32 rounded(float low, float high) { return narrowed(low) | (u32)narrowed(high) << 16; }
+inline float power_of_two(float value) { return std::exp2(value); }
+
+inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    const u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    const auto all = exchanged(own);
+    const int lane = current % 32;
+    for (int each = 0; each < 4; ++each) {
+        const int row = lane / 4 + each / 2 * 8, column = lane % 4 * 2 + each % 2;
+        for (int k = 0; k < 16; ++k) {
+            const u32 x = all[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2] >> (k % 2 * 16);
+            const u32 w = all[column * 4 + k % 8 / 2][4 + k / 8] >> (k % 2 * 16);
+            d[each] += widened((u16)x) * widened((u16)w);
+        }
+    }
+}
+
+inline void begin() {
+    kernel();
+    threads[current].done = true;
+    yield();
+}
+
+// Runs all blocks, one after the other.
+inline void emulate(int blocks_x, int blocks_y, int count, std::function<void()> body) {
+    kernel = body;
+    gridDim = {(u32)blocks_x, (u32)blocks_y, 1}, blockDim = {(u32)count, 1, 1};
+    for (int block = 0; block < blocks_x * blocks_y; ++block) {
+        blockIdx = {(u32)(block % blocks_x), (u32)(block / blocks_x), 0};
+        memset(shared, 0xFF, SHARED_BYTES);
+        arrived = barriers = 0;
+        warps = std::vector<Warp>((count + 31) / 32);
+        if ((int)threads.size() != count) {
+            threads = std::vector<Thread>(count);
+            for (Thread &each : threads) each.stack.reset(new char[STACK]);
+        }
+        for (Thread &each : threads) {
+            each.groups.clear(), each.done = false, each.exchanges = 0;
+            getcontext(&each.context);
+            each.context.uc_stack = {each.stack.get(), 0, STACK};
+            each.context.uc_link = &scheduler;
+            makecontext(&each.context, begin, 0);
+        }
+        for (int left = count; left;)
+            for (current = 0; current < count; ++current)
+                if (!threads[current].done) {
+                    threadIdx = {(u32)current, 0, 0};
+                    swapcontext(&scheduler, &threads[current].context);
+                    left -= threads[current].done;
+                }
+    }
+}

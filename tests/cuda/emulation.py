@@ -1,0 +1,92 @@
+"""Kernels made of `tensor_core.cuh` without a GPU: compiled by a C++ compiler, each thread a coroutine (`emulation.h`)."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda import program
+from sparsec.cuda.driver import Buffer
+
+COMPILER = shutil.which("g++")
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedFunction:
+    """A kernel as compiled for the CPU."""
+
+    run: ctypes._NamedFuncPointer
+
+
+@dataclass(slots=True)
+class EmulatedDevice:
+    """What launches see of a GPU; addresses are the CPU's. `launches` has the kernels that ran."""
+
+    multiprocessors: int = 4
+    architecture: tuple[int, int] = (8, 0)
+    shared_bytes: int = 166912
+    index: int = 0
+    bytes_per_second: float = 2e12
+    launches: list[tuple[int, int]] = field(default_factory=list)
+    _kept: list[NDArray[np.generic]] = field(default_factory=list)
+
+    def launch(
+        self, function: EmulatedFunction, grid: tuple[int, int], threads: int, arguments: ctypes.Structure, stream: int
+    ) -> None:
+        self.launches.append(grid)
+        function.run(ctypes.byref(arguments), *grid, threads)
+
+    def upload(self, array: NDArray[np.generic]) -> Buffer:
+        space = np.empty(array.nbytes + 256, dtype=np.uint8)
+        begin = -space.ctypes.data % 256
+        space[begin : begin + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self._kept.append(space)
+        return Buffer(space.ctypes.data + begin, array.nbytes)
+
+    def zeros(self, nbytes: int) -> Buffer:
+        return self.upload(np.zeros(nbytes, dtype=np.uint8))
+
+    def free(self, buffer: Buffer) -> None:
+        """Memory is the test's."""
+
+    def synchronize(self) -> None:
+        """Everything is done already."""
+
+
+def emulated_function(on: object, kernel: str, macros: Mapping[str, int], shared_bytes: int) -> EmulatedFunction:
+    """In the place of `program.function`."""
+    return EmulatedFunction(_compiled(kernel, tuple(sorted(macros.items()))))
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sparsec-emulation-")
+
+
+@functools.cache
+def _compiled(kernel: str, macros: tuple[tuple[str, int], ...]) -> ctypes._NamedFuncPointer:
+    here = files("sparsec.cuda")
+    texts = [(here / name).read_text() for name in program.HEADERS[kernel] if name != "tensor_core.cuh"]
+    body = f'extern "C" void run(const Operands *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ {kernel}(*o); }}); }}'
+    header = Path(__file__).with_name("emulation.h")
+    source = "\n".join(
+        [*(f"#define {name} {value}" for name, value in macros), f'#include "{header}"', *texts,
+         (here / f"{kernel}.cu").read_text(), body]
+    )  # fmt: skip
+    stem = Path(_folder().name, hashlib.sha256(source.encode()).hexdigest()[:16])
+    stem.with_suffix(".cpp").write_text(source)
+    command = [COMPILER or "g++", "-O1", "-std=c++17", "-shared", "-fPIC", "-w", "-Wno-narrowing"]
+    subprocess.run([*command, str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".so"))], check=True)
+    library = ctypes.CDLL(str(stem.with_suffix(".so")))
+    return library.run

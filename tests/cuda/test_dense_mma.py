@@ -1,0 +1,128 @@
+"""Dense products are right: emulated on a CPU, and on a GPU where there is one, against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from emulation import COMPILER, EmulatedDevice, emulated_function
+from halves import NUMPY, guarded, inside, random_halves, rounding_bound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsec.cuda import dense_mma, program
+from sparsec.cuda.dense_mma import DenseSizes, TileShape, best_shape, shapes
+from sparsec.cuda.dense_operands import Epilogue, Matrices
+
+SMALL = TileShape(64, 64, 2, 2, 3)
+SHAPES = [SMALL, TileShape(32, 64, 1, 4, 4), TileShape(128, 64, 2, 2, 2)]
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch) -> EmulatedDevice:
+    if COMPILER is None:
+        pytest.skip("needs g++")
+    monkeypatch.setattr(program, "function", emulated_function)
+    return EmulatedDevice()
+
+
+def reference(x: Any, w: Any, bias: Any, residual: Any, epilogue: Epilogue) -> NDArray[np.float64]:
+    """In float64, of [..., tokens, k] and [..., m, k]."""
+    sums = epilogue.scale * (x.astype(np.float64) @ w.astype(np.float64).swapaxes(-1, -2))
+    value = sums + (0 if bias is None else bias)
+    if epilogue.residual_first:
+        value = value + residual.astype(np.float64)
+    if epilogue.activation == 1:
+        value = np.maximum(value, 0)
+    elif epilogue.activation == 3:
+        value = value / (1 + np.exp(-value))
+    return value if residual is None or epilogue.residual_first else value + residual.astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(("x_transposed", "w_transposed"), [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("stride_of", [8, 1])
+def test_products_are_right_emulated(
+    emulated: EmulatedDevice, dtype: str, x_transposed: bool, w_transposed: bool, stride_of: int
+) -> None:
+    check(emulated, dtype, DenseSizes(70, 90, 150, 2, 2), SMALL, x_transposed, w_transposed, stride_of, Epilogue())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(SHAPES),
+    st.tuples(st.integers(1, 140), st.integers(1, 140), st.integers(0, 200)),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([0, 1, 3]),
+    st.booleans(),
+    st.integers(0, 1 << 30),
+)
+def test_any_size_is_right_emulated(
+    shape: TileShape,
+    sizes: tuple[int, int, int],
+    x_transposed: bool,
+    w_transposed: bool,
+    stride_of: int,
+    activation: int,
+    first: bool,
+    seed: int,
+) -> None:
+    if COMPILER is None:
+        pytest.skip("needs g++")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "function", emulated_function)
+        epilogue = Epilogue(bias=1, activation=activation, residual_first=first, scale=0.5)
+        check(EmulatedDevice(), "float16", DenseSizes(*sizes), shape, x_transposed, w_transposed, stride_of, epilogue, seed)
+
+
+def check(
+    on: EmulatedDevice,
+    dtype: str,
+    sizes: DenseSizes,
+    shape: TileShape,
+    x_transposed: bool,
+    w_transposed: bool,
+    stride_of: int,
+    epilogue: Epilogue,
+    seed: int = 0,
+) -> None:
+    """Random operands among NaN, strides that are multiples of `stride_of`; a bias and a residual where there is a bias."""
+    generator = np.random.default_rng(seed)
+    batch = (sizes.outer, sizes.inner)
+    x = random_halves(generator, (*batch, sizes.tokens, sizes.k), dtype)
+    w = random_halves(generator, (*batch, sizes.m, sizes.k), dtype)
+    given_x, placed_x = guarded(x, stride_of, transposed=x_transposed)
+    given_w, placed_w = guarded(w, stride_of, transposed=w_transposed)
+    y, placed_y = guarded(np.full((*batch, sizes.tokens, sizes.m), np.nan, NUMPY[dtype]), stride_of)
+    bias = residual = None
+    if epilogue.bias:
+        bias = generator.standard_normal(sizes.m).astype(np.float32)
+        residual = random_halves(generator, (*batch, sizes.tokens, sizes.m), dtype)
+        kept, placed_residual = guarded(residual, stride_of)
+        epilogue = Epilogue(
+            bias.ctypes.data, epilogue.activation, placed_residual, epilogue.residual_first, epilogue.scale
+        )
+    before = y.tobytes()
+    dense_mma.launch(on, dtype, sizes, placed_x, placed_w, placed_y, 0, epilogue=epilogue, shape=shape)  # type: ignore[arg-type]
+    expected = reference(x, w, bias, residual, epilogue)
+    got = inside(y, placed_y, expected.shape, dtype).astype(np.float64)
+    size = np.abs(x.astype(np.float64)) @ np.abs(w.astype(np.float64)).swapaxes(-1, -2)
+    assert (np.abs(got - expected) <= rounding_bound(expected, size, sizes.k, dtype)).all()
+    inside(y, placed_y, expected.shape, dtype)[...] = np.nan
+    assert y.tobytes() == before  # nothing beside it was written
+
+
+def test_matrices_are_wide_where_all_of_a_batch_are() -> None:
+    assert Matrices(64, 128, outer=256, inner=8).wide
+    assert not any(each.wide for each in (Matrices(66, 128), Matrices(64, 130), Matrices(64, 128, inner=4)))
+
+
+def test_a_shape_is_chosen_that_there_is_memory_for() -> None:
+    large, few = DenseSizes(4096, 3072, 768), DenseSizes(40, 768, 768)
+    assert best_shape(large, 132, 232448).tokens >= 128
+    assert best_shape(few, 132, 232448).tokens * best_shape(few, 132, 232448).rows <= 4096
+    assert all(each.shared_bytes(x_lines=True, w_lines=True) <= 101376 for each, _ in shapes(large, 84, 101376))
