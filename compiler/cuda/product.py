@@ -70,7 +70,7 @@ def matmul(
     on = tensors.current_stream(x, weight.device.index) if stream is None else stream
     if tokens:
         results = Results(written.address, written.strides[0], m, added.address if added else 0, number)
-        _launch(weight, x, given, results, on)
+        launch(weight, x, given, results, on)
     return result
 
 
@@ -89,7 +89,7 @@ def prepare(weight: Weight, tokens: int, *, activation: Activation | None = None
             buffers.append(on.zeros(tokens * columns * 2))
         x, y = buffers
         given = View(x.address, on.index, weight.dtype, (tokens, k), (k, 1))
-        _launch(weight, None, given, Results(y.address, m, m, 0, number), 0)
+        launch(weight, None, given, Results(y.address, m, m, 0, number), 0)
         on.synchronize()
     finally:
         for each in buffers:
@@ -103,7 +103,8 @@ def _number_of(activation: Activation | None) -> int:
     return ACTIVATIONS[activation]
 
 
-def _launch(weight: Weight, caller: object, given: View, y: Results, stream: int) -> None:
+def launch(weight: Weight, caller: object, given: View, y: Results, stream: int) -> None:
+    """Put a product on a stream; `caller` says where its work memory is from, as `tensors.scratch` takes it."""
     tokens, k = given.shape
     padded = -(-k // _VECTOR) * _VECTOR
     x = Rows(given.address, given.strides[0], tokens, k)

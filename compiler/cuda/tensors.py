@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from sparsec.cuda.driver import Device
+from sparsec.cuda.memory import Workspace
 from sparsec.errors import InputError
 
 FLOAT16, BFLOAT16, FLOAT32 = "float16", "bfloat16", "float32"
-_NAMES = {(2, 16): FLOAT16, (4, 16): BFLOAT16, (2, 32): FLOAT32}
+_NAMES = {
+    **{(0, bits): f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{(1, bits): f"uint{bits}" for bits in (8, 16, 32, 64)},
+    (2, 16): FLOAT16,
+    (2, 32): FLOAT32,
+    (2, 64): "float64",
+    (4, 16): BFLOAT16,
+    (6, 8): "bool",
+}
 _CUDA = 2
 _NO_SYNCHRONISATION = -1
 
@@ -87,11 +96,15 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @contextmanager
 def scratch(tensor: object, on: Device, nbytes: int, stream: int) -> Iterator[int]:
-    """The address of memory for what is launched within: torch's own for torch tensors on torch's current stream, in whose
-    order torch gives it away again, else in the stream's order. Both can be captured in a CUDA graph."""
+    """The address of memory for what is launched within: a workspace's own, if there is one in the place of a tensor; torch's
+    for torch tensors on torch's current stream, in whose order torch gives it away again; else in the stream's order. All can
+    be captured in a CUDA graph."""
     torch = sys.modules.get("torch")
     if not nbytes:
         yield 0
+    elif isinstance(tensor, Workspace):
+        with tensor.take(nbytes) as address:
+            yield address
     elif torch is not None and isinstance(tensor, torch.Tensor) and stream == current_stream(tensor, on.index):
         made = torch.empty(nbytes, dtype=torch.uint8, device=tensor.device)
         yield int(made.data_ptr())
