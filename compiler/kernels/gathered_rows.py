@@ -16,17 +16,18 @@ from torch_mlir import ir
 from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Vectors, carry, define, loop, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, define, loop, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
+from sparsec.kernels.spmm import CHAINS, RowTile, ramps
 from sparsec.kernels.token_tile import MOVED, TokenTiles
 from sparsec.kernels.words import Words
 
 GROUP = 4  # bytes of a word, and vectors of a tile
 ROWS = "byte rows"  # the buffer
+AHEAD = 256  # words of weights, and offsets, from one that is read to one that is asked for
 LANE = 16  # bytes inside which instructions interleave
 
 
@@ -122,6 +123,8 @@ class GatheredRows:
             narrow.load(tile.source, tile.base + buffers["offsets"].load_index(at * GROUP + byte))
             for byte in range(GROUP)
         ]
+        buffers["offsets"].prefetch(at * GROUP + AHEAD)
+        buffers["values"].prefetch(at * self.height + AHEAD)
         across = interleaved(columns, lanes)
         weights = tile.words.splats(buffers["values"], at * self.height, self.height, lanes)
         for row, weight in enumerate(weights):
