@@ -17,7 +17,14 @@ from sparsec.errors import TargetError
 
 OLDEST_ARCHITECTURE = (8, 0)
 
-_MULTIPROCESSORS, _MEMORY_KILOHERTZ, _MEMORY_BITS, _MAJOR, _MINOR, _SHARED_BYTES = 16, 36, 37, 75, 76, 97
+MULTIPROCESSORS, MEMORY_KILOHERTZ, MEMORY_BITS, MAJOR, MINOR, SHARED_BYTES = (
+    16,
+    36,
+    37,
+    75,
+    76,
+    97,
+)  # attributes of devices
 _DYNAMIC_SHARED_BYTES = 8
 _PROGRAMMATIC_SERIALIZATION = 6
 _OVERLAP = (9, 0)  # the first architecture whose kernels may begin before the one before them ends
@@ -90,10 +97,10 @@ class Device:
         self.index = index
         self.name = name.value.decode()
         self.driver = dotted(self._driver.version)
-        self.architecture = (self._attribute(_MAJOR, handle), self._attribute(_MINOR, handle))
-        self.multiprocessors = self._attribute(_MULTIPROCESSORS, handle)
-        self.shared_bytes = self._attribute(_SHARED_BYTES, handle)
-        clock, bits = self._attribute(_MEMORY_KILOHERTZ, handle), self._attribute(_MEMORY_BITS, handle)
+        self.architecture = (self._attribute(MAJOR, handle), self._attribute(MINOR, handle))
+        self.multiprocessors = self._attribute(MULTIPROCESSORS, handle)
+        self.shared_bytes = self._attribute(SHARED_BYTES, handle)
+        clock, bits = self._attribute(MEMORY_KILOHERTZ, handle), self._attribute(MEMORY_BITS, handle)
         self.bytes_per_second = 2e3 * clock * bits / 8  # of memory, by its data sheet
         if self.architecture < OLDEST_ARCHITECTURE:
             raise TargetError(

@@ -131,8 +131,11 @@ def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0)
     "block:32x32", each 32 x 32 that has a nonzero is kept; larger blocks are several of these. Raises `ModelError` if it
     has not the pattern, `InputError` for another type, `TargetError` if the GPU cannot be used for it.
     """
-    bits, dtype = _bits(weight)
-    on = device(gpu)
+    return placed(*_bits(weight), pattern, device(gpu))
+
+
+def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -> SparseWeight | BsrWgmma:
+    """Compress a matrix given as its bits and copy it to a GPU; raises what `compress` does."""
     if pattern == "block:32x32" and on.architecture != nm24_wgmma.ARCHITECTURE:
         raise TargetError(
             "There are no kernels for block-sparse weights for this GPU.",

@@ -1,0 +1,141 @@
+"""A plan on one GPU: its memory, its kernels, and runs on addresses, in the order of the caller's streams."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.artifact import Complaint
+from sparsec.cuda import steps
+from sparsec.cuda.driver import Device, Function
+from sparsec.cuda.graphs import Graphs
+from sparsec.cuda.memory import Memory, Workspace
+from sparsec.cuda.order import Event, Stream, is_capturing
+from sparsec.cuda.plan import DevicePlan, Launch
+from sparsec.cuda.resident import residents
+from sparsec.cuda.steps import Loaded, Places
+from sparsec.errors import UsageError
+
+_STATUS_BYTES = 8
+
+
+class Executor:
+    """A plan, loaded: weights encoded and copied, kernels ready; memory is given back with `close`, or when it is collected.
+
+    Runs share one arena, so those on several streams wait for each other. Raises `TargetError` if the GPU lacks what the plan
+    needs, memory for instance.
+    """
+
+    def __init__(self, plan: DevicePlan, on: Device) -> None:
+        self.plan = plan
+        self.device = on
+        self._lock = threading.Lock()
+        with ExitStack() as kept:
+            memory = Memory(self, on)
+            kept.callback(memory.close)
+            self._arena = memory.allocate(plan.arena_bytes).address
+            self._constants = memory.upload(plan.constants).address
+            functions = _functions(plan, on, kept)
+            self._loaded = Loaded(on, functions, residents(plan, on, memory), Workspace(memory))
+            self._done, self._last = Event(on), 0
+            kept.callback(self._done.close)
+            self._try_out()
+            self._graphs = Graphs(on)
+            kept.callback(self._graphs.close)
+            kept.callback(on.synchronize)
+            self._closed = weakref.finalize(self, kept.pop_all().close)
+            self._closed.atexit = False
+
+    def run(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
+        """Put a run on tensors at these addresses on a stream; part of the graph if the stream is being captured.
+
+        All are row-major without gaps, at multiples of 16. The stream of runs before this one may be another.
+        """
+        places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
+        with self._lock:
+            if not self._closed.alive:
+                raise UsageError("The model is closed.", next_step="load it again")
+            if is_capturing(self.device, stream):
+                self._launch(places, stream)
+                return
+            if self._last != stream:
+                self._done.before(stream)
+            self._graphs.launch((*inputs, *outputs), partial(self._launch, places), stream)
+            self._done.record(stream)
+            self._last = stream
+
+    def failed_check(self) -> Complaint | None:
+        """What the network could not take of the last run's values; waits for that run."""
+        if self.plan.status is None:
+            return None
+        self._done.synchronize()
+        status = ctypes.c_int64()
+        self.device.call("cuMemcpyDtoH_v2", ctypes.byref(status), self._arena + self.plan.status, _STATUS_BYTES)
+        return self.plan.complaints[status.value - 1] if status.value else None
+
+    def profile(self, inputs: Sequence[int], outputs: Sequence[int], repeats: int) -> NDArray[np.int64]:
+        """Nanoseconds on the GPU [repeats, steps], of steps launched one by one; waits for them."""
+        places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
+        times = np.zeros((repeats, len(self.plan.steps)), np.int64)
+        with self._lock, ExitStack() as kept:
+            stream = Stream(self.device)
+            kept.callback(stream.close)
+            events = [Event(self.device, timed=True) for _ in range(len(self.plan.steps) + 1)]
+            for event in events:
+                kept.callback(event.close)
+            self._done.before(stream.handle)
+            for row in times:
+                self._reset(stream.handle)
+                events[0].record(stream.handle)
+                for step, event in zip(self.plan.steps, events[1:], strict=True):
+                    steps.launch(step, self._loaded, places, stream.handle)
+                    event.record(stream.handle)
+                stream.synchronize()
+                row[:] = [after.nanoseconds_since(before) for before, after in pairwise(events)]
+        return times
+
+    def close(self) -> None:
+        """Wait for what runs, and give everything back; further runs raise `UsageError`."""
+        with self._lock:
+            self._closed()
+
+    def _launch(self, places: Places, stream: int) -> None:
+        self._reset(stream)
+        for step in self.plan.steps:
+            steps.launch(step, self._loaded, places, stream)
+
+    def _reset(self, stream: int) -> None:
+        if self.plan.status is not None:
+            self.device.call("cuMemsetD8Async", self._arena + self.plan.status, 0, _STATUS_BYTES, stream)
+
+    def _try_out(self) -> None:
+        """Run once, on zeros: kernels are loaded and work memory is there when a run is recorded."""
+        with ExitStack() as kept:
+            addresses: list[tuple[int, ...]] = []
+            for specs in (self.plan.inputs, self.plan.outputs):
+                buffers = [self.device.zeros(spec.nbytes) for spec in specs]
+                for buffer in buffers:
+                    kept.callback(self.device.free, buffer)
+                addresses.append(tuple(buffer.address for buffer in buffers))
+            stream = Stream(self.device)
+            kept.callback(stream.close)
+            self._launch(Places(self._arena, self._constants, *addresses), stream.handle)
+            stream.synchronize()
+
+
+def _functions(plan: DevicePlan, on: Device, kept: ExitStack) -> dict[tuple[str, int], Function]:
+    """Those of the plan's own code, loaded until `kept` ends."""
+    wanted = {(step.function, step.shared_bytes) for step in plan.steps if isinstance(step, Launch)}
+    if not wanted:
+        return {}
+    module = on.module(plan.ptx.encode() + b"\0")
+    kept.callback(on.unload, module)
+    return {each: on.function(module, *each) for each in sorted(wanted)}

@@ -1,0 +1,104 @@
+"""How each kind of a plan's steps is launched, given addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sparsec.artifact import Space
+from sparsec.cuda import dense_mma, product
+from sparsec.cuda.dense_mma import DenseSizes
+from sparsec.cuda.dense_operands import Epilogue, Matrices
+from sparsec.cuda.driver import Device, Function
+from sparsec.cuda.memory import Workspace
+from sparsec.cuda.operands import Results
+from sparsec.cuda.plan import Address, BatchedProduct, Launch, Product, Step, Strided, Tail
+from sparsec.cuda.product import ACTIVATIONS
+from sparsec.cuda.resident import DenseMatrix, Resident
+from sparsec.cuda.tensors import View
+from sparsec.errors import TargetError
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a plan's spaces lie in a device's memory."""
+
+    arena: int
+    constants: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def of(self, address: Address) -> int:
+        """The address in the device's memory."""
+        match address.space:
+            case Space.ARENA:
+                return self.arena + address.offset
+            case Space.WEIGHTS:
+                return self.constants + address.offset
+            case Space.INPUT:
+                return self.inputs[address.number] + address.offset
+            case Space.OUTPUT:
+                return self.outputs[address.number] + address.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a plan's steps are launched with: functions of its PTX by name and shared memory, weights by number."""
+
+    device: Device
+    functions: Mapping[tuple[str, int], Function]
+    weights: Sequence[Resident]
+    workspace: Workspace
+
+
+def launch(step: Step, loaded: Loaded, places: Places, stream: int) -> None:
+    """Put a step on a stream."""
+    match step:
+        case Launch():
+            function = loaded.functions[step.function, step.shared_bytes]
+            pointers = [places.of(each) for each in step.arguments]
+            loaded.device.launch_on(function, step.grid, step.block, pointers, stream)
+        case Product():
+            _product(step, loaded, places, stream)
+        case BatchedProduct():
+            _batched(step, loaded, places, stream)
+
+
+def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None:
+    weight, x, y = loaded.weights[step.weight], places.of(step.x.address), places.of(step.y.address)
+    if isinstance(weight, DenseMatrix):
+        sizes = DenseSizes(step.tokens, weight.m, weight.k)
+        matrices = Matrices(x, step.x.stride), Matrices(weight.address, weight.k), Matrices(y, step.y.stride)
+        tail = _epilogue(step.tail, places)
+        dense_mma.launch(loaded.device, weight.dtype, sizes, *matrices, stream, epilogue=tail)
+        return
+    if step.tail.residual is not None:
+        raise TargetError("A sparse product cannot add a residual.", where=step.layer)
+    m, k = weight.shape
+    given = View(x, loaded.device.index, weight.dtype, (step.tokens, k), (step.x.stride, 1))
+    results = Results(y, step.y.stride, m, _bias(step.tail, places), ACTIVATIONS[step.tail.activation])
+    product.launch(weight, loaded.workspace, given, results, stream)
+
+
+def _batched(step: BatchedProduct, loaded: Loaded, places: Places, stream: int) -> None:
+    outer, inner = step.batch
+    sizes = DenseSizes(step.rows, step.columns, step.inner, outer, inner)
+    w = replace(step.q, rows=step.q.columns, columns=step.q.rows)  # [columns, inner]
+    x, y = _matrices(step.p, places), _matrices(step.y, places)
+    dense_mma.launch(
+        loaded.device, step.dtype, sizes, x, _matrices(w, places), y, stream, epilogue=Epilogue(scale=step.scale)
+    )
+
+
+def _matrices(each: Strided, places: Places) -> Matrices:
+    transposed = each.columns != 1
+    return Matrices(places.of(each.address), each.columns if transposed else each.rows, transposed, *each.batch)
+
+
+def _epilogue(tail: Tail, places: Places) -> Epilogue:
+    added = tail.residual and Matrices(places.of(tail.residual.address), tail.residual.stride)
+    return Epilogue(_bias(tail, places), ACTIVATIONS[tail.activation], added, residual_first=tail.residual_first)
+
+
+def _bias(tail: Tail, places: Places) -> int:
+    return places.of(tail.bias) if tail.bias else 0
