@@ -23,7 +23,7 @@ from sparsec.environment import read_environment
 from sparsec.errors import TargetError, ToolchainError, UsageError
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
-from sparsec.kernels.arithmetic import BF16, F32, Arithmetic
+from sparsec.kernels.arithmetic import F32, REDUCED, Arithmetic
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.words import words_of
 from sparsec.passes.lower_llvm import kernels_only, llvm_text, lower_llvm
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     Source = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
 
-PRECISIONS: Mapping[str, Arithmetic] = {each.name: each for each in (F32, BF16)}
+PRECISIONS: Mapping[str, Arithmetic] = {F32.name: F32, **REDUCED}
 _BYTES_DOT = (  # target feature, instruction of it that multiplies bytes; better ones first
     ("avx512vnni", "vpdpbusd"),
     ("avxvnni", "vpdpbusd"),
@@ -63,7 +63,7 @@ class Options:
 
     `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
     whether choices may follow it. `weights` replaces weights of the model, by name. `precision` is
-    the arithmetic that layers of float32 may use: f32 or bf16. `storage` is how weights of float32 are stored: fp32, or fp16
+    the arithmetic that layers of float32 may use: f32, bf16 or fp16. `storage` is how weights of float32 are stored: fp32, or fp16
     with half the bytes, widened before the first run. With `dense_only` no layer uses its zeros: for comparison.
     """
 
@@ -277,6 +277,8 @@ def isa_of(target: Target) -> Isa:
     isa = replace(isa, bytes_dot=found[0]) if found else isa
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
+    if {"neon", "fullfp16"} <= features:
+        isa = replace(isa, fp16_product="fmla")
     isa = replace(isa, expands_bytes="avx512vbmi2" in features, fuses=not target.is_wasm)
     isa = replace(isa, rounds_to_integers="avx2" in features)
     return replace(isa, tile_registers={"amx-int8", "amx-bf16"} <= features)

@@ -49,9 +49,9 @@ def compile(
     kept in the file `measurements` (default: the user's own, if there is one), unless `use_measurements` is False.
     `weights` replaces weights of the model by name, with arrays of NumPy, SciPy (sparse) or torch (sparse or not), or
     anything that speaks DLPack: sparse ones are never made dense, and dense ones are read in place.
-    With `precision` "bf16", layers of float32 multiply in bfloat16 where that is faster, with sums in float32; the
-    report says which do. With `storage` "fp16", weights of float32 are rounded to half the bytes in the artifact, and
-    widened when it is loaded.
+    With `precision` "bf16" or "fp16", layers of float32 multiply in bfloat16 or float16 where that is faster, with sums
+    in float32 (of float16 products: of sums of a few in float16); the report says which do. With `storage` "fp16",
+    weights of float32 are rounded to half the bytes in the artifact, and widened when it is loaded.
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """

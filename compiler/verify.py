@@ -22,7 +22,9 @@ _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 
 # such steps from wrong results.
 _QUANTISED = 5e-2  # of the largest magnitude
 _MEAN_SHARE = 0.1  # of the tolerance, in a quantised network
-_BF16 = 5e-2  # of the largest magnitude: each factor is rounded to 2^-9, and errors go on from layer to layer
+# Per precision, of the largest magnitude: each factor is rounded to 2^-9, or to 2^-11 and each short sum as well, and errors
+# go on from layer to layer.
+_REDUCED: Mapping[str, float] = {"bf16": 5e-2, "fp16": 2e-2}
 _FP16_STORAGE = 1e-2  # of the largest magnitude: each weight is rounded to 2^-11, and nothing else is
 _STEP = 1  # codes of 8 bit may differ by this much there
 # Outputs of sigmoid, softmax and tanh can be tiny where their arguments are not: a tenth of the above on top, relative
@@ -94,8 +96,8 @@ def tolerance(
     relative = _RELATIVE.get(dtype, 0.0)
     if quantised and dtype == "float32":
         return _QUANTISED * scale + _ABSOLUTE_SHARE * relative
-    if precision == "bf16" and dtype == "float32":
-        relative = _BF16
+    if precision in _REDUCED and dtype == "float32":
+        relative = _REDUCED[precision]
     elif storage == "fp16" and dtype == "float32":
         relative = _FP16_STORAGE
     return relative * scale + _ABSOLUTE_SHARE * relative

@@ -10,7 +10,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import element_of, find, integers, shape_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
-from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.arithmetic import F32, REDUCED, U8S8, Arithmetic
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.passes.access import indexing_maps
@@ -60,7 +60,9 @@ class Layer:
         """By the type of x, or as `narrow_precision` decided."""
         if str(element_of(self.inputs[0])) == U8S8.stored:
             return U8S8
-        return BF16 if PRECISION in self.op.attributes else F32
+        if PRECISION not in self.op.attributes:
+            return F32
+        return REDUCED[ir.StringAttr(self.op.attributes[PRECISION]).value]
 
     def problem(self) -> Problem:
         """The shapes of the contraction, and its arithmetic."""

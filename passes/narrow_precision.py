@@ -14,16 +14,20 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch_mlir import ir
 
+from sparsec.formats.coo import Coo
 from sparsec.formats.facts import Facts
-from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.arithmetic import F32, FP16
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.words import words_of
 from sparsec.passes.layer import PRECISION, Layer, layers
 from sparsec.passes.select_format import OPS, candidates, choose, facts_of_layer, results_of
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate
+
+LARGEST = float(np.finfo(np.float16).max)
 
 
 def narrow_precision(unit: Unit) -> None:
@@ -55,6 +59,8 @@ def reason_against(problem: Problem, facts: Facts | None, unit: Unit, layer: Lay
     That is predicted, or where both were measured for `layer`, by the measurements.
     """
     name = unit.precision.name
+    if unit.precision == FP16 and layer is not None and _largest(layer, unit) > LARGEST:
+        return f"a weight is larger than {LARGEST:g}, the largest number of float16"
     fast = _times(replace(problem, arithmetic=unit.precision), facts, unit, layer)
     single = _times(problem, facts, unit, layer)
     if math.isinf(fast.predicted):
@@ -64,6 +70,15 @@ def reason_against(problem: Problem, facts: Facts | None, unit: Unit, layer: Lay
     else:
         verb, faster = "is predicted", fast.predicted < single.predicted
     return None if faster else f"a float32 kernel {verb} to be as fast as {name}"
+
+
+def _largest(layer: Layer, unit: Unit) -> float:
+    """The largest size of a weight."""
+    if layer.weight is None:
+        return 0.0
+    weight = unit.weights[layer.weight]
+    values = weight.values if isinstance(weight, Coo) else np.asarray(weight)
+    return float(np.abs(values).max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)

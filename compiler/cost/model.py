@@ -125,23 +125,32 @@ def _rows(problem: Problem) -> int:
 Cycles = Callable[[Problem, Facts | None, Isa, Machine], float]
 
 
+def _of_halves(cycles: Cycles) -> Cycles:
+    """Of a kernel whose vectors have twice as many lanes."""
+    return lambda problem, facts, isa, machine: cycles(problem, facts, isa.of_halves, machine)
+
+
 # One row per kernel.
 _CYCLES: Mapping[str, Cycles] = {
     "f32_conv_dense": _dense_cycles,
     "bf16_conv_dense": _dense_cycles,
+    "fp16_conv_dense": _of_halves(_dense_cycles),
     "u8s8_conv_dense": _dense_cycles,
     "f32_conv_depthwise": depthwise_cycles,
     "u8s8_conv_depthwise": depthwise_cycles,
     "u8s8_conv_depthwise_bytes": depthwise_bytes_cycles,
     "f32_conv_csr": sparse_cycles,
     "bf16_conv_csr": sparse_cycles,
+    "fp16_conv_csr": _of_halves(sparse_cycles),
     "u8s8_conv_csr": sparse_cycles,
     "f32_conv_blocked": _blocked_cycles,
     "bf16_conv_blocked": _blocked_cycles,
+    "fp16_conv_blocked": _of_halves(_blocked_cycles),
     "u8s8_conv_blocked": _blocked_cycles,
     "u8s8_conv_gathered": gathered_pixels_cycles,
     "f32_linear_dense": _dense_cycles,
     "bf16_linear_dense": _dense_cycles,
+    "fp16_linear_dense": _of_halves(_dense_cycles),
     "u8s8_linear_dense": _dense_cycles,
     "bf16_linear_amx": amx_cycles,
     "u8s8_linear_amx": amx_cycles,
@@ -150,9 +159,11 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_amx_gathered": amx_gathered_cycles,
     "f32_linear_csr": counted_cycles,
     "bf16_linear_csr": counted_cycles,
+    "fp16_linear_csr": _of_halves(counted_cycles),
     "u8s8_linear_csr": counted_cycles,
     "f32_linear_blocked": _blocked_cycles,
     "bf16_linear_blocked": _blocked_cycles,
+    "fp16_linear_blocked": _of_halves(_blocked_cycles),
     "u8s8_linear_blocked": _blocked_cycles,
     "u8s8_linear_gathered": gathered_words_cycles,
     "f32_linear_split": split_cycles,

@@ -154,6 +154,7 @@ def _product(
                     lambda at: words.splats(weights, panel + at * tile.rows, tile.rows, tile.vectors.lanes),
                     lambda at: tile.load(x, base + shift(at)),
                     lambda left, right, total: words.multiply_add(right, left, total),
+                    words.short,
                 )
 
             def turned_sums(tile: Tile) -> list[ir.Value]:
@@ -165,6 +166,7 @@ def _product(
                     lambda at: tile.splats(x, base + shift(at), 1),
                     lambda at: tile.load(weights, panel + at * step),
                     words.multiply_add,
+                    words.short,
                 )
 
             def origin(row: Index, column: Index) -> tuple[Index, Index]:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo, as_dense
@@ -22,7 +21,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED
 from sparsec.kernels.problem import ConvProblem
-from sparsec.kernels.words import FP32, Words, words_of
+from sparsec.kernels.words import FP32, Encoded, Words, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class ConvWords:
         order = np.argsort(target)
         return Coo((self.given.filters, inside), target[order], coo.values[order])
 
-    def encode(self, weight: Weight) -> NDArray[np.float32] | NDArray[np.int32]:
+    def encode(self, weight: Weight) -> Encoded:
         """The words of a dense weight, [filters, words of a filter]."""
         dense = np.asarray(as_dense(weight))
         channels, group, taps = self.given.channels // self.given.groups, self.words.group, self.given.taps

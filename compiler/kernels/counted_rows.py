@@ -19,13 +19,16 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Vectors, carry, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, carry, dtype_of, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.spmm import CHAINS, RowTile, add_up, ramps
-from sparsec.kernels.words import Words
+from sparsec.kernels.short_sums import add_products
+from sparsec.kernels.spmm import CHAINS, RowTile, ramps
+from sparsec.kernels.words import Encoded, Words
 
+OFFSETS = 1 << 16  # elements of x in a block
 AHEAD, LINE = 512, 16  # weights of 4 bytes: how far ahead they are asked for, and in a cache line
+MOST_AHEAD = 16  # lines that a visit asks for; the streams of longer visits are found by hardware
 FAR_BYTES = 1 << 20  # a weight of so many bytes does not stay in level-2 cache
 STEP = 4  # nonzeros that share a load of weights and one of offsets
 
@@ -58,7 +61,7 @@ class Runs(Protocol):
         """The columns of all runs, rising inside a run."""
 
     @property
-    def values(self) -> NDArray[np.float32] | NDArray[np.int32]:
+    def values(self) -> Encoded:
         """Their weights, [columns, height]; [columns] of single rows."""
 
 
@@ -70,7 +73,7 @@ class WordRuns:
     members: NDArray[np.int64]
     counts: NDArray[np.int32]
     columns: NDArray[np.int32]
-    values: NDArray[np.float32] | NDArray[np.int32]
+    values: Encoded
 
     @classmethod
     def of(cls, blocked: Blocked, words: Words) -> WordRuns:
@@ -90,7 +93,7 @@ class CountedRows:
     begin at `starts[g]`; `step` of them are added at a time.
     """
 
-    values: NDArray[np.float32] | NDArray[np.int32]
+    values: Encoded
     offsets: NDArray[np.uint16]
     slots: NDArray[np.uint16]
     steps: NDArray[np.uint16]
@@ -168,8 +171,7 @@ class CountedRows:
     @property
     def spec(self) -> dict[str, tuple[str, int]]:
         """The kernel's arguments for `arrays`."""
-        kinds = {"f": "f32", "u": "i16", "i": "i32"}
-        return {name: (kinds[array.dtype.kind], len(array)) for name, array in self.arrays.items()}
+        return {name: (dtype_of(array), len(array)) for name, array in self.arrays.items()}
 
     @property
     def ahead(self) -> int:
@@ -177,7 +179,7 @@ class CountedRows:
         and come from level-3 cache. Hardware alone is late then.
         """
         each = self.values.nbytes // (4 * LINE * len(self.steps))
-        return each if each > 1 and self.values.nbytes > FAR_BYTES else 0
+        return min(each, MOST_AHEAD) if each > 1 and self.values.nbytes > FAR_BYTES else 0
 
     @property
     def tag(self) -> str:
@@ -281,24 +283,27 @@ class _Walk:
             self.buffers["values"].prefetch(Index(dynamic=known[0]) * self.height + (AHEAD + line * LINE))
         zero = held.vectors.splat(0.0)
         before = [zero] * places if self.fresh else [total for row in rows for total in held.load(row)]
-        fresh = [zero] * (places * (self.apart - 1))
 
-        def together(_: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            begin, sums = Index(dynamic=carried[0]), carried[len(known) :]
-            behind = self._ahead((begin + self.step).value)
-            offsets = carried[1] if self.early else self._offsets(begin)
-            return [*behind, *self._add(begin, here, self.step, sums, offsets)]
+        def add(nonzeros: int, known: list[ir.Value], sums: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
+            begin = Index(dynamic=known[0])
+            behind = self._ahead((begin + nonzeros).value)
+            offsets = known[1] if self.early else self._offsets(begin)
+            return behind, self._add(begin, here, nonzeros, sums, offsets)
 
-        carried = carry(0, steps, 1, [*known, *before, *fresh], together)
-        known, sums = carried[: len(known)], carried[len(known) :]
-        at = Index(dynamic=known[0])
-        if rest:
-            sums = self._add(at, here, rest, sums, known[1] if self.early else self._offsets(at))
-            known = self._ahead((at + rest).value)
-        totals = [add_up(sums[place::places]) for place in range(places)]
+        known, totals = add_products(
+            self.tile.words,
+            before,
+            (Index(0), steps),
+            lambda _, known, sums: add(self.step, known, sums),
+            step=1,
+            products=self.step,
+            apart=self.apart,
+            known=known,
+            rest=(lambda known, sums: add(rest, known, sums)) if rest else None,
+        )
         for place, row in enumerate(rows):
             (self.store or held.save)(row, totals[place * count : (place + 1) * count])
-        return list(known)
+        return known
 
     def _add(
         self, at: Index, here: Index, nonzeros: int, sums: Sequence[ir.Value], offsets: ir.Value
@@ -324,20 +329,15 @@ class _Walk:
         return vector.extract(vector.bitcast(ir.VectorType.get([1], word), packed), [], [0])
 
     def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
-        """Gives the weight of a nonzero from `at` on and a row, in all lanes, with few loads."""
+        """Gives the weight of a nonzero from `at` on and a row, in all lanes."""
         values, lanes = self.buffers["values"], self.tile.held.vectors.lanes
-        if self.step == 1:
+        if self.step == 1 or self.height > 1:  # rows that share the loads of x leave the ports to those of weights
             read = Vectors(lanes, self.tile.words.dtype)
-            return lambda _, row: read.load_splat(values, at * self.height + row)
+            return lambda number, row: read.load_splat(values, (at + number) * self.height + row)
         four = Vectors(STEP, self.tile.words.dtype)
         # Frozen, or LLVM makes a load of each lane again: x needs the load ports.
-        packed = [llvm.freeze(four.load(values, at * self.height + part * STEP)) for part in range(self.height)]
-
-        def weight(number: int, row: int) -> ir.Value:
-            part, lane = divmod(number * self.height + row, STEP)
-            return shuffle(packed[part], packed[part], [lane] * lanes)
-
-        return weight
+        packed = llvm.freeze(four.load(values, at))
+        return lambda number, _: shuffle(packed, packed, [number] * lanes)
 
 
 def _with_ends(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects import arith, func, memref, scf, vector
 
@@ -50,6 +51,11 @@ Body = Callable[[Mapping[str, Buffer], Index, Index], None]
 def element_bytes(dtype: str) -> int:
     """Bytes of an element of an MLIR number type in memory: 4 of "f32", 1 of "i8" and "i1"."""
     return -(-int(dtype.lstrip("bfi")) // 8)
+
+
+def dtype_of(array: NDArray[np.generic]) -> str:
+    """The MLIR type of an array's numbers: "f32" of float32, "i16" of uint16."""
+    return f"{array.dtype.kind.replace('u', 'i')}{8 * array.dtype.itemsize}"
 
 
 def exists(module: ir.Module, name: str) -> bool:
@@ -248,6 +254,13 @@ def add(left: ir.Value, right: ir.Value) -> ir.Value:
     return arith.addi(left, right) if isinstance(element, ir.IntegerType) else arith.addf(left, right)
 
 
+def add_up(values: list[ir.Value]) -> ir.Value:
+    """The sum of a power of two of values, as a tree."""
+    while len(values) > 1:
+        values = [add(left, right) for left, right in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
+
+
 def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:
     """The constant permutation `lanes` of the lanes of `left` followed by those of `right`."""
     return vector.shuffle(left, right, list(lanes))
@@ -275,8 +288,33 @@ def finish(
     Lanes follow each other in the output; with `along_channels` they are consecutive channels, else pixels of one
     channel.
     """
+    (value,) = finish_abreast(
+        vectors,
+        epilogue,
+        buffers,
+        [total],
+        elements=[element],
+        channels=[channel],
+        mask=mask,
+        along_channels=along_channels,
+    )
+    return value
 
-    def operand(number: int, spec: EpilogueOperand) -> ir.Value:
+
+def finish_abreast(
+    vectors: Vectors,
+    epilogue: Epilogue,
+    buffers: Mapping[str, Buffer],
+    totals: Sequence[ir.Value],
+    *,
+    elements: Sequence[IndexLike],
+    channels: Sequence[IndexLike],
+    mask: ir.Value | None = None,
+    along_channels: bool = False,
+) -> list[ir.Value]:
+    """The epilogues of several vectors as `finish` gives them, computed side by side."""
+
+    def operand(number: int, spec: EpilogueOperand, element: IndexLike, channel: IndexLike) -> ir.Value:
         source = buffers[f"epilogue.{number}"]
         lanes = Vectors(vectors.lanes, spec.dtype)
         match spec.reach:
@@ -287,4 +325,8 @@ def finish(
             case Reach.SCALAR:
                 return lanes.load_splat(source, 0)
 
-    return epilogue.emit(total, [operand(i, spec) for i, spec in enumerate(epilogue.operands)])
+    operands = [
+        [operand(i, spec, *place) for i, spec in enumerate(epilogue.operands)]
+        for place in zip(elements, channels, strict=True)
+    ]
+    return epilogue.emit_abreast(totals, operands)

@@ -10,8 +10,9 @@ class Isa:
     """`suffix` ends kernel names; `masks` says that vectors have cheap per-lane masks for loads, stores and compression.
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
-    as in `sparsec.kernels.arithmetic`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
+    as in `sparsec.kernels.words`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
+    is no such arithmetic. `fp16_product` is that which multiplies and adds twice as many float16, lane by lane.
+    `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
     is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
     what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
@@ -25,6 +26,7 @@ class Isa:
     masks: bool
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
+    fp16_product: str | None = None
     expands_bytes: bool = False
     tile_registers: bool = False
     fuses: bool = True
@@ -34,6 +36,11 @@ class Isa:
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
+
+    @property
+    def of_halves(self) -> Isa:
+        """The same with as many lanes as a vector has elements of 16 bits; one of 32 bits is two vectors then."""
+        return replace(self, vector_bytes=2 * self.vector_bytes)
 
     @property
     def row_vectors(self) -> int:

@@ -92,6 +92,7 @@ class LinearDense:
                     lambda at: (words.splat(x, rows + (at + r * depth) * apart, lanes) for r in range(tile.rows)),
                     lambda at: unmasked.load(panels, panel + at * (tile.width * lanes)),
                     words.multiply_add,
+                    words.short,
                 )
 
             with loop(begin, end) as unit:

@@ -18,14 +18,13 @@ from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.nm import NofM
 from sparsec.kernels.arithmetic import F32
-from sparsec.kernels.emit import Buffer, Vectors, carry, define, epilogue_buffers, fma, loop
+from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, define, epilogue_buffers, fma, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.split import Split
-from sparsec.kernels.spmm import add_up
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import CHAINS, Grid, Tile
 from sparsec.kernels.words import refusal

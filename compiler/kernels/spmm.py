@@ -13,9 +13,10 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
-from sparsec.kernels.emit import Buffer, Vectors, add, carry, loop
+from sparsec.kernels.emit import Buffer, Vectors, dtype_of, loop
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.short_sums import add_products
 from sparsec.kernels.words import FP32, Words
 
 CHAINS = 8  # multiply-adds in flight: latency 4 cycles, 2 per cycle
@@ -174,7 +175,7 @@ class SparseRows:
     @property
     def spec(self) -> dict[str, tuple[str, int]]:
         """The kernel's arguments for `arrays`."""
-        return {name: (f"{array.dtype.kind}32", len(array)) for name, array in self.arrays.items()}
+        return {name: (dtype_of(array), len(array)) for name, array in self.arrays.items()}
 
 
 def ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,7 +208,7 @@ def emit_rows(
     """
     count, read = len(steps), Vectors(vectors.lanes, words.dtype)
 
-    def nonzeros(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
+    def nonzeros(at: Index, known: list[ir.Value], sums: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
         for part in range(apart):
             here = base + buffers["offsets"].load_index(at + part)
             across = [read.load(source, here + step) for step in steps]
@@ -216,15 +217,14 @@ def emit_rows(
                 for number, operand in enumerate(across):
                     chain = (part * height + row) * count + number
                     sums[chain] = words.multiply_add(operand, weight, sums[chain])
-        return sums
+        return known, sums
 
     with loop(buffers["bounds"].load_index(group), buffers["bounds"].load_index(group + 1)) as visited:
         begin, end = (buffers["pointers"].load_index(visited + i) for i in (0, 1))
         slot = buffers["order"].load_index(visited)
-        places = height * count
-        fresh = [vectors.splat(0.0)] * (places * (apart - 1))
-        sums = carry(begin, end, apart, [*start(slot), *fresh], nonzeros)
-        store(slot, [add_up(sums[number::places]) for number in range(places)])
+        span = (begin, end)
+        _, sums = add_products(words, start(slot), span, nonzeros, step=apart, products=apart, apart=apart)
+        store(slot, sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +313,3 @@ class BlockRows:
             store=held.save,
             words=tile.words,
         )
-
-
-def add_up(values: list[ir.Value]) -> ir.Value:
-    """The sum of a power of two of values, as a tree."""
-    while len(values) > 1:
-        values = [add(left, right) for left, right in zip(values[::2], values[1::2], strict=True)]
-    return values[0]

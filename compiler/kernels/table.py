@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparsec.kernels.arithmetic import BF16, U8S8
+from sparsec.kernels.arithmetic import BF16, FP16, U8S8
 from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.conv_depthwise_bytes import ConvDepthwiseBytes
 from sparsec.kernels.conv_gathered import ConvGathered
+from sparsec.kernels.halves import Halves
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
 from sparsec.kernels.linear_amx_bitmap import LinearAmxBitmap
@@ -29,19 +30,23 @@ from sparsec.kernels.shifted import Shifted
 _ALL: tuple[Kernel, ...] = (
     ConvDense(),
     ConvDense(BF16),
+    Halves(ConvDense(FP16)),
     Shifted(ConvDense(U8S8)),
     ConvDepthwise(),
     ConvDepthwise(U8S8),
     ConvDepthwiseBytes(),
     ConvCsr(),
     ConvCsr(BF16),
+    Halves(ConvCsr(FP16)),
     Shifted(ConvCsr(U8S8)),
     ConvBlocked(),
     ConvBlocked(BF16),
+    Halves(ConvBlocked(FP16)),
     Shifted(ConvBlocked(U8S8)),
     Shifted(ConvGathered()),
     LinearDense(),
     LinearDense(BF16),
+    Halves(LinearDense(FP16)),
     Shifted(LinearDense(U8S8)),
     LinearAmx(),
     LinearAmx(BF16),
@@ -50,9 +55,11 @@ _ALL: tuple[Kernel, ...] = (
     LinearAmxGathered(),
     LinearCsr(),
     LinearCsr(BF16),
+    Halves(LinearCsr(FP16)),
     Shifted(LinearCsr(U8S8)),
     LinearBlocked(),
     LinearBlocked(BF16),
+    Halves(LinearBlocked(FP16)),
     Shifted(LinearBlocked(U8S8)),
     Shifted(LinearGathered()),
     LinearSplit(),

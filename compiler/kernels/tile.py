@@ -7,13 +7,14 @@ registers over the whole reduction; each step reads one vector per column vector
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
 from sparsec.kernels.emit import Buffer, Vectors, add, carry, fma
 from sparsec.kernels.index import Index, as_index, minimum
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.short_sums import add_runs
 from sparsec.kernels.split import Split
 
 # Independent sums needed to hide the latency of a fused multiply-add (4 cycles, 2 a cycle, on current x86 cores).
@@ -151,12 +152,22 @@ def multiply(
     left: Callable[[Index], Iterable[ir.Value]],
     right: Callable[[Index], Sequence[ir.Value]],
     multiply_add: MultiplyAdd = fma,
+    short: str | None = None,
 ) -> list[ir.Value]:
     """The sums over k of left(k)[row] * right(k)[v], as [rows * width] vectors.
 
     `left` gives for step k each row's element in every lane, one after the other (a generator, so that each is read
-    just before its use); `right` gives the `width` column vectors.
+    just before its use); `right` gives the `width` column vectors. `short` is the type of sums of a few products, if they
+    have their own.
     """
+    if short is not None:
+        few = replace(tile, vectors=Vectors(tile.vectors.lanes, short))
+        totals = [tile.vectors.splat(0)] * (tile.rows * tile.width)
+
+        def run(first: Index, length: int) -> list[ir.Value]:
+            return multiply(few, length, lambda k: left(first + k), lambda k: right(first + k), multiply_add)
+
+        return add_runs(short, reduction, totals, run)
     count = tile.rows * tile.width
     ways = min(tile.ways, max(reduction, 1))
 

@@ -16,17 +16,20 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.arithmetic import BF16, F32, FP16, U8S8, Arithmetic
 from sparsec.kernels.emit import Buffer, Vectors, add, fma, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
+
+Encoded = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
     """`group` neighbouring k of element type `element` (the first in the lowest bits), multiplied by `instruction`.
 
-    A word is one element of type `dtype` in buffers and vectors. Elements of x are stored ones less `shift`; see `shifted`.
+    A word is one element of type `dtype` in buffers and vectors: of 32 bits, or a float16. Elements of x are stored ones
+    less `shift`; see `shifted`.
     """
 
     arithmetic: Arithmetic
@@ -37,7 +40,12 @@ class Words:
 
     @property
     def dtype(self) -> str:
-        return "f32" if self.element == "f32" else "i32"
+        return self.element if self.element in ("f32", "f16") else "i32"
+
+    @property
+    def short(self) -> str | None:
+        """The type of sums of a few products, where it is not that of the total."""
+        return "f16" if self.element == "f16" else None
 
     def count(self, inputs: int) -> int:
         """Words that hold so many k."""
@@ -47,13 +55,15 @@ class Words:
         """Whether rows of so many stored elements are rows of words already."""
         return self.element == self.arithmetic.stored and not self.shift and inputs % self.group == 0
 
-    def encode(self, matrix: NDArray[np.generic]) -> NDArray[np.float32] | NDArray[np.int32]:
+    def encode(self, matrix: NDArray[np.generic]) -> Encoded:
         """Words [..., words] of weights [..., k]."""
         missing = -matrix.shape[-1] % self.group
         padded = np.pad(np.asarray(matrix, np.float32), [(0, 0)] * (matrix.ndim - 1) + [(0, missing)])
         match self.element:
             case "f32":
                 return padded
+            case "f16":
+                return padded.astype(np.float16)
             case "bf16":
                 return _words(_bfloat16(padded))
             case "i8":
@@ -62,7 +72,7 @@ class Words:
                 return _words(padded.astype(np.int16))
         return padded.astype(np.int32)
 
-    def encode_blocks(self, blocked: Blocked) -> NDArray[np.float32] | NDArray[np.int32]:
+    def encode_blocks(self, blocked: Blocked) -> Encoded:
         """Words [blocks, height] of blocks that are one word wide."""
         assert blocked.block[1] == self.group
         return self.encode(blocked.values.transpose(0, 2, 1))[:, :, 0]
@@ -81,7 +91,7 @@ class Words:
     @property
     def by_lane(self) -> bool:
         """Whether the instruction multiplies by one lane of a vector, which a broadcast would take an instruction for."""
-        return self.instruction in ("usdot", "sdot", "mla")
+        return self.instruction in ("usdot", "sdot", "mla", "fmla")
 
     def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
         """`lanes` words of x, whose stored elements follow each other from `at` on.
@@ -95,7 +105,7 @@ class Words:
     def _packed(self, values: ir.Value, lanes: int) -> ir.Value:
         """Stored elements as words."""
         wide = Vectors(lanes * self.group, self.element).type
-        if self.element == "bf16":
+        if self.element in ("bf16", "f16"):
             values = arith.truncf(wide, values)
         elif self.element != self.arithmetic.stored:
             values = arith.extui(wide, values)
@@ -150,7 +160,7 @@ class Words:
     def multiply_add(self, x: ir.Value, weight: ir.Value, total: ir.Value) -> ir.Value:
         """total + the products of x and weight, lane by lane."""
         match self.instruction:
-            case "fma":
+            case "fma" | "fmla":
                 return fma(weight, x, total)
             case "vpmulld" | "mla":
                 return add(arith.muli(weight, x), total)
@@ -188,6 +198,7 @@ _WORDS = {
     for words in (
         FP32,
         Words(BF16, "vdpbf16ps", "bf16", 2),
+        Words(FP16, "fmla", "f16", 1),
         Words(U8S8, "vpdpbusd", "i8", 4),
         Words(U8S8, "vpmaddwd", "i16", 2),
         Words(U8S8, "i32x4.dot_i16x8_s", "i16", 2),
@@ -201,7 +212,7 @@ _WORDS = {
 
 def words_of(arithmetic: Arithmetic, isa: Isa) -> Words | None:
     """The words that the best instruction of `isa` multiplies; None if it has none for the arithmetic."""
-    instruction = {F32: "fma", BF16: isa.bf16_dot, U8S8: isa.bytes_dot}[arithmetic]
+    instruction = {F32: "fma", BF16: isa.bf16_dot, FP16: isa.fp16_product, U8S8: isa.bytes_dot}[arithmetic]
     return _WORDS[instruction] if instruction is not None else None
 
 

@@ -12,6 +12,7 @@ from sparsec.errors import TargetError
 from sparsec.targets import (
     aarch64,
     aarch64_dotprod,
+    aarch64_fp16,
     aarch64_i8mm,
     wasm32,
     wasm32_relaxed,
@@ -38,6 +39,7 @@ TARGETS: Mapping[str, Target] = {
     "x86-64-v4-amx": x86_64_v4_amx.TARGET,
     "aarch64": aarch64.TARGET,
     "aarch64-dotprod": aarch64_dotprod.TARGET,
+    "aarch64-fp16": aarch64_fp16.TARGET,
     "aarch64-i8mm": aarch64_i8mm.TARGET,
     "wasm32": wasm32.TARGET,
     "wasm32-relaxed": wasm32_relaxed.TARGET,

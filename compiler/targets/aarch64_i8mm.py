@@ -2,6 +2,6 @@
 
 from dataclasses import replace
 
-from sparsec.targets.aarch64_dotprod import TARGET as DOTPROD
+from sparsec.targets.aarch64_fp16 import TARGET as FP16
 
-TARGET = replace(DOTPROD, name="aarch64-i8mm", requires=(*DOTPROD.requires, "i8mm"))
+TARGET = replace(FP16, name="aarch64-i8mm", requires=(*FP16.requires, "i8mm"))

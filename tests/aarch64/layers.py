@@ -14,7 +14,7 @@ from torch_mlir import ir
 from bench.arm.cases import Case
 from sparsec.artifact import Buffer, CodeImage, Plan, Space, Step, TensorSpec
 from sparsec.driver import isa_of
-from sparsec.kernels.arithmetic import F32, U8S8
+from sparsec.kernels.arithmetic import F32, FP16, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, LoweredLayer
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
@@ -83,7 +83,7 @@ def programs(target: Target, layers: Sequence[LayerCase]) -> list[Case]:
 
 
 def _problems() -> Iterator[Problem]:
-    for arithmetic in (F32, U8S8):
+    for arithmetic in (F32, FP16, U8S8):
         for tokens, inputs, outputs in _LINEAR:
             yield LinearProblem(tokens, inputs, outputs, arithmetic)
         for batch, channels, filters, groups, axes, pad in _CONVS:
@@ -105,7 +105,8 @@ def _case(
         values = variant.weights(weight_shape, random)
         weight = np.where(kept, values, 0).astype(values.dtype)
     operands = tail.operands(problem, random)
-    total, scale = reference(problem, inputs, weight)
+    multiplied = {name: variant.exact(value) for name, value in inputs.items()}
+    total, scale = reference(problem, multiplied, None if weight is None else variant.exact(weight))
     reduction = problem.inner if isinstance(problem, MatmulProblem) else 1000
     allowed = allowed_error(problem.arithmetic, reduction, scale + 4)
     if tail.epilogue.result == "f32" and problem.arithmetic == U8S8:

@@ -27,7 +27,10 @@ def test_agrees_with_numpy(name: str, runner: Path) -> None:
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize(("name", "processor"), [("aarch64-dotprod", "cortex-a72"), ("aarch64-i8mm", "neoverse-n1")])
+@pytest.mark.parametrize(
+    ("name", "processor"),
+    [("aarch64-dotprod", "cortex-a72"), ("aarch64-fp16", "cortex-a57"), ("aarch64-i8mm", "neoverse-n1")],
+)
 def test_a_processor_without_the_instructions_refuses(name: str, processor: str, runner: Path) -> None:
     layers = cases(TARGETS[name])[:1]
     (result,) = Emulator(runner, processor).run(programs(TARGETS[name], layers))

@@ -19,12 +19,13 @@ from torch_mlir import ir
 from torch_mlir.dialects.llvm import translate_module_to_llvmir
 from torch_mlir.passmanager import PassManager
 
-from sparsec.kernels.arithmetic import BF16, U8S8, Arithmetic
+from sparsec.kernels.arithmetic import BF16, FP16, U8S8, Arithmetic
 from sparsec.kernels.arithmetic import F32 as SINGLE
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
 from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.short_sums import LONGEST
 from sparsec.runtime.library import cpu_features
 
 Array = NDArray[np.generic]
@@ -53,7 +54,12 @@ CPU = {
 
 TILE_REGISTERS = {"amx-tile", "amx-int8", "amx-bf16"} <= cpu_features()  # else they are emulated
 
-DTYPES: Mapping[str, type[np.generic]] = {"f32": np.float32, "i32": np.int32, "i8": np.uint8}
+DTYPES: Mapping[str, type[np.generic]] = {
+    "f32": np.float32,
+    "f16": np.float16,
+    "i32": np.int32,
+    "i8": np.uint8,
+}
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -90,6 +96,8 @@ class Variant:
 
     def exact(self, values: Array) -> Array:
         """The numbers that are multiplied for `values` in memory."""
+        if self.arithmetic == FP16:
+            return values.astype(np.float16).astype(np.float32)
         if self.arithmetic != BF16:
             return values
         floats = torch.from_numpy(np.array(values, dtype=np.float32))
@@ -332,7 +340,10 @@ def allowed_error(arithmetic: Arithmetic, reduction: int, scale: F64) -> F64:
     """What a kernel's sum may be wrong by: nothing where sums are whole numbers.
 
     The products of a pair are rounded once or twice more in bfloat16 instructions, and denormal numbers are zero there.
+    Of float16 products a few are added up in float16, whatever the reduction is.
     """
+    if arithmetic == FP16:
+        return tolerance(np.float16, min(reduction, LONGEST), scale) / 2
     if arithmetic == U8S8:
         return np.zeros_like(scale)
     return tolerance(np.float32, reduction, scale) * (2 if arithmetic == BF16 else 1)
