@@ -19,7 +19,7 @@ _ALIGNMENT = 256
 # Functions whose first argument receives a new handle, in the place of its value.
 _MAKE = (
     *("cuDevicePrimaryCtxRetain", "cuModuleLoadDataEx", "cuModuleGetFunction", "cuStreamCreate", "cuEventCreate"),
-    *("cuGraphInstantiateWithFlags", "cuMemHostAlloc"),
+    "cuGraphInstantiateWithFlags",
 )
 _ALLOCATE = ("cuMemAlloc_v2", "cuMemAllocAsync")
 

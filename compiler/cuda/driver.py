@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ _OVERLAP = (9, 0)  # the first architecture whose kernels may begin before the o
 _OUT_OF_MEMORY = 2  # a result of the driver
 _ERROR_LOG, _ERROR_LOG_BYTES = 5, 6  # options of loading a module
 
-_BITS16, _SWIZZLE_128, _PROMOTE_256 = 1, 3, 3  # of tensor maps
+_BITS16, _PROMOTE_256 = 1, 3  # of tensor maps
+_SWIZZLES = {64: 2, 128: 3}  # by the bytes of a box's rows
 
 
 class _Attribute(ctypes.Structure):
@@ -52,6 +54,10 @@ class TensorMap(ctypes.Structure):
     """A parameter of kernels: where a matrix lies, and how boxes of it are copied to shared memory."""
 
     _fields_ = (("opaque", c_uint64 * 16),)
+
+
+KernelKey: TypeAlias = tuple[str, tuple[tuple[str, int], ...], int]
+"""A kernel of this package: its name, its macros in order, and bytes of shared memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Device:
 
     def __init__(self, index: int, driver: Driver | None = None) -> None:
         self._driver = driver or load_driver()
-        self.functions: dict[tuple[object, ...], Function] = {}
+        self.functions: dict[KernelKey, Function] = {}
         self.images: dict[str, bytes] = {}
         if not 0 <= index < self._driver.count:
             raise TargetError("There is no such GPU.", expected=f"0 to {self._driver.count - 1}", got=str(index))
@@ -206,7 +212,7 @@ class Device:
         self.call("cuLaunchKernelEx", byref(launch), function.handle, parameters, None)
 
     def tensor_map(self, address: int, rows: int, columns: int, stride: int, box: tuple[int, int]) -> TensorMap:
-        """Of a row-major matrix of 16-bit elements, in boxes of so many rows and columns, 128 bytes, swizzled.
+        """Of a row-major matrix of 16-bit elements, in boxes of so many rows and columns, 64 or 128 bytes, swizzled.
 
         The address is a multiple of 16, `stride` (elements) of 8. Compute capability 9.0 and later.
         """
@@ -214,7 +220,7 @@ class Device:
         aligned = -(-ctypes.addressof(space) // 64) * 64
         lengths, strides, ones = (c_uint64 * 2)(columns, rows), (c_uint64 * 1)(2 * stride), (c_uint * 2)(1, 1)
         sizes = (c_uint * 2)(box[1], box[0])
-        fixed = 0, _SWIZZLE_128, _PROMOTE_256, 0
+        fixed = 0, _SWIZZLES[2 * box[1]], _PROMOTE_256, 0
         self.call("cuTensorMapEncodeTiled", aligned, _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
         return TensorMap.from_buffer_copy(ctypes.string_at(aligned, ctypes.sizeof(TensorMap)))
 
@@ -250,6 +256,17 @@ class Device:
         buffer = self.allocate(whole.nbytes)
         self.call("cuMemcpyHtoD_v2", buffer.address, whole.ctypes.data, whole.nbytes)
         return buffer
+
+    def pinned(self, nbytes: int) -> NDArray[np.uint8]:
+        """Memory of the host, a byte at least, that is copied from and to without detours; see `free_pinned`."""
+        address = c_void_p()
+        self.call("cuMemHostAlloc", byref(address), max(nbytes, 1), 0)
+        assert address.value is not None
+        return np.ctypeslib.as_array((ctypes.c_uint8 * max(nbytes, 1)).from_address(address.value))
+
+    def free_pinned(self, array: NDArray[np.uint8]) -> None:
+        """Give back what `pinned` made; nothing may use it any more."""
+        self.call("cuMemFreeHost", array.ctypes.data)
 
     def zeros(self, nbytes: int) -> Buffer:
         """New memory of zeros."""

@@ -1,0 +1,165 @@
+"""A loaded model for GPUs: tensors in, tensors out, where they are, or through copies for a host's arrays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.artifact import TensorSpec
+from sparsec.cuda import arguments
+from sparsec.cuda.driver import device
+from sparsec.cuda.executor import Executor
+from sparsec.cuda.order import is_capturing
+from sparsec.cuda.packed import DeviceProgram
+from sparsec.cuda.staging import Staging
+from sparsec.cuda.tensors import current_stream
+from sparsec.errors import InputError, UsageError
+from sparsec.runtime import tensors
+from sparsec.runtime.tensors import Array, Feeds
+
+HOST_GPU = 0  # that runs on a host's arrays use
+
+
+class DeviceSession:
+    """A plan that is loaded onto a GPU when the first tensors on that GPU, or of the host, come.
+
+    It may be called from several threads; runs on one GPU are one after another. Calls raise `TargetError` in one sentence
+    if there is no GPU that can be used, or if it lacks something that the plan needs.
+    """
+
+    def __init__(self, program: DeviceProgram) -> None:
+        self._program = program
+        self._lock = threading.Lock()
+        self._executors: dict[int, Executor] = {}
+        self._staging: Staging | None = None
+        self._is_closed = False
+
+    @property
+    def program(self) -> DeviceProgram:
+        """What is to be loaded."""
+        return self._program
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Names, dtypes and shapes of the inputs."""
+        return self._program.plan.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Names, dtypes and shapes of the outputs."""
+        return self._program.plan.outputs
+
+    def launch(self, feeds: Feeds, *, out: Feeds | None = None, stream: int | None = None) -> dict[str, object]:
+        """Put a run on tensors on a GPU on a stream, and return the outputs, by name.
+
+        `feeds` has one DLPack tensor per input, by name or in order, and `out` one per output; without it the outputs are
+        torch's. `stream` is a CUDA stream's handle: without one, torch's current stream, or the legacy default stream for
+        tensors of others. The call does not wait for the run, unless the network checks values: then it raises `InputError`
+        for those that it cannot take (but not where the stream is being captured in a graph). Raises `InputError` for
+        tensors of other shapes, dtypes or places.
+        """
+        given = tensors.match(feeds, self.inputs, "input")
+        on = device(arguments.gpu_of(given))
+        if stream is None:
+            given = [arguments.read_in_place(*each) for each in zip(given, self.inputs, strict=True)]
+        made = arguments.empty_like_torch(self.outputs, given, on) if out is None else None
+        results = made or tensors.match(out or (), self.outputs, "output")
+        inputs, outputs = (
+            [arguments.address(value, spec, what, on) for value, spec in zip(values, specs, strict=True)]
+            for values, specs, what in ((given, self.inputs, "input"), (results, self.outputs, "output"))
+        )
+        if made is None:
+            read, written = zip(inputs, self.inputs, strict=True), zip(outputs, self.outputs, strict=True)
+            arguments.check_apart(list(written), list(read))
+        executor, handle = self._executor(on.index), current_stream(given[0], on.index) if stream is None else stream
+        executor.run(inputs, outputs, handle)
+        if not is_capturing(on, handle):
+            _raise_failed_check(executor)
+        return {spec.name: value for spec, value in zip(self.outputs, results, strict=True)}
+
+    def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
+        """Run once on a host's arrays and return outputs by name, as `Session.run` does; the copies are waited for."""
+        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+        arrays = [tensors.readable(*pair) for pair in pairs]
+        if out is None:
+            results = [tensors.fresh(spec) for spec in self.outputs]
+        else:
+            given = tensors.match(out, self.outputs, "output")
+            results = [tensors.writable(*pair) for pair in zip(given, self.outputs, strict=True)]
+        executor, staging = self._executor(HOST_GPU), self._staged()
+        with self._lock:
+            staging.give(arrays)
+            staging.run()
+            staging.take(results)
+            _raise_failed_check(executor)
+        return {spec.name: array for spec, array in zip(self.outputs, results, strict=True)}
+
+    __call__ = run
+
+    def bind(self, feeds: Mapping[str, Array]) -> DeviceBinding:
+        """A run on inputs that are copied to the GPU now, once: what remains is the network."""
+        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+        staging = Staging(self._executor(HOST_GPU))
+        staging.give([tensors.readable(*pair) for pair in pairs])
+        return DeviceBinding(staging)
+
+    def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
+        """Run `repeats` times and return nanoseconds on the GPU, shape [repeats, steps], after one run that is not counted."""
+        if repeats < 1:
+            raise UsageError("A profile needs at least one run.", got=str(repeats))
+        self.run(feeds)
+        return self._executor(HOST_GPU).profile(*self._staged().addresses, repeats)
+
+    def close(self) -> None:
+        """Wait for what runs, and give the GPU's memory back; further calls raise `UsageError`."""
+        with self._lock:
+            self._is_closed, self._staging = True, None
+            for executor in self._executors.values():
+                executor.close()
+            self._executors.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _executor(self, index: int) -> Executor:
+        with self._lock:
+            if self._is_closed:
+                raise UsageError("The session is closed.", next_step="open a new one")
+            if index not in self._executors:
+                on = device(index)
+                on.images.update(self._program.images)
+                self._executors[index] = Executor(self._program.plan, on)
+            return self._executors[index]
+
+    def _staged(self) -> Staging:
+        executor = self._executor(HOST_GPU)
+        with self._lock:
+            self._staging = self._staging or Staging(executor)
+            return self._staging
+
+
+class DeviceBinding:
+    """Inputs on the GPU, and runs on them: what `DeviceSession.bind` makes."""
+
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+
+    def __call__(self) -> None:
+        """Run once, and wait for it."""
+        self._staging.run()
+
+
+def _raise_failed_check(executor: Executor) -> None:
+    failed = executor.failed_check()
+    if failed is not None:
+        raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)
