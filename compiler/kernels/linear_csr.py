@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
+from sparsec.kernels.emit import element_bytes
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
@@ -45,7 +46,8 @@ class LinearCsr(RowsKernel):
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
         groups = RowGroups.of(blocked.counts, problem.outputs, least=SERVER if isa.tile_registers else 1)
-        columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, tokens.width)
+        width = tokens.width * element_bytes(tokens.words.dtype) // 4
+        columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(
             runs,
@@ -60,7 +62,7 @@ class LinearCsr(RowsKernel):
 
 
 def block_columns(stored: float, inputs: int, width: int) -> int:
-    """Columns (words) in a block of x, `width` elements apart, where rows store so many in all `inputs`."""
+    """Columns (words) in a block of x, `width` times four bytes apart, where rows store so many in all `inputs`."""
     columns = max(1, BLOCK_BYTES // (4 * width))
     return 2 * columns if stored * columns < SHORT * inputs else columns
 
