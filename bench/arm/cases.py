@@ -3,7 +3,8 @@
 Numbers have 64 bits and are little-endian; every piece begins at a multiple of 64 bytes:
 
     number of networks
-    for each: header (counts and sizes, features), code, imports (name, slot), steps, buffers, weights, sizes of tensors, inputs
+    for each: header (counts and sizes, features), code, imports (name, slot), steps, buffers, weights, their pieces,
+              sizes of tensors, inputs
 """
 
 from __future__ import annotations
@@ -77,13 +78,15 @@ def _pieces(case: Case) -> Iterator[bytes]:
         _NO_STATUS if program.status is None else program.status,
         len(program.inputs),
         len(program.outputs),
+        len(program.pieces),
     )
-    yield struct.pack(f"<10Q{_FEATURES}s", *counts, " ".join(program.target.features).encode())
+    yield struct.pack(f"<11Q{_FEATURES}s", *counts, " ".join(program.target.features).encode())
     yield code.image
     yield b"".join(struct.pack(f"<{_NAME}sQ", name.encode(), slot) for name, slot in code.imports.items())
     yield b"".join(_steps(program))
     yield b"".join(struct.pack("<QQ", _SPACES[each.space], each.position) for each in arguments)
     yield program.weights.tobytes()
+    yield b"".join(struct.pack("<QQ", each.bytes, each.half) for each in program.pieces)
     yield b"".join(struct.pack("<Q", spec.nbytes) for spec in (*program.inputs, *program.outputs))
     for spec, value in zip(program.inputs, case.inputs, strict=True):
         tensor = np.ascontiguousarray(value, NUMPY_DTYPES[spec.dtype])

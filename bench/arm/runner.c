@@ -17,7 +17,7 @@
 enum { LACKS_FEATURE = 100 };
 
 typedef struct {
-    uint64_t image_bytes, writable_offset, imports, steps, buffers, weight_bytes, arena_bytes, status, inputs, outputs;
+    uint64_t image_bytes, writable_offset, imports, steps, buffers, weight_bytes, arena_bytes, status, inputs, outputs, pieces;
     char features[FEATURES_BYTES]; /* separated by blanks */
 } header;
 
@@ -109,6 +109,7 @@ int main(int count, char **arguments)
         program.steps = next((program.step_count = head->steps) * sizeof *program.steps);
         program.buffers = next((program.buffer_count = head->buffers) * sizeof *program.buffers);
         program.weights = next(head->weight_bytes);
+        program.pieces = next((program.piece_count = head->pieces) * sizeof *program.pieces);
         program.arena_bytes = head->arena_bytes;
         program.status = head->status;
         const uint64_t *sizes = next((head->inputs + head->outputs) * sizeof *sizes);

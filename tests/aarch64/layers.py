@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from harness import DTYPES, F64, Array, Variant, allowed_error, output_shape, reference, to_llvm
 from numpy.typing import NDArray
-from tails import Tail, tails_of
+from tails import PLAIN, Tail, tails_of
 from torch_mlir import ir
 
 from bench.arm.cases import Case
@@ -67,6 +67,12 @@ def cases(target: Target) -> list[LayerCase]:
         for density in [(0.3, 1.0, 0.0, 0.1)[number % 4]]
         for tail in [tails_of(problem.arithmetic)[number % 4]]
     ]
+
+
+def case_of(kernel: Kernel, problem: Problem, inputs: dict[str, Array], weight: Array) -> LayerCase:
+    """A kernel without a tail on what is given; `expected` is exact, and nothing is `allowed`."""
+    total, _ = reference(problem, inputs, weight)
+    return LayerCase(kernel, problem, weight, inputs, PLAIN, total, np.zeros_like(total))
 
 
 def programs(target: Target, layers: Sequence[LayerCase]) -> list[Case]:
