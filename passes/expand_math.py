@@ -17,7 +17,9 @@ as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, 
 rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
 SSE4.1), sin, cos, tan and pow still call it.
 
-Marked `fastmath<afn>`, exp may give 0 instead of less than 2.5e-38, and erf is within 6e-7 instead.
+Marked `fastmath<afn>`, exp is of a number that is at most 0, may give 0 instead of less than 2.5e-38, and loses an ulp
+for every 2^-31 that it is below 1; erf and tanh are within 6e-7 instead; where
+registers can hold tables, these two look polynomials up there, and take a constant factor of their argument with them.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -27,11 +29,12 @@ limits. The rule for passes that add flags later: an operation whose flags are n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 
 from torch_mlir import ir
 
 from sparsec.ir.expr import Builder, Expr
-from sparsec.passes.math import double, exponential, logarithm, power, trigonometric
+from sparsec.passes.math import double, exponential, logarithm, lookup, power, trigonometric
 
 FUNCTIONS: Mapping[str, Callable[..., Expr]] = {
     "math.acos": trigonometric.acos,
@@ -62,26 +65,43 @@ FUNCTIONS: Mapping[str, Callable[..., Expr]] = {
 
 APPROXIMATIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "math.erf": exponential.erf_beside_one,
-    "math.exp": exponential.exp_flushed,
+    "math.exp": exponential.exp_falling,
 }
 
+_LEAST_FACTOR = 2.0**-16  # of an argument, so that tables hold normal numbers
 _ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
 
 
-def expand_math(module: ir.Module) -> None:
-    """Expand the `math` operations of `module` in place; one without any is not changed."""
-    for top in _functions(module.operation):
-        found: list[ir.Operation] = []
+def expand_math(module: ir.Module, *, looks_up: bool = False) -> None:
+    """Expand the `math` operations of `module` in place; one without any is not changed.
 
-        def collect(op: ir.Operation, found: list[ir.Operation] = found) -> ir.WalkResult:
+    `looks_up` says that the processor picks from tables in registers (AVX-512).
+    """
+    for top in _functions(module.operation):
+        found: list[list[ir.Operation]] = []
+        seen: list[ir.Operation] = []
+
+        def collect(
+            op: ir.Operation, found: list[list[ir.Operation]] = found, seen: list[ir.Operation] = seen
+        ) -> ir.WalkResult:
             if op.name in FUNCTIONS and _element(op.result.type) in _ELEMENTS:
-                found.append(op)
+                if seen and found and found[-1][-1] == seen[0] and _is_alike(op, found[-1]):
+                    found[-1].append(op)
+                else:
+                    found.append([op])
+            seen[:] = [op]
             return ir.WalkResult.ADVANCE
 
         top.operation.walk(collect)
         if found:
             with top.location:  # vector types are only built where there is a location
-                _expand(top.operation, found)
+                _expand(top.operation, found, looks_up=looks_up)
+
+
+def _is_alike(op: ir.Operation, run: list[ir.Operation]) -> bool:
+    """Whether `op` is the function that those before it in the same block are, and reads none of their results."""
+    alike = op.name == run[0].name and op.block == run[0].block and op.result.type == run[0].result.type
+    return alike and not any(other.result in list(op.operands) for other in run)
 
 
 def _functions(module: ir.Operation) -> Iterator[ir.OpView]:
@@ -100,28 +120,62 @@ def _element(type_: ir.Type) -> str:
     return str(type_.element_type if isinstance(type_, ir.VectorType) else type_)
 
 
-def _expand(top: ir.Operation, found: list[ir.Operation]) -> None:
+def _expand(top: ir.Operation, found: list[list[ir.Operation]], *, looks_up: bool) -> None:
     """Expand the operations `found` inside `top`, whose first block dominates them all and takes the constants."""
     builder = Builder(ir.InsertionPoint(top), top.location, constants=top.regions[0].blocks[0])
-    for op in found:
-        builder.at(ir.InsertionPoint(op), op.location)
-        result = _result(builder, op)
-        if result is not None:
-            op.result.replace_all_uses_with(result.value)
-            op.erase()
+    for run in found:
+        made: list[list[ir.Operation]] = []
+        for op in run:
+            builder.at(ir.InsertionPoint(op), op.location)
+            result = _looked_up(builder, op) if looks_up else None
+            result = _result(builder, op) if result is None else result
+            made.append(builder.taken())
+            if result is not None:
+                op.result.replace_all_uses_with(result.value)
+        for step in zip_longest(*made):
+            for each in filter(None, step):
+                each.move_before(run[-1])
+        for op, steps in zip(run, made, strict=True):
+            if steps:
+                op.erase()
+
+
+def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
+    """An approximation from tables in registers, where there is one."""
+    if op.name not in lookup.FUNCTIONS or not lookup.is_covered(op.result.type) or not _is_approximate(op):
+        return None
+    argument, factor = _factored(op.operands[0])
+    return lookup.odd(op.name, builder.wrap(argument), factor)
+
+
+def _factored(value: ir.Value) -> tuple[ir.Value, float]:
+    """(x, c) if `value` is x times a constant c > 0, or may be computed so, else (value, 1)."""
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.name not in ("arith.mulf", "arith.divf"):
+        return value, 1.0
+    number = power.constant_number(owner.operands[1])
+    if number is None or not _LEAST_FACTOR <= number <= 1 / _LEAST_FACTOR:
+        return value, 1.0
+    if owner.name == "arith.mulf":
+        return owner.operands[0], number
+    return (owner.operands[0], 1 / number) if "arcp" in str(owner.attributes["fastmath"]) else (value, 1.0)
+
+
+def _is_approximate(op: ir.Operation) -> bool:
+    return "afn" in str(op.attributes["fastmath"])
 
 
 def _result(builder: Builder, op: ir.Operation) -> Expr | None:
     """What replaces `op`; None where it stays."""
     arguments = [builder.wrap(operand) for operand in op.operands]
     element = _element(op.result.type)
-    exponent = power.constant_exponent(op.operands[1]) if op.name == "math.powf" else None
+    exponent = power.constant_number(op.operands[1]) if op.name == "math.powf" else None
     exact = exponent if exponent in power.EXACT else None
     if element == "f64" and exact is None and op.name != "math.rsqrt":
         return None
     if element in ("f16", "bf16"):
         arguments = [argument.to("f32") for argument in arguments]
-    if op.name in APPROXIMATIONS and "afn" in str(op.attributes["fastmath"]):
+    if op.name in APPROXIMATIONS and _is_approximate(op):
         result = APPROXIMATIONS[op.name](*arguments)
     elif exact is not None:
         result = power.by_constant(arguments[0], exact)

@@ -7,7 +7,8 @@ After (the innermost loop walks the unit stride of both operands):
 
 A reduction along the unit stride stays innermost and its accumulating op gets `fastmath<reassoc>`, without which LLVM must add one
 element at a time; no other op may be re-associated, as networks may contain compensated arithmetic. A maximum or minimum gets
-`fastmath<nsz>`: of zeros that differ in sign it may give either, with three instructions instead of six.
+`fastmath<nsz>`: of zeros that differ in sign it may give either, with three instructions instead of six (and with one where it
+is marked `nnan` already).
 """
 
 from __future__ import annotations
@@ -76,4 +77,5 @@ def _allow_reassociation(op: ir.Operation) -> None:
     for inner in body.operations:
         operation = inner.operation
         if operation.name in _FLAGS and any(operand in accumulators for operand in operation.operands):
-            operation.attributes["fastmath"] = ir.Attribute.parse(f"#arith.fastmath<{_FLAGS[operation.name]}>")
+            wanted = [_FLAGS[operation.name], *(["nnan"] if "nnan" in str(operation.attributes["fastmath"]) else [])]
+            operation.attributes["fastmath"] = ir.Attribute.parse(f"#arith.fastmath<{','.join(wanted)}>")

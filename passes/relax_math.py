@@ -12,10 +12,13 @@ reciprocal overflows or is subnormal, so the divisor must be a constant that is 
 term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer must be exact,
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
-out divisors whose significand is all ones), unless only an error function or the like reads it; where division is slow, also
-one by a scale that is known only at run time. Only quotients near the smallest numbers may differ, and these round to 0.
-`afn` (see `expand_math`): of an exponential, results below 2.5e-38 may be 0; beside a term of 1, or divided by the sum, they do
-not count. An error function to which 1 is added, as in GELU, need only be right to some units in the last place of 1.
+out divisors whose significand is all ones), unless only an error function or the like reads it, or the dividend is such a
+function's result; where division is slow, also one by a scale that is known only at run time. Only quotients near the smallest
+numbers may differ, and these round to 0.
+
+`afn` (see `expand_math`): an exponential of at most 0 may have 0 for results below 2.5e-38, and be less exact for tiny ones;
+beside a term of 1, or divided by the sum, they do not count. An error function or hyperbolic tangent to which 1 is added, as in
+GELU, need only be right to some units in the last place of 1. `nnan`: the maximum may overlook NaN; the sum does not.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from sparsec.passes.unit import Unit
 
 _ROUNDINGS = ("math.roundeven", "math.round", "math.floor", "math.ceil", "math.trunc", "arith.fptosi", "arith.fptoui")
 _BOUNDED = ("math.erf", "math.tanh")  # a unit in the last place of what they read is less than their own error
+_CARRIERS = ("arith.addf", "arith.mulf", "arith.subf")  # ops whose results are no more exact than what they read
 _ALL_ONES = 1 - 2.0**-24  # the significand of float32 that is all ones, between 0.5 and 1
 _LARGEST_EXPONENT = 125  # of a divisor, up or down, that has a normal reciprocal
 _FAR = 2.0**64  # a larger divisor, or one below the reciprocal, is scaled
@@ -44,14 +48,15 @@ def relax_math(unit: Unit) -> None:
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "linalg.generic"):
             for inner in block_walk(op):
-                if inner.name == "math.erf" and all(_adds_one(reader, inner) for reader in users(inner.results[0])):
+                if inner.name in _BOUNDED and all(_adds_one(reader, inner) for reader in users(inner.results[0])):
                     inner.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
             for division in [inner for inner in block_walk(op) if inner.name == "arith.divf"]:
                 exponential = _softmax_exponential(_source(division.operands[1], op))
                 if exponential is not None:
-                    exponential.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
+                    exponential.operation.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
                 constant = _has_reciprocal(division.operands[1])
-                if exponential is not None or (constant and not (_is_rounded(op) and _stays_exact(division))):
+                exact = _is_rounded(op) and _stays_exact(division) and not _is_approximate(division.operands[0])
+                if exponential is not None or (constant and not exact):
                     division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
                 elif constant and unit.isa.fuses:
                     _multiply_exactly(division)
@@ -155,6 +160,16 @@ def _stays_exact(op: ir.Operation) -> bool:
     return any(reader.name not in _BOUNDED for reader in users(op.results[0]))
 
 
+def _is_approximate(value: ir.Value) -> bool:
+    """True if a value of a body is made of the result of a function that is marked `afn`."""
+    if isinstance(value.owner, ir.Block):
+        return False
+    op = value.owner.operation
+    if op.name.startswith("math.") and "afn" in str(op.attributes["fastmath"]):
+        return True
+    return op.name in _CARRIERS and any(_is_approximate(operand) for operand in op.operands)
+
+
 def _source(value: ir.Value, generic: ir.Operation) -> ir.Value | None:
     """The operand of a generic whose elements a value of its body is."""
     if not isinstance(value.owner, ir.Block) or value.owner.owner.operation != generic:
@@ -193,8 +208,8 @@ def _computes(generic: ir.Operation | None, name: str) -> ir.Operation | None:
     return None
 
 
-def _reduced(value: ir.Value | None, name: str) -> ir.Value | None:
-    """The tensor that `value` reduces with `name`, through a narrowing of the result."""
+def _reduction(value: ir.Value | None, name: str) -> ir.Operation | None:
+    """The generic with whose op `name` a tensor is reduced to `value`, through a narrowing of the result."""
     generic = _producer(value)
     while generic is not None and all(parallel_loops(generic)) and len(generic.operands) > 1:
         *_, end = [item.operation for item in generic.regions[0].blocks[0].operations]
@@ -202,14 +217,14 @@ def _reduced(value: ir.Value | None, name: str) -> ir.Value | None:
         if isinstance(narrowed, ir.Block) or narrowed.operation.name != "arith.truncf":
             return None
         generic = _producer(generic.operands[0])
-    if generic is None or all(parallel_loops(generic)) or _computes(generic, name) is None:
-        return None
-    return generic.operands[0]
+    reduces = generic is not None and not all(parallel_loops(generic)) and _computes(generic, name) is not None
+    return generic if reduces else None
 
 
 def _softmax_exponential(value: ir.Value | None) -> ir.Operation | None:
-    """The `math.exp` if `value` sums exp(x - max x)."""
-    exponentials = _producer(_reduced(value, "arith.addf"))
+    """The `math.exp` if `value` sums exp(x - max x); the maximum is marked where nothing else reads it."""
+    total = _reduction(value, "arith.addf")
+    exponentials = _producer(total.operands[0]) if total is not None else None
     exponential = _computes(exponentials, "math.exp")
     if exponentials is None or exponential is None:
         return None
@@ -217,5 +232,19 @@ def _softmax_exponential(value: ir.Value | None) -> ir.Operation | None:
     if isinstance(difference, ir.Block) or difference.operation.name != "arith.subf":
         return None
     x, top = (_source(operand, exponentials) for operand in difference.operation.operands)
-    reduced = _reduced(top, "arith.maximumf")
-    return exponential if reduced is not None and x is not None and _origin(reduced) == _origin(x) else None
+    reduction = _reduction(top, "arith.maximumf")
+    if reduction is None or x is None or _origin(reduction.operands[0]) != _origin(x):
+        return None
+    if _is_read_once(reduction):
+        maximum = _computes(reduction, "arith.maximumf")
+        assert maximum is not None
+        maximum.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<nnan>")
+    return exponential
+
+
+def _is_read_once(op: ir.Operation) -> bool:
+    """True if one op reads the result, be it after axes of length 1 came or went."""
+    readers = users(op.results[0])
+    while len(readers) == 1 and readers[0].name in RESHAPES:
+        readers = users(readers[0].results[0])
+    return len(readers) == 1

@@ -40,7 +40,7 @@ from sparsec.passes.widen_sums import widen_sums
 
 
 def _expand_math(unit: Unit) -> None:
-    expand_math(unit.module)
+    expand_math(unit.module, looks_up=unit.isa.masks)
 
 
 PASSES: tuple[tuple[str, Pass, str], ...] = (

@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch_mlir import ir
+from torch_mlir.dialects import llvm
 
 Number = int | float
 
@@ -77,7 +79,17 @@ class Builder:
     then made once, at its beginning.
     """
 
-    __slots__ = ("_constants", "_derived", "_fastmath", "_kinds", "_known", "_location", "_point", "_predicates")
+    __slots__ = (
+        "_constants",
+        "_derived",
+        "_fastmath",
+        "_kinds",
+        "_known",
+        "_location",
+        "_made",
+        "_point",
+        "_predicates",
+    )
 
     def __init__(
         self,
@@ -91,6 +103,7 @@ class Builder:
         self._location = location
         self._fastmath = {"fastmath": ir.Attribute.parse(f"#arith.fastmath<{fastmath}>", location.context)}
         self._constants = constants
+        self._made: list[ir.Operation] = []
         self._known: dict[tuple[Kind, str], Expr] = {}
         self._kinds: dict[ir.Type, Kind] = {}
         self._derived: dict[tuple[Kind, str], Kind] = {}
@@ -100,6 +113,11 @@ class Builder:
         """Create what follows at another place."""
         self._point = point
         self._location = location
+
+    def taken(self) -> list[ir.Operation]:
+        """The operations, constants apart, that were made since this was asked before."""
+        made, self._made = self._made, []
+        return made
 
     def wrap(self, value: ir.Value) -> Expr:
         """`value` as an expression."""
@@ -133,6 +151,11 @@ class Builder:
             attribute = ir.IntegerAttr.get(kind.element, signed)
         if kind.type != kind.element:
             attribute = ir.DenseElementsAttr.get_splat(kind.type, attribute)
+        result = self._known[key] = self._constant(attribute, kind)
+        return result
+
+    def _constant(self, attribute: ir.Attribute, kind: Kind) -> Expr:
+        """A constant at its place."""
         op = ir.Operation.create(
             "arith.constant",
             results=[kind.type],
@@ -140,8 +163,23 @@ class Builder:
             loc=self._location,
             ip=self._point if self._constants is None else ir.InsertionPoint.at_block_begin(self._constants),
         )
-        result = self._known[key] = Expr(self, op.result, kind)
+        return Expr(self, op.result, kind)
+
+    def lanes(self, numbers: Sequence[float], kind: Kind) -> Expr:
+        """A constant of the vector `kind` of f32, one number for each lane."""
+        key = (kind, repr(tuple(numbers)))
+        if self._constants is not None and key in self._known:
+            return self._known[key]
+        attribute = ir.DenseElementsAttr.get(np.asarray(numbers, np.float32), type=kind.type)
+        result = self._known[key] = self._constant(attribute, kind)
         return result
+
+    def intrinsic(self, name: str, kind: Kind, *operands: Expr) -> Expr:
+        """What an intrinsic of LLVM gives."""
+        with self._location, self._point:
+            call = llvm.call_intrinsic(kind.type, ir.StringAttr.get(name), [each.value for each in operands], [], [])
+        self._made.append(call.owner)
+        return Expr(self, call, kind)
 
     def emit(self, name: str, kind: Kind, *operands: Expr, flags: bool = False) -> Expr:
         """The one result, of `kind`, of a new operation; `flags` says that it takes the fast-math attribute."""
@@ -153,6 +191,7 @@ class Builder:
             loc=self._location,
             ip=self._point,
         )
+        self._made.append(op)
         return Expr(self, op.result, kind)
 
     def compare(self, predicate: str, left: Expr, right: Expr) -> Expr:
@@ -171,6 +210,7 @@ class Builder:
             loc=self._location,
             ip=self._point,
         )
+        self._made.append(op)
         return Expr(self, op.result, kind)
 
     def choose(self, condition: Expr, yes: Expr | Number, no: Expr | Number) -> Expr:

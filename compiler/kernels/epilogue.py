@@ -7,7 +7,7 @@ re-creating each of its operations on vectors.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -51,22 +51,39 @@ class Epilogue:
 
     def emit(self, total: ir.Value, operands: Sequence[ir.Value]) -> ir.Value:
         """Build the tail at the current insertion point on `total` (a number or a vector) and equally shaped operands."""
-        lanes = ir.VectorType(total.type).shape if isinstance(total.type, ir.VectorType) else None
-        parsed = ir.Module.parse(self.source, total.context)  # named, so that it outlives the walk
+        return self.emit_abreast([total], [operands])[0]
+
+    def emit_abreast(self, totals: Sequence[ir.Value], operands: Sequence[Sequence[ir.Value]]) -> list[ir.Value]:
+        """The tails of several sums, each operation on all of them before the next.
+
+        A tail is one long chain. Processors look ahead over so few instructions that wait for others that a chain after
+        another takes a quarter longer than all side by side.
+        """
+        parsed = ir.Module.parse(self.source, totals[0].context)  # named, so that it outlives the walk
         block = parsed.body.operations[0].regions[0].blocks[0]
-        values: dict[ir.Value, ir.Value] = dict(zip(block.arguments, [total, *operands], strict=True))
+        known: list[dict[ir.Value, ir.Value]] = [
+            dict(zip(block.arguments, [total, *others], strict=True))
+            for total, others in zip(totals, operands, strict=True)
+        ]
         for op in block.operations:
             operation = op.operation
             if operation.name == "func.return":
-                return values[operation.operands[0]]
-            clone = ir.Operation.create(
-                operation.name,
-                results=[_widen(result.type, lanes) for result in operation.results],
-                operands=[values[operand] for operand in operation.operands],
-                attributes=_widen_constant(operation, lanes),
-            )
-            values.update(zip(operation.results, clone.results, strict=True))
+                return [values[operation.operands[0]] for values in known]
+            for values, total in zip(known, totals, strict=True):
+                clone = _clone(operation, values, total)
+                values.update(zip(operation.results, clone.results, strict=True))
         raise AssertionError("an epilogue ends in func.return")
+
+
+def _clone(operation: ir.Operation, values: Mapping[ir.Value, ir.Value], total: ir.Value) -> ir.Operation:
+    """The operation on `values`, which are shaped as `total` is."""
+    lanes = ir.VectorType(total.type).shape if isinstance(total.type, ir.VectorType) else None
+    return ir.Operation.create(
+        operation.name,
+        results=[_widen(result.type, lanes) for result in operation.results],
+        operands=[values[operand] for operand in operation.operands],
+        attributes=_widen_constant(operation, lanes),
+    )
 
 
 def _widen(scalar: ir.Type, lanes: Sequence[int] | None) -> ir.Type:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish, loop, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish_abreast, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -228,20 +228,29 @@ class TokenStore:
         pitch, outputs, along = self.pitch, self.tokens.problem.outputs, Vectors(self.block, self.sums.dtype)
         at = token * outputs + output
         if self.tokens.width == 1:
-            self._put(along.load(self.sums, origin), along, at, output)
+            self._put([along.load(self.sums, origin)], along, [at], output)
         elif self.tokens.lanes == self.block:
             narrow = Vectors(count, self.sums.dtype)
             lines = [narrow.load(self.sums, origin + row * pitch) for row in range(self.block)]
-            for number, value in enumerate(_columns(lines, count)):
-                self._put(value, along, at + number * outputs, output)
+            self._put(_columns(lines, count), along, [at + number * outputs for number in range(count)], output)
         else:
             one = Vectors(1, self.sums.dtype)
             with loop(0, self.block) as row:
-                self._put(one.load(self.sums, origin + row * pitch), one, at + row, output + row)
+                self._put([one.load(self.sums, origin + row * pitch)], one, [at + row], output + row)
 
-    def _put(self, value: ir.Value, width: Vectors, element: Index, channel: Index) -> None:
-        tail = finish(width, self.epilogue, self.buffers, value, element=element, channel=channel, along_channels=True)
-        width.store(tail, self.buffers["y"], element)
+    def _put(self, values: Sequence[ir.Value], width: Vectors, elements: Sequence[Index], channel: Index) -> None:
+        """Store vectors of sums of the same channels at the `elements`."""
+        tails = finish_abreast(
+            width,
+            self.epilogue,
+            self.buffers,
+            values,
+            elements=elements,
+            channels=[channel] * len(values),
+            along_channels=True,
+        )
+        for tail, element in zip(tails, elements, strict=True):
+            width.store(tail, self.buffers["y"], element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +277,11 @@ class TileStore:
         def store(count: int) -> None:
             with loop(0, rows) as row:
                 target = (tile * tokens.inputs + output + row) * tokens.width
-                for vector in range(count):
-                    at = target + vector * tokens.lanes
-                    total = along.load(self.sums, row * self.pitch + vector * tokens.lanes)
-                    tail = finish(along, self.epilogue, self.buffers, total, element=at, channel=output + row)
-                    along.store(tail, self.buffers[Y_TILES], at)
+                steps = [vector * tokens.lanes for vector in range(count)]
+                totals = [along.load(self.sums, row * self.pitch + step) for step in steps]
+                places, channels = [target + step for step in steps], [output + row] * count
+                tails = finish_abreast(along, self.epilogue, self.buffers, totals, elements=places, channels=channels)
+                for tail, place in zip(tails, places, strict=True):
+                    along.store(tail, self.buffers[Y_TILES], place)
 
         tokens.split.each_length(tile, store)

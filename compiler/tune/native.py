@@ -22,7 +22,7 @@ ALIGNMENT = 64  # as buffers in an arena have
 
 def compile_kernels(module: ir.Module, entries: Sequence[str], isa: Isa, target: Target) -> CodeImage:
     """Lower the module in place and compile it; raises `ToolchainError`."""
-    expand_math(module)
+    expand_math(module, looks_up=isa.masks)
     lower_llvm(Unit(module, WeightStore(), isa))
     with module.context:
         text = llvm_text(module)

@@ -16,7 +16,7 @@ from sparsec.ir.expr import Expr
 LOG2_E = 1.44269504
 LN2_HIGH = 0.693359375  # 10 bits: n * LN2_HIGH is exact
 LN2_LOW = -2.12194440e-4
-LEAST_EXPONENT = -86.5  # of e, whose half is a normal number
+LEAST_EXPONENT = -86.5  # of e: a normal number, in two factors as well
 ROUNDER = 12582912.0  # 1.5 * 2**23: adding it rounds an f32 to an integer, which the low bits of the sum then hold
 
 # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2: 2^-31 of r
@@ -44,12 +44,14 @@ def exp(x: Expr) -> Expr:
     return _scale(_exp_reduced(_reduce(x, n)), rounded)
 
 
-def exp_flushed(x: Expr) -> Expr:
-    """e^x, or 0 where that is below 2.5e-38: no product underflows, which takes processors many times as long."""
-    bounded = x.at_least(LEAST_EXPONENT).at_most(89.0)
-    rounded, n = _round(bounded * LOG2_E, bias=126)
-    half = _exp_reduced(_reduce(bounded, n)) * (rounded.bits() << 23).as_float()  # 2^(n-1), because 2^128 overflows
-    return x.builder.choose(x < LEAST_EXPONENT, 0.0, half + half)
+def exp_falling(x: Expr) -> Expr:
+    """e^x of x <= 0, or 0 where that is below 2.5e-38: no product underflows, which takes processors many times as long.
+
+    One multiple of ln 2, rounded, is taken off: results r are right to 2 ulp and another for every 2^-31 below 1.
+    """
+    rounded, n = _round(x * LOG2_E, bias=127)
+    power = (x - n * math.log(2)).horner((1.0, 1.0, *EXP_SHORT)) * (rounded.bits() << 23).as_float()
+    return x.builder.choose(x < LEAST_EXPONENT, 0.0, power)
 
 
 def exp2(x: Expr) -> Expr:

@@ -17,7 +17,7 @@ def rsqrt(x: Expr) -> Expr:
     return 1.0 / x.sqrt()
 
 
-def constant_exponent(value: ir.Value) -> float | None:
+def constant_number(value: ir.Value) -> float | None:
     """The number that `value` is everywhere, if it is a constant."""
     owner = value.owner
     if isinstance(owner, ir.Block) or owner.name != "arith.constant":

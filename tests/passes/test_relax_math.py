@@ -126,3 +126,63 @@ def test_a_quotient_that_only_an_error_function_reads_need_not_be_exact() -> Non
     after = str(unit.module)
     assert after.count("arith.divf") == after.count("fastmath<arcp>") == 1, "that before the error function"
     assert after.count("math.fma") == 2, "that before the rounding"
+
+
+def test_a_quotient_of_an_approximate_function_need_not_be_exact() -> None:
+    text = """
+    #map = affine_map<(d0) -> (d0)>
+    func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {
+      %one = arith.constant 1.0 : f32
+      %s = arith.constant 0.1 : f32
+      %e = tensor.empty() : tensor<8xf32>
+      %y = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel"]}
+          ins(%x : tensor<8xf32>) outs(%e : tensor<8xf32>) {
+      ^bb0(%in: f32, %out: f32):
+        %0 = math.erf %in : f32
+        %1 = arith.addf %0, %one : f32
+        %2 = arith.mulf %in, %1 : f32
+        %3 = arith.divf %2, %s : f32
+        %4 = math.roundeven %3 : f32
+        linalg.yield %4 : f32
+      } -> tensor<8xf32>
+      return %y : tensor<8xf32>
+    }"""
+    unit = Unit(ir.Module.parse(text, make_context()), WeightStore(), AVX512)
+    relax_math(unit)
+    after = str(unit.module)
+    assert after.count("fastmath<afn>") == after.count("fastmath<arcp>") == 1
+    assert "math.fma" not in after
+
+
+def softmax(*, and_maximum: bool) -> sparsec.CompiledModel:
+    """exp(x - max x) / sum over rows of 40, compiled; the maximum is an output, too, or not."""
+    rows = helper.make_tensor_value_info("x", TensorProto.FLOAT, [32, 40])
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["top"], axes=[-1]),
+        helper.make_node("Sub", ["x", "top"], ["less"]),
+        helper.make_node("Exp", ["less"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "axis"], ["sum"]),
+        helper.make_node("Div", ["e", "sum"], ["y"]),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [32, 40])]
+    if and_maximum:
+        outputs.append(helper.make_tensor_value_info("top", TensorProto.FLOAT, [32, 1]))
+    graph = helper.make_graph(nodes, "softmax", [rows], outputs, [numpy_helper.from_array(np.array([-1]), "axis")])
+    return sparsec.compile(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("and_maximum", [False, True])
+def test_softmax_of_numbers_that_are_none(and_maximum: bool) -> None:
+    x = np.random.default_rng(0).standard_normal((32, 40)).astype(np.float32) * 20
+    x[0, 5] = x[1, 0] = x[2, 39] = np.nan
+    x[3] = np.nan
+    x[4, 7], x[5, 7], x[6] = np.inf, -np.inf, -np.inf
+    x[7, :38], x[8, ::2] = -np.inf, -1e4
+    x[9, 3], x[9, 4] = np.nan, np.inf
+    e = np.exp((x - x.max(-1, keepdims=True)).astype(np.float64))
+    found = softmax(and_maximum=and_maximum)(x)
+    y, *top = found if and_maximum else [found]
+    np.testing.assert_allclose(y, e / e.sum(-1, keepdims=True), rtol=1e-6, atol=3e-38)
+    for each in top:
+        np.testing.assert_array_equal(each, x.max(-1, keepdims=True))

@@ -1,0 +1,83 @@
+"""erf and tanh of f32 beside a number that is not small, from polynomials of low degree that lie in registers.
+
+The argument's magnitude is cut into 32 steps; one instruction picks each coefficient of a step's polynomial out of two
+registers (AVX-512's vpermi2ps). As a sum with 1.5 * 2^23 has the number of the step in its low bits, nothing else is
+needed to find it. The polynomials are Chebyshev interpolants, fitted when the module is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from torch_mlir import ir
+
+from sparsec.ir.expr import Expr
+from sparsec.passes.math.exponential import ROUNDER
+
+LANES = 16
+STEPS = 2 * LANES
+_PICK = "llvm.x86.avx512.vpermi2var.ps.512"
+_SIGN = 0x80000000
+
+
+@dataclass(frozen=True, slots=True)
+class OddFunction:
+    """An odd function that is 1 in the last step, to within its error, and beyond; its steps are `step` wide."""
+
+    function: Callable[[float], float]
+    step: float
+    degree: int
+
+
+FUNCTIONS = {
+    "math.erf": OddFunction(math.erf, 1 / 8, 3),  # to 4e-7
+    "math.tanh": OddFunction(math.tanh, 9 / 32, 4),  # to 6e-7
+}
+
+
+def is_covered(type_: ir.Type) -> bool:
+    """Whether numbers of this type fill a register."""
+    return str(type_) == f"vector<{LANES}xf32>"
+
+
+def odd(name: str, x: Expr, factor: float = 1.0) -> Expr:
+    """The function of `factor` * x, with `factor` > 0; NaN stays NaN, and -0 is -0."""
+    function = FUNCTIONS[name]
+    step = float(np.float32(function.step / factor))
+    bounded = x.abs().at_most((STEPS - 1) * step)
+    place = bounded * (1 / step) + ROUNDER
+    rest = bounded - (place - ROUNDER) * step
+    tables = _tables(name, step, factor)
+    numbers = place.bits()
+    result = _pick(tables[-1], numbers, x)
+    for table in reversed(tables[:-1]):
+        result = result * rest + _pick(table, numbers, x)
+    return (result.bits() | (x.bits() & _SIGN)).as_float()
+
+
+def _pick(table: tuple[float, ...], numbers: Expr, like: Expr) -> Expr:
+    """Entry number % STEPS of a table in each lane."""
+    low, high = (like.builder.lanes(half, like.kind) for half in (table[:LANES], table[LANES:]))
+    return like.builder.intrinsic(_PICK, like.kind, low, numbers, high)
+
+
+@cache
+def _tables(name: str, step: float, factor: float) -> tuple[tuple[float, ...], ...]:
+    """For each power of the distance from a step's middle, constant term first, its coefficient in every step."""
+    function, half = FUNCTIONS[name], step / 2
+    rows = np.zeros((STEPS, function.degree + 1))
+    for number in range(STEPS - 1):
+
+        def values(places: np.ndarray, middle: float = number * step) -> np.ndarray:
+            return np.array([function.function(factor * (middle + half * place)) for place in places])
+
+        fitted = chebyshev.cheb2poly(chebyshev.chebinterpolate(values, function.degree))
+        rows[number, : len(fitted)] = fitted / half ** np.arange(len(fitted))
+    rows[0, ::2] = 0  # an odd function in the middle
+    rows[-1, 0] = 1
+    return tuple(tuple(float(each) for each in column) for column in rows.T.astype(np.float32))
