@@ -30,11 +30,11 @@ class Assembly:
 
     def __init__(self, unit: Unit, imported: Imported) -> None:
         self._unit, self._imported = unit, imported
-        self._blob = _WeightBlob(unit.weights)
+        self._blob = WeightBlob(unit.weights)
         with unit.module.context:
             self._steps = _steps(unit, len(imported.inputs), self._blob)
             self._arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
-            self._status = _status_offset(unit)
+            self._status = status_offset(unit)
 
     def plan(self, target: Target) -> Plan:
         """All of the program but its code."""
@@ -57,13 +57,13 @@ class Assembly:
         return Report(tuple(unit.layers.values()), tuple(unit.notes), unit.quantised, unit.precision.name)
 
 
-def _status_offset(unit: Unit) -> int | None:
+def status_offset(unit: Unit) -> int | None:
     """Where in the arena failed checks leave their number; None for a network without checks."""
     marked = (op.operation for op in main_block(unit.module).operations if STATUS in op.operation.attributes)
     return next((ir.IntegerAttr(op.attributes["arena_offset"]).value for op in marked), None)
 
 
-class _WeightBlob:
+class WeightBlob:
     """Lays out the weights that steps use at aligned offsets; equal arrays are stored once, whatever their names."""
 
     def __init__(self, weights: WeightStore) -> None:
@@ -100,7 +100,7 @@ class _WeightBlob:
         return blob
 
 
-def _steps(unit: Unit, inputs: int, blob: _WeightBlob) -> list[Step]:
+def _steps(unit: Unit, inputs: int, blob: WeightBlob) -> list[Step]:
     """One step per call of `@main`."""
     calls = [op.operation for op in main_block(unit.module).operations if op.operation.name == "func.call"]
     products: Counter[str] = Counter()
@@ -109,7 +109,7 @@ def _steps(unit: Unit, inputs: int, blob: _WeightBlob) -> list[Step]:
     return [_step(call, unit, products, inputs, blob) for call in calls]
 
 
-def _step(call: ir.Operation, unit: Unit, products: Mapping[str, int], inputs: int, blob: _WeightBlob) -> Step:
+def _step(call: ir.Operation, unit: Unit, products: Mapping[str, int], inputs: int, blob: WeightBlob) -> Step:
     *pointers, _, end = call.operands
     extent = end.owner.operation.attributes["value"].value
     unit_ns = _predicted_ns(call, unit, products) / max(extent, 1)
@@ -138,7 +138,7 @@ def _products(call: ir.Operation) -> int:
     return int(ir.IntegerAttr(call.attributes["products"]).value)
 
 
-def _buffer(value: ir.Value, inputs: int, blob: _WeightBlob) -> Buffer:
+def _buffer(value: ir.Value, inputs: int, blob: WeightBlob) -> Buffer:
     base = base_of(value)
     if isinstance(base.owner, ir.Block):
         number = base.arg_number

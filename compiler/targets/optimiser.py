@@ -16,14 +16,14 @@ from sparsec.targets.target import Target
 
 
 @cache
-def _initialise() -> None:
+def initialise() -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
 
 
 def target_machine(target: Target) -> llvm.TargetMachine:
     """Return LLVM's code generator."""
-    _initialise()
+    initialise()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc=target.relocation, codemodel="small"
     )
@@ -37,11 +37,11 @@ def optimised(
 
     Raises `ToolchainError`. The module is closed before its context: the garbage collector may take the other order.
     """
-    with closing(llvm.create_context()) as context, closing(_parsed(text, context)) as module:
+    with closing(llvm.create_context()) as context, closing(parsed(text, context)) as module:
         module.triple, module.data_layout = target.triple, str(machine.target_data)
         if entries:
             _add_wrappers(module, context, entries, target.pointer_bytes, prefix)
-        _checked(module)
+        verified(module)
         builder = llvm.create_pass_builder(machine, _tuning())
         unused = llvm.create_new_module_pass_manager()
         unused.add_global_dead_code_eliminate_pass()
@@ -54,7 +54,7 @@ def _add_wrappers(
     module: llvm.ModuleRef, context: llvm.ContextRef, entries: Sequence[str], pointer_bytes: int, prefix: str
 ) -> None:
     text = abi.wrappers({name: _pointer_count(module, name) for name in entries}, pointer_bytes, prefix)
-    with closing(_parsed(text, context)) as wrappers:
+    with closing(parsed(text, context)) as wrappers:
         wrappers.triple, wrappers.data_layout = module.triple, module.data_layout
         module.link_in(wrappers)
     _internalise(module, {abi.entry_symbol(name, prefix) for name in entries})
@@ -107,7 +107,7 @@ def _internalise(module: llvm.ModuleRef, public: set[str]) -> None:
             variable.linkage = "internal"
 
 
-def _parsed(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
+def parsed(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
     older = llvm_text.for_older_parser(text)
     try:
         return llvm.parse_assembly(older, context)
@@ -115,7 +115,7 @@ def _parsed(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
         raise _refused(older, error) from error
 
 
-def _checked(module: llvm.ModuleRef) -> None:
+def verified(module: llvm.ModuleRef) -> None:
     try:
         module.verify()
     except RuntimeError as error:

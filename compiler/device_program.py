@@ -1,0 +1,74 @@
+"""Compiling for GPUs: a model goes in, a `DevicePlan` comes out; needs no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from sparsec.cuda.plan import DevicePlan
+from sparsec.device_assembly import DeviceAssembly
+from sparsec.driver import Options, Progress, import_model
+from sparsec.environment import read_environment
+from sparsec.errors import ToolchainError, UsageError
+from sparsec.frontends.imported import Imported
+from sparsec.kernels.isa import Isa
+from sparsec.passes.device.lower_device import device_text
+from sparsec.passes.device.table import DEVICE_PASSES
+from sparsec.passes.unit import Unit
+from sparsec.targets.nvptx import emit_ptx
+from sparsec.trace import Trace
+
+if TYPE_CHECKING:
+    from sparsec.driver import Source
+
+TARGET = "cuda"
+HALVES: Mapping[str, str] = {"fp16": "f16", "bf16": "bf16"}  # by the name of a precision, MLIR's type
+_ISA = Isa("cuda", 16, 255, True)  # what passes that CPUs share ask for
+
+
+def compile_device(
+    source: Source, options: Options = Options(target=TARGET, precision="fp16"), *, example_inputs: object = None,
+    progress: Progress | None = None,
+) -> DevicePlan:  # fmt: skip
+    """Compile a model (as `compile_program` takes it) to a plan for GPUs.
+
+    `options.precision` is fp16 or bf16: what float32 is rounded to between steps. Raises a `SparsecError` that names the node
+    where something cannot be compiled.
+    """
+    trace = Trace(read_environment())
+    report = _reporter(progress)
+    report("import")
+    imported = import_model(source, options, example_inputs)
+    unit = _lowered(imported, options, report, trace)
+    report("generate_code")
+    assembly = DeviceAssembly(unit, imported)
+    text = device_text(unit.module)
+    ptx = emit_ptx(text) if text else ""
+    if trace.wants_code:
+        trace.code(ptx)
+    plan = assembly.plan(ptx)
+    trace.report(plan.report)
+    return plan
+
+
+def _lowered(imported: Imported, options: Options, report: Callable[[str], None], trace: Trace) -> Unit:
+    """The planned unit."""
+    unit = Unit(imported.module, imported.weights, _ISA)
+    unit.dense_only = options.dense_only
+    if options.precision not in HALVES:
+        raise UsageError("There is no such precision on GPUs.", expected=", ".join(HALVES), got=options.precision)
+    unit.half = HALVES[options.precision]
+    trace.after("import", unit.module)
+    for name, run, _ in DEVICE_PASSES:
+        report(name)
+        try:
+            run(unit)
+        except ToolchainError as error:
+            raise imported.refusal(error) from error
+        trace.after(name, unit.module)
+    return unit
+
+
+def _reporter(progress: Progress | None) -> Callable[[str], None]:
+    stages = ["import", *(name for name, _, _ in DEVICE_PASSES), "generate_code"]
+    return lambda stage: progress(stage, stages.index(stage), len(stages)) if progress else None

@@ -1,0 +1,77 @@
+"""All passes for GPUs, in the order in which they run. To add one: write its file, add its row."""
+
+from __future__ import annotations
+
+from sparsec.passes.bufferize import bufferize
+from sparsec.passes.dequantize_weights import dequantize_weights
+from sparsec.passes.device.fit_operands import fit_operands
+from sparsec.passes.device.group_rows import group_rows
+from sparsec.passes.device.keep_rank import keep_rank
+from sparsec.passes.device.lower_products import lower_products
+from sparsec.passes.device.lower_rows import lower_rows
+from sparsec.passes.device.map_threads import map_threads
+from sparsec.passes.device.name_layers import name_layers
+from sparsec.passes.device.narrow_buffers import narrow_buffers
+from sparsec.passes.device.own_destinations import own_destinations
+from sparsec.passes.device.split_tails import split_tails
+from sparsec.passes.expand_math import expand_math
+from sparsec.passes.fold_batch_norm import fold_batch_norm
+from sparsec.passes.fold_constants import fold_constants
+from sparsec.passes.fold_padding import fold_padding
+from sparsec.passes.form_layers import form_layers
+from sparsec.passes.fuse_epilogue import fuse_epilogue
+from sparsec.passes.hold_tails import hold_tails, release_tails
+from sparsec.passes.keep_codes import keep_codes
+from sparsec.passes.lift_weights import lift_weights
+from sparsec.passes.lower_torch import lower_torch
+from sparsec.passes.outline import outline
+from sparsec.passes.plan_memory import plan_memory
+from sparsec.passes.prune_channels import prune_channels
+from sparsec.passes.relax_math import relax_math
+from sparsec.passes.separate_results import separate_results
+from sparsec.passes.split_pools import split_pools
+from sparsec.passes.split_transposed import split_transposed
+from sparsec.passes.tag_sparsity import tag_sparsity
+from sparsec.passes.unit import Pass, Unit
+
+
+def _expand_math(unit: Unit) -> None:
+    expand_math(unit.module)
+
+
+DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
+    # torch dialect, as for CPUs
+    ("lift_weights", lift_weights, "first: whatever contractions read is data, not text"),
+    ("keep_codes", keep_codes, "so that layers find the bytes behind what only moved them"),
+    ("split_pools", split_pools, "once it is known of which type their elements are"),
+    ("dequantize_weights", dequantize_weights, "products of 16 bits want numbers"),
+    ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
+    ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
+    ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
+    ("form_layers", form_layers, "while contractions are still single ops"),
+    ("fold_padding", fold_padding, "once convolutions carry their padding"),
+    ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
+    ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),
+    ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
+    # linalg on tensors
+    ("release_tails", release_tails, "upstream has fused what it would"),
+    ("relax_math", relax_math, "while it can be seen what a divisor is"),
+    ("keep_rank", keep_rank, "so that no reshape stands between a layer and its tail"),
+    ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
+    ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
+    ("split_tails", split_tails, "tails are final; what products cannot do becomes loops"),
+    ("name_layers", name_layers, "no pass after this one makes layers"),
+    ("own_destinations", own_destinations, "what shares memory is decided when all lifetimes are known"),
+    ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
+    # buffers
+    ("bufferize", bufferize, "everything is destination-passing now"),
+    ("fit_operands", fit_operands, "the copies that it makes are loops like others"),
+    ("group_rows", group_rows, "once all loops are there, and while they are generics"),
+    ("narrow_buffers", narrow_buffers, "once it is known what stays in registers"),
+    ("lower_rows", lower_rows, "types are final"),
+    ("lower_products", lower_products, "before outlining takes them for loops"),
+    ("outline", outline, "what is not rows and columns: one function per loop nest"),
+    ("map_threads", map_threads, "of functions with bounds, to functions of threads"),
+    ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
+    ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),
+)
