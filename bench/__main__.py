@@ -246,7 +246,8 @@ def _roofs(json_file: Path | None) -> None:
 @bench.command("cost")
 @click.option("--quick", is_flag=True, help="A few cells of the grid, in about half a minute.")
 @click.option("--budget", type=click.FloatRange(0), metavar="MINUTES", help="Measure no further cell after that.")
-@click.option("--new", is_flag=True, help="Shapes, tokens and patterns that the model was not fitted to.")
+@click.option("--new", "which", flag_value="new", help="Shapes, tokens and patterns that the model was not fitted to.")
+@click.option("--mixed", "which", flag_value="mixed", help="Weights with rows, columns or blocks of other densities.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
 @click.option("--target", default="native", show_default=True, metavar="NAME", help="Of the kernels.")
 @click.option(
@@ -256,7 +257,7 @@ def _roofs(json_file: Path | None) -> None:
 def _cost(
     quick: bool,
     budget: float | None,
-    new: bool,
+    which: str | None,
     precision: str,
     target: str,
     seconds: float,
@@ -265,8 +266,8 @@ def _cost(
     """How often the cost model chooses the best kernel, and how far its predictions are off."""
     from bench import cost_model
 
-    name = "cost" + ("_new" if new else "") + ("" if precision == "fp32" else f"_{precision}")
-    cells = cost_model.cells_of(precision, new=new, quick=quick)
+    name = "_".join(["cost", *([which] if which else []), *([precision] if precision != "fp32" else [])])
+    cells = cost_model.cells_of(precision, which, quick=quick)
     path = json_file or cost_model.RESULTS / f"{name}.json"
     raise SystemExit(cost_model.run(cells, path, target=target, seconds=seconds, minutes=budget))
 

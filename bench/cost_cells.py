@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +20,16 @@ _PATTERNS = (
     ("16x1", 0.8),
     ("2:4", 0.5),
 )
+Mask = NDArray[np.bool_]
 _ZEROS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
 class CostCell:
-    """One layer of any arithmetic; `pattern` and `zeros` as in `bench.spmm_cells`, over the weight as a matrix [outputs, reduction]."""
+    """One layer of any arithmetic; `pattern` and `zeros` as in `bench.spmm_cells`, over the weight as a matrix [outputs, reduction].
+
+    A pattern of `MIXED` is added to a random one with so many zeros.
+    """
 
     problem: ConvProblem | LinearProblem
     pattern: str
@@ -39,12 +43,41 @@ class CostCell:
         if self.problem.arithmetic.stored == "i8":
             steps = np.clip(np.rint(30 * weight), -127, 127)
             weight = np.where(steps == 0, 1, steps).astype(np.int8)
-        weight[~make_mask(Cell(rows, columns, 1, self.pattern, self.zeros), random)] = 0
+        mixed = MIXED.get(self.pattern)
+        kept = make_mask(Cell(rows, columns, 1, UNSTRUCTURED if mixed else self.pattern, self.zeros), random)
+        weight[~(kept if mixed is None else kept | mixed(rows, columns, random))] = 0
         match self.problem:
             case ConvProblem(_, channels, filters, groups, axes):
                 return weight.reshape(filters, channels // groups, *(axis.kernel for axis in axes))
             case LinearProblem():
                 return weight
+
+
+def _full_rows(rows: int, columns: int, random: np.random.Generator) -> Mask:
+    """The first eighth of the rows."""
+    return np.broadcast_to(np.arange(rows)[:, None] < rows // 8, (rows, columns))
+
+
+def _outlier_rows(rows: int, columns: int, random: np.random.Generator) -> Mask:
+    """A twentieth of the rows, anywhere."""
+    return np.broadcast_to(random.permutation(rows)[:, None] < rows // 20, (rows, columns))
+
+
+def _outlier_columns(rows: int, columns: int, random: np.random.Generator) -> Mask:
+    """A twentieth of the columns, anywhere."""
+    return np.broadcast_to(random.permutation(columns) < columns // 20, (rows, columns))
+
+
+def _row_blocks(rows: int, columns: int, random: np.random.Generator) -> Mask:
+    """Every 32 rows of another density, up to 60 %."""
+    blocks = -(-rows // 32)
+    density = np.repeat(random.permutation(np.linspace(0, 0.6, blocks)), 32)[:rows, None]
+    return np.asarray(random.random((rows, columns)) < density)
+
+
+def _blocks_beside(rows: int, columns: int, random: np.random.Generator) -> Mask:
+    """A tenth of all blocks of four rows."""
+    return (random.random((-(-rows // 4), columns)) < 0.1).repeat(4, axis=0)[:rows]
 
 
 def _matrix(problem: Problem) -> tuple[int, int]:
@@ -143,6 +176,26 @@ def held_out(arithmetic: Arithmetic = F32) -> tuple[CostCell, ...]:
     )
     chosen = (*linear[::_STRIDE], *convolutions)
     return tuple(chosen[index] for index in np.random.default_rng(0).permutation(len(chosen)))  # any beginning is fair
+
+
+MIXED: Mapping[str, Callable[[int, int, np.random.Generator], Mask]] = {
+    "full rows": _full_rows,
+    "outlier rows": _outlier_rows,
+    "outlier columns": _outlier_columns,
+    "row blocks": _row_blocks,
+    "4x1 beside": _blocks_beside,
+}
+
+
+def mixed(arithmetic: Arithmetic = F32) -> tuple[CostCell, ...]:
+    """Weights whose parts have different densities, on which a split pays, beside random ones, on which it does not."""
+    return tuple(
+        CostCell(LinearProblem(tokens, inputs, outputs, arithmetic), pattern, zeros)
+        for outputs, inputs in ((768, 768), (1536, 384), (768, 3072))
+        for tokens in (20, 128, 256)
+        for pattern in (*MIXED, UNSTRUCTURED)
+        for zeros in (0.8, 0.95)
+    )
 
 
 ARITHMETICS: Mapping[str, Arithmetic] = {"fp32": F32, "bf16": BF16, "int8": U8S8}

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bench.cost_cells import ARITHMETICS, GRID, QUICK, CostCell, held_out
+from bench.cost_cells import ARITHMETICS, GRID, QUICK, CostCell, held_out, mixed
 from bench.cost_times import time_kernels
 from sparsec.cli.benchmark import machine
 from sparsec.cli.console import duration, make_table, print_table, progress, say
@@ -50,9 +50,11 @@ class Row:
     wrong: dict[str, str]
 
 
-def cells_of(precision: str, *, new: bool, quick: bool) -> tuple[CostCell, ...]:
-    """The cells that constants were fitted to, or new ones; of other precisions than float32 all are new."""
-    if new or precision != "fp32":
+def cells_of(precision: str, which: str | None, *, quick: bool) -> tuple[CostCell, ...]:
+    """The cells that constants were fitted to, "new" or "mixed" ones; of other precisions than float32 all are new."""
+    if which == "mixed":
+        return mixed(ARITHMETICS[precision])[:: 7 if quick else 1]
+    if which == "new" or precision != "fp32":
         return held_out(ARITHMETICS[precision])[:: 9 if quick else 1]
     return QUICK if quick else GRID
 

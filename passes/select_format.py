@@ -170,7 +170,7 @@ def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
     """One sentence."""
     if facts is None and len(able) == 1:
         return "both operands are activations: dense"
-    pattern = facts.pattern if facts is not None else "two activations"
+    pattern = facts.seen_by(best.format) if facts is not None else "two activations"
     if len(able) == 1:
         return f"{best.format}: the only kernel for this shape ({pattern})"
     default = able[0]

@@ -10,8 +10,10 @@ from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.linear_csr import BLOCK_BYTES, block_columns, tile_vectors
+from sparsec.kernels.linear_csr import block_columns, tile_vectors
 from sparsec.kernels.linear_nm import most_tokens
+from sparsec.kernels.linear_split import span_of
+from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import most_vectors
 
@@ -19,11 +21,11 @@ _LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse r
 _BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
-_PAIR_CYCLES = 0.95  # per column of a pair and vector: two multiply-adds, one load
-_PAIR_BROADCAST_CYCLES = 0.1  # the same per tile
-_NARROW_PAIR_CYCLES = 1.35  # a column of a pair in a tile of one vector
-_PAIRS_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for pairs
+# A column of a bundle of so many rows: per vector, per tile, and in a tile of one vector.
+_BUNDLE_CYCLES = {2: (0.95, 0.1, 1.35), 4: (2.06, 0.35, 2.7)}
+_SEARCH_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for bundles
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
+_PERMUTED_BYTES_CYCLES = 1.0  # the same where bytes are permuted, and what positions of bytes take per tile
 _EXPAND_CYCLES = 2.07  # to expand a vector of weights under a mask
 _EXPANDED_CYCLES = 0.24  # the same per token
 _MANY_EXPANDED_CYCLES = 0.57  # per token, where its loads of x take longer
@@ -36,27 +38,33 @@ def counted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mac
     assert facts is not None
     assert isinstance(problem, LinearProblem)
     stored = dict(facts.blocks_of(words_for(problem, isa).group))[1]
-    return _walk_cycles(problem, facts.rows, stored, isa, machine) + moved_cycles(problem, isa)
+    return _walk_cycles(problem, facts.rows, stored, isa, machine, tile_vectors(isa)) + moved_cycles(problem, isa)
 
 
 def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """Columns of pairs, what each visit of a pair costs, and the rest as CSR."""
+    """Columns of bundles, what each visit of a bundle costs, and the rest as CSR."""
     assert facts is not None
     assert isinstance(problem, LinearProblem)
-    vectors, tiles = token_vectors(problem, isa, most_vectors(2, isa))
-    products = facts.pairs * max(_PAIR_CYCLES * vectors + _PAIR_BROADCAST_CYCLES * tiles, _NARROW_PAIR_CYCLES * tiles)
-    visits = facts.pair_runs * (14.0 * tiles + 3.0 * vectors)
-    visits += _PAIRS_CYCLES * math.ceil(facts.rows / GROUP) * _column_blocks(problem, vectors, tiles, isa) * tiles
-    rest = _walk_cycles(problem, facts.rows, facts.nonzeros - 2 * facts.pairs, isa, machine)
-    streamed = (
-        4 * streaming_cycles(10 * facts.pairs, machine) * tiles
-    )  # hardly hidden: pairs need twice the weights at a time
-    return products + visits + streamed + rest + moved_cycles(problem, isa)
+    held = [(height, columns, runs) for height, columns, runs in facts.bundles if runs]
+    most = most_vectors(held[0][0], isa) if held else tile_vectors(isa)
+    vectors, tiles = token_vectors(problem, isa, most)
+    cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, facts.singles, isa, machine, most)
+    for height, columns, runs in held:
+        wide, each, narrow = _BUNDLE_CYCLES[height]
+        cycles += columns * max(wide * vectors + each * tiles, narrow * tiles)
+        cycles += runs * (14.0 * tiles + 1.5 * height * vectors)
+        span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))
+        blocks = math.ceil(words_for(problem, isa).count(problem.inputs) / span)
+        cycles += _SEARCH_CYCLES * math.ceil(facts.rows / GROUP) * blocks * tiles
+        # Hardly hidden: bundles need more weights at a time.
+        cycles += 4 * streaming_cycles((4 * height + 2) * columns, machine) * tiles
+    return cycles
 
 
-def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machine: Machine) -> float:
-    """Single nonzeros, or words of them: blocks of columns in L1, and what each visit of a row to a block costs."""
-    vectors, tiles = token_vectors(problem, isa, tile_vectors(isa))
+def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machine: Machine, most: int) -> float:
+    """Single nonzeros, or words of them: blocks of columns in L1, and what each visit of a row to a block costs; for tiles
+    of at most so many vectors."""
+    vectors, tiles = token_vectors(problem, isa, most)
     inputs, width = (
         words_for(problem, isa).count(problem.inputs),
         _token_lanes(problem, isa) * math.ceil(vectors / tiles),
@@ -83,14 +91,6 @@ def _token_lanes(problem: LinearProblem, isa: Isa) -> int:
     return min(isa.lanes(), 1 << (max(problem.tokens, 1).bit_length() - 1))
 
 
-def _column_blocks(problem: LinearProblem, vectors: int, tiles: int, isa: Isa) -> int:
-    """Blocks of columns whose part of a tile fits L1."""
-    lanes = _token_lanes(problem, isa)
-    return math.ceil(
-        4 * lanes * math.ceil(vectors / tiles) * words_for(problem, isa).count(problem.inputs) / BLOCK_BYTES
-    )
-
-
 def gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     """Words of any four columns: their products, and x as rows of bytes."""
     assert facts is not None
@@ -109,11 +109,18 @@ def permuted_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Ma
     """n:m of a linear layer: every window of a row costs what the fullest one does; weights come behind each other."""
     assert facts is not None
     assert isinstance(problem, LinearProblem)
+    permutation = Permutation.of(isa)
+    assert permutation is not None
     kept = max(dict(facts.windows).get(isa.lanes(), isa.lanes()), 1)
     windows = math.ceil(facts.rows / isa.lanes()) * math.ceil(facts.columns / isa.lanes())
     tiles = math.ceil(problem.tokens / most_tokens(isa))
-    each = max(problem.tokens * (_PERMUTED_CYCLES[isa.registers] * kept + 0.17), tiles * _SLOT_CYCLES * kept)
-    size = windows * isa.vector_bytes * (kept + math.ceil(kept / 8))
+    words = kept / permutation.per_word
+    if permutation.unit == 1:
+        each = _PERMUTED_BYTES_CYCLES * (problem.tokens + tiles) * kept
+    else:
+        words = math.ceil(words)
+        each = max(problem.tokens * (_PERMUTED_CYCLES[isa.registers] * kept + 0.17), tiles * _SLOT_CYCLES * kept)
+    size = windows * isa.vector_bytes * (kept + words)
     streaming = size / bandwidth(size, machine)
     return max(windows * each + 0.4 * streaming, streaming)
 

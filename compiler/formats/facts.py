@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
-from sparsec.formats.split import GROUP, match, panels_of
+from sparsec.formats.csr import Csr
+from sparsec.formats.split import GROUP, Split
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
 HEIGHTS = (1, 4, 8, 16)  # of blocks of rows that kernels compute, one column wide
 WIDTHS = (2, 4)  # of blocks that are words of reduced precision
-_SAMPLED = 16  # groups of rows whose pairs are counted
+_SAMPLED = 16  # groups of rows whose bundles are counted
+_NEARLY_FULL = 0.9  # of a row or column
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
 _FULL_GROUPS = 0.5  # n:m is one if the nonzeros are this share of n in each m
 
@@ -25,11 +27,12 @@ class Facts:
     """Facts about a weight seen as a matrix [rows, columns]: outputs by reduction.
 
     `block` is the largest block shape that the nonzeros fill, `group` the n:m that they fill best, where every row keeps
-    at most n, no more than half, of each m consecutive columns; None if there is none. `longest_row` counts nonzeros.
+    at most n, no more than half, of each m consecutive columns; None if there is none. `longest_row` counts nonzeros,
+    `full_rows` and `full_columns` those that are nearly full.
     `windows` are (m, most nonzeros that any row has in m consecutive columns, counted from the first).
     `row_blocks` are (height, number of height x 1 blocks with a nonzero), `wide_blocks` the same of wider blocks: (height, width,
     number); of a convolution these hold neighbouring channels of a tap.
-    The split format has about `pairs` columns of pairs, in so many `pair_runs`.
+    `bundles` are about those of the split format: (height, number of columns, number of bundles), the tallest first.
     """
 
     rows: int
@@ -42,9 +45,10 @@ class Facts:
     group: tuple[int, int] | None
     row_blocks: tuple[tuple[int, int], ...] = ()
     wide_blocks: tuple[tuple[int, int, int], ...] = ()
-    pairs: int = 0
-    pair_runs: int = 0
+    bundles: tuple[tuple[int, int, int], ...] = ()
     windows: tuple[tuple[int, int], ...] = ()
+    full_rows: int = 0
+    full_columns: int = 0
 
     @property
     def density(self) -> float:
@@ -55,6 +59,23 @@ class Facts:
     def blocks_of(self, width: int) -> tuple[tuple[int, int], ...]:
         """(height, number of height x width blocks with a nonzero) of a width in `WIDTHS`, or 1."""
         return self.row_blocks if width == 1 else tuple((h, number) for h, w, number in self.wide_blocks if w == width)
+
+    @property
+    def singles(self) -> int:
+        """Nonzeros that are in none of the `bundles`."""
+        return max(self.nonzeros - sum(height * columns for height, columns, _ in self.bundles), 0)
+
+    @property
+    def parts(self) -> str:
+        """Of what the split format consists, e.g. "62 % of the nonzeros in columns of 4 rows, 38 % alone"."""
+        held = [(height * columns, f"in columns of {height} rows") for height, columns, _ in self.bundles]
+        held = [(count, where) for count, where in [*held, (self.singles, "alone")] if count]
+        shares = ", ".join(f"{100 * count / self.nonzeros:.0f} % {where}" for count, where in held)
+        return shares.replace(" % ", " % of the nonzeros ", 1)
+
+    def seen_by(self, name: str) -> str:
+        """The pattern in words, and what a format makes of it, if that is several things."""
+        return f"{self.pattern}; {self.parts}" if name == "split" else self.pattern
 
     @property
     def pattern(self) -> str:
@@ -68,6 +89,10 @@ class Facts:
             parts.append(f"{self.empty_rows} of {self.rows} rows empty")
         if self.empty_columns:
             parts.append(f"{self.empty_columns} of {self.columns} columns empty")
+        if 0 < self.full_rows < self.rows:
+            parts.append(f"{self.full_rows} of {self.rows} rows nearly full")
+        if 0 < self.full_columns < self.columns:
+            parts.append(f"{self.full_columns} of {self.columns} columns nearly full")
         return ", ".join(parts)
 
 
@@ -77,18 +102,17 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     columns = math.prod(weight.shape[1:])
     stored = _nonzero_positions(weight)
     row, column = np.divmod(stored, max(columns, 1))
-    per_row = np.bincount(row, minlength=rows)
+    per_row, per_column = np.bincount(row, minlength=rows), np.bincount(column, minlength=columns)
     taps = math.prod(weight.shape[2:])
     channels = column % max(taps, 1) * (columns // max(taps, 1)) + column // max(taps, 1)  # beside each other
     sparse = len(stored) < 0.9 * rows * columns
     windows = _windows(row, column, rows, columns)
-    pairs, pair_runs = _pairs(row, column, rows, columns)
     return Facts(
         rows=rows,
         columns=columns,
         nonzeros=len(stored),
         empty_rows=int(np.count_nonzero(per_row == 0)),
-        empty_columns=int(columns - np.count_nonzero(np.bincount(column, minlength=columns))),
+        empty_columns=int(columns - np.count_nonzero(per_column)),
         longest_row=int(per_row.max(initial=0)),
         block=_block(row, column, rows, columns) if sparse else None,
         group=_group(windows, len(stored), rows, columns),
@@ -98,9 +122,10 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
             for height in HEIGHTS
             for width in WIDTHS
         ),
-        pairs=pairs,
-        pair_runs=pair_runs,
+        bundles=_bundles(row, column, rows, columns),
         windows=windows,
+        full_rows=int(np.count_nonzero(per_row >= _NEARLY_FULL * columns)) if columns else 0,
+        full_columns=int(np.count_nonzero(per_column >= _NEARLY_FULL * rows)) if rows else 0,
     )
 
 
@@ -132,20 +157,30 @@ def _blocks(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, column
     return int(np.count_nonzero(held))
 
 
-def _pairs(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[int, int]:
-    """Columns of pairs, and runs of these, from a sample of groups of rows; `row` rises."""
-    groups = -(-rows // GROUP)
-    sample = np.unique(np.linspace(0, max(groups - 1, 0), min(groups, _SAMPLED)).astype(np.int64))
-    seen = shared = runs = 0
-    for group in sample:
-        inside = slice(*np.searchsorted(row, (group * GROUP, (group + 1) * GROUP)))
-        panels = panels_of(row[inside] - group * GROUP, column[inside], min(GROUP, rows - group * GROUP), columns)
-        panel, first, second = match(panels)
-        seen += len(row[inside])
-        shared += int(np.count_nonzero(panels[panel, first] & panels[panel, second]))
-        runs += len(panel)
-    scale = len(row) / max(seen, 1)
-    return round(shared * scale), round(runs * scale)
+def _bundles(
+    row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Columns and bundles of the split format, from a sample of groups of rows; `row` rises.
+
+    One of each few groups with about as many nonzeros stands for all of these.
+    """
+    bounds = np.minimum(np.arange(-(-rows // GROUP) + 1) * GROUP, rows)
+    ends = np.searchsorted(row, bounds)
+    counts = np.diff(ends)
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    found = dict[int, NDArray[np.float64]]()
+    for alike in np.array_split(order, min(len(order), _SAMPLED)) if len(order) else ():
+        group = alike[len(alike) // 2]
+        inside = slice(ends[group], ends[group + 1])
+        pointers = np.searchsorted(row[inside], np.arange(bounds[group], bounds[group + 1] + 1)).astype(np.int32)
+        ones = np.ones(counts[group], dtype=np.float32)
+        split = Split.encode(Csr((len(pointers) - 1, columns), ones, column[inside].astype(np.int32), pointers))
+        scale = counts[alike].sum() / counts[group]
+        for part in split.bundles:
+            number = scale * np.array([len(part.columns), len(part.members)])
+            found[part.height] = found.get(part.height, np.zeros(2)) + number
+    return tuple((height, round(float(number[0])), round(float(number[1]))) for height, number in found.items())
 
 
 def _windows(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,7 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_window import emit_window
-from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
+from sparsec.kernels.counted_rows import OFFSETS, CountedRows, WordRuns, step_of
 from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, finish, local, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
@@ -56,7 +56,7 @@ class ConvColumns:
         None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute.
         """
         tiles = PixelTiles.of(problem.pixels, isa, most=tile_vectors(isa))
-        if not weight.blocks or problem.taps * tiles.width > 1 << 16:
+        if not weight.blocks or problem.taps * tiles.width > OFFSETS:
             return None
         columns = Columns.of(problem, tiles, isa)
         inside = problem.filters // problem.groups

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import cost_model
-from bench.cost_cells import ARITHMETICS, GRID, CostCell, held_out
+from bench.cost_cells import ARITHMETICS, GRID, MIXED, CostCell, held_out, mixed
 from bench.cost_model import cells_of
 from sparsec.kernels.arithmetic import Arithmetic
 from sparsec.kernels.problem import LinearProblem
@@ -44,6 +44,13 @@ def test_kernels_of_every_precision_are_timed(precision: str, tmp_path: Path, mo
     assert row["wrong"] == {}
 
 
+def test_mixed_cells_have_parts_of_other_densities_and_random_ones_beside() -> None:
+    assert {*MIXED, "unstructured"} == {cell.pattern for cell in mixed()}
+    for pattern in MIXED:
+        weights = [CostCell(LinearProblem(20, 200, 100), name, 0.95).weight() for name in (pattern, "unstructured")]
+        assert np.count_nonzero(weights[0]) > 1.2 * np.count_nonzero(weights[1])
+
+
 def test_cells_without_a_kernel_are_counted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,5 +65,5 @@ def test_cells_without_a_kernel_are_counted(
 
 
 def test_other_precisions_have_new_cells_only() -> None:
-    assert cells_of("fp32", new=False, quick=False) == GRID
-    assert {cell.problem.arithmetic for cell in cells_of("int8", new=False, quick=True)} == {ARITHMETICS["int8"]}
+    assert cells_of("fp32", None, quick=False) == GRID
+    assert {cell.problem.arithmetic for cell in cells_of("int8", None, quick=True)} == {ARITHMETICS["int8"]}

@@ -40,6 +40,19 @@ def check_linear(
     """A kernel against NumPy, run in pieces."""
     problem, tail = LinearProblem(*shape, variant.arithmetic), tail or tails_of(variant.arithmetic)[0]
     weight, x = random_linear(problem, density, variant, block)
+    check_weight(kernel, problem, variant, weight, x, cuts, tail)
+
+
+def check_weight(
+    kernel: Kernel,
+    problem: LinearProblem,
+    variant: Variant,
+    weight: Array,
+    x: Array,
+    cuts: tuple[float, ...] = (),
+    tail: Tail = PLAIN,
+) -> None:
+    """A kernel with this weight against NumPy, run in pieces."""
     operands = tail.operands(problem, np.random.default_rng(1))
     y = run(kernel, problem, {"x": x, **operands}, weight, tail.epilogue, variant.isa, cuts)
     total, scale = reference(problem, {"x": variant.exact(x)}, variant.exact(weight))

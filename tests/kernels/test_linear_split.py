@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from harness import Variant, host_isas, variants
+from harness import Variant, host_isas, run, variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import Shape, check_linear, check_that_rows_are_kept_apart, shapes
+from layers import Shape, check_linear, check_that_rows_are_kept_apart, check_weight, random_linear, shapes
 from tails import TAILS, Tail
 
 from sparsec.kernels import linear_split, row_groups
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_split import LinearSplit
-from sparsec.kernels.problem import ConvProblem
+from sparsec.kernels.problem import ConvProblem, LinearProblem
 
 KERNEL = LinearSplit()
 VARIANTS = variants(F32)
@@ -25,11 +26,25 @@ def test_agrees_with_numpy(shape: Shape, variant: Variant, density: float) -> No
     check_linear(KERNEL, shape, variant, density, cuts=(0.3, 0.6))
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.3]), st.booleans())
+def test_full_rows_full_columns_and_blocks(
+    shape: Shape, variant: Variant, density: float, full: float, blocks: bool
+) -> None:
+    problem, random = LinearProblem(*shape), np.random.default_rng(2)
+    weight, x = random_linear(problem, density, variant)
+    filled, _ = random_linear(problem, 0.3 if blocks else 0.0, variant, (4, 1))
+    everywhere = random.standard_normal(weight.shape).astype(np.float32)
+    chosen = (random.random((len(weight), 1)) < full) | (random.random((1, weight.shape[1])) < full)
+    check_weight(KERNEL, problem, variant, np.where(chosen, everywhere, weight + filled), x, (0.4,))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.1, 0.6]), st.sampled_from([1, 24, 64]))
+@given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.1, 0.6, 0.9]), st.sampled_from([1, 24, 64]))
 def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_split, "BLOCK_BYTES", 1000)
+        patch.setattr(linear_split, "OFFSETS", 2000)
         patch.setattr(row_groups, "GROUP_ROWS", rows)
         check_linear(KERNEL, shape, variant, density, cuts=(0.4,))
 
@@ -44,6 +59,18 @@ def test_epilogues(shape: Shape, variant: Variant, tail: Tail) -> None:
 @pytest.mark.parametrize("tokens", [1, 2, 5, 16, 33])
 def test_an_output_sees_only_its_own_nonzeros(isa: Isa, tokens: int) -> None:
     check_that_rows_are_kept_apart(KERNEL, isa, tokens)
+
+
+@pytest.mark.parametrize("isa", host_isas())
+def test_an_output_sees_only_its_own_nonzeros_among_full_rows(isa: Isa) -> None:
+    weight = np.zeros((64, 48), dtype=np.float32)
+    weight[::5] = 1.0
+    weight[:, :20] = 1.0
+    x = np.ones((33, 48), dtype=np.float32)
+    x[:, 30] = np.nan
+    y = run(KERNEL, LinearProblem(33, 48, 64), {"x": x}, weight, isa=isa)
+    assert np.isnan(y[:, ::5]).all()
+    np.testing.assert_array_equal(np.delete(y, np.s_[::5], axis=1), 20.0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
