@@ -47,7 +47,7 @@ def _tell(found: Measurement) -> None:
     click.echo(f"artifact        {size(found.artifact_bytes)}, loads in {duration(found.load_seconds * 1e9)}\n")
     print_verification(found.verification)
     click.echo()
-    print_race(found.race, 1)
+    print_race(found.race, "1 thread")
     verdict = "verified" if found.verification.passed else "WRONG"
     click.echo(
         f"\n{verdict}: {duration(ours.median_ns)} per image, {found.speedup:.2f} times as fast as {theirs.name} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,12 +11,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.artifact import TensorSpec
-from sparsec.cuda import arguments
+from sparsec.artifact import JsonObject, TensorSpec
+from sparsec.cuda import arguments, plan_file
 from sparsec.cuda.driver import device
 from sparsec.cuda.executor import Executor
 from sparsec.cuda.order import is_capturing
-from sparsec.cuda.packed import DeviceProgram
+from sparsec.cuda.packed import DeviceProgram, packed
+from sparsec.cuda.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
 from sparsec.cuda.staging import Staging
 from sparsec.cuda.tensors import current_stream
 from sparsec.errors import InputError, UsageError
@@ -43,6 +45,49 @@ class DeviceSession:
     def program(self) -> DeviceProgram:
         """What is to be loaded."""
         return self._program
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self._program.plan.name
+
+    @property
+    def report(self) -> JsonObject:
+        """What the compiler said."""
+        return self._program.plan.report
+
+    @property
+    def target(self) -> str:
+        """What it was compiled for: the oldest architecture, and kinds of GPUs that need nothing but the driver."""
+        major, minor = self._program.plan.architecture
+        return f"cuda (sm_{major}{minor} and later{''.join(f', {name}' for name in self._program.gpus)})"
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Bytes of weights and constants, of code, and of the arena."""
+        plan, images = self._program.plan, self._program.images
+        weights = sum(each.values.nbytes + (0 if each.bitmap is None else each.bitmap.nbytes) for each in plan.weights)
+        code = len(plan.ptx) + sum(map(len, images.values()))
+        return plan.constants.nbytes + weights, code, plan.arena_bytes
+
+    @property
+    def calls(self) -> tuple[tuple[str, str], ...]:
+        """The kernel and the layer of each step; of products, the pattern of the weight stands for the kernel."""
+        return tuple((_kernel(step, self._program.plan), step.layer) for step in self._program.plan.steps)
+
+    @property
+    def runs_on(self) -> str:
+        """The GPU that runs on a host's arrays use; raises `TargetError`."""
+        on = device(HOST_GPU)
+        return f"{on.name}, driver for CUDA {on.driver}"
+
+    def takes(self, feeds: Mapping[str, object]) -> bool:
+        """Whether `launch` is for these tensors, as one of them is on a GPU."""
+        return any(arguments.is_on_gpu(value) for value in feeds.values())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the artifact, with machine code for the GPUs that it is for; raises `ArtifactError`."""
+        plan_file.write(packed(self._program), path)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -101,8 +146,10 @@ class DeviceSession:
 
     __call__ = run
 
-    def bind(self, feeds: Mapping[str, Array]) -> DeviceBinding:
-        """A run on inputs that are copied to the GPU now, once: what remains is the network."""
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> DeviceBinding:
+        """A run on inputs that are copied to the GPU now, once: what remains is the network. Raises `UsageError` for `out`."""
+        if out is not None:
+            raise UsageError("What is bound on a GPU leaves its outputs there.", next_step="call `launch` with out=")
         pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
         staging = Staging(self._executor(HOST_GPU))
         staging.give([tensors.readable(*pair) for pair in pairs])
@@ -157,6 +204,20 @@ class DeviceBinding:
     def __call__(self) -> None:
         """Run once, and wait for it."""
         self._staging.run()
+
+
+def _kernel(step: Step, plan: DevicePlan) -> str:
+    match step:
+        case Launch():
+            return step.function
+        case Product():
+            return f"product ({plan.weights[step.weight].pattern or 'dense'})"
+        case BatchedProduct():
+            return "product of activations"
+        case Attention():
+            return "attention"
+        case Convolution():
+            return "convolution"
 
 
 def _raise_failed_check(executor: Executor) -> None:

@@ -32,14 +32,14 @@ class Explanation:
 
 def explain(model: CompiledModel, feeds: Mapping[str, Array] | None = None, repeats: int = 20) -> list[Explanation]:
     """Join the report with the steps, and, given `feeds`, with the time that each step takes in `repeats` runs."""
-    steps = model.session.program.steps
-    times = np.median(model.session.profile(feeds, repeats), axis=0) if feeds is not None else None
+    calls = model.calls
+    times = np.median(model.profile(feeds, repeats), axis=0) if feeds is not None else None
     reports = {layer.name: layer for layer in model.report.layers}
     kernels: dict[str, list[str]] = {}
     spent: dict[str, float] = {}
-    for index, step in enumerate(steps):
-        kernels.setdefault(step.layer, []).append(step.kernel)
-        spent[step.layer] = spent.get(step.layer, 0.0) + (float(times[index]) if times is not None else 0.0)
+    for index, call in enumerate(calls):
+        kernels.setdefault(call.layer, []).append(call.kernel)
+        spent[call.layer] = spent.get(call.layer, 0.0) + (float(times[index]) if times is not None else 0.0)
     rows = [
         Explanation(name, tuple(called), reports.get(name), spent[name] if times is not None else None)
         for name, called in kernels.items()

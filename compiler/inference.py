@@ -35,7 +35,7 @@ class InferenceSession:
         *,
         target: str = "native",
         shapes: Mapping[str, tuple[int, ...]] | None = None,
-        precision: str = "f32",
+        precision: str | None = None,
         threads: int | None = None,
     ) -> None:
         """Compile a model, or load an artifact; the options are those of `sparsec.compile`.
@@ -69,8 +69,8 @@ class InferenceSession:
         return [results[name] for name in wanted]
 
 
-def _refuse_options(target: str, shapes: Mapping[str, tuple[int, ...]] | None, precision: str) -> None:
-    if shapes or target != "native" or precision != "f32":
+def _refuse_options(target: str, shapes: Mapping[str, tuple[int, ...]] | None, precision: str | None) -> None:
+    if shapes or target != "native" or precision is not None:
         raise UsageError("The model is compiled already: target, shapes and precision do not apply.")
 
 

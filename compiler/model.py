@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparsec import artifact
 from sparsec.artifact import Program, TensorSpec
-from sparsec.errors import InputError, ModelError
+from sparsec.artifact.file import Contents, read_file
+from sparsec.errors import InputError, ModelError, UsageError
 from sparsec.report import Report
 from sparsec.runtime.session import Binding, Session
 from sparsec.runtime.tensors import Array, Feeds
@@ -21,10 +26,14 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+    from sparsec.cuda.packed import DeviceProgram
+    from sparsec.device_session import DeviceBinding, DeviceSession
     from sparsec.frontends.torch import ExampleInputs
 
     Source = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
     Output = Array | torch.Tensor
+
+GPU = "cuda"  # the target, and the kind of its artifacts
 
 
 def compile(
@@ -37,30 +46,44 @@ def compile(
     measurements: str | os.PathLike[str] | None = None,
     use_measurements: bool = True,
     weights: Mapping[str, object] | None = None,
-    precision: str = "f32",
+    precision: str | None = None,
     storage: str = "fp32",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CompiledModel:
     """Compile a model for `target` and load it.
 
     `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or
-    an `ExportedProgram`. `shapes` fixes the inputs of an ONNX model that have unknown dimensions; `threads` is how many
-    one call may use (default: all that the process may). Choices follow what `sparsec tune` measured on this machine,
-    kept in the file `measurements` (default: the user's own, if there is one), unless `use_measurements` is False.
+    an `ExportedProgram`. `target` is a name that `sparsec targets` lists: "cuda" is any NVIDIA GPU, and "cuda:a100,h100"
+    has saved artifacts run on these kinds of GPUs with nothing but the driver ("cuda" alone: on an H100). `shapes` fixes
+    the inputs of an ONNX model that have unknown dimensions; `threads` is how many one call may use (default: all that the
+    process may). Choices follow what `sparsec tune` measured on this machine, kept in the file `measurements` (default:
+    the user's own, if there is one), unless `use_measurements` is False.
     `weights` replaces weights of the model by name, with arrays of NumPy, SciPy (sparse) or torch (sparse or not), or
     anything that speaks DLPack: sparse ones are never made dense, and dense ones are read in place.
-    With `precision` "bf16" or "fp16", layers of float32 multiply in bfloat16 or float16 where that is faster, with sums
-    in float32 (of float16 products: of sums of a few in float16); the report says which do. With `storage` "fp16",
-    weights of float32 are rounded to half the bytes in the artifact, and widened when it is loaded.
+    With `precision` "bf16" or "fp16" rather than "f32", layers of float32 multiply in bfloat16 or float16 where that is
+    faster, with sums in float32 (of float16 products: of sums of a few in float16); the report says which do. GPUs have
+    "fp16", unless it is "bf16": all that is float32 is rounded to that between steps, and sums are float32. With `storage`
+    "fp16", weights of float32 are rounded to half the bytes in the artifact, and widened when it is loaded.
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
     from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
 
+    kind, _, gpus = target.partition(":")
     database = Path(measurements) if measurements is not None else None
-    options = Options(target, shapes, database, use_measurements, weights, precision, storage=storage)
-    program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
-    return CompiledModel(program, threads=threads)
+    chosen = precision or ("fp16" if kind == GPU else "f32")
+    name = kind if kind == GPU else target
+    options = Options(name, shapes, database, use_measurements, weights, chosen, storage=storage)
+    if kind != GPU:
+        program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
+        return CompiledModel(program, threads=threads)
+    from sparsec.cuda.packed import to_be_packed
+    from sparsec.device_program import compile_device
+
+    if threads is not None or storage != "fp32":
+        raise UsageError("Threads, and how weights are stored, cannot be chosen for GPUs.", got=target)
+    plan = compile_device(readable(source), options, example_inputs=example_inputs, progress=progress)
+    return CompiledModel(to_be_packed(plan, gpus))
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> CompiledModel:
@@ -68,7 +91,17 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
 
     Raises `ArtifactError` if the file is damaged, of another version, or for another machine.
     """
-    return CompiledModel(artifact.read(path), threads=threads)
+    readers: dict[str, Callable[[Contents], Program | DeviceProgram]] = {
+        artifact.KIND: artifact.program_of,
+        GPU: _device_program_of,
+    }
+    return CompiledModel(read_file(path, readers), threads=threads)
+
+
+def _device_program_of(contents: Contents) -> DeviceProgram:
+    from sparsec.cuda.plan_file import program_of  # which programs for CPUs do without
+
+    return program_of(contents)
 
 
 def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram:
@@ -86,38 +119,78 @@ def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module 
             return os.fspath(source)
 
 
-class CompiledModel:
-    """A network that is ready to run; may be called from several threads at once."""
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was compiled: for which target; bytes of the weights as they are stored, of code, and of work memory."""
 
-    def __init__(self, program: Program, *, threads: int | None = None) -> None:
-        self._session = Session(program, threads=threads)
+    target: str
+    weight_bytes: int
+    code_bytes: int
+    arena_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step of a program: the kernel that it calls, and the layer that it belongs to."""
+
+    kernel: str
+    layer: str
+
+
+class CompiledModel:
+    """A network that is ready to run; may be called from several threads at once.
+
+    One for GPUs is loaded onto a GPU when it is called with tensors on that GPU, or with a host's: calls raise `TargetError`
+    in one sentence where there is no GPU that it can run on.
+    """
+
+    def __init__(self, program: Program | DeviceProgram, *, threads: int | None = None) -> None:
+        self._session = Session(program, threads=threads) if isinstance(program, Program) else _on_gpus(program)
 
     def __call__(self, *args: object, **kwargs: object) -> Output | tuple[Output, ...]:
-        """Run on tensors in the order of the inputs, or by name: NumPy, torch (on the CPU), DLPack.
+        """Run on tensors in the order of the inputs, or by name: NumPy, torch, DLPack.
 
-        Returns the output, or a tuple of all outputs in order: torch tensors if one went in, else NumPy arrays. Raises
-        `InputError`.
+        Returns the output, or a tuple of all outputs in order: torch tensors if one went in, else NumPy arrays. Tensors of
+        torch on a GPU go to a model for GPUs, on torch's current stream, and so do the results. Raises `InputError`.
         """
-        arrays = self._session.run(self._feeds(args, kwargs)).values()
+        feeds = self._feeds(args, kwargs)
+        if not isinstance(self._session, Session) and self._session.takes(feeds):
+            on_gpu = cast("tuple[torch.Tensor, ...]", tuple(self._session.launch(feeds).values()))
+            return on_gpu[0] if len(on_gpu) == 1 else on_gpu
+        arrays = self._session.run(feeds).values()
         results: tuple[Output, ...] = tuple(arrays)
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
             results = tuple(_to_torch(array, spec) for array, spec in zip(arrays, self.outputs, strict=True))
         return results[0] if len(results) == 1 else results
 
-    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding:
+    def launch(self, feeds: Feeds, *, out: Feeds | None = None, stream: int | None = None) -> dict[str, object]:
+        """Put a run on tensors on a GPU (DLPack) on a CUDA stream, and return the outputs by name, those of `out` if given.
+
+        See `sparsec.device_session.DeviceSession.launch`. Raises `UsageError` for a model for CPUs.
+        """
+        if isinstance(self._session, Session):
+            raise UsageError("This model is for a CPU.", next_step='compile it with target="cuda"')
+        return self._session.launch(feeds, out=out, stream=stream)
+
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding | DeviceBinding:
         """A run on fixed tensors, checked once: each call of the result costs little more than the network.
 
-        It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given).
+        It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given). For a GPU,
+        `feeds` are copied there now, and results stay there.
         """
         return self._session.bind(feeds, out=out)
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
-        """Run on one tensor per input, by name or in order.
+        """Run on one tensor per input, by name or in order, of the host.
 
         Returns arrays by output name, those of `out` if it is given.
         """
         return self._session.run(feeds, out=out)
+
+    def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
+        """Run `repeats` times and return nanoseconds, shape [repeats, calls], after one run that is not counted."""
+        return self._session.profile(feeds, repeats)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -132,21 +205,53 @@ class CompiledModel:
     @property
     def report(self) -> Report:
         """What was chosen for each layer, and why."""
-        return Report.from_dict(self._session.program.report)
+        return Report.from_dict(self._session.report)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The steps in their order."""
+        if not isinstance(self._session, Session):
+            return tuple(Call(*each) for each in self._session.calls)
+        return tuple(Call(step.kernel, step.layer) for step in self._session.program.steps)
+
+    @property
+    def summary(self) -> Summary:
+        """Its target and its size."""
+        if not isinstance(self._session, Session):
+            return Summary(self._session.target, *self._session.sizes)
+        program = self._session.program
+        return Summary(program.target.isa, program.weights.nbytes, len(program.code.image), program.arena_bytes)
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads one run may use; None on a GPU."""
+        return self._session.threads if isinstance(self._session, Session) else None
+
+    @property
+    def runs_on(self) -> str:
+        """What calls with a host's tensors use: processors or a GPU. Raises `TargetError` if there is no such GPU."""
+        if not isinstance(self._session, Session):
+            return self._session.runs_on
+        threads = self._session.threads
+        return f"{threads} thread{'s' if threads > 1 else ''}"
 
     @property
     def session(self) -> Session:
-        """The runtime's session, for profiles and preallocated outputs."""
+        """The runtime's session, for profiles and preallocated outputs. Raises `UsageError` for a model for GPUs."""
+        if not isinstance(self._session, Session):
+            raise UsageError("A model for GPUs has no session of processors.", next_step="use run, launch and profile")
         return self._session
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact, whole or not at all; raises `ArtifactError` if the path cannot be written."""
-        artifact.write(self._session.program, Path(path))
+        if not isinstance(self._session, Session):
+            self._session.save(path)
+        else:
+            artifact.write(self._session.program, Path(path))
 
     def __repr__(self) -> str:
-        program = self._session.program
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
-        return f"<sparsec model {program.name!r} for {program.target.isa}: ({inputs}) -> ({outputs})>"
+        return f"<sparsec model {self._session.name!r} for {self.summary.target}: ({inputs}) -> ({outputs})>"
 
     def _feeds(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
         names = [spec.name for spec in self.inputs]
@@ -157,6 +262,12 @@ class CompiledModel:
                 got=", ".join([f"{len(args)} in order", *kwargs]),
             )
         return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _on_gpus(program: DeviceProgram) -> DeviceSession:
+    from sparsec.device_session import DeviceSession
+
+    return DeviceSession(program)
 
 
 def _to_torch(array: Array, spec: TensorSpec) -> torch.Tensor:

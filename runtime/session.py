@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec import artifact
-from sparsec.artifact import Program, TargetSpec, TensorSpec
+from sparsec.artifact import JsonObject, Program, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError, InputError, UsageError
 from sparsec.runtime import library, tensors
 from sparsec.runtime.tensors import Array, Feeds
@@ -49,6 +49,16 @@ class Session:
     def program(self) -> Program:
         """What is loaded."""
         return self._program
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self._program.name
+
+    @property
+    def report(self) -> JsonObject:
+        """What the compiler said."""
+        return self._program.report
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

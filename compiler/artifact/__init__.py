@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 
-from sparsec.artifact import manifest
 from sparsec.artifact.check import check
 from sparsec.artifact.fields import JsonObject, JsonValue
 from sparsec.artifact.file import FORMAT_VERSION, read_file, write_file
+from sparsec.artifact.manifest import KIND, blobs_of, facts_of, program_of
 from sparsec.artifact.program import (
     NUMPY_DTYPES,
     PAGE,
@@ -33,6 +33,7 @@ from sparsec.artifact.program import (
 
 __all__ = [
     "FORMAT_VERSION",
+    "KIND",
     "NUMPY_DTYPES",
     "PAGE",
     "WEIGHT_ALIGNMENT",
@@ -49,6 +50,7 @@ __all__ = [
     "TargetSpec",
     "TensorSpec",
     "check",
+    "program_of",
     "read",
     "write",
 ]
@@ -57,7 +59,7 @@ __all__ = [
 def write(program: Program, path: str | os.PathLike[str]) -> None:
     """Write `program` to `path`, whole or not at all; equal programs give equal bytes. Raises `ArtifactError`."""
     check(program)
-    write_file(path, manifest.KIND, manifest.facts_of(program), manifest.blobs_of(program))
+    write_file(path, KIND, facts_of(program), blobs_of(program))
 
 
 def read(path: str | os.PathLike[str], *, verify: bool = True) -> Program:
@@ -66,4 +68,4 @@ def read(path: str | os.PathLike[str], *, verify: bool = True) -> Program:
     `verify=False` skips the checksums of code and weights. Raises `ArtifactError` if the file is damaged, of another
     format version, for another kind of processor, or not an artifact.
     """
-    return read_file(path, {manifest.KIND: manifest.program_of}, verify=verify)
+    return read_file(path, {KIND: program_of}, verify=verify)

@@ -48,13 +48,14 @@ def command(
     seed: int,
     target: str,
     shapes: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     json_file: str | None,
 ) -> None:
     """Time MODEL_OR_ARTIFACT: median and spread per run, after a warm-up.
 
     Peers run in the same process, in turns with the model; a ratio compares turns of the same round, above 1 if the
-    peer is slower. Inputs that are not given are random.
+    peer is slower. Inputs that are not given are random. On a GPU, a run is timed from its launch to its end, with inputs
+    and outputs in the GPU's memory; peers run on the CPU.
     """
     given, sizes, peers = parse_inputs(inputs), parse_shapes(shapes), _peers(against)
     if json_file not in (None, "-"):
@@ -69,12 +70,13 @@ def command(
             rounds=repeats,
             progress=lambda done, count: stages(f"round {done} of {count}", done, count),
         )
-    facts = {"model": model, "precision": compiled.report.precision, "threads": compiled.session.threads}
+    facts = {"model": model, "precision": compiled.report.precision, "threads": compiled.threads}
+    facts |= {"runs_on": compiled.runs_on}
     document = {**machine(), **facts, **result.as_dict()}
     if json_file == "-":
         print_json(document)
         return
-    print_race(result, compiled.session.threads)
+    print_race(result, compiled.runs_on)
     if json_file is not None:
         _write_json(Path(json_file), document)
 
@@ -90,10 +92,13 @@ def _contestants(
     model: str, compiled: CompiledModel, peers: list[str], feeds: dict[str, Array]
 ) -> dict[str, Callable[[], object]]:
     """The model first, writing into the same outputs each time."""
-    out = compiled.run(feeds)
-    contestants: dict[str, Callable[[], object]] = {"sparsec": lambda: compiled.run(feeds, out=out)}
+    if compiled.threads is None:
+        contestants: dict[str, Callable[[], object]] = {"sparsec": compiled.bind(feeds)}
+    else:
+        out = compiled.run(feeds)
+        contestants = {"sparsec": lambda: compiled.run(feeds, out=out)}
     for name in peers:
-        threads = compiled.session.threads
+        threads = compiled.threads
         engine = OpenVino(model, feeds, threads) if name == "openvino" else reference_of(model, compiled, threads)
         if (name == "torch") != engine.name.startswith("torch"):
             raise UsageError(f"{name} does not run this kind of model.", where=model, got=engine.name)
@@ -108,7 +113,7 @@ def machine() -> dict[str, object]:
     return {"sparsec": sparsec.__version__, "cpu": cpu_name(), "processors": len(os.sched_getaffinity(0))}
 
 
-def print_race(result: Race, threads: int) -> None:
+def print_race(result: Race, runs_on: str) -> None:
     """One row per contestant."""
     table = make_table("engine", ">median", ">p10", ">p90", ">ratio", ">(p10", ">p90)")
     for each in result.timings:
@@ -116,7 +121,7 @@ def print_race(result: Race, threads: int) -> None:
         times = [duration(time) for time in (each.median_ns, each.p10_ns, each.p90_ns)]
         table.add_row(each.name, *times, *(ratios if len(result.timings) > 1 else ["", "", ""]))
     print_table(table)
-    say(f"{result.rounds} rounds, {threads} thread{'s' if threads > 1 else ''}, {cpu_name()}")
+    say(f"{result.rounds} rounds, {runs_on}, {cpu_name()}")
 
 
 def _write_json(path: Path, document: dict[str, object]) -> None:

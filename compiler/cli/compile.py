@@ -75,7 +75,7 @@ def command(
     output: Path | None,
     target: str,
     shapes: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     emit: str,
     weights: str,
     storage: str,
@@ -152,11 +152,11 @@ def _verify(model: str, compiled: CompiledModel) -> Verification:
 
 
 def _options(
-    target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str, storage: str
+    target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str | None, storage: str
 ) -> Options:
     from sparsec.driver import Options
 
-    return Options(target, shapes, measurements, use_measurements, precision=precision, storage=storage)
+    return Options(target, shapes, measurements, use_measurements, precision=precision or "f32", storage=storage)
 
 
 def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
@@ -214,27 +214,27 @@ def _emit_text(model: str, output: Path | None, emit: str, options: Options) -> 
 def _summary(
     compiled: CompiledModel, output: Path | None, seconds: float, verification: Verification | None
 ) -> dict[str, object]:
-    program = compiled.session.program
+    found = compiled.summary
     return {
         "output": str(output) if output else None,
         "bytes": output.stat().st_size if output else None,
-        "target": program.target.isa,
+        "target": found.target,
         "precision": compiled.report.precision,
         "storage": compiled.report.storage,
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
         "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
-        "weight_bytes": program.weights.nbytes,
-        "code_bytes": len(program.code.image),
-        "arena_bytes": program.arena_bytes,
+        "weight_bytes": found.weight_bytes,
+        "code_bytes": found.code_bytes,
+        "arena_bytes": found.arena_bytes,
         "compile_seconds": seconds,
         "verification": verification.as_dict() if verification else None,
     }
 
 
 def _tell(compiled: CompiledModel, output: Path, seconds: float) -> None:
-    program = compiled.session.program
+    found = compiled.summary
     sparse = sum(layer.format != "dense" for layer in compiled.report.layers)
     say(
-        f"{output}: {size(output.stat().st_size)}, of it {size(program.weights.nbytes)} of weights; "
-        f"for {program.target.isa}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
+        f"{output}: {size(output.stat().st_size)}, of it {size(found.weight_bytes)} of weights; "
+        f"for {found.target}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
     )

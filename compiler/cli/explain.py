@@ -31,7 +31,7 @@ def command(
     what_if: str | None,
     target: str,
     shapes: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:

@@ -30,7 +30,7 @@ def compile_model(
     path: str,
     target: str,
     shapes: Shapes,
-    precision: str,
+    precision: str | None,
     threads: int | None,
     *,
     storage: str = "fp32",
@@ -54,16 +54,16 @@ def compile_model(
         )
 
 
-def open_model(path: str, target: str, shapes: Shapes, precision: str, threads: int | None) -> CompiledModel:
+def open_model(path: str, target: str, shapes: Shapes, precision: str | None, threads: int | None) -> CompiledModel:
     """Load an artifact, or compile a model."""
     if kind_of(path) is not Kind.ARTIFACT:
         return compile_model(path, target, shapes, precision, threads)
     return load_artifact(path, target, shapes, precision, threads)
 
 
-def load_artifact(path: str, target: str, shapes: Shapes, precision: str, threads: int | None) -> CompiledModel:
+def load_artifact(path: str, target: str, shapes: Shapes, precision: str | None, threads: int | None) -> CompiledModel:
     """Load an artifact; raises `UsageError` for options of a compilation."""
-    if shapes or target != "native" or precision != "f32":
+    if shapes or target != "native" or precision is not None:
         raise UsageError("An artifact is compiled already: --shape, --target and --precision do not apply.", where=path)
     return load(path, threads=threads)
 

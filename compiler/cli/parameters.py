@@ -68,9 +68,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 precision_option = click.option(
     "--precision",
     type=click.Choice(["f32", "bf16", "fp16"]),
-    default="f32",
-    show_default=True,
-    help="What layers of float32 multiply in: bf16 or fp16 where it is faster, with sums in float32 (in fp16, of short sums).",
+    help="What layers of float32 multiply in: bf16 or fp16 where it is faster, with sums in float32 (in fp16, of short sums)."
+    "  [default: f32; for GPUs, fp16]",
 )
 
 

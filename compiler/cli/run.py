@@ -39,7 +39,7 @@ def command(
     output: Path | None,
     target: str,
     shapes: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:

@@ -9,8 +9,9 @@ import click
 from sparsec.cli.calibrate import print_calibration
 from sparsec.cli.console import make_table, print_json, print_table
 from sparsec.cli.parameters import json_option, target_option
+from sparsec.errors import TargetError
 from sparsec.runtime.library import cpu_features
-from sparsec.targets import NATIVE, TARGETS
+from sparsec.targets import GPU, NATIVE, TARGETS
 from sparsec.targets.target import Target
 
 
@@ -35,6 +36,7 @@ def command(calibrate: bool, seconds: float | None, target: str, as_json: bool) 
     native = next((name for name in reversed(list(TARGETS)) if not missing[name]), None)
     if as_json:
         rows = [_facts(row, missing[name], name == native) for name, row in TARGETS.items()]
+        rows.append({"name": GPU, "runs_here": (gpu := _gpu()).startswith("yes"), "gpu": gpu})
         print_json({"targets": rows, "machine": platform.machine(), "features": sorted(present)})
         return
     table = make_table("target", "for", ">vectors", "runs here")
@@ -42,8 +44,20 @@ def command(calibrate: bool, seconds: float | None, target: str, as_json: bool) 
         runs = f"no: lacks {', '.join(missing[name])}" if missing[name] else "yes"
         chosen = " (native)" if name == native else ""
         table.add_row(name + chosen, row.triple, f"{row.vector_registers} x {8 * row.vector_bytes} bit", runs)
+    table.add_row(GPU, "NVIDIA GPUs, sm_80 and later", "-", _gpu())
     print_table(table)
     click.echo(f"\nthis machine: {platform.machine()} with {', '.join(sorted(present)) or 'no known features'}")
+
+
+def _gpu() -> str:
+    """Whether models for GPUs run here, and on which, or why not."""
+    from sparsec.cuda.driver import device
+
+    try:
+        found = device()
+    except TargetError as error:
+        return f"no: {error.what}"
+    return f"yes: {found.name}, driver for CUDA {found.driver}"
 
 
 def _missing(target: Target, present: frozenset[str]) -> list[str]:

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 @compiles
 @json_option
 def command(
-    model: str, budget: str, log: Path | None, target: str, shapes: tuple[str, ...], precision: str, as_json: bool
+    model: str,
+    budget: str,
+    log: Path | None,
+    target: str,
+    shapes: tuple[str, ...],
+    precision: str | None,
+    as_json: bool,
 ) -> None:
     """Measure the cost model's best candidates for each distinct layer of MODEL on this machine, on one thread.
 
@@ -48,7 +54,14 @@ def command(
 
 
 def tune_model(
-    model: str, target: str, shapes: Shapes, precision: str, seconds: float, log: Path | None, *, quiet: bool = False
+    model: str,
+    target: str,
+    shapes: Shapes,
+    precision: str | None,
+    seconds: float,
+    log: Path | None,
+    *,
+    quiet: bool = False,
 ) -> list[Outcome]:
     """Tune a model with one line on stderr per layer; the database is opened, and its faults told, before the work."""
     with interrupts_held():  # loads MLIR and LLVM
@@ -64,7 +77,7 @@ def tune_model(
         raise UsageError("An artifact is compiled already; tuning needs the model.", where=model)
     with Database(log or default_database()) as database:
         with progress(f"reading {Path(model).name}") as stages:
-            options = Options(target, shapes, use_measurements=False, precision=precision)
+            options = Options(target, shapes, use_measurements=False, precision=precision or "f32")
             tasks = tasks_of(compile_layers(readable(model), options, progress=stages))
         measurer = LocalMeasurer(resolve(target))
         try:

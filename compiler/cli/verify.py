@@ -35,7 +35,7 @@ def command(
     seed: int,
     target: str,
     shapes: tuple[str, ...],
-    precision: str,
+    precision: str | None,
     threads: int | None,
     as_json: bool,
 ) -> int:

@@ -41,6 +41,15 @@ def version() -> tuple[int, int]:
     return major.value, minor.value
 
 
+def is_there() -> bool:
+    """Whether there is one."""
+    try:
+        version()
+    except TargetError:
+        return False
+    return True
+
+
 def compile_source(source: str, name: str, options: Sequence[str]) -> bytes:
     """Machine code (or PTX, for an architecture `compute_*`) of a program; raises `ToolchainError` with its log."""
     library = _library()

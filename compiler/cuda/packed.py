@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sparsec.cuda import nvrtc, program
 from sparsec.cuda.absent import absent_gpu
 from sparsec.cuda.driver import Device
 from sparsec.cuda.executor import Executor
 from sparsec.cuda.plan import DevicePlan
+
+_USUAL = "h100"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,16 +26,23 @@ class DeviceProgram:
     images: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
-def packed(plan: DevicePlan, gpus: Iterable[str]) -> DeviceProgram:
-    """Compile what a plan needs on these GPUs (names of `absent.MODELS`); raises `TargetError` without NVRTC."""
-    images: dict[str, bytes] = {}
-    names = tuple(dict.fromkeys(gpus))
+def to_be_packed(plan: DevicePlan, gpus: str) -> DeviceProgram:
+    """A program without machine code yet, for GPUs by name (names of `absent.MODELS`, between commas); if there are none, for
+    an H100 where there is NVRTC to compile for it. Raises `UsageError` for other names."""
+    names = tuple(dict.fromkeys(name.strip() for name in gpus.split(",") if name.strip()))
     for name in names:
-        nvrtc.version()
+        absent_gpu(name)
+    return DeviceProgram(plan, names or ((_USUAL,) if nvrtc.is_there() else ()))
+
+
+def packed(made: DeviceProgram) -> DeviceProgram:
+    """The program with machine code, if it has none yet; raises `TargetError` without NVRTC."""
+    images = dict(made.images)
+    for name in () if images else made.gpus:
         on = absent_gpu(name)
-        Executor(plan, on).close()
+        Executor(made.plan, on).close()
         images |= _images(on)
-    return DeviceProgram(plan, names, images)
+    return replace(made, images=images)
 
 
 def _images(on: Device) -> dict[str, bytes]:

@@ -58,7 +58,7 @@ def program_of(contents: Contents) -> DeviceProgram:
     code = as_object(facts["code"], "code")
     arrays = as_list(as_object(facts["weights"], "weights")["arrays"])
     plan = DevicePlan(
-        **{name: reader.read(hints[name], facts[name]) for name in _PLAIN},
+        **{name: reader.read(hints[name], facts[name]) for name in _PLAIN},  # type: ignore[arg-type]
         weights=tuple(_weight(each, reader, blobs["weights"]) for each in arrays),
         constants=blobs["constants"],
         ptx=_part(blobs["code"], code["ptx"]).tobytes().decode(),

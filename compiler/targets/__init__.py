@@ -25,9 +25,10 @@ from sparsec.targets import (
 )
 from sparsec.targets.target import Target
 
-__all__ = ["NATIVE", "TARGETS", "Target", "host_features", "resolve"]
+__all__ = ["GPU", "NATIVE", "TARGETS", "Target", "host_features", "resolve"]
 
 NATIVE = "native"
+GPU = "cuda"  # which is compiled for elsewhere (`sparsec.device_program`), with GPUs by name behind a colon
 
 # In order of preference for "native", the best last.
 TARGETS: Mapping[str, Target] = {
@@ -53,7 +54,9 @@ def resolve(name: str) -> Target:
     """
     if name in TARGETS:
         return TARGETS[name]
-    known = ", ".join((NATIVE, *TARGETS))
+    if name.partition(":")[0] == GPU:
+        raise TargetError("This is done for processors only, not for GPUs.", expected=", ".join(TARGETS), got=name)
+    known = ", ".join((NATIVE, *TARGETS, GPU))
     if name != NATIVE:
         raise TargetError("There is no such target.", expected=known, got=name)
     triple, features = _host()
