@@ -54,6 +54,12 @@ _BYTES_DOT = (  # target feature, instruction of it that multiplies bytes; bette
     ("neon", "mla"),
     ("simd128", "i32x4.dot_i16x8_s"),
 )
+_PERMUTES = (  # target feature, instruction of it that picks lanes by positions; better ones first
+    ("avx2", "vpermps"),
+    ("neon", "tbl"),
+    ("relaxed-simd", "i8x16.relaxed_swizzle"),
+    ("simd128", "i8x16.swizzle"),
+)
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
 
 
@@ -273,8 +279,11 @@ def isa_of(target: Target) -> Isa:
     suffix = "neon" if "neon" in features else {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
     isa = replace(isa, short_queue="neon" in features)
-    found = [instruction for feature, instruction in _BYTES_DOT if feature in features]
-    isa = replace(isa, bytes_dot=found[0]) if found else isa
+    dots, permutes = (
+        [instruction for feature, instruction in known if feature in features] for known in (_BYTES_DOT, _PERMUTES)
+    )
+    isa = replace(isa, bytes_dot=dots[0]) if dots else isa
+    isa = replace(isa, permutes=permutes[0]) if permutes else isa
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
     if {"neon", "fullfp16"} <= features:

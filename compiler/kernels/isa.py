@@ -12,6 +12,7 @@ class Isa:
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.words`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
     is no such arithmetic. `fp16_product` is that which multiplies and adds twice as many float16, lane by lane.
+    `permutes` is that which picks lanes of a vector by positions in another (as in `sparsec.kernels.permutation`).
     `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
     is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
@@ -27,6 +28,7 @@ class Isa:
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
     fp16_product: str | None = None
+    permutes: str | None = None
     expands_bytes: bool = False
     tile_registers: bool = False
     fuses: bool = True
@@ -52,8 +54,8 @@ class Isa:
         return max(1, min(wanted, (self.registers - 1) // (sums + loads))) if self.early_loads else wanted
 
 
-AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd", rounds_to_integers=True)
+AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers=True)
 AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps", expands_bytes=True)
 AVX512_AMX = replace(AVX512_BF16, tile_registers=True)
-AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd", rounds_to_integers=True)
+AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers=True)
 AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")

@@ -3,36 +3,37 @@
 A window is as many columns as a vector has lanes. Each token's window is loaded once; for every value that the rows keep
 in it, each lane, an output, picks its own column of the window by a permutation of registers. So x and y stay
 token-major, and the limit is the permutations beside the multiply-adds: where two units multiply and two permute, one of
-them both, three vectors of products take two cycles.
+them both, three vectors of products take two cycles. With vectors of four lanes, permutations of bytes do it, too: there
+it pays for a few tokens, for which weights, read once, are 5 bytes for each value that is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import arith, llvm, vector
+from torch_mlir.dialects import llvm
 
 from sparsec.formats.nm import NofM
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, define, epilogue_buffers, fma, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
-from sparsec.kernels.isa import AVX2, AVX512, Isa
+from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.split import Split
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import CHAINS, Grid, Tile
 from sparsec.kernels.words import refusal
 
-PERMUTE = {AVX512.suffix: "llvm.x86.avx512.permvar.sf.512", AVX2.suffix: "llvm.x86.avx2.permps"}
-FIELD = 4  # bits of a position in a window: permutations ignore the bits above, so the next is one shift away
-PER_WORD = 32 // FIELD
 NEAR_BYTES = 3 << 17  # of weights whose panels meet a tile of tokens one after the other
+Scalar = TypeVar("Scalar", bound=np.generic)
 AHEAD, LINE = 2048, 16  # elements of the weight: how long before their use cache lines are asked for, and a cache line
 
 
@@ -46,7 +47,7 @@ class LinearNm:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, LinearProblem):
             return "only linear layers"
-        if isa.suffix not in PERMUTE:
+        if isa.permutes is None:
             return f"{isa.suffix} has no instruction that permutes a vector by another"
         return refusal(problem.arithmetic, F32, isa)
 
@@ -58,11 +59,13 @@ class LinearNm:
         n, k, m = problem.tokens, problem.inputs, problem.outputs
         if not n or not m:
             return LoweredLayer(())
-        rows = WindowRows.pack(weight, isa.lanes())
+        permutation = Permutation.of(isa)
+        assert permutation is not None
+        rows = WindowRows.pack(weight, isa.lanes(), permutation)
         panels = -(-m // rows.lanes)
-        near = max(1, min(panels, NEAR_BYTES // max(4 * rows.panel, 1)))
+        near = max(1, min(panels, NEAR_BYTES // max(rows.nbytes // panels, 1)))
         grid = Grid(Vectors(rows.lanes), Split.by(n, most_tokens(isa)), Split(panels, panels), m, isa)
-        buffers = {"x": ("f32", n * k), "weight": ("i32", rows.packed.size), "y": (epilogue.result, n * m)}
+        buffers = {"x": ("f32", n * k), **rows.spec, "y": (epilogue.result, n * m)}
         buffers |= epilogue_buffers(epilogue, n * m, m)
         name = f"{self.name}_{n}x{k}x{m}_{rows.kept}of{rows.lanes}_{epilogue.tag}_{isa.suffix}"
 
@@ -74,13 +77,13 @@ class LinearNm:
                 output.tile(
                     inside // count,
                     block * near + inside % count,
-                    lambda tile: rows.sums(tile, memory, PERMUTE[isa.suffix]),
+                    lambda tile: rows.sums(tile, memory),
                     lambda row, column: (row * m + column, column),
                 )
 
         define(module, name, buffers, body)
         products = n * panels * rows.lanes * rows.windows * rows.kept
-        return LoweredLayer((Call(name, tuple(buffers), grid.tiles, products),), {"weight": rows.packed})
+        return LoweredLayer((Call(name, tuple(buffers), grid.tiles, products),), rows.arrays)
 
 
 def most_tokens(isa: Isa) -> int:
@@ -92,86 +95,126 @@ def most_tokens(isa: Isa) -> int:
 class WindowRows:
     """A weight in panels of `lanes` rows, each with `kept` values in each of its windows of `lanes` columns.
 
-    `packed` is [panels][windows][words + kept][lanes]: first the columns, that of value i of a window in field i of its
-    words, then the bits of the values. The last window of a row ends where the row ends and so may begin in the one before.
+    `values` is [panels][windows][kept][lanes], `positions` is [panels][steps][words][lanes]: the columns of the values of
+    a step of a few windows, side by side in words. The last window of a row ends where the row ends and so may begin in the
+    one before.
     """
 
     inputs: int
     lanes: int
     kept: int
-    packed: NDArray[np.int32]
+    permutation: Permutation
+    values: NDArray[np.float32]
+    positions: NDArray[np.int32]
 
     @classmethod
-    def pack(cls, weight: Weight, lanes: int) -> WindowRows:
+    def pack(cls, weight: Weight, lanes: int, permutation: Permutation) -> WindowRows:
         """Pack a weight of rank >= 1, whatever its pattern."""
         encoded = NofM.encode(weight, None, lanes)
         values, columns = _filled(encoded)
         if encoded.columns > lanes:
             columns[:, -1] += -encoded.columns % lanes
-        words = -(-encoded.kept // PER_WORD)
-        fields = np.pad(columns, ((0, 0), (0, 0), (0, -encoded.kept % PER_WORD))).astype(np.uint32)
-        shifted = fields.reshape(*columns.shape[:2], words, PER_WORD) << np.arange(PER_WORD, dtype=np.uint32) * FIELD
-        rows = np.concatenate([np.bitwise_or.reduce(shifted, axis=3), values.view(np.uint32)], axis=2)
-        padded = np.pad(rows, ((0, -len(rows) % lanes), (0, 0), (0, 0)))
-        panels = padded.reshape(-1, lanes, *rows.shape[1:]).transpose(0, 2, 3, 1)
-        return cls(encoded.columns, lanes, encoded.kept, np.ascontiguousarray(panels).reshape(-1).view(np.int32))
+        across, places = (_panels(each, lanes) for each in (values, columns))
+        together = _together(encoded.kept, permutation)
+        filled = np.pad(places, ((0, 0), (0, -places.shape[1] % together), (0, 0), (0, 0)))
+        steps = filled.reshape(len(places), filled.shape[1] // together, together * encoded.kept, lanes)
+        words = permutation.packed(steps).reshape(-1).view(np.int32)
+        return cls(encoded.columns, lanes, encoded.kept, permutation, across.reshape(-1), words)
 
     @property
     def windows(self) -> int:
         return -(-self.inputs // self.lanes)
 
     @property
+    def together(self) -> int:
+        """Windows of a step."""
+        return _together(self.kept, self.permutation)
+
+    @property
     def words(self) -> int:
-        """Integers that hold the columns of a row in a window."""
-        return -(-self.kept // PER_WORD)
+        """Integers that hold the columns of a row in a step."""
+        return -(-self.kept * self.together // self.permutation.per_word)
 
     @property
-    def window(self) -> int:
-        """Elements of a window of a panel."""
-        return (self.words + self.kept) * self.lanes
+    def nbytes(self) -> int:
+        """Bytes of the packed weight."""
+        return self.values.nbytes + self.positions.nbytes
 
     @property
-    def panel(self) -> int:
-        """Elements of a panel."""
-        return self.windows * self.window
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The packed weight, by buffer name."""
+        return {"values": self.values, "positions": self.positions}
 
-    def sums(self, tile: Tile, buffers: Mapping[str, Buffer], permute: str) -> list[ir.Value]:
-        """The sums of a tile of tokens by one panel, [tokens]; `permute` is an intrinsic."""
+    @property
+    def spec(self) -> dict[str, tuple[str, int]]:
+        """The kernel's arguments for `arrays`."""
+        return {"values": ("f32", self.values.size), "positions": ("i32", self.positions.size)}
+
+    def sums(self, tile: Tile, buffers: Mapping[str, Buffer]) -> list[ir.Value]:
+        """The sums of a tile of tokens by one panel, [tokens]."""
         rows, vectors = tile.rows, tile.vectors
         ways = next(count for count in (1, 2, 4, 8, 16) if count * rows >= CHAINS or count * 2 > self.kept)
-        panel = tile.column // self.lanes * self.panel
+        panel = tile.column // self.lanes
+        whole, left = divmod(self.windows, self.together)
 
-        def window(number: Index, sums: Sequence[ir.Value]) -> list[ir.Value]:
-            sums = list(sums)
-            across = self._load(tile, buffers["x"], number)
-            here = panel + number * self.window
-            ahead = minimum(here + AHEAD, self.packed.size - self.window)
-            for line in range(0, self.window, LINE):
-                buffers["weight"].prefetch(ahead + line)
-            for slot, (columns, weights) in enumerate(self._slots(buffers["weight"], here)):
-                for row in range(rows):
-                    operand = llvm.call_intrinsic(vectors.type, permute, [across[row], columns], [], [])
-                    chain = slot % ways * rows + row
-                    sums[chain] = fma(weights, operand, sums[chain])
+        def step(number: Index, sums: Sequence[ir.Value], windows: int = self.together) -> list[ir.Value]:
+            sums, first = list(sums), number * self.together
+            words = self._words(buffers["positions"], panel * -(-self.windows // self.together) + number)
+            for inside in range(windows):
+                across = self._load(tile, buffers["x"], first + inside)
+                values = self._values(buffers["values"], panel * self.windows + first + inside)
+                for slot, weights in enumerate(values):
+                    word, field = divmod(inside * self.kept + slot, self.permutation.per_word)
+                    places = self.permutation.positions(words[word], field)
+                    for row in range(rows):
+                        operand = self.permutation.pick(across[row], places)
+                        chain = slot % ways * rows + row
+                        sums[chain] = fma(weights, operand, sums[chain])
             return sums
 
-        sums = carry(0, self.windows, 1, [vectors.splat(0)] * (rows * ways), window)
+        sums = carry(0, whole, 1, [vectors.splat(0)] * (rows * ways), step)
+        if left:
+            sums = step(Index(whole), sums, left)
         return [add_up(sums[row::rows]) for row in range(rows)]
 
     def _load(self, tile: Tile, x: Buffer, number: Index) -> list[ir.Value]:
         """A window of each token of the tile."""
         mask = tile.vectors.mask(self.inputs) if self.inputs < self.lanes else None
-        first = tile.row * self.inputs + minimum(number * self.lanes, max(self.inputs - self.lanes, 0))
-        return [tile.vectors.load(x, first + row * self.inputs, mask) for row in range(tile.rows)]
+        first = number * self.lanes
+        if self.inputs % self.lanes:
+            first = minimum(first, max(self.inputs - self.lanes, 0))
+        return [tile.vectors.load(x, (tile.row + row) * self.inputs + first, mask) for row in range(tile.rows)]
 
-    def _slots(self, weight: Buffer, at: Index) -> Iterator[tuple[ir.Value, ir.Value]]:
-        """The columns and the values of the window at element `at`, one vector of each for every kept value."""
-        integers, floats = Vectors(self.lanes, "i32"), Vectors(self.lanes)
+    def _words(self, positions: Buffer, step: Index) -> list[ir.Value]:
+        """The words of a step. Frozen, or LLVM loads the bytes of one by one that it needs."""
+        each = self.words * self.lanes
+        self._ask_ahead(positions, step * each, each)
+        integers = Vectors(self.lanes, "i32")
+        return [llvm.freeze(integers.load(positions, step * each + word * self.lanes)) for word in range(self.words)]
+
+    def _values(self, values: Buffer, window: Index) -> Iterator[ir.Value]:
+        """The values of a window, a vector for each that rows keep."""
+        each = self.kept * self.lanes
+        self._ask_ahead(values, window * each, each)
         for slot in range(self.kept):
-            place, field = divmod(slot, PER_WORD)
-            word = integers.load(weight, at + place * self.lanes)
-            columns = arith.shrui(word, integers.splat(field * FIELD)) if field else word
-            yield columns, vector.bitcast(floats.type, integers.load(weight, at + (self.words + slot) * self.lanes))
+            yield Vectors(self.lanes).load(values, window * each + slot * self.lanes)
+
+    def _ask_ahead(self, packed: Buffer, at: Index, each: int) -> None:
+        """Prefetch what a later step reads of an array, in proportion to its size, if its steps are not shorter than lines."""
+        ahead = minimum(at + AHEAD * packed.size // self.values.size, max(packed.size - each, 0))
+        for line in range(0, each if each >= LINE else 0, LINE):
+            packed.prefetch(ahead + line)
+
+
+def _together(kept: int, permutation: Permutation) -> int:
+    """Windows whose positions share words: as many as fill one, of short windows; long ones are steps of their own."""
+    return max(1, permutation.per_word // kept) if permutation.unit == 1 else 1
+
+
+def _panels(rows: NDArray[Scalar], lanes: int) -> NDArray[Scalar]:
+    """[panels][windows][kept][lanes] of [rows][windows][kept]; missing rows are zeros."""
+    padded = np.pad(rows, ((0, -len(rows) % lanes), (0, 0), (0, 0)))
+    return np.ascontiguousarray(padded.reshape(-1, lanes, *rows.shape[1:]).transpose(0, 2, 3, 1))
 
 
 def _filled(encoded: NofM) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

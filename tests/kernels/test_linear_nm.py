@@ -14,10 +14,12 @@ from sparsec.formats.coo import Coo
 from sparsec.kernels import linear_nm
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_nm import LinearNm, WindowRows
+from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import ConvProblem, LinearProblem
 
 KERNEL = LinearNm()
 ISAS = [isa for isa in host_isas() if KERNEL.refuses(LinearProblem(1, 1, 1), isa) is None]
+PERMUTATIONS = [(4, "tbl"), (8, "vpermps"), (16, "vpermps")]  # lanes, instruction
 GROUPS = [(1, 4), (2, 4), (3, 5), (1, 8), (4, 8), (1, 16), (9, 16), (1, 1)]
 sizes = st.one_of(st.integers(1, 20), st.integers(21, 90))
 problems = st.builds(LinearProblem, sizes, sizes, sizes)
@@ -86,17 +88,26 @@ def test_nothing_outside_x_is_read(isa: Isa) -> None:
         assert np.isfinite(run(KERNEL, problem, {"x": x}, weight, isa=isa)).all()
 
 
-@given(st.sampled_from(GROUPS), st.integers(0, 40), st.integers(1, 60), st.sampled_from([8, 16]))
-def test_packed_weights_are_the_weight(group: tuple[int, int], outputs: int, inputs: int, lanes: int) -> None:
+@given(st.sampled_from(GROUPS), st.integers(0, 40), st.integers(1, 60), st.sampled_from(PERMUTATIONS))
+def test_packed_weights_are_the_weight(
+    group: tuple[int, int], outputs: int, inputs: int, permutation_of: tuple[int, str]
+) -> None:
+    lanes, instruction = permutation_of
     weight, _ = random_layer(LinearProblem(1, inputs, outputs), *group, 0.7)
-    rows = WindowRows.pack(weight, lanes)
-    parts = rows.packed.reshape(-1, rows.windows, rows.words + rows.kept, lanes)
-    words, values = parts[:, :, : rows.words].view(np.uint32), np.ascontiguousarray(parts[:, :, rows.words :])
-    found: NDArray[np.float64] = np.zeros((len(parts) * lanes, inputs))
+    isa = Isa("any", 4 * lanes, 32, masks=False, permutes=instruction)
+    permutation = Permutation.of(isa)
+    assert permutation is not None
+    rows = WindowRows.pack(weight, lanes, permutation)
+    steps = -(-rows.windows // rows.together)
+    words = rows.positions.view(np.uint32).reshape(-1, steps, rows.words, lanes)
+    values = rows.values.reshape(-1, rows.windows, rows.kept, lanes)
+    found: NDArray[np.float64] = np.zeros((len(values) * lanes, inputs))
     for panel, window, slot, lane in np.ndindex(*values.shape):
-        column = int(words[panel, window, slot // 8, lane]) >> slot % 8 * 4 & 15
+        step, inside = divmod(window, rows.together)
+        place, number = divmod(inside * rows.kept + slot, permutation.per_word)
+        field = int(words[panel, step, place, lane]) >> number * permutation.field & (1 << permutation.field) - 1
         first = max(min(window * lanes, inputs - lanes), 0)
-        found[panel * lanes + lane, first + column] += values.view(np.float32)[panel, window, slot, lane]
+        found[panel * lanes + lane, first + field * permutation.unit // 4] += values[panel, window, slot, lane]
     np.testing.assert_array_equal(found[:outputs], weight)
     assert not found[outputs:].any()
 

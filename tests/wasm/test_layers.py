@@ -46,7 +46,7 @@ def check(model: onnx.ModelProto, kernel: str, monkeypatch: pytest.MonkeyPatch, 
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked"])
+@pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked", "f32_linear_nm"])
 @pytest.mark.parametrize(("shape", "pattern"), list(zip(LINEAR, [SPARSE, FEW, BLOCKS, DENSE, SPARSE], strict=True)))
 def test_linear_layers(
     shape: tuple[int, int, int], pattern: Pattern, kernel: str, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +70,7 @@ def test_depthwise_convolutions(conv: Conv, monkeypatch: pytest.MonkeyPatch) -> 
     check(conv.model(DENSE), "f32_conv_depthwise", monkeypatch, "wasm32")
 
 
-@pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked"])
+@pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked", "f32_linear_nm"])
 def test_fused_multiply_adds(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check(linear(33, 64, 40, BLOCKS), kernel, monkeypatch, "wasm32-relaxed")
 
