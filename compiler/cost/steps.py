@@ -43,17 +43,12 @@ def dot_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
     return instruction_cycles(words_for(problem, isa), isa) / machine.vector_fma_per_cycle
 
 
-def _shuffles(isa: Isa) -> int:
-    """Instructions a cycle that move elements between lanes: one of 512 bit on Intel, whose servers have tile registers."""
-    return 1 if isa.tile_registers else 2
-
-
 def gathered_cycles(facts: Facts, vectors: int, tiles: int, isa: Isa, machine: Machine) -> float:
     """Products of words of any four columns: the best height of blocks, half a word of each visit filled up."""
 
     def cycles(height: int, blocks: int) -> float:
         visits = math.ceil(facts.rows / height)
-        products = block_cycles(height, blocks + 2 * visits, vectors, tiles, shuffles=_shuffles(isa))
+        products = block_cycles(height, blocks + 2 * visits, vectors, tiles, isa)
         return products + tiles * (streaming_cycles((4 + height) * blocks, machine) + ROW_CYCLES * visits)
 
     return min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)

@@ -62,7 +62,7 @@ class ConvGathered:
         tiles = PixelTiles.of(problem.pixels, isa, most=GROUP)
         vectors, number = problem.batch * tiles.split.total, problem.batch * tiles.count
         found = (Blocked.encode(weight, (height, 1)) for height in HEIGHTS)
-        blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, number))
+        blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, number, isa))
         groups = RowGroups.of(blocked.counts, problem.filters, blocked.block[0])
         packed = GatheredRows.pack(blocked, groups, words, pitch=GROUP * tiles.lanes)
         columns = Columns(problem, tiles, None, "x", words)

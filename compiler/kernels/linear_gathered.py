@@ -42,7 +42,7 @@ class LinearGathered(RowsKernel):
         tokens = TokenTiles.of(problem, isa, most=GROUP)
         found = (Blocked.encode(weight, (height, 1)) for height in HEIGHTS)
         vectors = tokens.split.total
-        blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, tokens.tiles))
+        blocked = min(found, key=lambda each: block_cycles(each.block[0], each.blocks, vectors, tokens.tiles, isa))
         height = blocked.block[0]
         groups = RowGroups.of(blocked.counts, problem.outputs, height, least=SERVER if isa.tile_registers else 1)
         packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
@@ -50,11 +50,12 @@ class LinearGathered(RowsKernel):
         return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)
 
 
-def block_cycles(height: int, blocks: int, vectors: int, tiles: int, *, shuffles: int = 2) -> float:
+def block_cycles(height: int, blocks: int, vectors: int, tiles: int, isa: Isa) -> float:
     """Estimated cycles of blocks of one column, for `vectors` vectors in so many tiles.
 
-    A word takes eight interleavings, of which the processor does so many a cycle, and four loads per tile, and its
-    products; all run beside each other, but one port for interleavings is one of two for products.
+    A word takes eight interleavings and four loads per tile, and its products; all run beside each other. Intel's
+    servers, which have tile registers, do one interleaving of 512 bit a cycle, on one of two ports for products; others two.
     """
+    shuffles = 1 if isa.tile_registers else 2
     products = height * vectors + (INTERLEAVINGS * tiles if shuffles == 1 else 0)
     return blocks / GROUP * max((INTERLEAVINGS / shuffles + 1.0) * tiles, 0.56 * products)
