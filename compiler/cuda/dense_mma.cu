@@ -3,7 +3,8 @@
 struct Operands {
     Matrix x, w; // [tokens, k], [m, k]
     Epilogue out;
-    int k, inner, row_tiles, token_tiles, together; // inner: of the batch; all rows of `together` tiles of tokens come first
+    Order order;
+    int k, inner; // inner: of the batch
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS) dense_mma(const __grid_constant__ Operands operands) {
@@ -11,12 +12,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) dense_mma(const __grid_con
     allow_next_kernel();
     wait_for_kernel_before();
     Operands o = operands;
-    const int tiles = o.row_tiles * o.token_tiles, tile = blockIdx.x % tiles, which = blockIdx.x / tiles;
-    const int outer = which / o.inner, inner = which % o.inner;
+    const int which = blockIdx.x / o.order.count(), outer = which / o.inner, inner = which % o.inner;
     o.x.select(outer, inner), o.w.select(outer, inner), o.out.select(outer, inner);
-    const int first = tile / (o.together * o.row_tiles) * o.together, width = min(o.together, o.token_tiles - first);
-    const int within = tile - first * o.row_tiles;
-    const int token = (first + within % width) * TOKENS, row = within / width * ROWS;
+    int row, token;
+    o.order.find(blockIdx.x % o.order.count(), row, token);
     const Lines<TOKENS, X_LINES, X_WIDE> x = {o.x.at, o.x.stride, token, o.out.tokens, o.k};
     const Lines<ROWS, W_LINES, W_WIDE> w = {o.w.at, o.w.stride, row, o.out.m, o.k};
     multiply_tile(x, w, o.out, o.k, token, row, shared);

@@ -32,6 +32,11 @@ class TileShape:
         return 32 * self.warps_t * self.warps_r
 
     @property
+    def pieces(self) -> int:
+        """Of 16 bytes, that a thread has of each operand in a place, at most."""
+        return max(self.tokens, self.rows) * STEP // 8 // self.threads
+
+    @property
     def macros(self) -> dict[str, int]:
         return {
             "TOKENS": self.tokens,
@@ -58,6 +63,7 @@ SHAPES: Mapping[TileShape, float] = {
     TileShape(32, 64, 1, 4, 4): 2.2,
 }
 AROUND_TILE = 2000.0  # cycles
+NARROW = 4  # pieces of a thread, at most, where elements are read one by one
 
 
 class _Operands(ctypes.Structure):
@@ -65,7 +71,7 @@ class _Operands(ctypes.Structure):
         ("x", MatrixArgument),
         ("w", MatrixArgument),
         ("out", EpilogueArgument),
-        *((name, c_int) for name in ("k", "inner", "row_tiles", "token_tiles", "together")),
+        *((name, c_int) for name in ("row_tiles", "token_tiles", "together", "k", "inner")),
     )
 
 
@@ -97,12 +103,12 @@ def launch(
     batch = sizes.outer * sizes.inner
     if not batch * sizes.tokens * sizes.m:
         return
-    by = shape or best_shape(sizes, on.multiprocessors, on.shared_bytes)
+    by = shape or best_shape(sizes, on.multiprocessors, on.shared_bytes, narrow=not (x.wide and w.wide))
     row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
     together = max(1, min(token_tiles, BAND_BYTES // (by.tokens * max(1, sizes.k) * 2)))
     operands = _Operands(
         *(x.argument, w.argument, after.argument(y, sizes.tokens, sizes.m)),
-        *(sizes.k, sizes.inner, row_tiles, token_tiles, together),
+        *(row_tiles, token_tiles, together, sizes.k, sizes.inner),
     )
     macros = by.macros | {"X_LINES": int(x.transposed), "W_LINES": int(w.transposed)}
     macros |= {"X_WIDE": int(x.wide), "W_WIDE": int(w.wide)}
@@ -113,9 +119,11 @@ def launch(
 
 
 @functools.lru_cache(maxsize=1024)
-def best_shape(sizes: DenseSizes, workers: int, shared_bytes: int) -> TileShape:
-    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
-    return min(shapes(sizes, workers, shared_bytes), key=lambda each: each[1])[0]
+def best_shape(sizes: DenseSizes, workers: int, shared_bytes: int, *, narrow: bool = False) -> TileShape:
+    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory; `narrow`
+    if elements are read one by one, which needs registers."""
+    found = shapes(sizes, workers, shared_bytes)
+    return min((each for each in found if not narrow or each[0].pieces <= NARROW), key=lambda each: each[1])[0]
 
 
 def shapes(sizes: DenseSizes, workers: int, shared_bytes: int) -> Iterator[tuple[TileShape, float]]:

@@ -21,6 +21,19 @@ struct Matrix {
     __device__ __forceinline__ void select(int at_outer, int at_inner) { at += at_outer * outer + at_inner * inner; }
 };
 
+// The order of tiles: for `together` tiles of tokens all rows are done before the next, so that they stay in the L2.
+struct Order {
+    int row_tiles, token_tiles, together;
+
+    __device__ __forceinline__ int count() const { return row_tiles * token_tiles; }
+
+    __device__ __forceinline__ void find(int tile, int &first_row, int &first_token) const {
+        const int first = tile / (together * row_tiles) * together, width = min(together, token_tiles - first);
+        const int within = tile - first * row_tiles;
+        first_row = within / width * ROWS, first_token = (first + within % width) * TOKENS;
+    }
+};
+
 // 64 x LINES elements in shared memory: 128 bytes of K of each line or, with BY_LINES, of 64 lines of each k; of the eight
 // pieces of 16 bytes, those of eight neighbours lie in different banks.
 template <int LINES, bool BY_LINES>
@@ -60,6 +73,14 @@ struct Tile {
     }
 };
 
+// The place of this thread's piece number `each`, and which line and k it is.
+template <typename To>
+__device__ __forceinline__ u32 own_piece(int each, int &line, int &k) {
+    static_assert(To::PIECES % THREADS == 0, "all threads have equally many");
+    To::find(threadIdx.x + each * THREADS, line, k);
+    return To::place(line, k);
+}
+
 // Copies the parts of a matrix [lines, k] that begin at line `first` to tiles; what is past its ends is zero.
 template <int LINES, bool BY_LINES, bool WIDE>
 struct Lines {
@@ -70,26 +91,29 @@ struct Lines {
     int first, lines, k;
 
     __device__ __forceinline__ void copy(u32 base, int from_k) const {
-        const int count = To::PIECES / THREADS;
-        static_assert(To::PIECES % THREADS == 0, "all threads have equally many");
-        if (WIDE) {
+        if (WIDE)
+            copy_wide(base, from_k);
+        else
+            copy_narrow(base, from_k);
+    }
+
+    __device__ __forceinline__ void copy_wide(u32 base, int from_k) const {
 #pragma unroll
-            for (int each = 0; each < count; ++each) {
-                int line, own_k;
-                To::find(threadIdx.x + each * THREADS, line, own_k);
-                const u32 to = base + To::place(line, own_k);
-                line += first, own_k += from_k;
-                const int left = BY_LINES ? (own_k < k ? lines - line : 0) : (line < lines ? k - own_k : 0);
-                const u16 *from = left > 0 ? at + (BY_LINES ? own_k * stride + line : line * stride + own_k) : at;
-                copy16(to, from, 2 * max(0, min(left, 8)));
-            }
-            return;
-        }
-        u32 words[count][4];
-#pragma unroll
-        for (int each = 0; each < count; ++each) {
+        for (int each = 0; each < To::PIECES / THREADS; ++each) {
             int line, own_k;
-            To::find(threadIdx.x + each * THREADS, line, own_k);
+            const u32 to = base + own_piece<To>(each, line, own_k);
+            line += first, own_k += from_k;
+            const int left = BY_LINES ? (own_k < k ? lines - line : 0) : (line < lines ? k - own_k : 0);
+            copy16(to, left > 0 ? at + (BY_LINES ? own_k * stride + line : line * stride + own_k) : at, 2 * max(0, min(left, 8)));
+        }
+    }
+
+    __device__ __forceinline__ void copy_narrow(u32 base, int from_k) const {
+        u32 words[To::PIECES / THREADS][4]; // all are read before the first is written
+#pragma unroll
+        for (int each = 0; each < To::PIECES / THREADS; ++each) {
+            int line, own_k;
+            own_piece<To>(each, line, own_k);
             line += first, own_k += from_k;
 #pragma unroll
             for (int i = 0; i < 8; ++i) {
@@ -99,10 +123,10 @@ struct Lines {
             }
         }
 #pragma unroll
-        for (int each = 0; each < count; ++each) {
+        for (int each = 0; each < To::PIECES / THREADS; ++each) {
             int line, own_k;
-            To::find(threadIdx.x + each * THREADS, line, own_k);
-            store16(base + To::place(line, own_k), make_uint4(words[each][0], words[each][1], words[each][2], words[each][3]));
+            const u32 to = base + own_piece<To>(each, line, own_k);
+            store16(to, make_uint4(words[each][0], words[each][1], words[each][2], words[each][3]));
         }
     }
 };

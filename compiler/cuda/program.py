@@ -11,10 +11,20 @@ from sparsec.cuda import nvrtc, wgmma
 from sparsec.cuda.driver import Device, Function
 from sparsec.environment import cache_folder
 
-_WGMMA = {"nm24_wgmma": wgmma.sparse_product, "bsr_wgmma": wgmma.product}  # the instruction that a kernel is made of
-_DENSE = ("activation.cuh", "tensor_core.cuh", "epilogue.cuh")
+_WGMMA = {  # the instruction that a kernel is made of
+    "nm24_wgmma": wgmma.sparse_product,
+    "bsr_wgmma": wgmma.product,
+    "dense_wgmma": wgmma.dense_product,
+}
+_DENSE = ("activation.cuh", "tensor_core.cuh", "widened.cuh", "epilogue.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
     "dense_mma": (*_DENSE, "dense_tile.cuh"),
+    "spmv": _DENSE,
+    "dense_few": _DENSE,
+    "dense_wgmma": ("activation.cuh", "hopper.cuh", "widened.cuh", "epilogue.cuh"),
+    "attention": _DENSE,
+    "conv_mma": (*_DENSE, "dense_tile.cuh", "conv_input.cuh"),
+    "conv_depthwise": (*_DENSE, "conv_input.cuh"),
 }
 
 
@@ -60,7 +70,9 @@ def _source(kernel: str, macros: Mapping[str, int]) -> str:
     """What all kernels share, what those of its kind do, then its own."""
     here = files("sparsec.cuda")
     if kernel in HEADERS:
-        return "".join((here / name).read_text() for name in (*HEADERS[kernel], f"{kernel}.cu"))
+        shared = "".join((here / name).read_text() for name in HEADERS[kernel])
+        instruction = _WGMMA[kernel](macros) if kernel in _WGMMA else ""
+        return shared + instruction + (here / f"{kernel}.cu").read_text()
     activation, own = (here / "activation.cuh").read_text(), (here / f"{kernel}.cu").read_text()
     if kernel not in _WGMMA:
         return activation + (here / "warp_stream.cuh").read_text() + own

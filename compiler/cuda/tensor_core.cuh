@@ -7,7 +7,6 @@
 typedef unsigned int u32;
 typedef unsigned short u16;
 typedef unsigned long long u64;
-typedef long long i64;
 
 __device__ __forceinline__ u32 shared_address(const void *pointer) {
     return (u32)__cvta_generic_to_shared(pointer);
@@ -91,14 +90,12 @@ __device__ __forceinline__ u32 rounded(float low, float high) {
     return bits;
 }
 
-__device__ __forceinline__ float widened(u16 bits) {
-#if BF16
-    return __uint_as_float((u32)bits << 16);
-#else
-    float value;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
-    return value;
-#endif
+// Of what is read once, 16 bytes.
+__device__ __forceinline__ uint4 streamed(const void *from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    return v;
 }
 
 // 2 to the power of `value`, of which results below the least normal number are zero.

@@ -6,20 +6,27 @@ from collections.abc import Mapping
 
 
 def sparse_product(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `sparse_wgmma<SELECTOR>`: D[64 x TOKENS] (+)= A[64 x 32, two of four] B[32 x TOKENS].
+    """CUDA C++ of `sparse_wgmma<SELECTOR>`: D[64 x TOKENS] (+)= A[64 x 64 bytes, two of four] B[64 bytes x TOKENS].
 
-    A and B are in shared memory; the indices are in lanes 0 and 1 of each four (SELECTOR 0), or in 2 and 3. `add` 0
-    overwrites D.
+    A and B are in shared memory; the indices are in lanes 0 and 1 of each four (SELECTOR 0) or in 2 and 3, and of factors of
+    eight bits in all (0). `add` 0 overwrites D, whose bits are those of int32 for factors of int8.
     """
     tokens = macros["TOKENS"]
     count, dtype, sums, outputs = _sums(tokens, macros)
     a, b, indices, add, selector = range(count, count + 5)
+    types, rest = (
+        (f"k32.f32.{dtype}.{dtype}", ", 1, 1, 0, 0"),
+        ("k64.s32.s8.s8", ""),
+        ("k64.f32.e4m3.e4m3", ", 1, 1"),
+    )[macros["KIND"]]
+    if macros["KIND"] == 1:
+        outputs = ", ".join(f'"+r"(*(int *)&d[{each}])' for each in range(count))
     return f"""
 template <int SELECTOR>
 __device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, u32 indices, int add) {{
     asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
-                 "wgmma.mma_async.sp.sync.aligned.m64n{tokens}k32.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{a}, %{b}, %{indices}, %{selector}, add, 1, 1, 0, 0;\\n}}"
+                 "wgmma.mma_async.sp.sync.aligned.m64n{tokens}{types} "
+                 "{{{sums}}}, %{a}, %{b}, %{indices}, %{selector}, add{rest};\\n}}"
                  : {outputs}
                  : "l"(a), "l"(b), "r"(indices), "r"(add), "n"(SELECTOR));
 }}
@@ -27,14 +34,31 @@ __device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, 
 
 
 def product(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], both in shared memory."""
-    count, dtype, sums, outputs = _sums(32, macros)
+    """CUDA C++ of `wgmma`: D[64 x TOKENS] += A[64 x 16] B[16 x TOKENS], both in shared memory."""
+    tokens = macros["TOKENS"]
+    count, dtype, sums, outputs = _sums(tokens, macros)
     return f"""
 __device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
+    asm volatile("wgmma.mma_async.sync.aligned.m64n{tokens}k16.f32.{dtype}.{dtype} "
                  "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, 0, 0;"
                  : {outputs}
                  : "l"(a), "l"(b));
+}}
+"""
+
+
+def dense_product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `dense_wgmma`: D[64 x ROWS] (+)= A[64 x 16] B[16 x ROWS], both in shared memory; `add` 0 overwrites D."""
+    rows = macros["ROWS"]
+    count, dtype, sums, outputs = _sums(rows, macros)
+    a, b, add = range(count, count + 3)
+    return f"""
+__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b, int add) {{
+    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
+                 "wgmma.mma_async.sync.aligned.m64n{rows}k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"
+                 : {outputs}
+                 : "l"(a), "l"(b), "r"(add));
 }}
 """
 

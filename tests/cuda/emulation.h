@@ -228,6 +228,10 @@ inline u16 narrowed(float value) {
 #endif
 }
 inline u32 rounded(float low, float high) { return narrowed(low) | (u32)narrowed(high) << 16; }
+inline uint4 streamed(const void *from) {
+    if ((uintptr_t)from % 16) abort();
+    return *(const uint4 *)from;
+}
 inline float power_of_two(float value) { return std::exp2(value); }
 
 inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparsec.cuda import program
 from sparsec.cuda.driver import Buffer
 
+EMULATED = ("tensor_core.cuh", "widened.cuh")  # whose functions are those of `emulation.h`
 COMPILER = shutil.which("g++")
 
 
@@ -39,7 +40,7 @@ class EmulatedDevice:
     index: int = 0
     bytes_per_second: float = 2e12
     launches: list[tuple[int, int]] = field(default_factory=list)
-    _kept: list[NDArray[np.generic]] = field(default_factory=list)
+    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
 
     def launch(
         self, function: EmulatedFunction, grid: tuple[int, int], threads: int, arguments: ctypes.Structure, stream: int
@@ -51,8 +52,13 @@ class EmulatedDevice:
         space = np.empty(array.nbytes + 256, dtype=np.uint8)
         begin = -space.ctypes.data % 256
         space[begin : begin + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self._kept.append(space)
-        return Buffer(space.ctypes.data + begin, array.nbytes)
+        buffer = Buffer(space.ctypes.data + begin, array.nbytes)
+        self._kept[buffer.address] = space[begin : begin + array.nbytes]
+        return buffer
+
+    def array(self, buffer: Buffer) -> NDArray[np.uint8]:
+        """The bytes there."""
+        return self._kept[buffer.address]
 
     def zeros(self, nbytes: int) -> Buffer:
         return self.upload(np.zeros(nbytes, dtype=np.uint8))
@@ -77,7 +83,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 @functools.cache
 def _compiled(kernel: str, macros: tuple[tuple[str, int], ...]) -> ctypes._NamedFuncPointer:
     here = files("sparsec.cuda")
-    texts = [(here / name).read_text() for name in program.HEADERS[kernel] if name != "tensor_core.cuh"]
+    texts = [(here / name).read_text() for name in program.HEADERS[kernel] if name not in EMULATED]
     body = f'extern "C" void run(const Operands *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ {kernel}(*o); }}); }}'
     header = Path(__file__).with_name("emulation.h")
     source = "\n".join(

@@ -7,6 +7,7 @@ import ctypes
 import pytest
 
 from sparsec.cuda import driver, library, program
+from sparsec.cuda.dense_wgmma import ROWS
 from sparsec.cuda.nm24_wgmma import TILES
 from sparsec.cuda.nvrtc import compile_source
 from sparsec.errors import TargetError, ToolchainError
@@ -35,6 +36,26 @@ def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int) 
 def test_kernels_for_blocks_compile(tiles: int) -> None:
     macros = {"TILES": tiles, "STAGES": 3, "UNITS": 56, "BF16": 0, "ACTIVATION": 1}
     assert program.compiled("bsr_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
+@pytest.mark.parametrize("kernel", ["dense_mma", "dense_few", "attention", "conv_mma", "conv_depthwise"])
+@pytest.mark.parametrize("bf16", [0, 1])
+def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, int]) -> None:
+    macros = {"BF16": bf16, "ACTIVATION": 3, "TOKENS": 64, "ROWS": 128, "WARPS_T": 2, "WARPS_R": 2, "STAGES": 3}
+    macros |= {"X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "EIGHTS": bf16}
+    if kernel in ("attention", "dense_few"):
+        macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
+        macros |= {"MASK": 1 + bf16, "UNITS": 4, "TILES": 2}
+    assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("rows", ROWS)
+def test_dense_kernels_for_many_tokens_compile(rows: int) -> None:
+    macros = {"GROUPS": 2, "ROWS": rows, "STAGES": 4, "BF16": rows // 128 % 2, "ACTIVATION": 2}
+    assert program.compiled("dense_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -1,0 +1,72 @@
+"""Products with a dense weight are right whatever kernel does them, emulated on a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulation import COMPILER, EmulatedDevice, emulated_function
+from halves import guarded, inside, random_halves, rounding_bound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsec.cuda import program
+from sparsec.cuda.dense import DenseWeight
+from sparsec.cuda.dense_few import few_tiling
+from sparsec.cuda.dense_operands import Epilogue
+from sparsec.cuda.dense_wgmma import best_tiling, tilings
+from sparsec.cuda.operands import Rows
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.one_of(st.integers(1, 17), st.integers(18, 70)),
+    st.integers(1, 100),
+    st.one_of(st.integers(1, 400), st.integers(1, 300).map(lambda each: 8 * each)),
+    st.sampled_from([1, 8]),
+    st.integers(1, 8),
+    st.integers(0, 1 << 30),
+)
+def test_products_are_right_emulated(tokens: int, m: int, k: int, stride_of: int, workers: int, seed: int) -> None:
+    if COMPILER is None:
+        pytest.skip("needs g++")
+    generator = np.random.default_rng(seed)
+    dtype = ("float16", "bfloat16")[seed % 2]
+    x, w = (random_halves(generator, (1, 1, rows, k), dtype) for rows in (tokens, m))
+    space, placed_x = guarded(x, stride_of)
+    y, placed_y = guarded(np.full_like(random_halves(generator, (1, 1, tokens, m), dtype), np.nan), stride_of)
+    residual = random_halves(generator, (1, 1, tokens, m), dtype)
+    kept, placed_residual = guarded(residual, stride_of)
+    bias = generator.standard_normal(m).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "function", emulated_function)
+        weight = DenseWeight(w[0, 0].view(np.uint16), dtype, EmulatedDevice(multiprocessors=workers))  # type: ignore[arg-type]
+        rows = Rows(placed_x.address, placed_x.stride, tokens, k)
+        epilogue = Epilogue(bias.ctypes.data, 1, placed_residual)
+        for _ in range(2):  # the second finds counters as the first left them
+            weight.launch(rows, placed_y, 0, epilogue=epilogue)
+    wide_x, wide_w = x.astype(np.float64), w.astype(np.float64).swapaxes(-1, -2)
+    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual.astype(np.float64)
+    got = inside(y, placed_y, expected.shape, dtype).astype(np.float64)
+    assert (np.abs(got - expected) <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()
+
+
+def test_kernels_are_chosen_by_tokens_alignment_and_architecture() -> None:
+    hopper, older = EmulatedDevice(architecture=(9, 0)), EmulatedDevice(architecture=(8, 9))
+    bits = np.zeros((16, 64), np.uint16)
+    on_hopper, on_older = DenseWeight(bits, "float16", hopper), DenseWeight(bits, "float16", older)  # type: ignore[arg-type]
+    assert on_hopper.kernel(Rows(64, 64, 8, 64)) == "dense_few"
+    assert on_hopper.kernel(Rows(64, 64, 800, 64)) == "dense_wgmma"
+    assert on_hopper.kernel(Rows(66, 64, 800, 64)) == "dense_mma"
+    assert on_older.kernel(Rows(64, 64, 800, 64)) == "dense_mma"
+
+
+def test_few_tokens_are_for_all_multiprocessors() -> None:
+    assert few_tiling(1, 768, 3072, 132).parts > 1
+    assert few_tiling(8, 28672, 8192, 132).parts == 1
+    assert few_tiling(1, 16, 64, 132).parts == 1  # less than a warp's turn
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
+def test_tilings_for_many_tokens_fit(tokens: int, m: int, k: int) -> None:
+    assert all(each.stages >= 3 and each.shared_bytes <= 232448 for each, _ in tilings(tokens, m, k, 132, 232448))
+    assert best_tiling(tokens, m, k, 132, 232448)[1] > 0
