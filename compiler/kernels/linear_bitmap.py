@@ -2,6 +2,11 @@
 
 For a few tokens the weight is read once from far away, so what counts is its size: a bit per element and the nonzero
 values, which `expand` instructions put into the lanes of the bits.
+
+Without such instructions a table of permutations can do it, four lanes at a time. Counted on 64-bit ARM for one token, that
+takes 2.3 instructions for each column, zero or not, and 3.0 so that zeros leave infinities alone; CSR takes 4.6 for each
+nonzero, dense 0.6 for each column. So bits would be no faster than CSR where half the weights are zero, and slower where
+more are: there is no such kernel.
 """
 
 from __future__ import annotations
