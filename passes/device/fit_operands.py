@@ -13,7 +13,10 @@ Allocations such as %b become halves in `narrow_buffers`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch_mlir import ir
 
@@ -46,13 +49,13 @@ class _Fitting:
             value = op.operands[position]
             if element_of(value) != self.half and not can_be_half(base_of(value)):
                 value = self._rounded(value, op)
-            if even_rows(value) is None:
+            if not _is_even(layer, value):
                 value = _copied(value, element_of(value), op)
             op.operands[position] = value
             if element_of(value) == self.half:
                 narrow_argument(op, position, self.half)
         target = op.operands[written]
-        if not can_be_half(base_of(target)) or even_rows(target) is None:
+        if not can_be_half(base_of(target)) or not _is_even(layer, target):
             op.operands[written] = alloc(shape_of(target), element_of(target), ir.InsertionPoint(op))
             _after(op, op.operands[written], target)
 
@@ -95,6 +98,22 @@ def _after(op: ir.Operation, source: ir.Value, target: ir.Value) -> None:
     copy(source, target, ir.InsertionPoint(following[at + 1]))
 
 
+def _is_even(layer: Layer, value: ir.Value) -> bool:
+    """True if a product of this kind takes the buffer as it lies."""
+    steps, _ = ir.MemRefType(value.type).get_strides_and_offset()
+    match layer.contraction.name:
+        case "sparsec.matmul":
+            return 1 in steps[-2:]
+        case "sparsec.conv":
+            return list(steps) == _dense_strides(shape_of(value))
+        case _:
+            return even_rows(value) is not None
+
+
+def _dense_strides(shape: Sequence[int]) -> list[int]:
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
 def even_rows(value: ir.Value) -> int | None:
     """Elements from one row of a buffer to the next, all axes but the last counting rows; None if that differs."""
     steps, _ = ir.MemRefType(value.type).get_strides_and_offset()
@@ -104,7 +123,7 @@ def even_rows(value: ir.Value) -> int | None:
     wide = [(size, step) for size, step in zip(shape[:-1], steps[:-1], strict=True) if size != 1]
     if steps[-1] != 1 and shape[-1] != 1:
         return None
-    for (_, outer), (size, inner) in zip(wide, wide[1:], strict=False):
+    for (_, outer), (size, inner) in pairwise(wide):
         if outer != size * inner:
             return None
     return wide[-1][1] if wide else shape[-1]

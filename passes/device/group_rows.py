@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.ir.module import integers, main_block
-from sparsec.ir.pipeline import run_pipeline
 from sparsec.passes.access import VIEWS
 from sparsec.passes.device.buffers import ALLOC, base_of, is_alloc, uses_of
 from sparsec.passes.device.nests import Nest, Walk, nest_of
@@ -32,7 +31,6 @@ _LOOK_AHEAD = 16  # nests
 
 def group_rows(unit: Unit) -> None:
     """Number the kernels of `@main`."""
-    run_pipeline(unit.module, "func.func(linalg-generalize-named-ops)", what="generalising linalg operators")
     with unit.module.context, ir.Location.unknown():
         block = main_block(unit.module)
         _sink_fills(block)

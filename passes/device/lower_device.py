@@ -76,7 +76,9 @@ def _in_nvvm(op: ir.Operation) -> list[ir.Value]:
             )
             return [shuffled.result, arith.constant(ir.IntegerType.get_signless(1), 1)]
         case "gpu.barrier":
-            ir.Operation.create("nvvm.barrier0")
+            nobody = ir.DenseI32ArrayAttr.get([0, 0])
+            attributes = {"aligned": ir.BoolAttr.get(True), "operandSegmentSizes": nobody}
+            ir.Operation.create("nvvm.barrier", attributes=attributes)
             return []
         case _:
             raise AssertionError(f"no kernel has {op.name}")

@@ -65,7 +65,8 @@ def _lower(ops: Sequence[ir.Operation], rows: int, columns: int, functions: Func
 def _seen(op: ir.Operation, rows: int, columns: int) -> tuple[Nest, list[Walk]]:
     nest = nest_of(op)
     walks = nest.walks(rows, columns) if nest is not None else None
-    assert nest is not None and walks is not None, "group_rows numbers nests that are rows and columns"
+    assert nest is not None, "group_rows numbers nests"
+    assert walks is not None, "that are rows and columns"
     return nest, walks
 
 

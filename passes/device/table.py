@@ -13,7 +13,9 @@ from sparsec.passes.device.map_threads import map_threads
 from sparsec.passes.device.name_layers import name_layers
 from sparsec.passes.device.narrow_buffers import narrow_buffers
 from sparsec.passes.device.own_destinations import own_destinations
+from sparsec.passes.device.parallel_first import parallel_first
 from sparsec.passes.device.split_tails import split_tails
+from sparsec.passes.device.view_transposes import view_transposes
 from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
 from sparsec.passes.fold_constants import fold_constants
@@ -65,6 +67,8 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
     # buffers
     ("bufferize", bufferize, "everything is destination-passing now"),
+    ("parallel_first", parallel_first, "loop order is easiest to change before loops exist"),
+    ("view_transposes", view_transposes, "once buffers are there to be looked at, and while copies are nests"),
     ("fit_operands", fit_operands, "the copies that it makes are loops like others"),
     ("group_rows", group_rows, "once all loops are there, and while they are generics"),
     ("narrow_buffers", narrow_buffers, "once it is known what stays in registers"),

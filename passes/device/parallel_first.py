@@ -1,0 +1,37 @@
+"""parallel_first: the loops of a nest that threads may share come before those that add up.
+
+Before (a sum over the second of three axes):
+    linalg.generic {indexing_maps = [(a, b, c) -> (a, b, c), (a, b, c) -> (a, c)], iterator_types = [parallel, reduction, parallel]}
+After:
+    linalg.generic {indexing_maps = [(a, c, b) -> (a, b, c), (a, c, b) -> (a, c)], iterator_types = [parallel, parallel, reduction]}
+
+Only what is before the first sum becomes threads.
+"""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+
+from sparsec.ir.module import block_walk, find
+from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.access import composed, indexing_maps, parallel_loops, renumbered
+from sparsec.passes.unit import Unit
+
+
+def parallel_first(unit: Unit) -> None:
+    """Generalise named ops, then move the parallel loops of every generic to the front, in their order."""
+    run_pipeline(unit.module, "func.func(linalg-generalize-named-ops)", what="generalising linalg operators")
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name == "linalg.generic" and "library_call" not in op.attributes):
+            if not any(inner.name == "linalg.index" for inner in block_walk(op)):
+                _permute(op)
+
+
+def _permute(op: ir.Operation) -> None:
+    parallel, kinds = parallel_loops(op), list(ir.ArrayAttr(op.attributes["iterator_types"]))
+    order = sorted(range(len(parallel)), key=lambda loop: not parallel[loop])
+    if order == list(range(len(parallel))):
+        return
+    maps = [composed(item.results, renumbered(order, len(order))) for item in indexing_maps(op)]
+    op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(item) for item in maps])
+    op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in order])
