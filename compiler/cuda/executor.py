@@ -44,7 +44,7 @@ class Executor:
             self._arena = memory.allocate(plan.arena_bytes).address
             self._constants = memory.upload(plan.constants).address
             functions = _functions(plan, on, kept)
-            self._loaded = Loaded(on, functions, residents(plan, on, memory), Workspace(memory))
+            self._loaded = Loaded(on, functions, residents(plan, on), Workspace(memory))
             self._done, self._last = Event(on), 0
             kept.callback(self._done.close)
             self._try_out()

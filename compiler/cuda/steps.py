@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sparsec.artifact import Space
-from sparsec.cuda import dense_mma, product
+from sparsec.cuda import attention, dense_mma, product
+from sparsec.cuda.attention import AttentionSizes, HeadRows, MaskRows
+from sparsec.cuda.convolution import ConvolutionWeight
+from sparsec.cuda.dense import DenseWeight
 from sparsec.cuda.dense_mma import DenseSizes
 from sparsec.cuda.dense_operands import Epilogue, Matrices
 from sparsec.cuda.driver import Device, Function
 from sparsec.cuda.memory import Workspace
-from sparsec.cuda.operands import Results
-from sparsec.cuda.plan import Address, BatchedProduct, Launch, Product, Step, Strided, Tail
+from sparsec.cuda.operands import Results, Rows
+from sparsec.cuda.plan import Address, Attention, BatchedProduct, Convolution, Launch, Product, Step, Strided, Tail
 from sparsec.cuda.product import ACTIVATIONS
-from sparsec.cuda.resident import DenseMatrix, Resident
+from sparsec.cuda.resident import Resident, Use, use_of
 from sparsec.cuda.tensors import View
 from sparsec.errors import TargetError
 
@@ -43,11 +46,11 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a plan's steps are launched with: functions of its PTX by name and shared memory, weights by number."""
+    """What a plan's steps are launched with: functions of its PTX by name and shared memory, weights by their uses."""
 
     device: Device
     functions: Mapping[tuple[str, int], Function]
-    weights: Sequence[Resident]
+    weights: Mapping[Use, Resident]
     workspace: Workspace
 
 
@@ -62,21 +65,27 @@ def launch(step: Step, loaded: Loaded, places: Places, stream: int) -> None:
             _product(step, loaded, places, stream)
         case BatchedProduct():
             _batched(step, loaded, places, stream)
+        case Attention():
+            _attention(step, loaded, places, stream)
+        case Convolution():
+            _convolution(step, loaded, places, stream)
 
 
 def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None:
-    weight, x, y = loaded.weights[step.weight], places.of(step.x.address), places.of(step.y.address)
-    if isinstance(weight, DenseMatrix):
-        sizes = DenseSizes(step.tokens, weight.m, weight.k)
-        matrices = Matrices(x, step.x.stride), Matrices(weight.address, weight.k), Matrices(y, step.y.stride)
-        tail = _epilogue(step.tail, places)
-        dense_mma.launch(loaded.device, weight.dtype, sizes, *matrices, stream, epilogue=tail)
+    weight, x, y = loaded.weights[use_of(step)], places.of(step.x.address), places.of(step.y.address)
+    if isinstance(weight, DenseWeight):
+        rows = Rows(x, step.x.stride, step.tokens, weight.k)
+        weight.launch(rows, Matrices(y, step.y.stride), stream, epilogue=_epilogue(step.tail, places))
         return
-    if step.tail.residual is not None:
-        raise TargetError("A sparse product cannot add a residual.", where=step.layer)
+    assert not isinstance(weight, ConvolutionWeight)
     m, k = weight.shape
     given = View(x, loaded.device.index, weight.dtype, (step.tokens, k), (step.x.stride, 1))
     results = Results(y, step.y.stride, m, _bias(step.tail, places), ACTIVATIONS[step.tail.activation])
+    added = step.tail.residual
+    if added is not None:
+        if step.tail.residual_first and step.tail.activation is not None:
+            raise TargetError("Sparse products add residuals after the activation only.", where=step.layer)
+        results = replace(results, residual=places.of(added.address), residual_stride=added.stride)
     product.launch(weight, loaded.workspace, given, results, stream)
 
 
@@ -90,13 +99,35 @@ def _batched(step: BatchedProduct, loaded: Loaded, places: Places, stream: int) 
     )
 
 
+def _convolution(step: Convolution, loaded: Loaded, places: Places, stream: int) -> None:
+    weight = loaded.weights[use_of(step)]
+    assert isinstance(weight, ConvolutionWeight)
+    x, y = places.of(step.x), places.of(step.y)
+    weight.launch(step.batch, x, y, stream, epilogue=_epilogue(step.tail, places))
+
+
+def _attention(step: Attention, loaded: Loaded, places: Places, stream: int) -> None:
+    sizes = AttentionSizes(step.batch, step.heads, step.key_heads, step.queries, step.keys, step.size)
+    q, k, v, y = (
+        HeadRows(places.of(each.address), each.batch, each.head, each.token)
+        for each in (step.q, step.k, step.v, step.y)
+    )
+    mask, given = None, step.mask
+    if given is not None:
+        mask = MaskRows(places.of(given.address), given.batch, given.head, given.query, given.key)
+    attention.launch(
+        loaded.device, step.dtype, sizes, q, k, v, y, stream, scale=step.scale, mask=mask, causal=step.causal
+    )
+
+
 def _matrices(each: Strided, places: Places) -> Matrices:
     transposed = each.columns != 1
     return Matrices(places.of(each.address), each.columns if transposed else each.rows, transposed, *each.batch)
 
 
 def _epilogue(tail: Tail, places: Places) -> Epilogue:
-    added = tail.residual and Matrices(places.of(tail.residual.address), tail.residual.stride)
+    residual = tail.residual
+    added = Matrices(places.of(residual.address), residual.stride) if residual is not None else None
     return Epilogue(_bias(tail, places), ACTIVATIONS[tail.activation], added, residual_first=tail.residual_first)
 
 
