@@ -23,13 +23,12 @@ from sparsec.kernels.emit import Buffer, Vectors, carry, dtype_of, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.short_sums import add_products
-from sparsec.kernels.spmm import CHAINS, RowTile, ramps
+from sparsec.kernels.spmm import AHEAD, CHAINS, FAR_BYTES, RowTile, ramps
 from sparsec.kernels.words import Encoded, Words
 
 OFFSETS = 1 << 16  # elements of x in a block
-AHEAD, LINE = 512, 16  # weights of 4 bytes: how far ahead they are asked for, and in a cache line
+LINE = 16  # weights of 4 bytes in a cache line
 MOST_AHEAD = 16  # lines that a visit asks for; the streams of longer visits are found by hardware
-FAR_BYTES = 1 << 20  # a weight of so many bytes does not stay in level-2 cache
 STEP = 4  # nonzeros that share a load of weights and one of offsets
 
 

@@ -12,13 +12,13 @@ from torch_mlir import ir
 from sparsec.formats.coo import as_dense
 from sparsec.kernels import tile_registers
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
-from sparsec.kernels.counted_rows import FAR_BYTES
 from sparsec.kernels.emit import Buffer
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
+from sparsec.kernels.spmm import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, SIDE, TILE, TILE_BYTES
 from sparsec.kernels.words import refusal, words_of

@@ -19,7 +19,6 @@ from torch_mlir.dialects import vector
 from sparsec.formats.coo import as_dense
 from sparsec.kernels import tile_registers
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
-from sparsec.kernels.counted_rows import FAR_BYTES
 from sparsec.kernels.emit import Buffer, Vectors, local
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.expand import count_of, expanded, lanes_of
@@ -27,6 +26,7 @@ from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
+from sparsec.kernels.spmm import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE_BYTES
 from sparsec.kernels.words import Words, refusal, words_of

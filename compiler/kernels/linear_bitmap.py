@@ -22,7 +22,6 @@ from torch_mlir.dialects import arith, vector
 
 from sparsec.formats.bitmap import WORD, Bitmap
 from sparsec.kernels.arithmetic import F32, U8S8, Arithmetic
-from sparsec.kernels.counted_rows import FAR_BYTES
 from sparsec.kernels.emit import (
     Buffer,
     Vectors,
@@ -41,7 +40,7 @@ from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import ramps
+from sparsec.kernels.spmm import FAR_BYTES, ramps
 from sparsec.kernels.words import Words, refusal, words_of
 
 MOST_TOKENS: Mapping[Arithmetic, int] = {F32: 4, U8S8: 8}
