@@ -121,7 +121,16 @@ def launch(
     operands = _Operands(
         *(_Heads(each.address, each.batch, each.head, each.token) for each in (q, k, v, y)),
         *(added.address, added.batch, added.head, added.query, added.key),
-        *(scale, sizes.heads, sizes.heads // sizes.key_heads, sizes.queries, sizes.keys, sizes.size, tiles, int(causal)),
+        *(
+            scale,
+            sizes.heads,
+            sizes.heads // sizes.key_heads,
+            sizes.queries,
+            sizes.keys,
+            sizes.size,
+            tiles,
+            int(causal),
+        ),
     )
     macros = {"WARPS": by.warps, "SLABS": by.slabs, "KEYS": KEYS, "STAGES": STAGES, "SIZE": size}
     macros |= {"MASK": 0 if mask is None else 1 if mask.query else 2, "BF16": int(dtype == BFLOAT16), "ACTIVATION": 0}

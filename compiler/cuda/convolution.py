@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_int, c_longlong, c_short, c_void_p
+from ctypes import c_int, c_longlong, c_void_p
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -30,7 +30,10 @@ class _Input(ctypes.Structure):
         ("x", c_void_p),
         ("taps", c_void_p),
         ("image_stride", c_longlong),
-        *((name, c_int) for name in ("pixels", "out_width", "out_height", "height", "width", "row_stride", "pixel_stride")),
+        *(
+            (name, c_int)
+            for name in ("pixels", "out_width", "out_height", "height", "width", "row_stride", "pixel_stride")
+        ),
         *((name, c_int) for name in ("stride_down", "stride_right", "before_down", "before_right")),
     )
 
@@ -149,7 +152,14 @@ class ConvolutionWeight:
         self._taps = {False: self._memory.upload(taps), True: self._memory.upload(taps[::VECTOR])}
 
     def launch(
-        self, images: int, x: int, y: int, stream: int, *, epilogue: Epilogue | None = None, shape: TileShape | None = None
+        self,
+        images: int,
+        x: int,
+        y: int,
+        stream: int,
+        *,
+        epilogue: Epilogue | None = None,
+        shape: TileShape | None = None,
     ) -> None:
         """Put it on a stream, for x and y at these addresses."""
         after = epilogue or Epilogue()
@@ -177,7 +187,11 @@ class ConvolutionWeight:
         row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
         operands = _Operands(
             what.input(x, self._taps[wide].address, 1 if what.nchw else images),
-            *(self._weight.address, self._stride, self._k // (what.axes[0].kernel * what.axes[1].kernel) * what.channel_stride),
+            *(
+                self._weight.address,
+                self._stride,
+                self._k // (what.axes[0].kernel * what.axes[1].kernel) * what.channel_stride,
+            ),
             what.epilogue(y, images, after, filters),
             *(row_tiles, token_tiles, min(token_tiles, 8), self._k, filters, what.groups),
         )

@@ -56,8 +56,8 @@ class Matrices:
 class Epilogue:
     """y = act(scale * sum + bias) + residual or, with `residual_first`, act(scale * sum + bias + residual); one rounding.
 
-    `bias` is the address of float32 [m] (of [tokens] with `bias_by_token`), or 0; `activation` its number in `product.ACTIVATIONS`; `residual` has the type
-    and the shape of y, whose rows are not transposed either.
+    `bias` is the address of float32 [m] (of [tokens] with `bias_by_token`), or 0; `activation` its number in
+    `product.ACTIVATIONS`; `residual` has the type and the shape of y, whose rows are not transposed either.
     """
 
     bias: int = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY, random_halves
+from halves import NUMPY, nan_halves, random_halves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,8 +15,6 @@ from numpy.typing import NDArray
 from sparsec.cuda import attention, program
 from sparsec.cuda.attention import AttentionSizes, AttentionTile, HeadRows, MaskRows, refusal
 from sparsec.errors import InputError
-
-NAN = 0x7FFF
 
 
 @settings(max_examples=30, deadline=None)
@@ -43,7 +43,9 @@ def test_attention_is_right_emulated(
     if COMPILER is None:
         pytest.skip("needs g++")
     batch, key_heads, shared_by = heads
-    sizes = AttentionSizes(batch, key_heads * shared_by, key_heads, queries, max(keys, queries) if causal else keys, size)
+    sizes = AttentionSizes(
+        batch, key_heads * shared_by, key_heads, queries, max(keys, queries) if causal else keys, size
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "function", emulated_function)
         check(EmulatedDevice(), sizes, masked, causal, tile, dtype, np.random.default_rng(seed))
@@ -59,30 +61,35 @@ def check(
     generator: np.random.Generator,
 ) -> None:
     """Heads side by side, as a projection leaves them, with NaN at the ends of rows."""
-    q, given_q = heads_of(generator, (sizes.batch, sizes.queries, sizes.heads, sizes.size), dtype)
-    k, given_k = heads_of(generator, (sizes.batch, sizes.keys, sizes.key_heads, sizes.size), dtype)
-    v, given_v = heads_of(generator, (sizes.batch, sizes.keys, sizes.key_heads, sizes.size), dtype)
-    y, space = heads_of(generator, (sizes.batch, sizes.queries, sizes.heads, sizes.size), dtype)
-    y[...] = np.nan
-    mask, given_mask = mask_of(generator, sizes, masked)
-    before = bits(space).copy()
-    operands = [rows_of(space_of) for space_of in (given_q, given_k, given_v, space)]
-    attention.launch(on, dtype, sizes, *operands, 0, scale=0.3, mask=given_mask, causal=causal, tile=tile)  # type: ignore[arg-type]
-    expected = reference(q, k, v, mask, 0.3, causal)
-    error = np.abs(y.astype(np.float64) - expected)
+    of_queries = (sizes.batch, sizes.queries, sizes.heads, sizes.size)
+    of_keys = (sizes.batch, sizes.keys, sizes.key_heads, sizes.size)
+    q, k, v, y = (heads_of(generator, shape, dtype) for shape in (of_queries, of_keys, of_keys, of_queries))
+    y.inside[...] = np.nan
+    mask = mask_of(generator, sizes, masked)
+    before = y.space.copy()
+    rows = [each.rows for each in (q, k, v, y)]
+    given_mask = None if mask is None else mask_rows(mask)
+    attention.launch(on, dtype, sizes, *rows, 0, scale=0.3, mask=given_mask, causal=causal, tile=tile)  # type: ignore[arg-type]
+    expected = reference(q.inside, k.inside, v.inside, mask, 0.3, causal)
+    error = np.abs(y.inside.astype(np.float64) - expected)
     unit = 2.0 ** (-10 if dtype == "float16" else -7)
-    assert error.max() <= unit * 2 * np.abs(v.astype(np.float64)).max()
-    y[...] = np.nan
-    assert (bits(space) == before).all()  # nothing beside it was written
+    assert error.max() <= unit * 2 * np.abs(v.inside.astype(np.float64)).max()
+    y.inside[...] = np.nan
+    assert (y.space == before).all()  # nothing beside it was written
 
 
 def reference(
-    q: NDArray[np.generic], k: NDArray[np.generic], v: NDArray[np.generic], mask: NDArray[np.float64], scale: float, causal: bool
+    q: NDArray[np.generic],
+    k: NDArray[np.generic],
+    v: NDArray[np.generic],
+    mask: NDArray[np.float32] | None,
+    scale: float,
+    causal: bool,
 ) -> NDArray[np.float64]:
     """[batch, tokens, heads, size] in float64."""
     wide = [each.astype(np.float64).transpose(0, 2, 1, 3) for each in (q, k, v)]
     wide[1:] = [each.repeat(wide[0].shape[1] // each.shape[1], axis=1) for each in wide[1:]]
-    products = scale * wide[0] @ wide[1].swapaxes(-1, -2) + mask
+    products = scale * wide[0] @ wide[1].swapaxes(-1, -2) + (0 if mask is None else mask.astype(np.float64))
     if causal:
         queries, keys = products.shape[-2:]
         products[..., np.arange(keys) > np.arange(queries)[:, None] + keys - queries] = -np.inf
@@ -90,46 +97,40 @@ def reference(
     return (powers / powers.sum(axis=-1, keepdims=True) @ wide[2]).transpose(0, 2, 1, 3)
 
 
-def heads_of(
-    generator: np.random.Generator, shape: tuple[int, int, int, int], dtype: str
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Random numbers [batch, tokens, heads, size], and the longer rows that they are in, which are otherwise NaN."""
-    space = np.zeros((*shape[:3], shape[3] + 16), dtype=np.uint16)
-    begin = -space.ctypes.data % 16 // 2
-    aligned = np.full(space.size + 8, NAN, dtype=np.uint16)[begin : begin + space.size].reshape(space.shape)
-    if aligned.ctypes.data % 16:
-        aligned = np.full(space.size + 16, NAN, dtype=np.uint16)
-        first = -aligned.ctypes.data % 16 // 2
-        aligned = aligned[first : first + space.size].reshape(space.shape)
-    whole = aligned.view(NUMPY[dtype])
-    inner = whole[..., 8 : 8 + shape[3]]
-    inner[...] = random_halves(generator, shape, dtype)
-    return inner, inner
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardedHeads:
+    """[batch, tokens, heads, size] within longer rows that are otherwise NaN."""
+
+    space: NDArray[np.uint16]
+    inside: NDArray[np.generic]  # a view of the space
+
+    @property
+    def rows(self) -> HeadRows:
+        batch, token, head, _ = (each // 2 for each in self.inside.strides)
+        return HeadRows(self.inside.ctypes.data, batch, head, token)
 
 
-def rows_of(heads: NDArray[np.generic]) -> HeadRows:
-    return HeadRows(heads.ctypes.data, heads.strides[0] // 2, heads.strides[2] // 2, heads.strides[1] // 2)
+def heads_of(generator: np.random.Generator, shape: tuple[int, int, int, int], dtype: str) -> GuardedHeads:
+    """Random numbers."""
+    space = nan_halves((*shape[:3], shape[3] + 16))
+    inside = space[..., 8:-8].view(NUMPY[dtype])
+    inside[...] = random_halves(generator, shape, dtype)
+    return GuardedHeads(space, inside)
 
 
-def bits(heads: NDArray[np.generic]) -> NDArray[np.uint16]:
-    base = heads.base
-    assert isinstance(base, np.ndarray)
-    return base.view(np.uint16)
-
-
-def mask_of(generator: np.random.Generator, sizes: AttentionSizes, masked: str) -> tuple[NDArray[np.float64], MaskRows | None]:
+def mask_of(generator: np.random.Generator, sizes: AttentionSizes, masked: str) -> NDArray[np.float32] | None:
     """None, one for all queries and heads, or its own for each; some keys are masked, the first never."""
     if masked == "none":
-        return np.zeros(()), None
+        return None
     shape = (sizes.batch, sizes.heads if masked == "all" else 1, sizes.queries if masked == "all" else 1, sizes.keys)
     mask = generator.standard_normal(shape).astype(np.float32)
     mask[(generator.random(shape) < 0.3) & (np.arange(sizes.keys) > 0)] = -np.inf
-    _MASKS.append(mask)
-    strides = [0 if length == 1 else each // 4 for each, length in zip(mask.strides, shape, strict=True)]
-    return mask.astype(np.float64), MaskRows(mask.ctypes.data, *strides)
+    return mask
 
 
-_MASKS: list[NDArray[np.float32]] = []
+def mask_rows(mask: NDArray[np.float32]) -> MaskRows:
+    strides = [0 if length == 1 else each // 4 for each, length in zip(mask.strides, mask.shape, strict=True)]
+    return MaskRows(mask.ctypes.data, *strides)
 
 
 def test_what_there_is_no_kernel_for_is_refused() -> None:

@@ -28,7 +28,9 @@ def axes() -> st.SearchStrategy[Axis]:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.tuples(st.integers(1, 3), st.sampled_from([1, 3, 8, 16]), st.sampled_from([1, 5, 8, 40]), st.sampled_from([1, 2, 3])),
+    st.tuples(
+        st.integers(1, 3), st.sampled_from([1, 3, 8, 16]), st.sampled_from([1, 5, 8, 40]), st.sampled_from([1, 2, 3])
+    ),
     st.tuples(axes(), axes()),
     st.sampled_from(["nchw", "nhwc"]),
     st.sampled_from([(0, False), (1, True), (3, False)]),
@@ -82,7 +84,9 @@ def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> Non
     got = found[: residual.size].reshape(residual.transpose(order).shape).astype(np.float64)
     if not what.nchw:
         got = got.transpose(0, 3, 1, 2)
-    sums, size = (convolved(a.astype(np.float64), b.astype(np.float64), what) for a, b in ((x, w), (np.abs(x), np.abs(w))))
+    sums, size = (
+        convolved(a.astype(np.float64), b.astype(np.float64), what) for a, b in ((x, w), (np.abs(x), np.abs(w)))
+    )
     expected = sums + bias[:, None, None] + (residual.astype(np.float64) if first else 0)
     if activation == 1:
         expected = np.maximum(expected, 0)

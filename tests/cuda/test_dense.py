@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import guarded, inside, random_halves, rounding_bound
+from halves import NUMPY, Guarded, random_halves, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,23 +31,22 @@ def test_products_are_right_emulated(tokens: int, m: int, k: int, stride_of: int
         pytest.skip("needs g++")
     generator = np.random.default_rng(seed)
     dtype = ("float16", "bfloat16")[seed % 2]
-    x, w = (random_halves(generator, (1, 1, rows, k), dtype) for rows in (tokens, m))
-    space, placed_x = guarded(x, stride_of)
-    y, placed_y = guarded(np.full_like(random_halves(generator, (1, 1, tokens, m), dtype), np.nan), stride_of)
-    residual = random_halves(generator, (1, 1, tokens, m), dtype)
-    kept, placed_residual = guarded(residual, stride_of)
+    w = random_halves(generator, (m, k), dtype)
+    x = Guarded.of(random_halves(generator, (1, 1, tokens, k), dtype), stride_of)
+    y = Guarded.of(np.full((1, 1, tokens, m), np.nan, NUMPY[dtype]), stride_of)
+    residual = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), stride_of)
     bias = generator.standard_normal(m).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "function", emulated_function)
-        weight = DenseWeight(w[0, 0].view(np.uint16), dtype, EmulatedDevice(multiprocessors=workers))  # type: ignore[arg-type]
-        rows = Rows(placed_x.address, placed_x.stride, tokens, k)
-        epilogue = Epilogue(bias.ctypes.data, 1, placed_residual)
+        weight = DenseWeight(w.view(np.uint16), dtype, EmulatedDevice(multiprocessors=workers))  # type: ignore[arg-type]
+        rows = Rows(x.place.address, x.place.stride, tokens, k)
+        epilogue = Epilogue(bias.ctypes.data, 1, residual.place)
         for _ in range(2):  # the second finds counters as the first left them
-            weight.launch(rows, placed_y, 0, epilogue=epilogue)
-    wide_x, wide_w = x.astype(np.float64), w.astype(np.float64).swapaxes(-1, -2)
-    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual.astype(np.float64)
-    got = inside(y, placed_y, expected.shape, dtype).astype(np.float64)
-    assert (np.abs(got - expected) <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()
+            weight.launch(rows, y.place, 0, epilogue=epilogue)
+    wide_x, wide_w = x.values[0, 0].astype(np.float64), w.astype(np.float64).T
+    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual.values[0, 0].astype(np.float64)
+    error = np.abs(y.values[0, 0].astype(np.float64) - expected)
+    assert (error <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()
 
 
 def test_kernels_are_chosen_by_tokens_alignment_and_architecture() -> None:

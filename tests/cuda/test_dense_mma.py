@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY, guarded, inside, random_halves, rounding_bound
+from halves import NUMPY, Guarded, random_halves, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -76,7 +77,17 @@ def test_any_size_is_right_emulated(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "function", emulated_function)
         epilogue = Epilogue(bias=1, activation=activation, residual_first=first, scale=0.5)
-        check(EmulatedDevice(), "float16", DenseSizes(*sizes), shape, x_transposed, w_transposed, stride_of, epilogue, seed)
+        check(
+            EmulatedDevice(),
+            "float16",
+            DenseSizes(*sizes),
+            shape,
+            x_transposed,
+            w_transposed,
+            stride_of,
+            epilogue,
+            seed,
+        )
 
 
 def check(
@@ -93,27 +104,27 @@ def check(
     """Random operands among NaN, strides that are multiples of `stride_of`; a bias and a residual where there is a bias."""
     generator = np.random.default_rng(seed)
     batch = (sizes.outer, sizes.inner)
-    x = random_halves(generator, (*batch, sizes.tokens, sizes.k), dtype)
-    w = random_halves(generator, (*batch, sizes.m, sizes.k), dtype)
-    given_x, placed_x = guarded(x, stride_of, transposed=x_transposed)
-    given_w, placed_w = guarded(w, stride_of, transposed=w_transposed)
-    y, placed_y = guarded(np.full((*batch, sizes.tokens, sizes.m), np.nan, NUMPY[dtype]), stride_of)
+    values = [
+        random_halves(generator, (*batch, *each), dtype) for each in ((sizes.tokens, sizes.k), (sizes.m, sizes.k))
+    ]
+    x, w = (
+        Guarded.of(each, stride_of, transposed=transposed)
+        for each, transposed in zip(values, (x_transposed, w_transposed), strict=True)
+    )
+    y = Guarded.of(np.full((*batch, sizes.tokens, sizes.m), np.nan, NUMPY[dtype]), stride_of)
     bias = residual = None
     if epilogue.bias:
         bias = generator.standard_normal(sizes.m).astype(np.float32)
-        residual = random_halves(generator, (*batch, sizes.tokens, sizes.m), dtype)
-        kept, placed_residual = guarded(residual, stride_of)
-        epilogue = Epilogue(
-            bias.ctypes.data, epilogue.activation, placed_residual, epilogue.residual_first, epilogue.scale
-        )
-    before = y.tobytes()
-    dense_mma.launch(on, dtype, sizes, placed_x, placed_w, placed_y, 0, epilogue=epilogue, shape=shape)  # type: ignore[arg-type]
-    expected = reference(x, w, bias, residual, epilogue)
-    got = inside(y, placed_y, expected.shape, dtype).astype(np.float64)
-    size = np.abs(x.astype(np.float64)) @ np.abs(w.astype(np.float64)).swapaxes(-1, -2)
-    assert (np.abs(got - expected) <= rounding_bound(expected, size, sizes.k, dtype)).all()
-    inside(y, placed_y, expected.shape, dtype)[...] = np.nan
-    assert y.tobytes() == before  # nothing beside it was written
+        residual = Guarded.of(random_halves(generator, y.values.shape, dtype), stride_of)
+        epilogue = replace(epilogue, bias=bias.ctypes.data, residual=residual.place)
+    before = y.space.copy()
+    dense_mma.launch(on, dtype, sizes, x.place, w.place, y.place, 0, epilogue=epilogue, shape=shape)  # type: ignore[arg-type]
+    expected = reference(*values, bias, residual and residual.values, epilogue)
+    size = np.abs(values[0].astype(np.float64)) @ np.abs(values[1].astype(np.float64)).swapaxes(-1, -2)
+    error = np.abs(y.values.astype(np.float64) - expected)
+    assert (error <= rounding_bound(expected, size, sizes.k, dtype)).all()
+    y.values[...] = np.nan
+    assert (y.space == before).all()  # nothing beside it was written
 
 
 def test_matrices_are_wide_where_all_of_a_batch_are() -> None:
