@@ -301,13 +301,15 @@ def _emit_filter(
 ) -> None:
     """All pixels of one filter in one band, whose output begins at `element`."""
     tile = plane.tile
-    with loop(0, tile.count) as part:
-        position, pixel = tile.origin(part)
+
+    def one(position: Index, pixel: Index) -> None:
         if taps:
             _emit_tile(plane, taps, epilogue, buffers, source, base + position, row, element + pixel)
         else:
             zeros = [Vectors(tile.lanes, epilogue.total).splat(0)] * len(tile.steps)
             emit_store(tile, zeros, epilogue, buffers, element=element + pixel, channel=row)
+
+    tile.each(one)
 
 
 def _emit_tile(

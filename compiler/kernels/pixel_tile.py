@@ -9,13 +9,13 @@ masks on any instruction set.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
-from sparsec.kernels.emit import Buffer, Vectors, finish, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, finish, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, IndexLike, as_index, minimum
 from sparsec.kernels.isa import Isa
@@ -64,6 +64,27 @@ class Tile:
     def moved(self) -> int:
         """Shuffles that one store of the tile needs."""
         return sum(len(piece.sources) - 1 for piece in self.pieces)
+
+    def each(self, body: Callable[[Index, Index], None]) -> None:
+        """Build `body` for the position and the pixel at which each tile of an image begins, in a loop for each axis.
+
+        Of two tiles along an axis the second begins at a product: of a minimum of numbers that are known, compilers make a
+        choice for each address that follows.
+        """
+        self._each(0, Index(0), Index(0), body)
+
+    def _each(self, number: int, position: Index, pixel: Index, body: Callable[[Index, Index], None]) -> None:
+        if number == len(self.axes):
+            body(position, pixel)
+            return
+        (size, stride), length, count = self.axes[number], self.lengths[number], self.counts[number]
+        pixels = math.prod(size for size, _ in self.axes[number + 1 :])
+        if count == 1:
+            self._each(number + 1, position, pixel, body)
+            return
+        with loop(0, count) as part:
+            start = part * (size - length) if count == 2 else minimum(part * length, size - length)
+            self._each(number + 1, position + start * stride, pixel + start * pixels, body)
 
     def origin(self, number: Index) -> tuple[Index, Index]:
         """The position and the pixel at which tile `number` of an image begins."""
