@@ -16,12 +16,15 @@ from sparsec.assemble import WeightBlob, status_offset
 from sparsec.cuda.lower_choice import Choice, Reference, choose_pattern
 from sparsec.cuda.plan import (
     Address,
+    Attention,
     BatchedProduct,
     Convolution,
     DevicePlan,
     DeviceWeight,
     Half,
+    Heads,
     Launch,
+    Mask,
     Product,
     Rows,
     Step,
@@ -103,6 +106,8 @@ class DeviceAssembly:
                 return self._convolution(call, facts, values)
             case "sparsec.matmul":
                 return self._matmul(call, facts, values)
+            case "sparsec.attention":
+                return self._attention(call, facts, values)
         raise AssertionError(f"unknown product {facts}")
 
     def _linear(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Product:
@@ -165,6 +170,21 @@ class DeviceAssembly:
         )
         scale = ir.FloatAttr(facts["scale"]).value
         return BatchedProduct(sizes, rows, inner, columns, *operands, scale, self._half, _layer(call))
+
+    def _attention(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Attention:
+        batch, heads, queries, size = shape_of(values["q"])
+        keys = shape_of(values["k"])[2]
+        q, k, v, y = (Heads(self._address(values[each]), *_strides(values[each])[:3]) for each in "qkvy")
+        mask = None
+        if "mask" in values:
+            axes = zip(shape_of(values["mask"]), _strides(values["mask"]), strict=True)
+            mask = Mask(self._address(values["mask"]), *(step if length > 1 else 0 for length, step in axes))
+        candidate = Candidate("attention", "dense", None)
+        choice = Choice(None, candidate.kernel, (candidate,), "attention: products and softmax in one kernel", 0.0)
+        self._describe(call, MatmulProblem(batch * heads, queries, size, keys), choice, None)
+        scale = ir.FloatAttr(facts["scale"]).value
+        sizes = (batch, heads, heads, queries, keys, size)
+        return Attention(*sizes, q, k, v, y, mask, scale, False, self._half, _layer(call))
 
     def _tail(self, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Tail:
         activation = ir.StringAttr(facts["activation"]).value or None

@@ -51,7 +51,7 @@ def _wrap(op: ir.Operation) -> ir.Operation:
     with op.location, ir.InsertionPoint(block):
         attributes = {name: op.attributes[name] for name in op.attributes}
         inner = ir.Operation.create(
-            op.name, results=[element_of(y)], operands=list(block.arguments)[:2], attributes=attributes
+            op.name, results=[element_of(y)], operands=list(block.arguments)[:-1], attributes=attributes
         )
         ir.Operation.create("linalg.yield", operands=[inner.results[0]])
     replace(op, [layer.results[0]])
@@ -105,7 +105,10 @@ def _absorbable(layer: ir.Operation) -> ir.Operation | None:
     identity = ir.AffineMap.get_identity(len(shape))
     if destination[1] != identity or list(body.arguments[len(inputs)].uses) or not _self_contained(body):
         return None
-    channel = channel_axis(Layer(layer).contraction.name, len(shape))
+    contraction = Layer(layer).contraction.name
+    if contraction == "sparsec.attention":  # whose kernels have no epilogues
+        return None
+    channel = channel_axis(contraction, len(shape))
     for value, indexing in inputs:
         if value == y:
             fits = indexing == identity

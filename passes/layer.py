@@ -32,6 +32,11 @@ class Layer:
         return self.op.regions[0].blocks[0].operations[0].operation
 
     @property
+    def arity(self) -> int:
+        """How many inputs the contraction has; those of the epilogue follow."""
+        return len(self.contraction.operands)
+
+    @property
     def inputs(self) -> list[ir.Value]:
         """x, w, and the epilogue's operands."""
         return list(self.op.operands)[:-1]
@@ -106,13 +111,13 @@ class Layer:
         total = self.contraction.results[0]
         channel = channel_axis(self.contraction.name, len(shape_of(self.destination)))
         shape, operands = shape_of(self.destination), []
-        for value, indexing in list(zip(self.inputs, self.maps, strict=False))[CONTRACTION_OPERANDS:]:
+        for value, indexing in list(zip(self.inputs, self.maps, strict=False))[self.arity :]:
             covered = reach(list(indexing.results), shape, channel)
             assert covered is not None, "fuse_epilogue only absorbs operands that kernels can read"
             operands.append(EpilogueOperand(covered, str(element_of(value))))
         if len(body.operations) == 2:  # the contraction, and the yield of its result
             return identity(str(total.type))
-        arguments = list(body.arguments)[CONTRACTION_OPERANDS : CONTRACTION_OPERANDS + len(operands)]
+        arguments = list(body.arguments)[self.arity : self.arity + len(operands)]
         *ops, end = [op.operation for op in body.operations][1:]
         text = function_text(ops, end.operands[0], [total, *arguments])
         return Epilogue(text, tuple(operands), str(total.type), str(element_of(self.destination)))

@@ -1,7 +1,7 @@
 """The `sparsec` dialect: the only ops of ours that live in the module beside the torch and upstream dialects.
 
 `sparsec.weight` stands for a tensor whose bytes are in the `WeightStore` under the op's `sym_name`. The layer ops
-`linear`, `conv` and `matmul` are the contractions that our kernels compute. They appear in two forms, both printable
+`linear`, `conv`, `matmul` and `attention` are the contractions that our kernels compute. They appear in two forms, both printable
 and re-readable:
 
 - on tensors, from the torch dialect to linalg: `%y = "sparsec.conv"(%x, %w) {...} : (tensor<...>, tensor<...>) ->
@@ -11,6 +11,8 @@ epilogue.
 """
 
 # No `from __future__ import annotations` here: `ext` reads the annotations as objects.
+from typing import Optional
+
 from torch_mlir.dialects import ext
 
 
@@ -61,6 +63,19 @@ class Matmul(Sparsec.Operation, name="matmul", traits=[ext.Pure]):
     out: ext.Result[ext.Any]
 
 
+class Attention(Sparsec.Operation, name="attention", traits=[ext.Pure]):
+    """y = softmax(scale q k^T + mask) v over the last axis, of q [batch, heads, queries, size], k and v [batch, heads, keys, size].
+
+    The mask, if there is one, is [batch, heads, queries, keys], where axes of 1 are shared. Attribute: `scale`. On GPUs only.
+    """
+
+    q: ext.Operand[ext.Any]
+    k: ext.Operand[ext.Any]
+    v: ext.Operand[ext.Any]
+    mask: Optional[ext.Operand[ext.Any]]
+    out: ext.Result[ext.Any]
+
+
 class Held(Sparsec.Operation, name="held", traits=[ext.Pure]):
     """x itself, which upstream passes cannot see through (see `hold_tails`)."""
 
@@ -68,4 +83,4 @@ class Held(Sparsec.Operation, name="held", traits=[ext.Pure]):
     out: ext.Result[ext.Any]
 
 
-LAYERS = ("sparsec.linear", "sparsec.conv", "sparsec.matmul")
+LAYERS = ("sparsec.linear", "sparsec.conv", "sparsec.matmul", "sparsec.attention")

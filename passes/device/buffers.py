@@ -13,7 +13,7 @@ from torch_mlir import ir
 from sparsec.ir.module import element_of, shape_of, users
 from sparsec.kernels.epilogue import Reach
 from sparsec.passes.access import VIEWS, parallel_loops
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, is_layer
+from sparsec.passes.layer import Layer, is_layer
 
 ALLOC = "memref.alloc"
 
@@ -40,11 +40,14 @@ def uses_of(buffer: ir.Value) -> Iterator[tuple[ir.Operation, int, ir.Value]]:
 
 
 def half_positions(layer: Layer) -> list[int]:
-    """The operands of a layer that products take in 16 bits: x, a second activation, the residual, and y."""
+    """The operands of a layer that products take in 16 bits: what it multiplies but weights, the residual, and y last."""
+    last = len(layer.op.operands) - 1
+    if layer.contraction.name == "sparsec.attention":  # the mask stays as it is
+        return [0, 1, 2, last]
     reached = [each.reach for each in layer.epilogue().operands]
-    full = [CONTRACTION_OPERANDS + at for at, each in enumerate(reached) if each is Reach.FULL]
+    full = [layer.arity + at for at, each in enumerate(reached) if each is Reach.FULL]
     second = [] if layer.weight is not None else [1]
-    return [0, *second, *full, len(layer.op.operands) - 1]
+    return [0, *second, *full, last]
 
 
 def can_be_half(buffer: ir.Value) -> bool:

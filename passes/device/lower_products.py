@@ -11,7 +11,7 @@ After:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch_mlir import ir
 
@@ -21,6 +21,12 @@ from sparsec.passes.lower_calls import call
 from sparsec.passes.unit import Unit
 
 PRODUCT = "product"
+_ROLES: Mapping[str, Sequence[str]] = {
+    "sparsec.linear": ("x", "w"),
+    "sparsec.conv": ("x", "w"),
+    "sparsec.matmul": ("p", "q"),
+    "sparsec.attention": ("q", "k", "v", "mask"),
+}
 
 
 def lower_products(unit: Unit) -> None:
@@ -48,12 +54,12 @@ def _call(layer: Layer, tail: Tail, name: str, module: ir.Module) -> None:
         ip=ir.InsertionPoint.at_block_begin(module.body),
     )
     contraction = layer.contraction
-    product = {key: contraction.attributes[key] for key in contraction.attributes}
+    product: dict[str, ir.Attribute] = {"scale": ir.FloatAttr.get(ir.F64Type.get(), tail.scale)}
+    product |= {key: contraction.attributes[key] for key in contraction.attributes}
     product |= {
         "contraction": ir.StringAttr.get(contraction.name),
         "operands": ir.ArrayAttr.get([ir.StringAttr.get(role) for role in operands]),
         "activation": ir.StringAttr.get(tail.activation or ""),
-        "scale": ir.FloatAttr.get(ir.F64Type.get(), tail.scale),
         "residual_first": ir.BoolAttr.get(tail.residual_first),
     }
     attributes: dict[str, ir.Attribute] = {"layer": layer.op.attributes["layer"], PRODUCT: ir.DictAttr.get(product)}
@@ -62,8 +68,7 @@ def _call(layer: Layer, tail: Tail, name: str, module: ir.Module) -> None:
 
 def _operands(layer: Layer, tail: Tail) -> dict[str, ir.Value]:
     """By role, the result last."""
-    first: Sequence[str] = ("p", "q") if layer.contraction.name == "sparsec.matmul" else ("x", "w")
-    found = dict(zip(first, layer.inputs, strict=False))
+    found = dict(zip(_ROLES[layer.contraction.name][: layer.arity], layer.inputs, strict=False))
     if tail.bias is not None:
         found["bias"] = layer.inputs[tail.bias]
     if tail.residual is not None:

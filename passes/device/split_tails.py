@@ -15,7 +15,7 @@ from sparsec.ir.module import element_of, replace, shape_of
 from sparsec.passes.device.tails import tail_of
 from sparsec.passes.elementwise import empty
 from sparsec.passes.fuse_epilogue import layer_generic
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, clone_body, layers
+from sparsec.passes.layer import Layer, clone_body, layers
 from sparsec.passes.unit import Unit
 
 
@@ -33,10 +33,10 @@ def _bare(layer: Layer) -> ir.Value:
     op, contraction = layer.op, layer.contraction
     destination = ir.RankedTensorType.get(shape_of(layer.destination), contraction.results[0].type)
     start = empty(destination, ir.InsertionPoint(op))
-    maps = [*layer.maps[:CONTRACTION_OPERANDS], layer.maps[-1]]
-    bare = layer_generic([*layer.inputs[:CONTRACTION_OPERANDS], start], maps, layer.maps[0].n_dims, op)
+    maps = [*layer.maps[: layer.arity], layer.maps[-1]]
+    bare = layer_generic([*layer.inputs[: layer.arity], start], maps, layer.maps[0].n_dims, op)
     block = bare.regions[0].blocks[0]
-    values = dict(zip(list(op.regions[0].blocks[0].arguments)[:CONTRACTION_OPERANDS], block.arguments, strict=False))
+    values = dict(zip(list(op.regions[0].blocks[0].arguments)[: layer.arity], block.arguments, strict=False))
     clone_body([contraction], block, values)
     ir.Operation.create("linalg.yield", operands=[values[contraction.results[0]]], ip=ir.InsertionPoint(block))
     return bare.results[0]
@@ -45,8 +45,8 @@ def _bare(layer: Layer) -> ir.Value:
 def _tail(layer: Layer, sums: ir.Value) -> ir.Value:
     """The rest of a layer's body, of its sums."""
     op, rank = layer.op, len(shape_of(layer.destination))
-    extra = layer.inputs[CONTRACTION_OPERANDS:]
-    indices = [list(each.results) for each in layer.maps[CONTRACTION_OPERANDS:-1]]
+    extra = layer.inputs[layer.arity :]
+    indices = [list(each.results) for each in layer.maps[layer.arity : -1]]
     maps = [ir.AffineMap.get_identity(rank), *(ir.AffineMap.get(rank, 0, each) for each in indices)]
     maps.append(ir.AffineMap.get_identity(rank))
     operands = [sums, *extra, empty(op.results[0].type, ir.InsertionPoint(op))]
@@ -66,6 +66,6 @@ def _tail(layer: Layer, sums: ir.Value) -> ir.Value:
     block = generic.regions[0].blocks.append(*elements, arg_locs=[op.location] * len(elements))
     old = op.regions[0].blocks[0]
     values = {layer.contraction.results[0]: block.arguments[0]}
-    values.update(zip(list(old.arguments)[CONTRACTION_OPERANDS:-1], list(block.arguments)[1:-1], strict=True))
+    values.update(zip(list(old.arguments)[layer.arity : -1], list(block.arguments)[1:-1], strict=True))
     clone_body([each.operation for each in list(old.operations)[1:]], block, values)
     return generic.results[0]

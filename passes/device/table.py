@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.device.fit_operands import fit_operands
+from sparsec.passes.device.form_attention import form_attention
 from sparsec.passes.device.group_rows import group_rows
 from sparsec.passes.device.keep_rank import keep_rank
 from sparsec.passes.device.lower_products import lower_products
@@ -51,6 +52,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("form_layers", form_layers, "while contractions are still single ops"),
+    ("form_attention", form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
     ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),

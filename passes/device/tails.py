@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.epilogue import Reach
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer
+from sparsec.passes.layer import Layer
 
 _ROUNDING = 1e-6  # relative, of constants in float32
 
@@ -104,9 +104,9 @@ class _Reader:
 
     def reach(self, number: int) -> Reach | None:
         """How the operand at a position covers y."""
-        if number < CONTRACTION_OPERANDS:
+        if number < self.layer.arity:
             return None
-        return self.layer.epilogue().operands[number - CONTRACTION_OPERANDS].reach
+        return self.layer.epilogue().operands[number - self.layer.arity].reach
 
 
 def factors(value: ir.Value) -> tuple[float, list[ir.Value]]:
