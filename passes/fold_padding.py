@@ -13,6 +13,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import find, integers, users
 from sparsec.ir.torch_values import FROM_TORCH_OP, TorchBuilder, integer_list, scalar, tensor_shape
+from sparsec.passes.quantised_values import CAST
 from sparsec.passes.unit import Unit
 
 
@@ -21,13 +22,21 @@ def fold_padding(unit: Unit) -> None:
     for pad in find(unit.module, lambda op: op.name == "torch.aten.constant_pad_nd"):
         x, amounts, value = pad.operands
         shape, pads = tensor_shape(x), integer_list(amounts)
-        casts = users(pad.results[0])
+        casts = _readers(pad)
         convolutions = [user for cast in casts if cast.results for user in users(cast.results[0])]
         if shape is None or not pads or min(pads) < 0 or any(pads[2 * (len(shape) - 2) :]):
             continue  # a pad of channels or batch stays
         fits = all(_reads(c, casts) and _pad_value(c) == scalar(value) for c in convolutions)
         if all(cast.name == FROM_TORCH_OP for cast in casts) and fits:
             _absorb(pad, casts, convolutions, pads, axes=len(shape) - 2)
+
+
+def _readers(pad: ir.Operation) -> list[ir.Operation]:
+    """Who reads the pad; steps of a dequantisation that ended in layers on bytes, and that nobody reads now, are erased."""
+    for reader in users(pad.results[0]):
+        if reader.name == CAST and not users(reader.results[0]):
+            reader.erase()
+    return users(pad.results[0])
 
 
 def _reads(op: ir.Operation, casts: list[ir.Operation]) -> bool:

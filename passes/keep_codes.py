@@ -9,7 +9,8 @@ After:
 
 Quantisers of graphs put such pairs around operators that only move elements, so that each operator stands between one and the other.
 A quantisation of what was moved becomes the moved codes: there are fewer bytes to move, and the layer before can make them. One of maxima
-over windows becomes the maxima of quantised numbers, which are the same, for rounding keeps their order.
+over windows becomes the maxima of quantised numbers, which are the same, for rounding keeps their order. One of what was padded with
+zeros becomes codes that are padded with the zero point, as convolutions pad themselves.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace, users
-from sparsec.ir.torch_values import TorchBuilder, definition, tensor_element, tensor_shape, tensor_type
+from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, tensor_type
 from sparsec.passes.fold_constants import MOVES
 from sparsec.passes.quantised_values import CAST, Activation, Quantisation, activation_of, quantisation_of
 from sparsec.passes.split_pools import MAX_POOL
 from sparsec.passes.unit import Unit
 
+PAD = "torch.aten.constant_pad_nd"
 _RANGES = {"ui8": (0, 255), "si8": (-128, 127)}
 
 
@@ -39,24 +41,43 @@ def keep_codes(unit: Unit) -> None:
 
 
 def _keep(op: ir.Operation, quantisation: Quantisation, unit: Unit) -> None:
-    value, pool = quantisation.value, definition(quantisation.value)
-    if pool is not None and pool.name == MAX_POOL and len(users(value)) == 1:
-        value = pool.operands[0]
+    value, outer = quantisation.value, definition(quantisation.value)
+    if (
+        outer is not None
+        and len(users(value)) == 1
+        and (outer.name == MAX_POOL or _pads_with_zeros(outer, quantisation))
+    ):
+        value = outer.operands[0]
     else:
-        pool = None
+        outer = None
     known = activation_of(value, unit)
     moves = _moves(value)
     if known is not None and _alike(known, quantisation):
         codes = known.moved(op)
     elif moves:
         codes = Activation(_quantised(moves[0].operands[0], op, quantisation), moves).moved(op)
-    elif pool is not None:
+    elif outer is not None:
         codes = _quantised(value, op, quantisation)
     else:
         return
-    unused = [*moves, *_steps(op, quantisation)[:-1]]
-    replace(op, [codes if pool is None else _maxima(codes, pool, op)])
+    unused = [*moves, *([outer] if outer is not None else []), *_steps(op, quantisation)[:-1]]
+    if outer is not None:
+        codes = _maxima(codes, outer, op) if outer.name == MAX_POOL else _padded(codes, outer, op, quantisation)
+    replace(op, [codes])
     _erase_unused(unused)
+
+
+def _pads_with_zeros(op: ir.Operation, quantisation: Quantisation) -> bool:
+    """True for a pad with zeros whose code is known."""
+    return op.name == PAD and scalar(op.operands[2]) == 0 and isinstance(quantisation.zero, float)
+
+
+def _padded(codes: ir.Value, pad: ir.Operation, at: ir.Operation, quantisation: Quantisation) -> ir.Value:
+    """The pad on codes, with that of zero."""
+    assert isinstance(quantisation.zero, float)
+    zero = int(min(max(quantisation.zero, quantisation.low), quantisation.high))
+    build = TorchBuilder(at)
+    return build.create(PAD, [at.results[0].type], [codes, pad.operands[1], build.integer(zero)])
 
 
 def _moves(value: ir.Value) -> tuple[ir.Operation, ...]:

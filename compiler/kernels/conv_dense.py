@@ -136,7 +136,7 @@ def _product(
     rows_first = _rows_first(grid)
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        output = Output.of(isa, grid, epilogue, memory, pixels, along_channels=False)
+        output = Output.of(module, name, isa, grid, epilogue, memory, pixels, along_channels=False)
         x, weights = memory[source], memory["weight"]
         with loop(begin, end) as unit:
             matrix, part = unit // grid.tiles, unit % grid.tiles  # matrix: (image, group)

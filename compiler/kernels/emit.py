@@ -46,6 +46,7 @@ class Buffer:
 
 Spec = Mapping[str, tuple[str, int]]  # buffer name -> (element type, element count), in argument order
 Body = Callable[[Mapping[str, Buffer], Index, Index], None]
+PartBody = Callable[..., None]  # of the buffers, and as many positions as it is called with
 
 
 def element_bytes(dtype: str) -> int:
@@ -68,32 +69,44 @@ def define(module: ir.Module, name: str, buffers: Spec, body: Body) -> None:
 
     `body(buffers, begin, end)` builds the units [begin, end).
     """
+    _define(module, name, buffers, 2, lambda named, places: body(named, *places))
+
+
+def apart(module: ir.Module, name: str, buffers: Mapping[str, Buffer], body: PartBody, *places: Index) -> None:
+    """Build `body(buffers, *places)` in a function @name of its own, and call it here.
+
+    No function is inlined. Constants of a long body do not take registers from loops around it then.
+    """
+    spec = {key: (buffer.dtype, buffer.size) for key, buffer in buffers.items()}
+    _define(module, name, spec, len(places), lambda named, given: body(named, *given))
+    operands = [*(buffer.memref for buffer in buffers.values()), *(place.value for place in places)]
+    func.call([], ir.FlatSymbolRefAttr.get(name), operands)
+
+
+def _define(
+    module: ir.Module,
+    name: str,
+    buffers: Spec,
+    places: int,
+    body: Callable[[Mapping[str, Buffer], Sequence[Index]], None],
+) -> None:
+    """Add a function of buffers and so many positions, unless it exists."""
     if exists(module, name):
         return
     with module.context, ir.Location.unknown():
         types = [ir.MemRefType.get([size], ir.Type.parse(dtype)) for dtype, size in buffers.values()]
         index = ir.IndexType.get()
         with ir.InsertionPoint(module.body):
-            function = func.FuncOp(name, ir.FunctionType.get([*types, index, index], []), visibility="private")
+            function = func.FuncOp(name, ir.FunctionType.get([*types, *[index] * places], []), visibility="private")
         no_alias = ir.DictAttr.get({"llvm.noalias": ir.UnitAttr.get()})
         plain = ir.DictAttr.get({})
-        function.arg_attrs = ir.ArrayAttr.get([no_alias] * len(types) + [plain] * 2)
+        function.arg_attrs = ir.ArrayAttr.get([no_alias] * len(types) + [plain] * places)
         block = function.add_entry_block()
         with ir.InsertionPoint(block):
-            *memory, begin, end = block.arguments
+            memory, given = list(block.arguments)[: len(types)], list(block.arguments)[len(types) :]
             named = {key: Buffer(value, *buffers[key]) for key, value in zip(buffers, memory, strict=True)}
-            body(named, Index(dynamic=begin), Index(dynamic=end))
+            body(named, [Index(dynamic=each) for each in given])
             func.return_([])
-
-
-def apart(module: ir.Module, name: str, buffers: Mapping[str, Buffer], body: Body, first: Index, second: Index) -> None:
-    """Build `body(buffers, first, second)` in a function @name of its own, and call it here.
-
-    No function is inlined. Constants of a long body do not take registers from loops around it then.
-    """
-    define(module, name, {key: (buffer.dtype, buffer.size) for key, buffer in buffers.items()}, body)
-    operands = [*(buffer.memref for buffer in buffers.values()), first.value, second.value]
-    func.call([], ir.FlatSymbolRefAttr.get(name), operands)
 
 
 def local(dtype: str, size: int) -> Buffer:

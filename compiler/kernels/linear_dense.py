@@ -79,7 +79,7 @@ class LinearDense:
         name = f"{self.name}_{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
+            output = Output.of(module, name, isa, grid, epilogue, memory, m, along_channels=True)
             x, panels = memory[source], memory["weight"]
             lanes = grid.vectors.lanes
 

@@ -65,7 +65,7 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
+        output = Output.of(module, name, isa, grid, epilogue, memory, m, along_channels=True)
         p, q = memory["p"], memory[source]
         with loop(begin, end) as unit:
             image, part = unit // grid.tiles, unit % grid.tiles

@@ -255,7 +255,7 @@ class _Product:
         name = f"u8s8_matmul_dense_{grid.tag}_{epilogue.tag}_{self.name}"
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            output = Output.of(self.isa, grid, epilogue, memory, m, along_channels=True)
+            output = Output.of(module, name, self.isa, grid, epilogue, memory, m, along_channels=True)
             with loop(begin, end) as unit:
                 image, part = unit // grid.tiles, unit % grid.tiles
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, choose, finish, local, loop, shuffle
+from sparsec.kernels.emit import Buffer, apart, choose, finish, local, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -16,6 +16,7 @@ from sparsec.kernels.tile import Grid, Tile
 # An epilogue with more operations than this (constants apart) is built once, in a loop over the tile's vectors, to
 # keep code small.
 LONG_EPILOGUE = 6
+SPILL = "sums"  # the name of kept sums among the buffers of the function that stores them
 
 Sums = Callable[[Tile], Sequence[ir.Value]]  # [rows * width] vectors
 Origin = Callable[
@@ -25,13 +26,15 @@ Origin = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the tiles of `grid` go: buffer "y", after `epilogue`. Make it at the start of a function (it may hold stack
-    memory).
+    """Where the tiles of `grid` go: buffer "y", after `epilogue`. Make it at the start of the function `name` (it may hold
+    stack memory); what it stores from there, it stores in a function of its own.
 
     `pitch` elements lie between rows of y. The columns of y are channels (`along_channels`: a linear layer), or its
     rows are. The tiles of a `turned` grid are the transpose of what is stored.
     """
 
+    module: ir.Module
+    name: str
     isa: Isa
     grid: Grid
     epilogue: Epilogue
@@ -43,6 +46,8 @@ class Output:
     @classmethod
     def of(
         cls,
+        module: ir.Module,
+        name: str,
         isa: Isa,
         grid: Grid,
         epilogue: Epilogue,
@@ -55,7 +60,8 @@ class Output:
         spill = None
         if grid.turned or is_long(epilogue):
             spill = local(grid.vectors.dtype, rows * grid.columns.most * grid.vectors.lanes)
-        return cls(isa, grid, epilogue, buffers, pitch, along_channels, spill)
+        written = {key: buffer for key, buffer in buffers.items() if key == "y" or key.startswith("epilogue.")}
+        return cls(module, name, isa, grid, epilogue, written, pitch, along_channels, spill)
 
     def tile(self, row_part: Index, column_part: Index, sums: Sums, origin: Origin) -> None:
         """Build the tile at these parts of the grid: `sums` for each shape that occurs, then the store."""
@@ -63,8 +69,18 @@ class Output:
             self.grid.tile(row_part, column_part, lambda tile: self._store(tile, sums(tile), origin))
             return
         self.grid.tile(row_part, column_part, lambda tile: self._keep(tile, sums(tile)))
-        store = self._store_turned if self.grid.turned else self._store_kept
-        store(self.spill, row_part, column_part, origin)
+        grid = self.grid
+        first, channel = origin(grid.rows.start(row_part), grid.columns.start(column_part) * grid.vectors.lanes)
+        memory = {**self.buffers, SPILL: self.spill}
+        apart(self.module, f"{self.name}_store", memory, self._stored, row_part, column_part, first, channel)
+
+    def _stored(
+        self, memory: Mapping[str, Buffer], row_part: Index, column_part: Index, first: Index, channel: Index
+    ) -> None:
+        """Store the sums of a tile, whose corner is output element `first` of `channel`, from the stack."""
+        inside = replace(self, buffers=memory)
+        store = inside._store_turned if self.grid.turned else inside._store_kept
+        store(memory[SPILL], row_part, column_part, first, channel)
 
     def _store(self, tile: Tile, sums: Sequence[ir.Value], origin: Origin) -> None:
         """Store sums from registers."""
@@ -84,11 +100,10 @@ class Output:
         for i, total in enumerate(sums):
             tile.vectors.store(total, self.spill, (i % tile.width * height + i // tile.width) * lanes)
 
-    def _store_kept(self, spill: Buffer, row_part: Index, column_part: Index, origin: Origin) -> None:
+    def _store_kept(self, spill: Buffer, row_part: Index, column_part: Index, first: Index, channel: Index) -> None:
         """Store sums from the stack, one vector at a time."""
         grid, vectors = self.grid, self.grid.vectors
         column = grid.columns.start(column_part) * vectors.lanes
-        first, channel = origin(grid.rows.start(row_part), column)
         with loop(0, grid.columns.length(column_part)) as v:
             beside = v * vectors.lanes
             active = minimum(vectors.lanes, grid.elements - (column + beside))
@@ -99,11 +114,10 @@ class Output:
                 own = channel + (beside if self.along_channels else r)
                 self._finish(total, first + r * self.pitch + beside, own, mask, full)
 
-    def _store_turned(self, spill: Buffer, row_part: Index, column_part: Index, origin: Origin) -> None:
+    def _store_turned(self, spill: Buffer, row_part: Index, column_part: Index, first: Index, channel: Index) -> None:
         """Store the transpose of sums from the stack. The columns of the grid fill whole vectors."""
         grid, vectors = self.grid, self.grid.vectors
         lanes = vectors.lanes
-        first, channel = origin(grid.rows.start(row_part), grid.columns.start(column_part) * lanes)
         rows = grid.rows.length(row_part)
         mask, full = vectors.mask(rows), rows.equals(lanes) if rows.known is None else None
         with loop(0, grid.columns.length(column_part)) as v:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import sparsec
@@ -42,3 +44,41 @@ def test_a_layer_makes_the_codes_that_are_moved_then() -> None:
     (layer,) = [row for row in explain(compiled) if row.layer is not None]
     assert layer.layer is not None
     assert len(explain(compiled)) == 2, "the layer, and one loop that moves bytes"
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("zero", [0, 7])
+def test_codes_are_padded_and_convolutions_pad_themselves(value: float, zero: int) -> None:
+    random = np.random.default_rng(1)
+    weights = random.integers(-9, 10, (6, 4, 3, 3)).astype(np.int8)
+    constants = {
+        "pads": np.array([0, 0, 1, 0, 0, 0, 1, 2]),
+        "value": np.float32(value),
+        "x_scale": np.float32(0.05),
+        "x_zero": np.uint8(zero),
+        "w": weights,
+        "w_scale": np.float32(0.25),
+        "w_zero": np.int8(0),
+        "y_scale": np.float32(0.5),
+        "y_zero": np.uint8(128),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Pad", ["x", "pads", "value"], ["p"]),
+            helper.make_node("QuantizeLinear", ["p", "x_scale", "x_zero"], ["q"]),
+            helper.make_node(
+                "QLinearConv", ["q", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero"], ["y"]
+            ),
+        ],
+        "padded",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 9, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, [1, 6, 9, 8])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    x = random.uniform(-1, 8, (1, 4, 9, 8)).astype(np.float32)
+    compiled = sparsec.compile(model)
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_array_equal(np.asarray(compiled(x)), expected)
+    others = [row.name for row in explain(compiled) if row.layer is None]
+    assert any("Pad" in name for name in others) == (value != 0), others
