@@ -70,7 +70,7 @@ class LinearNm:
         name = f"{self.name}_{n}x{k}x{m}_{rows.kept}of{rows.lanes}_{epilogue.tag}_{isa.suffix}"
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            output = Output.of(isa, grid, epilogue, memory, m, along_channels=True)
+            output = Output.of(module, name, isa, grid, epilogue, memory, m, along_channels=True)
             with loop(begin, end) as unit:
                 block, inside = unit // (grid.rows.parts * near), unit % (grid.rows.parts * near)
                 count = minimum(near, panels - block * near)
