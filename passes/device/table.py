@@ -15,6 +15,7 @@ from sparsec.passes.device.name_layers import name_layers
 from sparsec.passes.device.narrow_buffers import narrow_buffers
 from sparsec.passes.device.own_destinations import own_destinations
 from sparsec.passes.device.parallel_first import parallel_first
+from sparsec.passes.device.share_weights import share_weights
 from sparsec.passes.device.split_tails import split_tails
 from sparsec.passes.device.view_transposes import view_transposes
 from sparsec.passes.expand_math import expand_math
@@ -51,6 +52,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
+    ("share_weights", share_weights, "weights have their final shape, and products are not yet layers"),
     ("form_layers", form_layers, "while contractions are still single ops"),
     ("form_attention", form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
