@@ -22,8 +22,8 @@ def is_on_gpu(value: object) -> bool:
 
 
 def gpu_of(values: Sequence[object]) -> int:
-    """The number of the GPU that all these tensors are on; raises `InputError`."""
-    numbers = {value.__dlpack_device__()[1] for value in values if isinstance(value, DlpackTensor)}
+    """The number of the GPU that all those of these tensors are on that are on one; raises `InputError`."""
+    numbers = {value.__dlpack_device__()[1] for value in values if isinstance(value, DlpackTensor) and is_on_gpu(value)}
     if len(numbers) != 1:
         raise InputError(
             "The tensors are on several GPUs, or there are none.", got=", ".join(map(str, sorted(numbers)))

@@ -13,7 +13,7 @@ from sparsec.cuda.driver import Device
 from sparsec.cuda.memory import Workspace
 from sparsec.errors import InputError
 
-FLOAT16, BFLOAT16, FLOAT32 = "float16", "bfloat16", "float32"
+FLOAT16, BFLOAT16, FLOAT32, FLOAT8, INT8 = "float16", "bfloat16", "float32", "float8_e4m3fn", "int8"
 _NAMES = {
     **{(0, bits): f"int{bits}" for bits in (8, 16, 32, 64)},
     **{(1, bits): f"uint{bits}" for bits in (8, 16, 32, 64)},
@@ -22,6 +22,7 @@ _NAMES = {
     (2, 64): "float64",
     (4, 16): BFLOAT16,
     (6, 8): "bool",
+    (10, 8): FLOAT8,
 }
 _CUDA = 2
 _NO_SYNCHRONISATION = -1
@@ -36,7 +37,9 @@ class DlpackTensor(Protocol):
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
-class _DlTensor(ctypes.Structure):
+class DlTensor(ctypes.Structure):
+    """DLPack's own."""
+
     _fields_ = (
         ("data", ctypes.c_void_p),
         ("device_type", ctypes.c_int32),
@@ -62,6 +65,13 @@ class View:
     strides: tuple[int, ...]
 
 
+def capsule_tensor(capsule: object) -> DlTensor:
+    """What a DLPack capsule holds, as long as it is there."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return DlTensor.from_address(get(capsule, b"dltensor"))
+
+
 def view(tensor: object, what: str) -> View:
     """Look at a tensor in the order of its own library's current stream; raises `InputError`."""
     if not isinstance(tensor, DlpackTensor):
@@ -73,9 +83,7 @@ def view(tensor: object, what: str) -> View:
         capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
     except BufferError as error:  # how libraries refuse, torch for tensors that need gradients
         raise InputError(f"{what} cannot be read where it is.", got=str(error)) from error
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    found = _DlTensor.from_address(get(capsule, b"dltensor"))
+    found = capsule_tensor(capsule)
     dtype = _NAMES.get((found.code, found.bits)) if found.lanes == 1 else None
     if dtype is None:
         got = f"DLPack type code {found.code} of {found.bits} bits"

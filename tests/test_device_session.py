@@ -1,0 +1,146 @@
+"""Sessions of models for GPUs, with a driver that writes down what it is asked for; needs no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gpu_tensors import OnGpu
+from plans import checked, residual_block, sparse_matrix, weight
+from recording import Recorder, recording_gpu
+
+import sparsec
+from sparsec import device_session
+from sparsec.cuda import packed, plan_file, program
+from sparsec.cuda.packed import DeviceProgram, to_be_packed
+from sparsec.device_session import DeviceSession
+from sparsec.errors import InputError, TargetError, UsageError
+from sparsec.model import CompiledModel
+
+TOKENS, K, M = 16, 32, 64
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Its GPU is the machine's, and kernels are not compiled."""
+    recorder = Recorder()
+    on = recording_gpu(recorder)
+    recorder.calls.clear()
+    monkeypatch.setattr(device_session, "device", lambda _: on)
+    monkeypatch.setattr(program, "compiled", lambda kernel, macros, architecture: kernel.encode())
+    return recorder
+
+
+def block() -> DeviceProgram:
+    weights = (
+        weight("first", sparse_matrix(M, K, 0.3, 1), "unstructured"),
+        weight("second", sparse_matrix(K, M, 1, 2), None),
+    )
+    return DeviceProgram(residual_block(TOKENS, *weights, np.zeros(M, np.float32)), ("h100",))
+
+
+def tensor() -> OnGpu:
+    room = np.zeros(TOKENS * K + 32, np.float16)
+    begin = -room.ctypes.data % 64 // 2
+    return OnGpu(room[begin : begin + TOKENS * K].reshape(TOKENS, K))
+
+
+def test_nothing_is_loaded_before_the_first_call(recorder: Recorder) -> None:
+    session = DeviceSession(block())
+    assert recorder.calls == []
+    assert session.target == "cuda (sm_80 and later, h100)"
+    assert [kernel for kernel, _ in session.calls] == ["product (unstructured)", "product (dense)", "add_half"]
+    assert session.inputs[0].shape == (TOKENS, K)
+
+
+def test_tensors_on_a_gpu_are_used_in_place(recorder: Recorder) -> None:
+    session, x, y = DeviceSession(block()), tensor(), tensor()
+    assert session.launch([x], out={"y": y}, stream=7) == {"y": y}
+    recorder.calls.clear()
+    session.launch({"x": x}, out=[y], stream=7)
+    assert recorder.calls == ["cuStreamIsCapturing", "cuGraphLaunch", "cuEventRecord", "cuStreamIsCapturing"]
+
+
+def test_arrays_of_the_host_are_copied(recorder: Recorder) -> None:
+    session, x = DeviceSession(block()), np.zeros((TOKENS, K), np.float16)
+    out = {"y": np.ones((TOKENS, K), np.float16)}
+    assert session.run([x], out=out) == out
+    recorder.calls.clear()
+    assert session.run({"x": x})["y"].shape == (TOKENS, K)
+    order = [each for each in recorder.calls if "Memcpy" in each or "Launch" in each]
+    assert order == ["cuMemcpyHtoDAsync_v2", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2"]
+    assert recorder.calls[-1] == "cuStreamSynchronize"
+    recorder.calls.clear()
+    session.bind([x])()
+    assert "cuGraphLaunch" in recorder.calls
+
+
+def test_what_is_closed_is_given_back_and_says_so(recorder: Recorder) -> None:
+    x = np.zeros((TOKENS, K), np.float16)
+    with DeviceSession(block()) as session:
+        session.run([x])
+        assert recorder.device_bytes
+    assert recorder.device_bytes == 0
+    with pytest.raises(UsageError, match="closed"):
+        session.run([x])
+
+
+@pytest.mark.usefixtures("recorder")
+def test_wrong_tensors_are_refused() -> None:
+    session, x = DeviceSession(block()), tensor()
+    with pytest.raises(InputError, match="are not the ones of this model"):
+        session.launch([x, x], out=[tensor()])
+    with pytest.raises(InputError, match="shares memory"):
+        session.launch([x], out=[x])
+    with pytest.raises(InputError, match="nowhere to put the outputs"):
+        session.launch([x])
+    with pytest.raises(InputError, match="are on several GPUs, or there are none"):
+        session.launch([np.zeros((TOKENS, K), np.float16)])
+    with pytest.raises(UsageError, match="at least one run"):
+        session.profile([np.zeros((TOKENS, K), np.float16)], 0)
+    with pytest.raises(UsageError, match="leaves its outputs there"):
+        session.bind([np.zeros((TOKENS, K), np.float16)], out=[np.zeros((TOKENS, K), np.float16)])
+
+
+def test_a_check_that_fails_is_raised_with_its_node(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = DeviceSession(DeviceProgram(checked()))
+    copied = recorder.call
+
+    def call(function: str, *arguments: object, **options: object) -> int:
+        if function == "cuMemcpyDtoH_v2":
+            arguments[0]._obj.value = 1  # type: ignore[attr-defined]
+        return copied(function, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recorder, "call", call)
+    with pytest.raises(InputError, match=r"the first number is not zero(.|\n)*check"):
+        session.run([np.ones(64, np.float16)])
+
+
+def test_a_saved_model_has_its_machine_code_and_asks_for_no_other(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    CompiledModel(block()).save(tmp_path / "block.sparsec")
+    loaded = sparsec.load(tmp_path / "block.sparsec")
+    assert loaded.summary.code_bytes > len(b"bitmap_mma")
+
+    def compiled(*_: object) -> bytes:
+        raise TargetError("there is no NVRTC")
+
+    monkeypatch.setattr(program, "compiled", compiled)
+    assert loaded.run([np.zeros((TOKENS, K), np.float16)])["y"].shape == (TOKENS, K)
+    first = (tmp_path / "block.sparsec").read_bytes()
+    loaded.save(tmp_path / "block.sparsec")  # of the file that it is mapped from
+    assert (tmp_path / "block.sparsec").read_bytes() == first
+
+
+def test_kinds_of_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = block().plan
+    assert to_be_packed(plan, "h100, a100,h100").gpus == ("h100", "a100")
+    with pytest.raises(UsageError, match=r"no such GPU(.|\n)*a100(.|\n)*abacus"):
+        to_be_packed(plan, "abacus")
+    monkeypatch.setattr(packed.nvrtc, "is_there", lambda: False)
+    assert to_be_packed(plan, "").gpus == ()
+    monkeypatch.setattr(packed.nvrtc, "is_there", lambda: True)
+    assert to_be_packed(plan, "").gpus == ("h100",)
+    assert plan_file.KIND == "cuda"
