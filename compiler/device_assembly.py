@@ -45,9 +45,9 @@ from sparsec.passes.unit import Unit
 from sparsec.report import Candidate, LayerReport, Report
 from sparsec.targets.nvptx import ARCHITECTURE
 
-_HALVES: Mapping[str, tuple[Half, np.dtype[np.generic]]] = {
-    "f16": ("float16", np.dtype(np.float16)),
-    "bf16": ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
+_HALVES: Mapping[str, tuple[Half, str, np.dtype[np.generic]]] = {  # by MLIR's name: the plan's, the user's, NumPy's
+    "f16": ("float16", "fp16", np.dtype(np.float16)),
+    "bf16": ("bfloat16", "bf16", np.dtype(ml_dtypes.bfloat16)),
 }
 
 
@@ -56,7 +56,7 @@ class DeviceAssembly:
 
     def __init__(self, unit: Unit, imported: Imported) -> None:
         self._unit, self._imported = unit, imported
-        self._half, self._dtype = _HALVES[unit.half]
+        self._half, self._precision, self._dtype = _HALVES[unit.half]
         self._blob = WeightBlob(unit.weights)
         self._weights: dict[tuple[str, str | None], int] = {}  # name and pattern -> number
         self._made: list[DeviceWeight] = []
@@ -87,7 +87,7 @@ class DeviceAssembly:
 
     def _report(self) -> Report:
         unit = self._unit
-        return Report(tuple(self._reports), tuple(unit.notes), unit.quantised, self._half)
+        return Report(tuple(self._reports), tuple(unit.notes), unit.quantised, self._precision)
 
     def _launch(self, call: ir.Operation) -> Launch:
         (blocks,), (threads,) = integers(call.attributes["grid"]), integers(call.attributes["block"])

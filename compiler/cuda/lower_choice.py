@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.coo_streams import DENSEST
 from sparsec.cuda.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.weights import Pattern
+from sparsec.cuda.weights import FEW, Pattern
 from sparsec.report import Candidate
 
 CERTAIN = 0.95  # of the time of dense: predictions may be off by this much
@@ -38,45 +38,47 @@ class Choice:
 def choose_pattern(bits: NDArray[np.uint16], tokens: int, on: Processor, *, dense_only: bool = False) -> Choice:
     """Decide on products of a weight of 16 bits with so many tokens."""
     m, k = bits.shape
+    dense_us = dense_microseconds(m, k, tokens, on)
+    dense = Candidate(DENSE, "dense", 1e3 * dense_us)
+    times = _patterns(bits, tokens, on)
+    refusal = "zeros are not to be used" if dense_only else None
+    sparse = [
+        Candidate(kernel, pattern, None if dense_only else 1e3 * time, refusal)
+        for pattern, (kernel, time) in times.items()
+    ]
+    candidates = (dense, *sparse)
+    if dense_only or not times:
+        zeros = 1 - np.count_nonzero(bits << 1) / bits.size
+        return Choice(None, DENSE, candidates, f"dense: {refusal or f'{zeros:.1%} zeros'}", 1e3 * dense_us)
+    best = min(times, key=lambda pattern: times[pattern][1])
+    kernel, time = times[best]
+    if time < CERTAIN * dense_us:
+        reason = f"{best}: {kernel} is predicted to be {dense_us / time:.2f} times as fast as dense"
+        return Choice(best, kernel, candidates, reason, 1e3 * time)
+    reason = f"dense: {kernel} would take {time / dense_us:.2f} times as long"
+    return Choice(None, DENSE, candidates, reason, 1e3 * dense_us)
+
+
+def _patterns(bits: NDArray[np.uint16], tokens: int, on: Processor) -> dict[Pattern, tuple[str, float]]:
+    """What a weight may be compressed as: the kernel, and its time in microseconds."""
+    m, k = bits.shape
     nonzeros = int(np.count_nonzero(bits << 1))
-    dense = Candidate(DENSE, "dense", 1e3 * dense_microseconds(m, k, tokens, on))
-    patterns = _patterns(bits, nonzeros)
-    times = {
-        pattern: Candidate(
-            kernel, pattern, None if dense_only else 1e3 * sparse_microseconds(kernel, m, k, count, tokens, on),
-            "zeros are not to be used" if dense_only else refusal,
-        )
-        for pattern, (kernel, count, refusal) in patterns.items()
-    }  # fmt: skip
-    candidates = (dense, *times.values())
-    able = {pattern: each for pattern, each in times.items() if each.refusal is None and each.predicted_ns is not None}
-    assert dense.predicted_ns is not None
-    if not able:
-        reason = "dense: " + ("zeros are not to be used" if dense_only else f"{1 - nonzeros / bits.size:.1%} zeros")
-        return Choice(None, DENSE, candidates, reason, dense.predicted_ns)
-    best = min(able, key=lambda pattern: able[pattern].predicted_ns or 0.0)
-    predicted = able[best].predicted_ns or 0.0
-    ratio = dense.predicted_ns / predicted
-    if predicted < CERTAIN * dense.predicted_ns:
-        reason = f"{best}: {able[best].kernel} is predicted to be {ratio:.2f} times as fast as dense"
-        return Choice(best, able[best].kernel, candidates, reason, predicted)
-    reason = f"dense: {able[best].kernel} would take {1 / ratio:.2f} times as long"
-    return Choice(None, DENSE, candidates, reason, dense.predicted_ns)
-
-
-def _patterns(bits: NDArray[np.uint16], nonzeros: int) -> dict[Pattern, tuple[Kernel, int, str | None]]:
-    """What a weight may be compressed as: the kernel, elements that it counts, and why it is not to be used."""
-    zeros = 1 - nonzeros / bits.size
-    if zeros < _WORTH:
+    if 1 - nonzeros / bits.size < _WORTH:
         return {}
     unstructured: Kernel = "coo_mma" if nonzeros <= DENSEST * bits.size else "bitmap_mma"
-    found: dict[Pattern, tuple[Kernel, int, str | None]] = {"unstructured": (unstructured, nonzeros, None)}
+    found: dict[Pattern, tuple[str, float]] = {
+        "unstructured": (unstructured, sparse_microseconds(unstructured, m, k, nonzeros, tokens, on))
+    }
     if two_of_four(bits):
-        found["2:4"] = ("nm24_mma", bits.size // 2, None)
+        if tokens > FEW:
+            found["2:4"] = "nm24_wgmma", dense_microseconds(m, k, tokens, on) / _NM24_WGMMA
+        else:
+            found["2:4"] = "nm24_mma", sparse_microseconds("nm24_mma", m, k, bits.size // 2, tokens, on)
     return found
 
 
-_WORTH = 0.3  # share of zeros from which they can be
+_WORTH = 0.3  # share of zeros from which a weight may be compressed
+_NM24_WGMMA = 1.3  # times as fast as dense, for many tokens
 
 
 def two_of_four(bits: NDArray[np.uint16]) -> bool:

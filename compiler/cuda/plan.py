@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsec.cuda.weights import Pattern
 
 ALIGNMENT = 256
-"""Bytes at whose multiples the arena, the constants and everything that is placed in them begin."""
+"""Bytes at whose multiples the arena and the constants begin; inputs and outputs begin at multiples of 16."""
 
 Half: TypeAlias = Literal["float16", "bfloat16"]
 Layout: TypeAlias = Literal["nchw", "nhwc"]
@@ -200,8 +200,8 @@ class DeviceWeight:
 
     @classmethod
     def of(cls, name: str, bits: NDArray[np.uint16], dtype: Half, pattern: Pattern | None) -> DeviceWeight:
-        """Keep it in the fewer bytes; minus zero is a nonzero."""
-        kept = bits != 0
+        """Keep it in the fewer bytes; minus zero counts as zero, which changes nothing but the sign of a zero."""
+        kept = bits << 1 != 0
         values = bits[kept]
         if 2 * values.size + -(-bits.size // 8) < 2 * bits.size:
             return cls(name, bits.shape, dtype, pattern, values, np.packbits(kept, bitorder="little"))

@@ -7,6 +7,7 @@ from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.device.fit_operands import fit_operands
 from sparsec.passes.device.form_attention import form_attention
 from sparsec.passes.device.group_rows import group_rows
+from sparsec.passes.device.join_products import join_products
 from sparsec.passes.device.keep_rank import keep_rank
 from sparsec.passes.device.lower_products import lower_products
 from sparsec.passes.device.lower_rows import lower_rows
@@ -66,6 +67,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("split_tails", split_tails, "tails are final; what products cannot do becomes loops"),
+    ("join_products", join_products, "it is known which layers add a bias only"),
     ("name_layers", name_layers, "no pass after this one makes layers"),
     ("own_destinations", own_destinations, "what shares memory is decided when all lifetimes are known"),
     ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
