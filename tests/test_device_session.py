@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +146,12 @@ def test_kinds_of_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed.nvrtc, "is_there", lambda: True)
     assert to_be_packed(plan, "").gpus == ("h100",)
     assert plan_file.KIND == "cuda"
+
+
+def test_a_loaded_model_for_gpus_needs_no_compiler(tmp_path: Path) -> None:
+    plan_file.write(block(), tmp_path / "block.sparsec")
+    statement = f"import sparsec, sys; sparsec.load({str(tmp_path / 'block.sparsec')!r}).calls; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ml_dtypes" in loaded
+    assert not loaded & {"torch_mlir", "llvmlite", "onnx", "torch", "onnxruntime", "click", "rich"}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from plans import checked, residual_block, residual_block_reference, sparse_matrix, two_of_four, weight
 
+from sparsec.cuda import nvrtc
+from sparsec.cuda import program as kernels
 from sparsec.cuda.driver import Device
-from sparsec.cuda.packed import DeviceProgram
+from sparsec.cuda.packed import DeviceProgram, packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, UsageError
 
@@ -150,6 +153,16 @@ def test_a_profile_has_a_time_for_each_step() -> None:
     times = session().profile([numbers(0)], repeats=3)
     assert times.shape == (3, 3)
     assert (times > 0).all()
+
+
+def test_machine_code_in_the_program_is_enough(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    if (gpu.architecture, gpu.multiprocessors) != ((9, 0), 132):
+        pytest.skip("needs an H100 of 132 multiprocessors, which there is machine code for")
+    program = packed(DeviceProgram(session().program.plan, ("h100",)))
+    monkeypatch.setattr(nvrtc, "compile_source", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(kernels, "cache_folder", lambda: Path("/nowhere"))
+    gpu.functions.clear()
+    check(DeviceSession(program).run([numbers(1)])["y"], numbers(1))
 
 
 def test_a_closed_session_says_so() -> None:
