@@ -276,16 +276,22 @@ def _cost(
 @click.option("--quick", is_flag=True, help="A few products.")
 @click.option("--many", is_flag=True, help="Products of many tokens, instead of few.")
 @click.option("--block", is_flag=True, help="A Llama-shaped block of torch's, instead.")
+@click.option("--dense", is_flag=True, help="Dense products, attention and convolutions against torch's, instead.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block].json]"
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    help="[default: bench/results/cuda[_many|_block|_dense].json]",
 )
-def _cuda(json_file: Path | None, *, quick: bool, many: bool, block: bool) -> None:
+def _cuda(json_file: Path | None, *, quick: bool, many: bool, block: bool, dense: bool) -> None:
     """Sparse products on an NVIDIA GPU against cuBLAS."""
-    from bench import cuda, cuda_block
+    from bench import cuda, cuda_block, cuda_dense
 
-    if block and (many or quick):
-        raise click.UsageError("--block goes without --many and --quick")
+    if (block or dense) and (many or quick or block == dense):
+        raise click.UsageError("--block and --dense go without other options")
     try:
+        if dense:
+            raise SystemExit(cuda_dense.run(json_file or cuda_dense.RESULTS))
         if block:
             raise SystemExit(cuda_block.run(json_file or cuda_block.RESULTS))
         cells = cuda.cells_of_many(quick=quick) if many else cuda.cells(quick=quick)

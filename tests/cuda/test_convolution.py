@@ -33,7 +33,7 @@ def axes() -> st.SearchStrategy[Axis]:
     ),
     st.tuples(axes(), axes()),
     st.sampled_from(["nchw", "nhwc"]),
-    st.sampled_from([(0, False), (1, True), (3, False)]),
+    st.sampled_from([(1, True), (3, False)]),
     st.integers(0, 1 << 30),
 )
 def test_convolutions_are_right_emulated(
@@ -61,7 +61,7 @@ def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> Non
     if COMPILER is None:
         pytest.skip("needs g++")
     generator = np.random.default_rng(seed)
-    dtype = ("float16", "bfloat16")[seed % 2]
+    dtype = "bfloat16" if tail[0] == 1 else "float16"
     down, right = what.axes
     k = what.channels // what.groups * down.kernel * right.kernel
     x = random_halves(generator, (images, what.channels, down.size, right.size), dtype)
