@@ -22,9 +22,9 @@ from torch_mlir import ir
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
-from sparsec.kernels.emit import Buffer, Vectors, carry, define, epilogue_buffers, fma, local, loop, when
+from sparsec.kernels.emit import Buffer, Vectors, carry, define, element_bytes, epilogue_buffers, fma, local, loop, when
 from sparsec.kernels.epilogue import Epilogue
-from sparsec.kernels.index import Index, minimum, pick
+from sparsec.kernels.index import Index, hidden, minimum, pick
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_piece, emit_store, plan
@@ -145,6 +145,7 @@ class _Plane:
     tile: Tile
     rows: int
     on_stack: bool
+    reach: int | None
 
     @classmethod
     def of(cls, problem: ConvProblem, isa: Isa) -> _Plane:
@@ -160,7 +161,7 @@ class _Plane:
         most = isa.registers // 2 - 2  # beside the taps, which should stay in registers, too
         most = most if most + problem.taps <= isa.registers else isa.registers // 4
         tile = plan(layout, isa, most=most, work=problem.taps)
-        return cls(problem, layout, tile, rows, on_stack)
+        return cls(problem, layout, tile, rows, on_stack, isa.reach)
 
     @property
     def bands(self) -> int:
@@ -332,8 +333,11 @@ def _emit_tile(
             users[step + int(offsets[tap])].append((which, tap))
     left = [len(taps)] * len(tile.steps)
     waiting = list(tile.pieces)
+    start = 0
     for place in sorted(users):
-        value = Vectors(vectors.lanes, source.dtype).load(source, at + place)
+        if plane.reach is not None and (place - start) * element_bytes(source.dtype) > plane.reach:
+            at, start = hidden(at + (place - start)), place
+        value = Vectors(vectors.lanes, source.dtype).load(source, at + (place - start))
         value = value if source.dtype == vectors.dtype else vectors.from_bytes(value)
         for which, tap in users[place]:
             sums[which] = fma(weights[tap], value, sums[which])

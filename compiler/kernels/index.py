@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch_mlir import ir
-from torch_mlir.dialects import arith
+from torch_mlir.dialects import arith, llvm
 
 _UNSIGNED_LESS, _EQUAL = arith.CmpIPredicate.ult, arith.CmpIPredicate.eq
 
@@ -92,6 +92,14 @@ def minimum(left: IndexLike, right: IndexLike) -> Index:
     if a.known is not None and b.known is not None:
         return Index(min(a.known, b.known))
     return Index(dynamic=arith.minui(a.value, b.value))
+
+
+def hidden(index: Index) -> Index:
+    """The same position, of which compilers see nothing: what is added to it is not joined with what it is made of."""
+    number = ir.IntegerType.get_signless(64)
+    given = arith.index_castui(number, index.value)
+    same = llvm.inline_asm(number, [given], "", "=r,0", asm_dialect=ir.IntegerAttr.get(number, 0))
+    return Index(dynamic=arith.index_castui(ir.IndexType.get(), same))
 
 
 def pick(condition: ir.Value, then: IndexLike, otherwise: IndexLike) -> Index:

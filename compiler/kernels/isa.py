@@ -15,10 +15,10 @@ class Isa:
     `permutes` is that which picks lanes of a vector by positions in another (as in `sparsec.kernels.permutation`).
     `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
-    is an instruction, `rounds_to_integers` that the nearest whole number as an integer is one. `early_loads` says that
+    is an instruction, `rounds_to_integers` names the one whose result is the nearest whole number as an integer. `early_loads` says that
     what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
     `short_queue` says that a processor looks so few instructions ahead that what addresses wait for is best loaded a step
-    before its use.
+    before its use. `reach` is how many bytes from a register a load may read whatever their alignment, if that is few.
     """
 
     suffix: str
@@ -32,9 +32,10 @@ class Isa:
     expands_bytes: bool = False
     tile_registers: bool = False
     fuses: bool = True
-    rounds_to_integers: bool = False
+    rounds_to_integers: str | None = None
     early_loads: bool = False
     short_queue: bool = False
+    reach: int | None = None
 
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
@@ -54,8 +55,8 @@ class Isa:
         return max(1, min(wanted, (self.registers - 1) // (sums + loads))) if self.early_loads else wanted
 
 
-AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers=True)
+AVX512 = Isa("avx512", 64, 32, masks=True, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers="cvtps2dq")
 AVX512_BF16 = replace(AVX512, bytes_dot="vpdpbusd", bf16_dot="vdpbf16ps", expands_bytes=True)
 AVX512_AMX = replace(AVX512_BF16, tile_registers=True)
-AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers=True)
+AVX2 = Isa("avx2", 32, 16, masks=False, bytes_dot="vpmaddwd", permutes="vpermps", rounds_to_integers="cvtps2dq")
 AVX2_VNNI = replace(AVX2, bytes_dot="vpdpbusd")
