@@ -32,6 +32,11 @@ class DenseWeight:
     def shape(self) -> tuple[int, int]:
         return self.m, self.k
 
+    @property
+    def rows(self) -> Rows:
+        """Where it lies."""
+        return Rows(self._weight.address, self._stride, self.m, self.k)
+
     def kernel(self, x: Rows) -> DenseKernel:
         """Which one such products are done by."""
         aligned = x.address % 16 == 0 and x.stride % VECTOR == 0
@@ -45,7 +50,7 @@ class DenseWeight:
         """Put a product on a stream. The first with so many tokens makes kernels and memory: not while capturing."""
         if not x.tokens * self.m:
             return
-        after, w = epilogue or Epilogue(), Rows(self._weight.address, self._stride, self.m, self.k)
+        after, w = epilogue or Epilogue(), self.rows
         match kernel or self.kernel(x):
             case "dense_few":
                 dense_few.launch(self.device, self.dtype, self.m, x, w, y, self._memory, stream, after)
