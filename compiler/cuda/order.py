@@ -9,6 +9,7 @@ from sparsec.cuda.driver import Device
 
 _NOT_BLOCKING = 1  # of a stream, that does not wait for the legacy default stream
 _UNTIMED = 2  # of an event
+_EXTERNAL = 1  # of recording an event: not only for what is in the same graph
 
 
 class Stream:
@@ -41,6 +42,10 @@ class Event:
     def record(self, stream: int) -> None:
         """Be the end of what is on the stream now."""
         self._device.call("cuEventRecord", self._handle, stream)
+
+    def record_in_graph(self, stream: int) -> None:
+        """The same in each launch of the graph that the stream is captured for."""
+        self._device.call("cuEventRecordWithFlags", self._handle, stream, _EXTERNAL)
 
     def before(self, stream: int) -> None:
         """Have what is put on the stream from now on wait."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from plans import checked, residual_block, residual_block_reference, sparse_matr
 
 from sparsec.cuda import nvrtc
 from sparsec.cuda import program as kernels
-from sparsec.cuda.driver import Device
+from sparsec.cuda.driver import Buffer, Device
 from sparsec.cuda.packed import DeviceProgram, packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, UsageError
@@ -94,29 +93,36 @@ def test_a_run_becomes_part_of_a_graph() -> None:
         check(y, numbers(seed))
 
 
-def test_a_hundred_calls_and_a_closed_session_leave_no_memory_behind(gpu: Device) -> None:
-    def free() -> int:
-        gc.collect()
-        gpu.synchronize()
-        here, total = ctypes.c_size_t(), ctypes.c_size_t()
-        gpu.call("cuMemGetInfo_v2", ctypes.byref(here), ctypes.byref(total))
-        return here.value
+def test_a_hundred_calls_and_a_closed_session_leave_no_memory_behind(
+    gpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: dict[int, int] = {}
+    allocate, free = gpu.allocate, gpu.free
 
-    session().run([numbers(0)])  # kernels stay loaded
-    before = free()
+    def counted(nbytes: int) -> Buffer:
+        buffer = allocate(nbytes)
+        taken[buffer.address] = nbytes
+        return buffer
+
+    def freed(buffer: Buffer) -> None:
+        free(buffer)
+        taken.pop(buffer.address, None)
+
+    monkeypatch.setattr(gpu, "allocate", counted)
+    monkeypatch.setattr(gpu, "free", freed)
     running = session()
     x = torch.from_numpy(numbers(2)).cuda()
     outs = [torch.empty((TOKENS, K), dtype=torch.float16, device="cuda") for _ in range(20)]
     for y in outs:
         running.launch([x], out=[y])
-    loaded = free()
+    loaded = dict(taken)
     for number in range(100):
         running.launch([x], out=[outs[number % 20]])
-    assert abs(free() - loaded) <= 4 << 20
+    assert taken == loaded
     running.close()
-    del running, outs, x
-    torch.cuda.empty_cache()
-    assert free() >= before - (4 << 20)
+    del running
+    gc.collect()
+    assert taken == {}
 
 
 def test_a_value_that_the_network_cannot_take_is_named() -> None:
