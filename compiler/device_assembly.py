@@ -159,17 +159,16 @@ class DeviceAssembly:
         if "transposed" in facts:
             steps[1] = (*steps[1][:-2], steps[1][-1], steps[1][-2])
         sizes, strides = _batch(shape_of(y)[:-2], [each[:-2] for each in steps], _layer(call))
-        operands = [
+        first, second, result = (
             Strided(self._address(value), batch, step[-2], step[-1])
             for value, batch, step in zip((p, q, y), strides, steps, strict=True)
-        ]
+        )
         problem = MatmulProblem(math.prod(sizes), rows, inner, columns)
         candidate = Candidate("dense_mma", "dense", None)
-        self._describe(
-            call, problem, Choice(None, candidate.kernel, (candidate,), "dense: of two activations", 0.0), None
-        )
+        choice = Choice(None, candidate.kernel, (candidate,), "dense: of two activations", 0.0)
+        self._describe(call, problem, choice, None)
         scale = ir.FloatAttr(facts["scale"]).value
-        return BatchedProduct(sizes, rows, inner, columns, *operands, scale, self._half, _layer(call))
+        return BatchedProduct(sizes, rows, inner, columns, first, second, result, scale, self._half, _layer(call))
 
     def _attention(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Attention:
         batch, heads, queries, size = shape_of(values["q"])

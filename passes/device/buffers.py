@@ -70,7 +70,7 @@ def _element_by_element(op: ir.Operation, position: int) -> bool:
 
 def outputs_of(op: ir.Operation) -> int:
     """How many of a generic's operands, the last ones, it writes."""
-    return list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[1]
+    return int(list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[1])
 
 
 def made_by_products(ops: Sequence[ir.Operation]) -> set[ir.Value]:

@@ -105,7 +105,7 @@ def _is_even(layer: Layer, value: ir.Value) -> bool:
         case "sparsec.matmul":
             return 1 in steps[-2:]
         case "sparsec.attention":
-            return steps[-1] == 1
+            return bool(steps[-1] == 1)
         case "sparsec.conv":
             return list(steps) == _dense_strides(shape_of(value))
         case _:

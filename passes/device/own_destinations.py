@@ -43,7 +43,7 @@ def _top(op: ir.Operation, block: ir.Block) -> ir.Operation:
 
 
 def _is_empty(op: ir.Operation) -> bool:
-    return op.name == "tensor.empty"
+    return bool(op.name == "tensor.empty")
 
 
 def _fills(op: ir.Operation) -> bool:

@@ -76,16 +76,8 @@ def _written_by_product(copy: ir.Operation, source: Access) -> bool:
 
 
 def _written_once(base: ir.Value) -> bool:
-    """True of inputs, weights, and what one op writes; others may change while a view is in use."""
-    if not is_alloc(base):
-        return not isinstance(base.owner, ir.Block) or not _is_result(base)
-    writers = [op for op, position, _ in uses_of(base) if op.name != "memref.dealloc" and _writes(op, position)]
-    return len(writers) <= 1
-
-
-def _is_result(argument: ir.Value) -> bool:
-    """True for an argument that some op writes."""
-    return any(_writes(op, position) for op, position, _ in uses_of(argument))
+    """True if at most one op writes it; what others write may change while a view is in use."""
+    return sum(_writes(op, position) for op, position, _ in uses_of(base) if op.name != "memref.dealloc") <= 1
 
 
 def _writes(op: ir.Operation, position: int) -> bool:
