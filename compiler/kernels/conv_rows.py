@@ -53,7 +53,7 @@ class ConvRows:
             **epilogue_buffers(epilogue, problem.batch * problem.filters * problem.pixels, problem.filters),
             "y": (epilogue.result, problem.batch * problem.filters * problem.pixels),
         }
-        function = self._define(module, spec, rows, source, epilogue, isa)
+        function = self._define(module, spec, rows.multiple, source, epilogue, isa)
         units = problem.batch * self.tile.count * rows.groups
         products = weight.values.size * problem.batch * problem.pixels
         call = Call(function, tuple(spec), units, products)
@@ -81,7 +81,7 @@ class ConvRows:
         self,
         module: ir.Module,
         spec: Mapping[str, tuple[str, int]],
-        packed: SparseRows,
+        apart: int,
         source: str,
         epilogue: Epilogue,
         isa: Isa,
@@ -119,8 +119,7 @@ class ConvRows:
                     sum_vectors,
                     tile.steps,
                     height=self.height,
-                    apart=packed.multiple,
-                    ahead=packed.ahead,
+                    apart=apart,
                     source=buffers[source],
                     base=image * layout.image + position,
                     group=group,

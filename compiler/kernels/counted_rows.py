@@ -23,7 +23,7 @@ from sparsec.kernels.emit import Buffer, Vectors, carry, dtype_of, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.short_sums import add_products
-from sparsec.kernels.spmm import AHEAD, CHAINS, FAR_BYTES, RowTile, ramps
+from sparsec.kernels.spmm import AHEAD, CHAINS, RowTile, ramps
 from sparsec.kernels.words import Encoded, Words
 
 OFFSETS = 1 << 16  # elements of x in a block
@@ -174,11 +174,11 @@ class CountedRows:
 
     @property
     def ahead(self) -> int:
-        """Cache lines of weights that a visit asks for ahead of their use: as many as it uses itself, if these are some
-        and come from level-3 cache. Hardware alone is late then.
+        """Cache lines of weights that a visit asks for ahead of their use: as many as it uses itself.
+
+        Hardware alone is late with weights that come from behind level-2 cache, as those of most networks do.
         """
-        each = self.values.nbytes // (4 * LINE * len(self.steps))
-        return min(each, MOST_AHEAD) if each > 1 and self.values.nbytes > FAR_BYTES else 0
+        return min(max(self.values.nbytes // (4 * LINE * len(self.steps)), 1), MOST_AHEAD)
 
     @property
     def tag(self) -> str:

@@ -23,7 +23,7 @@ CHAINS = 8  # multiply-adds in flight: latency 4 cycles, 2 per cycle
 BLOCK_CHAINS = 14  # where loads are not the limit, some to spare are faster
 HEIGHTS = (4, 8)  # of the blocks that kernels compute; a taller block is several of these
 MOST_SUMS = 24  # vectors in registers
-AHEAD = 512  # weights, and offsets, from one that is read to one that is asked for
+AHEAD = 512  # weights, and offsets, from one that is read to one that is asked for: those of a network are far
 FAR_BYTES = 1 << 20  # a weight of so many bytes does not stay in level-2 cache
 ROW_COST = 3  # an empty row costs as much as this many nonzeros
 
@@ -164,11 +164,6 @@ class SparseRows:
         return len(self.bounds) - 1
 
     @property
-    def ahead(self) -> int:
-        """How far ahead weights are asked for: hardware alone is late with those that come from behind level-2 cache."""
-        return AHEAD if self.values.nbytes > FAR_BYTES else 0
-
-    @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The packed weight, by buffer name."""
         return {
@@ -201,7 +196,6 @@ def emit_rows(
     *,
     height: int,
     apart: int,
-    ahead: int,
     source: Buffer,
     base: Index,
     group: Index,
@@ -212,15 +206,13 @@ def emit_rows(
     """The visits of a group: `store(slot, sums)` gets the vectors `start(slot)` plus what the nonzeros or blocks add.
 
     One adds, for each of its `height` rows and each step, value * source[base + offset + step ...]. Sums are
-    [height * steps] and of the type of `vectors`; `apart` nonzeros are added to sums of their own. Weights and offsets so
-    many `ahead` are asked for, if not 0.
+    [height * steps] and of the type of `vectors`; `apart` nonzeros are added to sums of their own.
     """
     count, read = len(steps), Vectors(vectors.lanes, words.dtype)
 
     def nonzeros(at: Index, known: list[ir.Value], sums: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
-        if ahead:
-            buffers["values"].prefetch(at * height + ahead)
-            buffers["offsets"].prefetch(at + ahead)
+        buffers["values"].prefetch(at * height + AHEAD)
+        buffers["offsets"].prefetch(at + AHEAD)
         for part in range(apart):
             here = base + buffers["offsets"].load_index(at + part)
             across = [read.load(source, here + step) for step in steps]
@@ -318,7 +310,6 @@ class BlockRows:
             [number * held.vectors.lanes for number in range(held.count)],
             height=self.height,
             apart=self.rows.multiple,
-            ahead=self.rows.ahead,
             source=tile.source,
             base=tile.base,
             group=tile.group,

@@ -11,7 +11,6 @@ from layers import check_conv, convolutions, random_conv, square
 from tails import TAILS, Tail
 
 from sparsec.formats.coo import Coo
-from sparsec.kernels import spmm
 from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem
@@ -32,13 +31,6 @@ def test_agrees_with_numpy(problem: ConvProblem, isa: Isa, density: float, block
 def test_usual_maps(isa: Isa, size: int, kernel: int) -> None:
     problem = ConvProblem(1, 6, 10, 1, square(size, kernel))
     check_conv(KERNEL, problem, *random_conv(problem, 0.3, 4), isa)
-
-
-@pytest.mark.parametrize("isa", host_isas())
-def test_weights_that_are_asked_for_ahead(isa: Isa, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spmm, "FAR_BYTES", 0)
-    problem = ConvProblem(1, 6, 10, 1, square(14, 3))
-    check_conv(KERNEL, problem, *random_conv(problem, 0.6, 4), isa)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

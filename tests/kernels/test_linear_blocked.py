@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layers import Shape, check_linear, random_linear, shapes
 from tails import Tail, tails_of
 
-from sparsec.kernels import linear_blocked, row_groups, spmm
+from sparsec.kernels import linear_blocked, row_groups
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_blocked import LinearBlocked
@@ -36,12 +36,6 @@ def test_inputs_beyond_the_cache(shape: Shape, variant: Variant, density: float,
         patch.setattr(linear_blocked, "L2_BYTES", 1000)
         patch.setattr(row_groups, "GROUP_ROWS", rows)
         check_linear(LinearBlocked(variant.arithmetic), shape, variant, density, (4, 1), cuts=(0.4,))
-
-
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_weights_that_are_asked_for_ahead(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spmm, "FAR_BYTES", 0)
-    check_linear(LinearBlocked(variant.arithmetic), (40, 300, 50), variant, 0.6, (4, 1))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

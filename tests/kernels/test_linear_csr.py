@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from layers import Shape, check_linear, check_that_rows_are_kept_apart, shapes
 from tails import Tail, tails_of
 
-from sparsec.kernels import counted_rows, linear_csr, row_groups
+from sparsec.kernels import linear_csr, row_groups
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.linear_csr import LinearCsr
@@ -32,12 +32,6 @@ def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: 
         patch.setattr(linear_csr, "BLOCK_BYTES", 1000)
         patch.setattr(row_groups, "GROUP_ROWS", rows)
         check_linear(LinearCsr(variant.arithmetic), shape, variant, density, cuts=(0.4,))
-
-
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_weights_that_are_asked_for_ahead(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counted_rows, "FAR_BYTES", 0)
-    check_linear(LinearCsr(variant.arithmetic), (40, 300, 50), variant, 0.6)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
