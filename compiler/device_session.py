@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -108,24 +108,9 @@ class DeviceSession:
         for those that it cannot take (but not where the stream is being captured in a graph). Raises `InputError` for
         tensors of other shapes, dtypes or places.
         """
-        given = tensors.match(feeds, self.inputs, "input")
-        on = device(arguments.gpu_of(given))
-        if stream is None:
-            given = [arguments.read_in_place(*each) for each in zip(given, self.inputs, strict=True)]
-        made = arguments.empty_like_torch(self.outputs, given, on) if out is None else None
-        results = made or tensors.match(out or (), self.outputs, "output")
-        inputs, outputs = (
-            [arguments.address(value, spec, what, on) for value, spec in zip(values, specs, strict=True)]
-            for values, specs, what in ((given, self.inputs, "input"), (results, self.outputs, "output"))
-        )
-        if made is None:
-            read, written = zip(inputs, self.inputs, strict=True), zip(outputs, self.outputs, strict=True)
-            arguments.check_apart(list(written), list(read))
-        executor, handle = self._executor(on.index), current_stream(given[0], on.index) if stream is None else stream
-        executor.run(inputs, outputs, handle)
-        if not is_capturing(on, handle):
-            _raise_failed_check(executor)
-        return {spec.name: value for spec, value in zip(self.outputs, results, strict=True)}
+        placed = self._placed(feeds, out, can_copy=stream is None)
+        placed(stream)
+        return placed.outputs
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
         """Run once on a host's arrays and return outputs by name, as `Session.run` does; the copies are waited for."""
@@ -146,14 +131,23 @@ class DeviceSession:
 
     __call__ = run
 
-    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> DeviceBinding:
-        """A run on inputs that are copied to the GPU now, once: what remains is the network. Raises `UsageError` for `out`."""
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> OnDevice | OnCopies:
+        """A run on fixed tensors, checked now, once: each call of the result reads what they hold by then.
+
+        For tensors on a GPU, calls are as `launch`. A host's arrays are copied to the GPU now, and results stay there, so
+        there is no `out`. Raises `InputError`, also for tensors that `launch` would have to copy first.
+        """
+        values = feeds.values() if isinstance(feeds, Mapping) else feeds
+        if any(arguments.is_on_gpu(value) for value in values):
+            return self._placed(feeds, out, can_copy=False)
         if out is not None:
-            raise UsageError("What is bound on a GPU leaves its outputs there.", next_step="call `launch` with out=")
+            raise UsageError(
+                "What is bound to copies on a GPU leaves its outputs there.", next_step="bind tensors on a GPU"
+            )
         pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
         staging = Staging(self._executor(HOST_GPU))
         staging.give([tensors.readable(*pair) for pair in pairs])
-        return DeviceBinding(staging)
+        return OnCopies(staging)
 
     def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
         """Run `repeats` times and return nanoseconds on the GPU, shape [repeats, steps], after one run that is not counted."""
@@ -178,6 +172,24 @@ class DeviceSession:
     ) -> None:
         self.close()
 
+    def _placed(self, feeds: Feeds, out: Feeds | None, *, can_copy: bool) -> OnDevice:
+        """A run on tensors on a GPU; `can_copy` says whether an input may be copied on torch's current stream."""
+        given = tensors.match(feeds, self.inputs, "input")
+        on = device(arguments.gpu_of(given))
+        if can_copy:
+            given = [arguments.read_in_place(*each) for each in zip(given, self.inputs, strict=True)]
+        made = arguments.empty_like_torch(self.outputs, given, on) if out is None else None
+        results = made or tensors.match(out or (), self.outputs, "output")
+        inputs, outputs = (
+            [arguments.address(value, spec, what, on) for value, spec in zip(values, specs, strict=True)]
+            for values, specs, what in ((given, self.inputs, "input"), (results, self.outputs, "output"))
+        )
+        if made is None:
+            read, written = zip(inputs, self.inputs, strict=True), zip(outputs, self.outputs, strict=True)
+            arguments.check_apart(list(written), list(read))
+        named = {spec.name: value for spec, value in zip(self.outputs, results, strict=True)}
+        return OnDevice(self._executor(on.index), given, inputs, outputs, named)
+
     def _executor(self, index: int) -> Executor:
         with self._lock:
             if self._is_closed:
@@ -195,8 +207,32 @@ class DeviceSession:
             return self._staging
 
 
-class DeviceBinding:
-    """Inputs on the GPU, and runs on them: what `DeviceSession.bind` makes."""
+class OnDevice:
+    """A run on tensors on a GPU, which it keeps alive; `outputs` by name."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        given: Sequence[object],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        named: dict[str, object],
+    ) -> None:
+        self._executor, self._given, self._addresses = executor, given, (inputs, outputs)
+        self.outputs = named
+
+    def __call__(self, stream: int | None = None) -> dict[str, object]:
+        """Put a run on a stream, as `DeviceSession.launch` does, and return `outputs`."""
+        on = self._executor.device
+        handle = current_stream(self._given[0], on.index) if stream is None else stream
+        self._executor.run(*self._addresses, handle)
+        if self._executor.plan.status is not None and not is_capturing(on, handle):
+            _raise_failed_check(self._executor)
+        return self.outputs
+
+
+class OnCopies:
+    """A run on inputs that were copied to a GPU."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging

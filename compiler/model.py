@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from sparsec.cuda.packed import DeviceProgram
-    from sparsec.device_session import DeviceBinding, DeviceSession
+    from sparsec.device_session import DeviceSession, OnCopies, OnDevice
     from sparsec.frontends.torch import ExampleInputs
 
     Source = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
@@ -173,11 +173,11 @@ class CompiledModel:
             raise UsageError("This model is for a CPU.", next_step='compile it with target="cuda"')
         return self._session.launch(feeds, out=out, stream=stream)
 
-    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding | DeviceBinding:
+    def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding | OnDevice | OnCopies:
         """A run on fixed tensors, checked once: each call of the result costs little more than the network.
 
-        It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given). For a GPU,
-        `feeds` are copied there now, and results stay there.
+        It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given). On a GPU,
+        these are tensors on that GPU; a host's arrays are copied there now, and results stay there.
         """
         return self._session.bind(feeds, out=out)
 

@@ -61,7 +61,11 @@ def test_tensors_on_a_gpu_are_used_in_place(recorder: Recorder) -> None:
     assert session.launch([x], out={"y": y}, stream=7) == {"y": y}
     recorder.calls.clear()
     session.launch({"x": x}, out=[y], stream=7)
-    assert recorder.calls == ["cuStreamIsCapturing", "cuGraphLaunch", "cuEventRecord", "cuStreamIsCapturing"]
+    assert recorder.calls == ["cuStreamIsCapturing", "cuGraphLaunch", "cuEventRecord"]
+    bound = session.bind([x], out=[y])
+    recorder.calls.clear()
+    assert bound(7) == {"y": y}
+    assert recorder.calls == ["cuStreamIsCapturing", "cuGraphLaunch", "cuEventRecord"]
 
 
 def test_arrays_of_the_host_are_copied(recorder: Recorder) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sparsec.artifact import TensorSpec
 from sparsec.cuda import tensors
 from sparsec.cuda.driver import Device
-from sparsec.cuda.tensors import DlpackTensor, View
+from sparsec.cuda.tensors import View, speaks_dlpack
 from sparsec.errors import InputError
 
 ALIGNMENT = 16  # bytes, of which kernels read and write so many at a time
@@ -18,12 +18,12 @@ _CUDA = 2  # a kind of device in DLPack
 
 def is_on_gpu(value: object) -> bool:
     """Whether this is a tensor on an NVIDIA GPU."""
-    return isinstance(value, DlpackTensor) and int(value.__dlpack_device__()[0]) == _CUDA
+    return speaks_dlpack(value) and int(value.__dlpack_device__()[0]) == _CUDA
 
 
 def gpu_of(values: Sequence[object]) -> int:
     """The number of the GPU that all those of these tensors are on that are on one; raises `InputError`."""
-    numbers = {value.__dlpack_device__()[1] for value in values if isinstance(value, DlpackTensor) and is_on_gpu(value)}
+    numbers = {value.__dlpack_device__()[1] for value in values if speaks_dlpack(value) and is_on_gpu(value)}
     if len(numbers) != 1:
         raise InputError(
             "The tensors are on several GPUs, or there are none.", got=", ".join(map(str, sorted(numbers)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
@@ -83,6 +84,12 @@ class Module:
     handle: int
 
 
+class _Inside(threading.local):
+    """How many `with` of `Device.current` a thread is in."""
+
+    depth = 0
+
+
 class Device:
     """One GPU, in its primary context, which torch and others share. Make one with `device(index)`.
 
@@ -116,6 +123,7 @@ class Device:
             )
         self._driver.call("cuDevicePrimaryCtxRetain", byref(context), handle)
         self._context = context
+        self._inside = _Inside()
 
     def _attribute(self, which: int, handle: c_int) -> int:
         value = c_int()
@@ -124,17 +132,23 @@ class Device:
 
     def call(self, function: str, *arguments: object, allowed: Sequence[int] = ()) -> int:
         """Call a function of the driver in this device's context, as `Driver.call` does."""
-        with self.current() as driver:
-            return driver.call(function, *arguments, allowed=allowed)
+        if self._inside.depth:
+            return self._driver.call(function, *arguments, allowed=allowed)
+        with self.current():
+            return self._driver.call(function, *arguments, allowed=allowed)
 
     @contextmanager
-    def current(self) -> Iterator[Driver]:
-        """The driver, with this device's context current."""
-        self._driver.call("cuCtxPushCurrent_v2", self._context)
+    def current(self) -> Iterator[None]:
+        """This device's context is current in here, which saves `call` from making it so each time."""
+        if not self._inside.depth:
+            self._driver.call("cuCtxPushCurrent_v2", self._context)
+        self._inside.depth += 1
         try:
-            yield self._driver
+            yield
         finally:
-            self._driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
+            self._inside.depth -= 1
+            if not self._inside.depth:
+                self._driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
     def module(self, image: bytes) -> Module:
         """Load machine code, or PTX, which the driver compiles. Raises `TargetError`, if it does not, with its log."""

@@ -38,7 +38,7 @@ class Executor:
         self.plan = plan
         self.device = on
         self._lock = threading.Lock()
-        with ExitStack() as kept:
+        with on.current(), ExitStack() as kept:
             memory = Memory(self, on)
             kept.callback(memory.close)
             self._arena = memory.allocate(plan.arena_bytes).address
@@ -60,7 +60,7 @@ class Executor:
         All are row-major without gaps, at multiples of 16. The stream of runs before this one may be another.
         """
         places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
-        with self._lock:
+        with self._lock, self.device.current():
             if not self._closed.alive:
                 raise UsageError("The model is closed.", next_step="load it again")
             if is_capturing(self.device, stream):
@@ -85,7 +85,7 @@ class Executor:
         """Nanoseconds on the GPU [repeats, steps], in a graph where a step begins when the one before it has ended; waits."""
         places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
         times = np.zeros((repeats, len(self.plan.steps)), np.int64)
-        with self._lock, ExitStack() as kept:
+        with self._lock, self.device.current(), ExitStack() as kept:
             stream, graphs = Stream(self.device), Graphs(self.device)
             kept.callback(stream.close)
             kept.callback(graphs.close)

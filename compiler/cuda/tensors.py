@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from sparsec.cuda.driver import Device
 from sparsec.cuda.memory import Workspace
@@ -28,13 +28,17 @@ _CUDA = 2
 _NO_SYNCHRONISATION = -1
 
 
-@runtime_checkable
 class DlpackTensor(Protocol):
     """What torch, CuPy and JAX arrays are."""
 
     def __dlpack__(self, *, stream: int | None = None) -> object: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+def speaks_dlpack(value: object) -> TypeGuard[DlpackTensor]:
+    """Whether this is such a tensor; `isinstance` would take as long as a launch."""
+    return hasattr(value, "__dlpack_device__") and hasattr(value, "__dlpack__")
 
 
 class DlTensor(ctypes.Structure):
@@ -74,7 +78,7 @@ def capsule_tensor(capsule: object) -> DlTensor:
 
 def view(tensor: object, what: str) -> View:
     """Look at a tensor in the order of its own library's current stream; raises `InputError`."""
-    if not isinstance(tensor, DlpackTensor):
+    if not speaks_dlpack(tensor):
         raise InputError(f"{what} is not a tensor.", expected="a DLPack tensor on a GPU", got=type(tensor).__name__)
     kind, _ = tensor.__dlpack_device__()
     if int(kind) != _CUDA:
