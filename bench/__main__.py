@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -275,25 +276,22 @@ def _cost(
 @bench.command("cuda")
 @click.option("--quick", is_flag=True, help="A few products.")
 @click.option("--many", is_flag=True, help="Products of many tokens, instead of few.")
-@click.option("--block", is_flag=True, help="A Llama-shaped block of torch's, instead.")
-@click.option("--dense", is_flag=True, help="Dense products, attention and convolutions against torch's, instead.")
+@click.option("--block", "which", flag_value="block", help="A Llama-shaped block of torch's, instead.")
+@click.option("--dense", "which", flag_value="dense", help="Dense products, attention and convolutions, instead.")
+@click.option("--models", "which", flag_value="models", help="Whole networks, compiled, instead.")
 @click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path),
-    help="[default: bench/results/cuda[_many|_block|_dense].json]",
+    "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block|...].json]"
 )
-def _cuda(json_file: Path | None, *, quick: bool, many: bool, block: bool, dense: bool) -> None:
-    """Sparse products on an NVIDIA GPU against cuBLAS."""
-    from bench import cuda, cuda_block, cuda_dense
+def _cuda(json_file: Path | None, which: str | None, *, quick: bool, many: bool) -> None:
+    """Sparse products, and what else models need, on an NVIDIA GPU against torch's."""
+    from bench import cuda
 
-    if (block or dense) and (many or quick or block == dense):
-        raise click.UsageError("--block and --dense go without other options")
+    if which is not None and (many or quick):
+        raise click.UsageError(f"--{which} goes without --many and --quick")
     try:
-        if dense:
-            raise SystemExit(cuda_dense.run(json_file or cuda_dense.RESULTS))
-        if block:
-            raise SystemExit(cuda_block.run(json_file or cuda_block.RESULTS))
+        if which is not None:
+            chosen = import_module(f"bench.cuda_{which}")
+            raise SystemExit(chosen.run(json_file or chosen.RESULTS))
         cells = cuda.cells_of_many(quick=quick) if many else cuda.cells(quick=quick)
         raise SystemExit(cuda.run(json_file or (cuda.RESULTS_OF_MANY if many else cuda.RESULTS), cells))
     except SparsecError as error:
