@@ -28,8 +28,9 @@ from sparsec.ir.module import element_of, replace, shape_of, users
 from sparsec.ir.weights import weight_op, weight_types
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
+from sparsec.kernels.shifted import Shifted
 from sparsec.kernels.table import KERNELS
-from sparsec.kernels.token_tile import Y_TILES, TileStore, TokenTiles
+from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore
 from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, is_layer, layers
 from sparsec.passes.unit import Unit
 
@@ -47,6 +48,7 @@ def lower_layers(unit: Unit) -> None:
         lowering = _Lowering(unit, kernels)
         for layer in found:
             lowering.lower(layer)
+        assert not any(users(value) for value in lowering.stand_ins), "a layer copies what is in tiles already"
         for kernel in kernels.body.operations:
             _declare(kernel.operation, unit.module)
 
@@ -79,11 +81,12 @@ class _Lowering:
     kernels: ir.Module
     prepared: _Prepared = field(default_factory=dict)
     schedules: dict[ir.Operation, LinearRows] = field(default_factory=dict)
+    stand_ins: list[ir.Value] = field(default_factory=list)
 
     def lower(self, layer: Layer) -> None:
         """Replace a layer by calls."""
-        kernel, unit, schedule = _kernel(layer), self.unit, self._schedule(layer)
-        behind = self._tiles_behind(layer, schedule) if schedule is not None else None
+        kernel, unit, schedule = self._kernel(layer), self.unit, self._schedule(layer)
+        behind = self._behind(layer, schedule) if schedule is not None else None
         if schedule is not None:
             lowered = replace_field(schedule, behind=behind).lower(self.kernels, layer.epilogue(), unit.isa)
         else:
@@ -94,14 +97,18 @@ class _Lowering:
             for call in lowered.calls:
                 _emit_call(call, lowered, values, layer, self.prepared)
             if behind is not None:
-                values["y"] = _stand_in(layer)
-                self.prepared[behind.function(unit.isa), (values["y"],)] = [values[Y_TILES]]
+                values["y"] = self._stand_in_for(behind, layer, values[Y_TILES])
         self.schedules.pop(layer.op, None)
         replace(layer.op, [values["y"]])
 
+    def _kernel(self, layer: Layer) -> Kernel:
+        """The chosen kernel, without what it does not need."""
+        kernel = KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
+        return kernel.unwrapped(layer.problem(), self.unit.isa) if isinstance(kernel, Shifted) else kernel
+
     def _schedule(self, layer: Layer) -> LinearRows | None:
         """How a layer meets tiles of its input; None if its kernel has no such schedule."""
-        kernel = _kernel(layer)
+        kernel = self._kernel(layer)
         if not isinstance(kernel, RowsKernel):
             return None
         if layer.op not in self.schedules:
@@ -110,20 +117,27 @@ class _Lowering:
             self.schedules[layer.op] = kernel.schedule(layer.problem(), weight, self.unit.isa)
         return self.schedules[layer.op]
 
-    def _tiles_behind(self, layer: Layer, schedule: LinearRows) -> TokenTiles | None:
-        """The tiles in which all who read a layer want it, if it can leave it so."""
+    def _behind(self, layer: Layer, schedule: LinearRows) -> Layout | None:
+        """How all who read a layer want its result, if it can leave it so."""
         (y,) = layer.op.results
         readers = users(y)
-        if TileStore.refuses(layer.epilogue()) is not None or not all(_only_input(reader, y) for reader in readers):
+        if not readers or not all(_only_input(reader, y) for reader in readers):
             return None
         schedules = [self._schedule(Layer(reader)) for reader in readers]
-        tiles = [other.tokens for other in schedules if other is not None and other.tokens.follows(schedule.tokens)]
-        alike = len({each.function(self.unit.isa) for each in tiles}) == 1 and len(tiles) == len(readers)
-        return tiles[0] if alike else None
+        wanted = [other.layout for other in schedules if other is not None]
+        alike = len({each.functions(self.unit.isa) for each in wanted}) == 1 and len(wanted) == len(readers)
+        if not alike or not wanted[0].follows(schedule.tokens):
+            return None
+        return wanted[0] if TileStore.refuses(wanted[0], layer.epilogue()) is None else None
 
-
-def _kernel(layer: Layer) -> Kernel:
-    return KERNELS[ir.StringAttr(layer.op.attributes["kernel"]).value]
+    def _stand_in_for(self, behind: Layout, layer: Layer, made: ir.Value) -> ir.Value:
+        """A tensor in place of a layer's result, whose readers find what they would make of it made."""
+        functions = behind.functions(self.unit.isa)
+        steps = [_stand_in(layer) for _ in functions]
+        for function, before, after in zip(functions, steps, [*steps[1:], made], strict=True):
+            self.prepared[function, (before,)] = [after]
+        self.stand_ins.extend(steps)
+        return steps[0]
 
 
 def _only_input(reader: ir.Operation, value: ir.Value) -> bool:

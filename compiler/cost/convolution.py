@@ -17,10 +17,10 @@ from sparsec.cost.steps import (
     words_for,
 )
 from sparsec.formats.facts import Facts
+from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
 from sparsec.kernels.conv_columns import GATHER
 from sparsec.kernels.conv_words import ConvWords
-from sparsec.kernels.gathered_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.pixel_columns import tile_vectors
 from sparsec.kernels.problem import ConvProblem, Problem

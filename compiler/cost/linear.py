@@ -8,7 +8,7 @@ from sparsec.cost.machine import Machine
 from sparsec.cost.steps import bandwidth, gathered_cycles, instruction_cycles, store_cycles, streaming_cycles, words_for
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
-from sparsec.kernels.gathered_rows import GROUP as GATHERED
+from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import block_columns, tile_vectors
 from sparsec.kernels.linear_nm import most_tokens

@@ -9,7 +9,7 @@ from sparsec.cost.machine import Machine
 from sparsec.cost.steps import PACK_CYCLES, bandwidth, input_elements, streaming_cycles, words_for
 from sparsec.formats.facts import Facts
 from sparsec.kernels import tile_registers
-from sparsec.kernels.gathered_rows import GROUP as GATHERED
+from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.problem import LinearProblem, Problem
 

@@ -15,9 +15,10 @@ from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
+from sparsec.kernels.byte_rows import GROUP, ROWS
 from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, finish, local, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
-from sparsec.kernels.gathered_rows import GROUP, ROWS, GatheredRows
+from sparsec.kernels.gathered_rows import GatheredRows
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight

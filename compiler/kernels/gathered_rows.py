@@ -1,34 +1,27 @@
 """Rows, or blocks of rows, of whole numbers whose nonzeros lie anywhere: any four of their columns make a word.
 
 Words of neighbouring columns would mostly hold zeros. So x is kept as rows of bytes, a row for each column, and the
-words of a block's next four columns are made on the fly, for 16 tokens of each of four vectors: two rounds of
-interleaving, first of bytes, then of pairs. All rows of a block share them.
+words of a block's next four columns are made on the fly, for 16 tokens of each of four vectors. All rows of a block share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
-from torch_mlir.dialects import vector
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, define, loop, shuffle
+from sparsec.kernels.byte_rows import GROUP, interleaved
+from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, loop
 from sparsec.kernels.index import Index
-from sparsec.kernels.isa import Isa
-from sparsec.kernels.kernel import Call
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import CHAINS, RowTile, ramps
-from sparsec.kernels.token_tile import MOVED, TokenTiles
 from sparsec.kernels.words import Words
 
-GROUP = 4  # bytes of a word, and vectors of a tile
-ROWS = "byte rows"  # the buffer
 AHEAD = 256  # words of weights, and offsets, from one that is read to one that is asked for
-LANE = 16  # bytes inside which instructions interleave
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,67 +124,3 @@ class GatheredRows:
             for number in range(count):
                 place = first + row * count + number
                 sums[place] = tile.words.multiply_add(across[number], weight, sums[place])
-
-
-def interleaved(columns: Sequence[ir.Value], lanes: int) -> list[ir.Value]:
-    """Four vectors of words, each of whose bytes come from the four columns; see `emit_byte_rows` for the tokens."""
-    low, high = _zip_halves(columns, 1)
-    zipped = [_zip(low[half], high[half], part, 2) for half in (0, 1) for part in (0, 1)]
-    return [vector.bitcast(Vectors(lanes, "i32").type, value) for value in zipped]
-
-
-def _zip_halves(four: Sequence[ir.Value], size: int) -> tuple[list[ir.Value], list[ir.Value]]:
-    """Lower and upper half of the first two of four vectors, and of the other two, element by element."""
-    low = [_zip(four[0], four[1], half, size) for half in (0, 1)]
-    return low, [_zip(four[2], four[3], half, size) for half in (0, 1)]
-
-
-def _zip(left: ir.Value, right: ir.Value, half: int, size: int) -> ir.Value:
-    """Elements of `size` bytes of left and right in turn, from the lower or upper half of every 16 bytes."""
-    total = ir.VectorType(left.type).shape[0]
-    kind = Vectors(total // size, f"i{8 * size}").type
-    one, other = (vector.bitcast(kind, value) for value in (left, right))
-    each, count = LANE // size, total // size
-    places = [
-        lane + half * each // 2 + number + which * count
-        for lane in range(0, count, each)
-        for number in range(each // 2)
-        for which in (0, 1)
-    ]
-    return vector.bitcast(Vectors(total, "i8").type, shuffle(one, other, places))
-
-
-def emit_byte_rows(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
-    """Add the function that copies tiles of words to rows of bytes; one unit is a word of all tokens of a tile.
-
-    A row holds one column for four vectors of tokens: of every 16 bytes, four tokens of each vector, so that interleaving
-    four rows gives the words of the first vector, the second, ….
-    """
-    lanes, vectors = tokens.lanes, tokens.vectors
-    name = f"u8_byte_rows_{tokens.problem.tokens}x{tokens.problem.inputs}_{tokens.tiles}x{vectors}x{lanes}_{isa.suffix}"
-    spec = {tokens.source: (tokens.words.dtype, tokens.elements), ROWS: ("i8", byte_rows(tokens))}
-    units = tokens.tiles * tokens.inputs
-
-    def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        words, pitch = Vectors(lanes, "i32"), GROUP * lanes
-        turned = [
-            LANE * lane + 4 * token + byte for lane in range(lanes // 4) for byte in range(4) for token in range(4)
-        ]
-        with loop(begin, end) as unit:
-            read = [words.load(buffers[tokens.source], unit * tokens.width + v * lanes) for v in range(vectors)]
-            read += [words.splat(0)] * (GROUP - vectors)
-            narrow = Vectors(pitch, "i8")
-            squares = [vector.bitcast(narrow.type, value) for value in read]
-            squares = [shuffle(value, value, turned) for value in squares]
-            low, high = _zip_halves(squares, 4)
-            for byte in range(GROUP):
-                row = _zip(low[byte // 2], high[byte // 2], byte % 2, 8)
-                narrow.store(row, buffers[ROWS], (unit * GROUP + byte) * pitch)
-
-    define(module, name, spec, body)
-    return Call(name, tuple(spec), units, products=MOVED * byte_rows(tokens))
-
-
-def byte_rows(tokens: TokenTiles) -> int:
-    """Bytes of all rows."""
-    return tokens.tiles * tokens.inputs * GROUP * GROUP * tokens.lanes

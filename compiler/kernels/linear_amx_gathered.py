@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.gathered_rows import GROUP, ROWS, byte_rows, emit_byte_rows
+from sparsec.kernels.byte_rows import GROUP, ByteRows
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
-from sparsec.kernels.linear_rows import LinearRows, Prepared, RowsKernel
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.tile_registers import SIDE, WEIGHTS_LEFT
@@ -46,5 +46,4 @@ class LinearAmxGathered(RowsKernel):
         blocked = Blocked.encode(weight, (SIDE, 1))
         groups = RowGroups.of(blocked.counts, problem.outputs, SIDE, least=SERVER)
         packed = TileRows.pack(blocked, groups, tokens.words, pitch=GROUP * SIDE)
-        rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
-        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)
+        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, ByteRows(tokens))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.gathered_rows import GROUP, ROWS, GatheredRows, byte_rows, emit_byte_rows
+from sparsec.kernels.byte_rows import GROUP, ByteRows
+from sparsec.kernels.gathered_rows import GatheredRows
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
-from sparsec.kernels.linear_rows import LinearRows, Prepared, RowsKernel
+from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
@@ -46,8 +47,7 @@ class LinearGathered(RowsKernel):
         height = blocked.block[0]
         groups = RowGroups.of(blocked.counts, problem.outputs, height, least=SERVER if isa.tile_registers else 1)
         packed = GatheredRows.pack(blocked, groups, tokens.words, pitch=GROUP * tokens.lanes)
-        rows = Prepared(ROWS, "i8", byte_rows(tokens), lambda module, isa: emit_byte_rows(module, tokens, isa))
-        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, rows)
+        return LinearRows(self.name, tokens, groups, (packed,), blocked.values.size * problem.tokens, ByteRows(tokens))
 
 
 def block_cycles(height: int, blocks: int, vectors: int, tiles: int, isa: Isa) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import Held, RowTile
-from sparsec.kernels.token_tile import Y_TILES, TileStore, TokenStore, TokenTiles, emit_transpose
+from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore, TokenStore, TokenTiles, emit_transpose
 
 LINE = 16  # elements of a sum in a line of a cache
 
@@ -52,14 +52,11 @@ class Walker(Protocol):
         """Build the visits of a group; `buffers` has `arrays` under their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """x as walkers read it, where that is not tiles of words: the buffer `name`, filled by a call that `emit` adds."""
+class Prepared(Layout, Protocol):
+    """x as walkers read it, where that is not tiles of words."""
 
-    name: str
-    dtype: str
-    elements: int
-    emit: Callable[[ir.Module, Isa], Call]
+    def emit(self, module: ir.Module, isa: Isa) -> Call:
+        """Add the function that makes it of tiles of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class LinearRows:
 
     `walkers` hold the weight, which is their sum; they work one after the other on a tile's sums of a group. Their
     offsets are `column * tokens.width` and their slots count from each group's first row. Only the first may set sums.
-    y is stored as the tiles `behind` if there are such, else token-major.
+    y is stored as the layer `behind` reads it, if it is one that wants it so, else token-major.
     """
 
     kernel: str
@@ -77,14 +74,17 @@ class LinearRows:
     walkers: tuple[Walker, ...]
     products: int
     prepared: Prepared | None = None
-    behind: TokenTiles | None = None
+    behind: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """How walkers read x."""
+        return self.tokens if self.prepared is None else self.prepared
 
     @property
     def source(self) -> tuple[str, tuple[str, int]]:
         """The buffer that walkers read, with its type and size."""
-        if self.prepared is not None:
-            return self.prepared.name, (self.prepared.dtype, self.prepared.elements)
-        return self.tokens.source, (self.tokens.words.dtype, self.tokens.elements)
+        return self.layout.name, (self.layout.dtype, self.layout.elements)
 
     @property
     def pitch(self) -> int:
@@ -140,10 +140,10 @@ class LinearRows:
         def store(buffers: Mapping[str, Buffer], tile: Index, group: Index) -> None:
             sums, block = buffers["sums"], TokenStore.block_for(tokens, isa)
             if self.behind is not None:
-                TileStore(self.behind, epilogue, buffers, sums, self.pitch).emit(tile, *rows_of(buffers, group))
-            else:
-                stored = TokenStore(tokens, block, epilogue, buffers, sums, self.pitch)
+                stored = TileStore(tokens, self.behind, epilogue, buffers, sums, self.pitch)
                 stored.emit(tile, *rows_of(buffers, group))
+            else:
+                TokenStore(tokens, block, epilogue, buffers, sums, self.pitch).emit(tile, *rows_of(buffers, group))
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             sums = local(epilogue.total, self.groups.most * self.pitch)

@@ -43,6 +43,11 @@ class Shifted:
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         return self.kernel.refuses(problem, isa)
 
+    def unwrapped(self, problem: Problem, isa: Isa) -> Kernel:
+        """The kernel itself where words are not shifted."""
+        words = words_of(problem.arithmetic, isa)
+        return self.kernel if words is None or not words.shift else self
+
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa
     ) -> LoweredLayer:

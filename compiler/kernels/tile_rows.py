@@ -16,8 +16,8 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels import tile_registers
+from sparsec.kernels.byte_rows import GROUP, interleaved
 from sparsec.kernels.emit import Buffer, Vectors, carry, local, loop
-from sparsec.kernels.gathered_rows import GROUP, interleaved
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import RowTile, ramps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch_mlir import ir
 
@@ -21,6 +22,34 @@ from sparsec.kernels.words import FP32, Words, words_of
 MOVED = 6  # multiply-adds that take as long as moving an element: for each element of a word
 Y_TILES = "y.tiles"  # the buffer of a layer that leaves y as tiles
 QUAD = 4  # elements of a row that are loaded at once for a transposition
+
+
+class Layout(Protocol):
+    """How x lies where a linear layer reads it. The layer before it may leave its result so."""
+
+    @property
+    def name(self) -> str:
+        """The buffer."""
+
+    @property
+    def dtype(self) -> str:
+        """The type of its elements."""
+
+    @property
+    def elements(self) -> int:
+        """How many it has."""
+
+    def functions(self, isa: Isa) -> tuple[str, ...]:
+        """The functions that fill it, the first from x and each from what the one before it made; equal layouts have equal ones."""
+
+    def follows(self, before: TokenTiles) -> bool:
+        """Whether what is computed in the tiles `before` can be put here."""
+
+    def refuses(self, epilogue: Epilogue) -> str | None:
+        """Why results of the epilogue cannot be put here; None if they can."""
+
+    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
+        """Store the vectors of a column of x of a tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +96,14 @@ class TokenTiles:
         return self.problem.tokens > 1 or self.words != FP32
 
     @property
+    def name(self) -> str:
+        return self.source
+
+    @property
+    def dtype(self) -> str:
+        return self.words.dtype
+
+    @property
     def source(self) -> str:
         """The name of the buffer that kernels read."""
         if self.problem.tokens == 1:
@@ -78,15 +115,31 @@ class TokenTiles:
         """Size of the buffer `source`."""
         return self.tiles * self.inputs * self.width
 
-    def function(self, isa: Isa) -> str:
-        """The name of the function that copies x to tiles: equal tiles have equal names."""
+    def functions(self, isa: Isa) -> tuple[str, ...]:
+        """The function that copies x to tiles."""
         shape = f"{self.problem.tokens}x{self.problem.inputs}_{self.tiles}x{self.vectors}x{self.lanes}"
-        return f"{self.words.arithmetic.name}_tile_tokens_{shape}_{self.words.element}_{isa.suffix}"
+        return (f"{self.words.arithmetic.name}_tile_tokens_{shape}_{self.words.element}_{isa.suffix}",)
 
     def follows(self, before: TokenTiles) -> bool:
         """Whether the sums of the tiles `before`, which are of as many outputs, lie as these tiles do."""
-        alike = self.lanes == before.lanes and self.split == before.split and self.words == FP32
-        return alike and self.problem.tokens == before.problem.tokens > 1 and self.inputs == before.problem.outputs
+        return self.words == FP32 and self.of_the_same(before)
+
+    def of_the_same(self, before: TokenTiles) -> bool:
+        """Whether the tiles `before` have these tokens, and lead to as many outputs as there are inputs here."""
+        alike = self.lanes == before.lanes and self.split == before.split
+        return (
+            alike and self.problem.tokens == before.problem.tokens > 1 and self.problem.inputs == before.problem.outputs
+        )
+
+    def refuses(self, epilogue: Epilogue) -> str | None:
+        """Why no layer may leave these tiles; None if one may."""
+        return None if epilogue.result == self.dtype else "y is not fp32"
+
+    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
+        """Store the vectors of a column of a tile."""
+        along, first = Vectors(self.lanes, self.dtype), (tile * self.inputs + column) * self.width
+        for number, value in enumerate(values):
+            along.store(value, target, first + number * self.lanes)
 
     def first(self, tile: Index, vector: int | Index) -> Index:
         """The first token of a vector of a tile."""
@@ -98,7 +151,7 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
     problem, words = tokens.problem, tokens.words
     if problem.tokens == 1:
         return emit_pack_rows(module, 1, problem.inputs, words, isa)
-    name = tokens.function(isa)
+    (name,) = tokens.functions(isa)
     spec = {
         "x": (words.arithmetic.stored, problem.tokens * problem.inputs),
         tokens.source: (words.dtype, tokens.elements),
@@ -163,8 +216,8 @@ def _columns(lines: Sequence[ir.Value], count: int) -> list[ir.Value]:
     Rows, which are loaded as they are, are put side by side and then turned inside their quarters: half the shuffles of a
     transposition of whole vectors.
     """
-    beside = [_joined(lines[first::count], count) for first in range(count)]
-    return _turned(beside)
+    rows = [beside(lines[first::count], count) for first in range(count)]
+    return _turned(rows)
 
 
 def _turned(lines: list[ir.Value]) -> list[ir.Value]:
@@ -182,7 +235,7 @@ def _turned(lines: list[ir.Value]) -> list[ir.Value]:
     return lines
 
 
-def _joined(parts: Sequence[ir.Value], lanes: int) -> ir.Value:
+def beside(parts: Sequence[ir.Value], lanes: int) -> ir.Value:
     """The parts, of so many lanes, behind each other."""
     parts = list(parts)
     while len(parts) > 1:
@@ -255,33 +308,32 @@ class TokenStore:
 
 @dataclass(frozen=True, slots=True)
 class TileStore:
-    """Stores sums as `TokenStore` does, but to the tiles that the layer behind reads, "y.tiles": nothing is turned."""
+    """Stores sums as `TokenStore` does, but to "y.tiles", as the layer behind reads them: nothing is turned."""
 
     tokens: TokenTiles
+    behind: Layout
     epilogue: Epilogue
     buffers: Mapping[str, Buffer]
     sums: Buffer
     pitch: int
 
     @staticmethod
-    def refuses(epilogue: Epilogue) -> str | None:
+    def refuses(behind: Layout, epilogue: Epilogue) -> str | None:
         """None if it can, else the reason in words."""
         if any(operand.reach == Reach.FULL for operand in epilogue.operands):
             return "an operand of the epilogue is as large as y, and not in tiles"
-        return None if epilogue.result == FP32.dtype else "y is not fp32"
+        return behind.refuses(epilogue)
 
     def emit(self, tile: Index, output: Index, rows: Index) -> None:
         """Store the first `rows` rows of the sums as the outputs from `output` on."""
-        tokens, along = self.tokens, Vectors(self.tokens.lanes, self.sums.dtype)
+        lanes, along = self.tokens.lanes, Vectors(self.tokens.lanes, self.sums.dtype)
 
         def store(count: int) -> None:
             with loop(0, rows) as row:
-                target = (tile * tokens.inputs + output + row) * tokens.width
-                steps = [vector * tokens.lanes for vector in range(count)]
-                totals = [along.load(self.sums, row * self.pitch + step) for step in steps]
-                places, channels = [target + step for step in steps], [output + row] * count
+                totals = [along.load(self.sums, row * self.pitch + vector * lanes) for vector in range(count)]
+                places = [Index(0)] * count  # of operands that there are not
+                channels = [output + row] * count
                 tails = finish_abreast(along, self.epilogue, self.buffers, totals, elements=places, channels=channels)
-                for tail, place in zip(tails, places, strict=True):
-                    along.store(tail, self.buffers[Y_TILES], place)
+                self.behind.put(tails, self.buffers[Y_TILES], tile, output + row)
 
-        tokens.split.each_length(tile, store)
+        self.tokens.split.each_length(tile, store)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import sparsec
@@ -101,3 +104,77 @@ def test_an_operand_as_large_as_the_result_is_not_in_tiles() -> None:
 def test_tiles_of_any_shape(tokens: int, shape: tuple[int, int, int], block: int) -> None:
     torch.manual_seed(0)
     check(Mlp(None, block, shape), torch.randn(tokens, shape[0]), None)
+
+
+def quantised_mlp(
+    tokens: int, shape: tuple[int, int, int], *, leaks: bool, block: int = 4
+) -> tuple[onnx.ModelProto, np.ndarray]:
+    """Two layers of bytes with ReLU and a quantisation between them, whose codes are an output, too, if they leak; and an x."""
+    random = np.random.default_rng(0)
+    inputs, inside, outputs = shape
+    constants: dict[str, np.ndarray] = {}
+    nodes = []
+
+    def layer(x: str, name: str, k: int, m: int, scale: float, zero: int) -> str:
+        kept = np.repeat(random.random((-(-m // block), k)) < 0.15, block, axis=0)[:m]
+        constants.update(
+            {
+                f"{name}.scale": np.asarray(scale, np.float32),
+                f"{name}.zero": np.asarray(zero, np.uint8),
+                f"{name}.w": (random.integers(-127, 128, (m, k)) * kept).T.astype(np.int8),
+                f"{name}.mul": np.asarray(scale * 0.004, np.float32),
+                f"{name}.bias": random.standard_normal(m).astype(np.float32) / 8,
+            }
+        )
+        nodes.extend(
+            [
+                helper.make_node("QuantizeLinear", [x, f"{name}.scale", f"{name}.zero"], [f"{name}.q"]),
+                helper.make_node("MatMulInteger", [f"{name}.q", f"{name}.w", f"{name}.zero"], [f"{name}.sum"]),
+                helper.make_node("Cast", [f"{name}.sum"], [f"{name}.float"], to=TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{name}.float", f"{name}.mul"], [f"{name}.y"]),
+                helper.make_node("Add", [f"{name}.y", f"{name}.bias"], [f"{name}.out"]),
+            ]
+        )
+        return f"{name}.out"
+
+    up = layer("x", "up", inputs, inside, 0.03, 128)
+    nodes.append(helper.make_node("Relu", [up], ["active"]))
+    down = layer("active", "down", inside, outputs, 0.02, 3)
+    values = [helper.make_tensor_value_info(down, TensorProto.FLOAT, [tokens, outputs])]
+    if leaks:
+        values.append(helper.make_tensor_value_info("down.q", TensorProto.UINT8, [tokens, inside]))
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [tokens, inputs])]
+    initial = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "mlp", given, values, initial)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return model, random.standard_normal((tokens, inputs)).astype(np.float32)
+
+
+def check_codes(model: onnx.ModelProto, x: np.ndarray, target: str = "native") -> CompiledModel:
+    compiled = sparsec.compile(model, target=target)
+    found = compiled(x)
+    expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    for ours, theirs in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    return compiled
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_a_layer_of_bytes_leaves_rows_of_codes(leaks: bool) -> None:
+    model, x = quantised_mlp(128, (256, 512, 256), leaks=leaks)
+    compiled = check_codes(model, x)
+    if any("gathered" in layer.choice for layer in compiled.report.layers):
+        assert all("gathered" in layer.choice for layer in compiled.report.layers)
+        assert len(copies(compiled)) == (2 if leaks else 1)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(1, 150),
+    st.tuples(*[st.sampled_from([64, 65, 130, 300])] * 3),
+    st.sampled_from([1, 4, 16]),
+    st.sampled_from(["native", "x86-64-v3-vnni"]),
+)
+def test_codes_in_rows_of_any_shape(tokens: int, shape: tuple[int, int, int], block: int, target: str) -> None:
+    model, x = quantised_mlp(tokens, shape, leaks=False, block=block)
+    check_codes(model, x, target)

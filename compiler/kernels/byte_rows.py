@@ -1,0 +1,129 @@
+"""Bytes of tokens as rows, one for each column of x, from which words of any four columns are interleaved.
+
+A row holds one column for four vectors of tokens: of every 16 bytes, four tokens of each vector. So interleaving four rows,
+first bytes and then pairs, gives the words of the first vector, the second, ….
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch_mlir import ir
+from torch_mlir.dialects import vector
+
+from sparsec.kernels.emit import Buffer, Vectors, define, loop, shuffle
+from sparsec.kernels.epilogue import Epilogue
+from sparsec.kernels.index import Index
+from sparsec.kernels.isa import Isa
+from sparsec.kernels.kernel import Call
+from sparsec.kernels.token_tile import MOVED, TokenTiles, beside
+
+GROUP = 4  # bytes of a word, and vectors of a tile
+ROWS = "byte rows"  # the buffer
+LANE = 16  # bytes inside which instructions interleave
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRows:
+    """x as [tiles][inputs, filled up to whole words][4 * lanes] bytes: the tiles of `tokens`, of words, turned once more."""
+
+    tokens: TokenTiles
+
+    @property
+    def name(self) -> str:
+        return ROWS
+
+    @property
+    def dtype(self) -> str:
+        return "i8"
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of a row."""
+        return GROUP * self.tokens.lanes
+
+    @property
+    def elements(self) -> int:
+        return self.tokens.tiles * self.tokens.inputs * GROUP * self.pitch
+
+    def functions(self, isa: Isa) -> tuple[str, ...]:
+        """The copy to tiles, and that to rows."""
+        tokens = self.tokens
+        shape = f"{tokens.problem.tokens}x{tokens.problem.inputs}_{tokens.tiles}x{tokens.vectors}x{tokens.lanes}"
+        return *tokens.functions(isa), f"u8_byte_rows_{shape}_{isa.suffix}"
+
+    def follows(self, before: TokenTiles) -> bool:
+        """Whether the sums of the tiles `before`, which are of as many outputs, are those of these tokens."""
+        return not self.tokens.words.shift and self.tokens.of_the_same(before)
+
+    def refuses(self, epilogue: Epilogue) -> str | None:
+        """Why no layer may leave these rows; None if one may."""
+        return None if epilogue.result == self.dtype else "y is not of bytes"
+
+    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
+        """Store the vectors of a column of a tile: four tokens of each in turn."""
+        lanes, narrow = self.tokens.lanes, Vectors(self.tokens.lanes, self.dtype)
+        whole = beside([*values, *[narrow.splat(0)] * (GROUP - len(values))], lanes)
+        places = [
+            which * lanes + first + number
+            for first in range(0, lanes, GROUP)
+            for which in range(GROUP)
+            for number in range(GROUP)
+        ]
+        row = Vectors(self.pitch, self.dtype)
+        row.store(shuffle(whole, whole, places), target, (tile * (self.tokens.inputs * GROUP) + column) * self.pitch)
+
+    def emit(self, module: ir.Module, isa: Isa) -> Call:
+        """Add the function that copies tiles of words to rows of bytes; one unit is a word of all tokens of a tile."""
+        tokens, pitch = self.tokens, self.pitch
+        lanes, vectors = tokens.lanes, tokens.vectors
+        name = self.functions(isa)[-1]
+        spec = {tokens.source: (tokens.words.dtype, tokens.elements), ROWS: (self.dtype, self.elements)}
+        units = tokens.tiles * tokens.inputs
+
+        def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+            words, narrow = Vectors(lanes, "i32"), Vectors(pitch, "i8")
+            turned = [
+                LANE * lane + 4 * token + byte for lane in range(lanes // 4) for byte in range(4) for token in range(4)
+            ]
+            with loop(begin, end) as unit:
+                read = [words.load(buffers[tokens.source], unit * tokens.width + v * lanes) for v in range(vectors)]
+                read += [words.splat(0)] * (GROUP - vectors)
+                squares = [vector.bitcast(narrow.type, value) for value in read]
+                squares = [shuffle(value, value, turned) for value in squares]
+                low, high = _zip_halves(squares, 4)
+                for byte in range(GROUP):
+                    row = _zip(low[byte // 2], high[byte // 2], byte % 2, 8)
+                    narrow.store(row, buffers[ROWS], (unit * GROUP + byte) * pitch)
+
+        define(module, name, spec, body)
+        return Call(name, tuple(spec), units, products=MOVED * self.elements)
+
+
+def interleaved(columns: Sequence[ir.Value], lanes: int) -> list[ir.Value]:
+    """Four vectors of words, each of whose bytes come from the four columns; from rows."""
+    low, high = _zip_halves(columns, 1)
+    zipped = [_zip(low[half], high[half], part, 2) for half in (0, 1) for part in (0, 1)]
+    return [vector.bitcast(Vectors(lanes, "i32").type, value) for value in zipped]
+
+
+def _zip_halves(four: Sequence[ir.Value], size: int) -> tuple[list[ir.Value], list[ir.Value]]:
+    """Lower and upper half of the first two of four vectors, and of the other two, element by element."""
+    low = [_zip(four[0], four[1], half, size) for half in (0, 1)]
+    return low, [_zip(four[2], four[3], half, size) for half in (0, 1)]
+
+
+def _zip(left: ir.Value, right: ir.Value, half: int, size: int) -> ir.Value:
+    """Elements of `size` bytes of left and right in turn, from the lower or upper half of every 16 bytes."""
+    total = ir.VectorType(left.type).shape[0]
+    kind = Vectors(total // size, f"i{8 * size}").type
+    one, other = (vector.bitcast(kind, value) for value in (left, right))
+    each, count = LANE // size, total // size
+    places = [
+        lane + half * each // 2 + number + which * count
+        for lane in range(0, count, each)
+        for number in range(each // 2)
+        for which in (0, 1)
+    ]
+    return vector.bitcast(Vectors(total, "i8").type, shuffle(one, other, places))
