@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 import numpy as np
 
+from sparsec.cuda.bsr_pairs import BlockPairs
+from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.driver import Device, device
@@ -189,6 +191,8 @@ def _on_gpu(encoded: Encoded | Nm24Tiles, dtype: str, gpu: Device) -> Weight:
             return Nm24Wgmma(encoded, dtype, gpu)
         case BlockSteps():
             return BsrWgmma(encoded, dtype, gpu)
+        case BlockPairs():
+            return BsrPairsWgmma(encoded, dtype, gpu)
         case _:
             return SparseWeight(encoded, dtype, gpu)
 

@@ -39,7 +39,7 @@ class _Operands(ctypes.Structure):
         ("out", Output),
         *((name, c_void_p) for name in ("units", "windows", "tiles")),
         *((name, c_int) for name in ("row_tiles", "token_tiles", "together")),
-        ("padding", c_char * 52),  # to a multiple of 64 bytes
+        ("padding", c_char * 20),  # to a multiple of 64 bytes
     )
 
 

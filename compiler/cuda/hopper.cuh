@@ -1,6 +1,7 @@
 // What kernels with `wgmma` share: sm_90a only. Compiled by NVRTC together with one kernel, so nothing is included.
 //
-// Macros set by the caller: BF16 (else fp16), ACTIVATION.
+// Macros set by the caller: BF16 (of results and 16-bit factors, else fp16), ACTIVATION; KIND of the factors (0: 16 bits, 1: int8,
+// 2: float8), where a kernel has others than 16 bits.
 
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -126,12 +127,47 @@ struct Order {
     }
 };
 
-// Where results go: y [tokens, m], row by row; `wide` if 16 bytes at a time can be written.
+__device__ __forceinline__ float2 both_widened(u32 bits) {
+    float low, high;
+#if BF16
+    low = __uint_as_float(bits << 16), high = __uint_as_float(bits & 0xFFFF0000);
+#else
+    asm("{\n.reg .b16 l, h;\nmov.b32 {l, h}, %2;\ncvt.f32.f16 %0, l;\ncvt.f32.f16 %1, h;\n}" : "=f"(low), "=f"(high) : "r"(bits));
+#endif
+    return make_float2(low, high);
+}
+
+// Where results go: y [tokens, m], row by row, and what is added to them; `wide` if 16 bytes at a time can be written and
+// read.
 struct Output {
     u16 *y;
     const float *bias; // [m] or null
-    long long stride;
-    int m, tokens, wide;
+    const u16 *residual; // [tokens, m] or null: added after the activation
+    const float *row_scales, *token_scales; // [m], [tokens] or null, of factors of eight bits
+    long long stride, residual_stride;
+    int m, tokens, wide, unused;
+
+    __device__ __forceinline__ float row_scale(int row) const { return row < m ? row_scales[row] : 0.0f; }
+
+    __device__ __forceinline__ float token_scale(int token) const {
+        return token_scales && token < tokens ? token_scales[token] : 1.0f;
+    }
+
+    // Eight values of the residual to shared memory; past its ends nothing.
+    __device__ __forceinline__ void read(int token, int row, u32 to) const {
+        if (token >= tokens || row >= m) return;
+        const u16 *place = residual + token * residual_stride + row;
+        u32 words[4] = {};
+        if (wide && row + 8 <= m) {
+            const uint4 v = *(const uint4 *)place;
+            words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
+        } else {
+#pragma unroll
+            for (int i = 0; i < 8; ++i)
+                if (row + i < m) words[i / 2] |= (u32)place[i] << i % 2 * 16;
+        }
+        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+    }
 
     // Eight results from shared memory, of which those past the last row are not written.
     __device__ __forceinline__ void write(int token, int row, u32 from) const {
@@ -153,37 +189,64 @@ struct Output {
 #define AREA_TOKENS 64
 #define AREA_BYTES (AREA_TOKENS * 128) // of shared memory for each warpgroup
 
-// The sums of a warpgroup, 64 rows x COUNT tokens as `wgmma` leaves them, to y at (first_token, first_row): through
-// `area`, where rows become neighbours; barrier `meeting` is the warpgroup's own.
+// The sums of a warpgroup, two times 32 rows x COUNT tokens as `wgmma` leaves them, to y from `first_token` and those rows on:
+// through `area`, where rows become neighbours; barrier `meeting` is the warpgroup's own.
 template <int COUNT>
-__device__ __forceinline__ void store(const float (&sums)[COUNT / 2], const Output &o, int first_row, int first_token,
-                                      u32 area, u32 meeting) {
+__device__ __forceinline__ void store(const float (&sums)[COUNT / 2], const Output &o, int first_row, int second_row,
+                                      int first_token, u32 area, u32 meeting) {
     const int thread = threadIdx.x & 127, lane = thread & 31, warp = thread / 32;
-    const int row = first_row + warp * 16 + lane / 4;
+    const int row = (warp < 2 ? first_row : second_row) + warp % 2 * 16 + lane / 4;
+    const int out_row = (thread % 8 < 4 ? first_row : second_row) + thread % 4 * 8;
     const float low = o.bias && row < o.m ? o.bias[row] : 0.0f;
     const float high = o.bias && row + 8 < o.m ? o.bias[row + 8] : 0.0f;
+#if KIND
+    const float low_scale = o.row_scale(row), high_scale = o.row_scale(row + 8);
+#endif
     // Lane l gives the place of token l % 8 of eight, and of rows 0..7 or 8..15 of the warp's.
     const u32 to = area + ((lane / 16) * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) * 16);
+    const auto place = [&](int in_area) { return area + in_area * 128 + (thread % 8 ^ in_area % 8) * 16; };
 #pragma unroll
     for (int begin = 0; begin < COUNT; begin += AREA_TOKENS) {
         if (first_token + begin >= o.tokens) break; // the same for all threads
         meet_warpgroup(meeting);
+        if (o.residual) {
+#pragma unroll
+            for (int each = 0; each < AREA_TOKENS && begin + each < COUNT; each += 16)
+                o.read(first_token + begin + each + thread / 8, out_row, place(each + thread / 8));
+            meet_warpgroup(meeting);
+        }
 #pragma unroll
         for (int each = 0; each < AREA_TOKENS && begin + each < COUNT; each += 16) {
             const float *v = sums + (begin + each) / 2;
-            const u32 a = rounded(activated(v[0] + low), activated(v[1] + low));
-            const u32 b = rounded(activated(v[2] + high), activated(v[3] + high));
-            const u32 c = rounded(activated(v[4] + low), activated(v[5] + low));
-            const u32 d = rounded(activated(v[6] + high), activated(v[7] + high));
+            float w[8];
+#pragma unroll
+            for (int i = 0; i < 8; ++i) {
+                w[i] = v[i];
+#if KIND
+                w[i] *= (i & 2 ? high_scale : low_scale) * o.token_scale(first_token + begin + each + i / 4 * 8 + lane % 4 * 2 + i % 2);
+#endif
+                w[i] = activated(w[i] + (i & 2 ? high : low));
+            }
+            u32 words[4];
+            if (o.residual) {
+                asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                             : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(to + each * 128) : "memory");
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    const float2 more = both_widened(words[i]);
+                    w[2 * i] += more.x, w[2 * i + 1] += more.y;
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) words[i] = rounded(w[2 * i], w[2 * i + 1]);
             asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + each * 128),
-                         "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+                         "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
         }
         meet_warpgroup(meeting);
 #pragma unroll
         for (int each = 0; each < AREA_TOKENS && begin + each < COUNT; each += 16) {
             const int in_area = each + thread / 8, token = first_token + begin + in_area;
-            const u32 from = area + in_area * 128 + (thread % 8 ^ in_area % 8) * 16;
-            if (token < o.tokens) o.write(token, first_row + thread % 8 * 8, from);
+            if (token < o.tokens) o.write(token, out_row, place(in_area));
         }
     }
 }

@@ -1,4 +1,5 @@
-// Y = W X for 2:4 W on sparse tensor cores, where the weights' bytes are what counts: streams of nm24_streams.py.
+// Y = W X for 2:4 W on sparse tensor cores, where the weights' bytes are what counts: streams of nm24_streams.py, and of
+// nm24_byte_streams.py for factors of eight bits.
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Operands all) {
     extern __shared__ __align__(1024) char shared[];
@@ -27,28 +28,25 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) nm24_mma(const Opera
         stream.wait();
         stream.copy(units + (long long)copied * UNITS, 0, copied < count ? UNITS : 0);
 
-        const u32 indices[2] = {loaded(stream.place + lane * 8), loaded(stream.place + lane * 8 + 4)};
+        const Nm24Step w(stream.place);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             const u32 x = tokens.at(column + warp / GROUPS * 64 + half * 32);
-            const uint4 one = loaded16(stream.place + 256 + half * 1024 + lane * 16);
-            const uint4 two = loaded16(stream.place + 768 + half * 1024 + lane * 16);
+            const uint4 one = w.values(half, 0), two = w.values(half, 1);
 #pragma unroll
             for (int i = 0; i < TILES; ++i) {
                 const uint4 b = fragments_of_x(x + i * 1024);
-                if (half == 0) {
-                    sparse_mma<0>(sums.values[0][i], one, b, indices[0]);
-                    sparse_mma<0>(sums.values[1][i], two, b, indices[1]);
-                } else {
-                    sparse_mma<1>(sums.values[0][i], one, b, indices[0]);
-                    sparse_mma<1>(sums.values[1][i], two, b, indices[1]);
-                }
+                w.multiply(sums.values[0][i], half, 0, one, b);
+                w.multiply(sums.values[1][i], half, 1, two, b);
             }
         }
         stream.next();
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * 64 == COLUMNS) tokens.end();
         if (last) {
+#if KIND == 1
+            sums.become_floats();
+#endif
             if (sums.together(area) && sums.complete(o, block, segment)) sums.store(o, block, area);
             sums.clear();
             ++block, ++segment, step = 0;

@@ -59,31 +59,40 @@ def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int
     values, index = two_of_four.pairs(piece, block * partition.rows, first * step)
     # group of rows, mt, h, g | step, half of it, 32 columns, c (or j), t | value
     shape = (partition.groups, 2, 2, 8, last - first, partition.halves, 2, 2, 4)
-    values, index = values.reshape(*shape, 2), index.reshape(shape)
-    fragments = values.transpose(5, 0, 4, 6, 1, 3, 8, 7, 2, 9)  # half, rows, step, 32 columns, mt, g, t, c, h, value
+    index = index.reshape(shape)
     shifted = index.astype(np.uint32) << (4 * np.arange(4, dtype=np.uint32))
     words = shifted.sum(axis=8, dtype=np.uint32)  # rows, mt, h, g, step, half, 32 columns, j
     words = words[:, :, 0] | words[:, :, 1] << 16
     words = words.transpose(4, 0, 3, 2, 5, 6, 1)  # half, rows, step, g, 32 columns, j, mt
-    shape2 = (WARPS, last - first, -1)
     return np.concatenate(
-        [
-            np.ascontiguousarray(words).view(np.uint8).reshape(shape2),
-            np.ascontiguousarray(fragments).view(np.uint8).reshape(shape2),
-        ],
+        [np.ascontiguousarray(words).view(np.uint8).reshape(WARPS, last - first, -1), fragments(values, partition)],
         axis=2,
     )
+
+
+def fragments(values: NDArray[np.uint16], partition: Partition) -> NDArray[np.uint8]:
+    """The values [rows, groups, 2] of a segment as lanes take them: [warps, steps, bytes]."""
+    halves = partition.halves
+    ordered = values.reshape(partition.groups, 2, 2, 8, -1, halves, 2, 2, 4, 2)
+    ordered = ordered.transpose(5, 0, 4, 6, 1, 3, 8, 7, 2, 9)  # half, rows, step, 32 columns, mt, g, t, c, h, value
+    return np.ascontiguousarray(ordered).view(np.uint8).reshape(WARPS, ordered.shape[2], -1)
+
+
+def values_of(bytes_: NDArray[np.uint8], partition: Partition) -> NDArray[np.uint16]:
+    """The inverse of `fragments`: [rows, groups of the segment, 2]."""
+    halves, count = partition.halves, bytes_.shape[1]
+    values = np.ascontiguousarray(bytes_).view(np.uint16)
+    values = values.reshape(halves, partition.groups, count, 2, 2, 8, 4, 2, 2, 2)
+    values = values.transpose(1, 4, 8, 5, 2, 0, 3, 7, 6, 9)  # rows, mt, h, g, step, half, 32 columns, c, t, value
+    return values.reshape(partition.rows, count * STEP * halves // 4, 2)
 
 
 def _matrix(steps: NDArray[np.uint8], partition: Partition) -> Bits:
     """The rows of a segment: the inverse of `_steps`."""
     count, groups, halves = steps.shape[1], partition.groups, partition.halves
     words = np.ascontiguousarray(steps[:, :, :256]).view(np.uint32).reshape(halves, groups, count, 8, 2, 2, 2)
-    values = np.ascontiguousarray(steps[:, :, 256:]).view(np.uint16)
-    values = values.reshape(halves, groups, count, 2, 2, 8, 4, 2, 2, 2)
-    values = values.transpose(1, 4, 8, 5, 2, 0, 3, 7, 6, 9)  # rows, mt, h, g, step, half, 32 columns, c, t, value
     words = words.transpose(1, 6, 3, 2, 0, 4, 5)  # rows, mt, g, step, half, 32 columns, j
     words = np.stack([words & 0xFFFF, words >> 16], axis=2)
     index = words[..., None] >> (4 * np.arange(4, dtype=np.uint32)) & 15
-    columns = partition.rows, count * STEP * halves // 4
-    return two_of_four.matrix(values.reshape(*columns, 2), index.reshape(columns).astype(np.uint16))
+    values = values_of(steps[:, :, 256:], partition)
+    return two_of_four.matrix(values, index.reshape(values.shape[:2]).astype(np.uint16))

@@ -1,15 +1,15 @@
 // Y = W X for 2:4 W and many tokens on Hopper's sparse tensor cores: blocks of nm24_tiles.py.
 //
 // A block of threads has tiles of BLOCKS x 64 rows x TOKENS tokens, one after the other: one warp copies, for each 64
-// columns, a tile of X and the blocks of W to one of STAGES places in shared memory; GROUPS warpgroups have MT x 64 rows
+// columns (128 of eight bits: X is told as if two were one of 16), a tile of X and the blocks of W to one of STAGES places in shared memory; GROUPS warpgroups have MT x 64 rows
 // each and multiply. What a multiprocessor takes in from the L2, about 54 bytes a cycle, bounds it: so tiles are large.
 //
 // The tiles that are left when all multiprocessors have had equally many are cut into parts of K, for all of them; the last
 // one to have its part of a tile adds up the sums.
 
 #define BLOCKS (GROUPS * MT)
-#define W_BYTES 4608 // 64 x 64: values, 64 bytes a row; indices, a word for each thread of a warpgroup
-#define W_INDICES 4096
+#define W_INDICES 4096 // before them values, 64 bytes a row
+#define W_BYTES (W_INDICES + (KIND ? 1024 : 512)) // indices are one or two words for each thread of a warpgroup
 #define X_BYTES (TOKENS * 128)
 
 struct Operands {
@@ -124,15 +124,18 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
             for (int step = work.begin; step < work.end; ++step) {
                 wait_for(full + 8 * stage.index, stage.parity);
                 const u32 x = x_tiles + stage.index * X_BYTES, w = w_blocks + (stage.index * BLOCKS + group * MT) * W_BYTES;
-                u32 indices[MT];
+                u32 indices[MT][2]; // of either half of the columns
 #pragma unroll
-                for (int mt = 0; mt < MT; ++mt) indices[mt] = loaded(w + mt * W_BYTES + own_index);
+                for (int mt = 0; mt < MT; ++mt) {
+                    indices[mt][0] = loaded(w + mt * W_BYTES + own_index);
+                    indices[mt][1] = KIND ? loaded(w + mt * W_BYTES + own_index + 512) : indices[mt][0];
+                }
                 begin_products();
 #pragma unroll
                 for (int mt = 0; mt < MT; ++mt) {
                     const u32 own = w + mt * W_BYTES;
-                    sparse_wgmma<0>(sums[mt], matrix_at<2>(own), matrix_at<1>(x), indices[mt], step != work.begin);
-                    sparse_wgmma<1>(sums[mt], matrix_at<2>(own + 32), matrix_at<1>(x + 64), indices[mt], 1);
+                    sparse_wgmma<0>(sums[mt], matrix_at<2>(own), matrix_at<1>(x), indices[mt][0], step != work.begin);
+                    sparse_wgmma<KIND ? 0 : 1>(sums[mt], matrix_at<2>(own + 32), matrix_at<1>(x + 64), indices[mt][1], 1);
                 }
                 end_products();
                 wait_for_products<1>();
@@ -144,10 +147,14 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
             arrive(read + 8 * before);
 #pragma unroll
             for (int mt = 0; mt < MT; ++mt) {
+#if KIND == 1
+#pragma unroll
+                for (int each = 0; each < TOKENS / 2; ++each) sums[mt][each] = (float)__float_as_int(sums[mt][each]);
+#endif
                 const int block = group * MT + mt, row_block = work.row_tile * BLOCKS + block;
                 if (row_block >= o.row_blocks) break;
                 if (work.cut < 0 || complete(o, work, block, sums[mt], area, group + 1))
-                    store<TOKENS>(sums[mt], o.out, row_block * 64, work.token_tile * TOKENS, area, group + 1);
+                    store<TOKENS>(sums[mt], o.out, row_block * 64, row_block * 64 + 32, work.token_tile * TOKENS, area, group + 1);
             }
         }
     }

@@ -9,8 +9,9 @@ from ctypes import c_char, c_int, c_void_p
 from dataclasses import dataclass
 
 from sparsec.cuda.driver import Device, TensorMap
+from sparsec.cuda.factors import Factors
 from sparsec.cuda.memory import Memory
-from sparsec.cuda.nm24_tiles import BLOCK_BYTES, ROWS, STEP, Nm24Tiles
+from sparsec.cuda.nm24_tiles import ROW_BYTES, ROWS, Nm24Tiles, block_bytes
 from sparsec.cuda.operands import Output, Results, Rows
 from sparsec.cuda.program import function
 from sparsec.cuda.tensors import BFLOAT16
@@ -38,9 +39,10 @@ _AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many
-    `stages` of 64 columns in shared memory. Tiles past the first `whole` are done in `split` parts of K. All rows are done
-    for `together` tiles of tokens before the next ones; if `aligned`, multiprocessors begin with tiles at the same time."""
+    """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many `stages` of
+    128 bytes of X's rows in shared memory, whose elements have `size` bytes. Tiles past the first `whole` are done in
+    `split` parts of K. All rows are done for `together` tiles of tokens before the next ones; if `aligned`,
+    multiprocessors begin with tiles at the same time."""
 
     groups: int
     blocks: int
@@ -50,6 +52,7 @@ class Tiling:
     split: int
     together: int
     aligned: bool = False
+    size: int = 2
 
     @property
     def rows(self) -> int:
@@ -59,7 +62,7 @@ class Tiling:
     @property
     def stage_bytes(self) -> int:
         """Shared memory of a stage."""
-        return self.tokens * STEP * 2 + self.groups * self.blocks * BLOCK_BYTES
+        return self.tokens * ROW_BYTES + self.groups * self.blocks * block_bytes(self.size)
 
     @property
     def shared_bytes(self) -> int:
@@ -74,19 +77,21 @@ class _Operands(ctypes.Structure):
         *((name, c_void_p) for name in ("blocks", "partial", "counters")),
         *((name, c_int) for name in ("row_blocks", "steps", "row_tiles", "token_tiles", "together", "whole", "split")),
         ("begun", c_void_p),
-        ("padding", c_char * 24),  # to a multiple of 64 bytes
+        ("padding", c_char * 56),  # to a multiple of 64 bytes
     )
 
 
 class Nm24Wgmma:
-    """A 2:4 matrix W [m, k] of float16 or bfloat16 on one GPU, in blocks of 64 x 64."""
+    """A 2:4 matrix W [m, k] on one GPU, in blocks of 64 rows; results are float16 or bfloat16 (`dtype`)."""
 
-    def __init__(self, tiles: Nm24Tiles, dtype: str, on: Device) -> None:
+    def __init__(self, tiles: Nm24Tiles, dtype: str, on: Device, factors: Factors | None = None) -> None:
         self.tiles = tiles
         self.dtype = dtype
+        self.factors = factors or Factors(dtype)
         self.device = on
         self._memory = Memory(self, on)
         self._blocks = self._memory.upload(tiles.blocks)
+        self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,14 +100,15 @@ class Nm24Wgmma:
     def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
         """Put a product on a stream."""
         tiles = self.tiles
-        by = tiling or best_tiling(x.tokens, tiles.m, tiles.k, self.device.multiprocessors, self.device.shared_bytes)
+        on = self.device
+        by = tiling or best_tiling(x.tokens, tiles.m, tiles.k, on.multiprocessors, on.shared_bytes, tiles.size)
         row_tiles, token_tiles = -(-tiles.m // by.rows), -(-x.tokens // by.tokens)
         cut = row_tiles * token_tiles - by.whole
         slots = cut * by.groups * by.blocks if by.split > 1 else 0
         blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
         operands = _Operands(
-            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, STEP)),
-            y.output(x.tokens),
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, ROW_BYTES // 2)),
+            y.output(x.tokens, self.scales.address if self.scales else 0),
             self._blocks.address,
             self._memory.scratch("sums", slots * by.split * ROWS * by.tokens * 4).address,
             self._memory.scratch("counters", slots * 4).address,
@@ -110,26 +116,29 @@ class Nm24Wgmma:
             self._memory.scratch(f"begun by {blocks}", 4).address if by.aligned else None,
         )
         macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
-        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
+        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation, "KIND": self.factors.kind}
         kernel = function(self.device, "nm24_wgmma", macros, by.shared_bytes)
         self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
 
 
 @functools.lru_cache(maxsize=1024)
-def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Tiling:
+def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int = 2) -> Tiling:
     """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
-    return min(tilings(tokens, m, k, workers, shared_bytes), key=lambda each: each[1])[0]
+    return min(tilings(tokens, m, k, workers, shared_bytes, size), key=lambda each: each[1])[0]
 
 
-def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Iterator[tuple[Tiling, float]]:
-    """Those that there are, and about how many cycles each takes."""
-    steps = -(-k // STEP)
+def tilings(
+    tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int = 2
+) -> Iterator[tuple[Tiling, float]]:
+    """Those that there are for elements of so many bytes, and about how many cycles each takes."""
+    steps = -(-k * size // ROW_BYTES)
+    w_bytes = -(-m // ROWS) * steps * block_bytes(size)
     for (groups, blocks, width), share in TILES.items():
-        tile = Tiling(groups, blocks, width, 0, 0, 1, 1)
+        tile = Tiling(groups, blocks, width, 0, 0, 1, 1, size=size)
         stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
         row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
         count = row_tiles * token_tiles
-        together = min(token_tiles, _together(width * k * 2, m * k * 9 // 8))
+        together = min(token_tiles, _together(width * k * size, w_bytes))
         # The instruction reads all of X and its part of W from shared memory, 128 bytes a cycle.
         computed = groups * blocks * 2 * (width / 2 + 16)
         for split in (each for each in SPLITS if each <= steps):
@@ -139,12 +148,12 @@ def tilings(tokens: int, m: int, k: int, workers: int, shared_bytes: int) -> Ite
             rounds = -(-whole // workers) + parts * split
             added = 0.0 if split == 1 else parts * split * (_AROUND_PARTS + 2 * tile.rows * width * 4 / _ADDED_UP)
             active = min(whole + (count - whole) * split, workers)
-            from_memory = groups * blocks * BLOCK_BYTES / together / min(_ALONE, _FROM_MEMORY * workers / active)
+            from_memory = groups * blocks * block_bytes(size) / together / min(_ALONE, _FROM_MEMORY * workers / active)
             cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
             cost = share * (waves * cycles + rounds * _AROUND_TILE) + added
             if stages >= 2:
-                aligned = token_tiles > 1 and whole > 2 * workers and m * k * 9 // 8 > LARGE_BYTES
-                yield Tiling(groups, blocks, width, stages, whole, split, together, aligned), cost
+                aligned = token_tiles > 1 and whole > 2 * workers and w_bytes > LARGE_BYTES
+                yield Tiling(groups, blocks, width, stages, whole, split, together, aligned, size), cost
 
 
 def _together(x_bytes: int, w_bytes: int) -> int:

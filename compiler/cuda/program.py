@@ -13,16 +13,22 @@ from sparsec.environment import cache_folder
 
 _WGMMA = {  # the instruction that a kernel is made of
     "nm24_wgmma": wgmma.sparse_product,
-    "bsr_wgmma": wgmma.product,
+    "bsr_wgmma": wgmma.strip_product,
+    "bsr_pairs_wgmma": wgmma.product,
     "dense_wgmma": wgmma.dense_product,
+    "attention_wgmma": wgmma.attention_products,
 }
 _DENSE = ("activation.cuh", "tensor_core.cuh", "widened.cuh", "epilogue.cuh")
+_NM24 = ("activation.cuh", "warp_stream.cuh", "nm24_step.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
+    "nm24_mma": _NM24,
+    "nm24_tile_mma": _NM24,
     "dense_mma": (*_DENSE, "dense_tile.cuh"),
     "spmv": _DENSE,
     "dense_few": _DENSE,
     "dense_wgmma": ("activation.cuh", "hopper.cuh", "widened.cuh", "epilogue.cuh"),
-    "attention": _DENSE,
+    "attention_mma": (*_DENSE, "attention.cuh"),
+    "attention_wgmma": ("tensor_core.cuh", "widened.cuh", "wgmma.cuh", "attention.cuh"),
     "conv_mma": (*_DENSE, "dense_tile.cuh", "conv_input.cuh"),
     "conv_depthwise": (*_DENSE, "conv_input.cuh"),
 }

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.errors import ModelError
+
+NEGATIVE_ZERO = 0x8000
+
+Number = TypeVar("Number", np.uint16, np.uint8)
 
 # Of each pattern of four bits with at most two set: where the two are, filled up with other places, in order.
 _PLACES = np.array(
@@ -13,13 +19,16 @@ _PLACES = np.array(
 )
 
 
-def pairs(piece: NDArray[np.uint16], row: int, column: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+def pairs(piece: NDArray[Number], row: int, column: int) -> tuple[NDArray[Number], NDArray[np.uint16]]:
     """The two values [rows, groups, 2] and the two places [rows, groups], two bits each, of each group of four columns.
 
-    `piece` [rows, 4 groups] begins at (row, column) of a weight, of which a `ModelError` speaks.
+    `piece` [rows, 4 groups] begins at (row, column) of a weight, of which a `ModelError` speaks: floating-point numbers of 16
+    bits (uint16), of which both zeros are dropped, or numbers of eight (uint8).
     """
     groups = piece.reshape(len(piece), -1, 4)
-    kept = (groups << 1) != 0
+    kept = groups != 0
+    if groups.dtype == np.uint16:
+        kept &= groups != NEGATIVE_ZERO
     patterns = np.packbits(kept, axis=2, bitorder="little")[:, :, 0]
     counts = np.bitwise_count(patterns)
     if (counts > 2).any():
@@ -37,9 +46,9 @@ def pairs(piece: NDArray[np.uint16], row: int, column: int) -> tuple[NDArray[np.
     return values, (places[:, :, 0] | places[:, :, 1] << 2).astype(np.uint16)
 
 
-def matrix(values: NDArray[np.uint16], index: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def matrix(values: NDArray[Number], index: NDArray[np.uint16]) -> NDArray[Number]:
     """The inverse of `pairs`: the columns of all groups."""
-    dense = np.zeros((*index.shape, 4), dtype=np.uint16)
+    dense = np.zeros((*index.shape, 4), dtype=values.dtype)
     places = np.stack([index & 3, index >> 2], axis=2).astype(np.intp)
     np.put_along_axis(dense, places, values, axis=2)
     return dense.reshape(len(index), -1)

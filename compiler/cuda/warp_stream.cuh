@@ -1,7 +1,8 @@
 // What the kernels of this folder share. Compiled by NVRTC together with one kernel, so nothing is included.
 //
 // Macros set by the caller: WARPS (of a block of threads), HALVES (1 or 2: warps that share a group of 32 rows, each with
-// its part of the columns of a step), BF16 (else fp16), TILES (of 8 tokens), ACTIVATION; UNITS (of a step, at most) and
+// its part of the columns of a step), BF16 (of results and 16-bit factors, else fp16), KIND of the factors (0: 16 bits, 1: int8,
+// 2: float8) of a kernel that has others than 16 bits, whose X is told as if two were one, TILES (of 8 tokens), ACTIVATION; UNITS (of a step, at most) and
 // STEPS (of a warp) in shared memory, for kernels with a `WarpStream`; COLUMNS and STAGES of X in shared memory.
 
 typedef unsigned int u32;
@@ -30,18 +31,27 @@ struct Operands {
     const u16 *x;       // [tokens, k]
     u16 *y;             // [tokens, m]
     const float *bias;  // [m] or null
+    const u16 *residual; // [tokens, m] or null: added after the activation
+    const float *row_scales, *token_scales; // [m], [tokens] or null, of factors of eight bits
     float4 *partial;
     u32 *counters;
-    long long x_stride, y_stride;
-    int m, k, tokens, blocks, steps, segment_count, slots;
+    long long x_stride, y_stride, residual_stride;
+    int m, k, tokens, blocks, steps, segment_count, slots, workers;
 };
+
+// The product of the tokens from one on, at most `count`.
+__device__ __forceinline__ Operands from_token(Operands all, int first, int count) {
+    all.x += first * all.x_stride;
+    all.y += first * all.y_stride;
+    if (all.residual) all.residual += first * all.residual_stride;
+    if (all.token_scales) all.token_scales += first;
+    all.tokens = min(all.tokens - first, count);
+    return all;
+}
 
 // Tokens past TILES x 8 are another row of the grid, with its own sums.
 __device__ __forceinline__ Operands of_this_row(Operands all) {
-    const int first = blockIdx.y * TILES * 8;
-    all.x += first * all.x_stride;
-    all.y += first * all.y_stride;
-    all.tokens = min(all.tokens - first, TILES * 8);
+    all = from_token(all, blockIdx.y * TILES * 8, TILES * 8);
     all.partial += (long long)blockIdx.y * all.segment_count * GROUPS * 2 * TILES * 32;
     all.counters += blockIdx.y * all.blocks * GROUPS;
     return all;
@@ -135,13 +145,27 @@ __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u3
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// D[16 x 8] += A[16 x 32, two of four] B[32 x 8]
+// D[16 x 8] += A[16 x 64 bytes, two of four] B[64 bytes x 8], for which lanes 0 and 1 of each four (HALF 0) or 2 and 3 have the
+// indices; all lanes for factors of eight bits. The bits of D are those of int32 for factors of int8.
 template <int HALF>
 __device__ __forceinline__ void sparse_mma(float (&d)[4], const uint4 &a, const uint4 &b, u32 indices) {
+#if KIND == 1
+    int *sums = (int *)d;
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.s32.s8.s8.s32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, 0;"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(b.z), "r"(b.w), "r"(indices));
+#elif KIND == 2
+    asm("mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.f32.e4m3.e4m3.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, 0;"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(b.z), "r"(b.w), "r"(indices));
+#else
     asm("mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32." TYPE "." TYPE ".f32 "
         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(b.z), "r"(b.w), "r"(indices), "n"(HALF));
+#endif
 }
 
 // 32 columns of eight tokens, for which the lane loads from `x`.
@@ -251,6 +275,16 @@ __device__ __forceinline__ u16 rounded(float value) {
     return bits;
 }
 
+__device__ __forceinline__ float widened(u16 bits) {
+    float value;
+#if BF16
+    value = __uint_as_float((u32)bits << 16);
+#else
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+#endif
+    return value;
+}
+
 #define STORE_PITCH 68 // bytes of a token's 32 rows, so that lanes share no bank
 #define STORE_TILES (TILES < 4 ? TILES : 4)
 #define STORE_BYTES (8 * STORE_TILES * STORE_PITCH)
@@ -262,6 +296,13 @@ struct Sums {
     __device__ __forceinline__ void clear() {
 #pragma unroll
         for (int each = 0; each < 8 * TILES; ++each) (&values[0][0][0])[each] = 0.0f;
+    }
+
+    // From the bits of whole numbers to numbers.
+    __device__ __forceinline__ void become_floats() {
+#pragma unroll
+        for (int each = 0; each < 8 * TILES; ++each)
+            (&values[0][0][0])[each] = (float)__float_as_int((&values[0][0][0])[each]);
     }
 
     // Add what the other warp of the group has, through `area`, 1024 TILES bytes of shared memory; true for the first.
@@ -318,38 +359,69 @@ struct Sums {
         if (lane == 0) *counter = 0;
         fence();
         clear();
-        for (int sibling = 0; sibling < siblings.count; ++sibling) {
-            const float4 *theirs = place(siblings.first + sibling);
+        const int TOGETHER = (7 + TILES) / TILES, SOME = 2 * TILES < 8 ? 2 * TILES : 8; // loads on their way, as registers allow
+        for (int sibling = 0; sibling < siblings.count; sibling += TOGETHER)
 #pragma unroll
-            for (int each = 0; each < 2 * TILES; ++each) {
-                const float4 v = __ldcg(theirs + each * 32);
-                float *sum = values[each / TILES][each % TILES];
-                sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
+            for (int begin = 0; begin < 2 * TILES; begin += SOME) {
+                float4 theirs[TOGETHER * SOME];
+#pragma unroll
+                for (int i = 0; i < TOGETHER * SOME; ++i)
+                    theirs[i] = __ldcg(place(siblings.first + min(sibling + i / SOME, siblings.count - 1)) + (begin + i % SOME) * 32);
+#pragma unroll
+                for (int i = 0; i < TOGETHER * SOME; ++i) {
+                    const float4 v = theirs[i];
+                    float *sum = values[(begin + i % SOME) / TILES][(begin + i % SOME) % TILES];
+                    if (sibling + i / SOME < siblings.count) sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
+                }
             }
-        }
         return true;
     }
 
-    // y is [tokens, m]; neighbouring rows are brought together in `area`, STORE_BYTES of shared memory, some tokens at a time.
     __device__ __forceinline__ void store(const Operands &o, int block, u32 area) const {
-        const int lane = threadIdx.x & 31, rows = (block * GROUPS + threadIdx.x / 32) * 32;
+        store_rows(o, (block * GROUPS + threadIdx.x / 32) * 32, area);
+    }
+
+    // To y [tokens, m], from row `rows` on; neighbouring rows are brought together in `area`, STORE_BYTES of shared memory, some
+    // tokens at a time.
+    __device__ __forceinline__ void store_rows(const Operands &o, int rows, u32 area) const {
+        const int lane = threadIdx.x & 31;
 #pragma unroll
         for (int tile = 0; tile < TILES; tile += STORE_TILES) {
+            const int count = min(o.tokens - 8 * tile, 8 * STORE_TILES);
+            if (o.residual) {
+                for (int token = 0; token < count; ++token) {
+                    const u16 bits = rows + lane < o.m ? o.residual[(8 * tile + token) * o.residual_stride + rows + lane] : 0;
+                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * STORE_PITCH + lane * 2), "h"(bits) : "memory");
+                }
+                __syncwarp();
+            }
 #pragma unroll
             for (int part = 0; part < 4; ++part) { // rows g, g + 8, g + 16, g + 24
                 const int row = lane / 4 + 8 * part;
                 const float offset = o.bias && rows + row < o.m ? o.bias[rows + row] : 0.0f;
+#if KIND
+                const float row_scale = rows + row < o.m ? o.row_scales[rows + row] : 0.0f;
+#endif
 #pragma unroll
                 for (int each = 0; each < 2 * STORE_TILES; ++each) {
                     const int token = each / 2 * 8 + 2 * (lane & 3) + each % 2;
-                    const float sum = values[part / 2][tile + each / 2][2 * (part & 1) + each % 2];
-                    const u16 bits = rounded(activated(sum + offset));
-                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * STORE_PITCH + row * 2), "h"(bits) : "memory");
+                    const u32 place = area + token * STORE_PITCH + row * 2;
+                    float sum = values[part / 2][tile + each / 2][2 * (part & 1) + each % 2];
+#if KIND
+                    sum *= row_scale * (o.token_scales && token < count ? o.token_scales[8 * tile + token] : 1.0f);
+#endif
+                    sum = activated(sum + offset);
+                    if (o.residual && token < count) {
+                        u16 bits;
+                        asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(place) : "memory");
+                        sum += widened(bits);
+                    }
+                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(place), "h"(rounded(sum)) : "memory");
                 }
             }
             __syncwarp();
             if (rows + lane < o.m)
-                for (int token = 0; token < min(o.tokens - 8 * tile, 8 * STORE_TILES); ++token) {
+                for (int token = 0; token < count; ++token) {
                     u16 bits;
                     asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * STORE_PITCH + lane * 2) : "memory");
                     o.y[(8 * tile + token) * o.y_stride + rows + lane] = bits;

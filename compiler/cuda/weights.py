@@ -6,33 +6,41 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import coo_streams, nm24_wgmma
+from sparsec.cuda import coo_streams, nm24_wgmma, patterns
+from sparsec.cuda.bsr_pairs import BlockPairs
+from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.coo_streams import CooStreams
 from sparsec.cuda.driver import Device, device
+from sparsec.cuda.factors import Factors
 from sparsec.cuda.lane_streams import LaneStreams
 from sparsec.cuda.memory import Memory
+from sparsec.cuda.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.nm24_streams import Nm24Streams
 from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.partition import WARPS
-from sparsec.cuda.tensors import BFLOAT16, FLOAT16
+from sparsec.cuda.patterns import Blocks, Groups, Unstructured
+from sparsec.cuda.tensors import BFLOAT16, FLOAT8, FLOAT16, INT8
 from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, quantize
 from sparsec.errors import InputError, TargetError
 
-Pattern: TypeAlias = Literal["unstructured", "2:4", "block:32x32"]
-Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | W4Nm24Streams
-Encoded: TypeAlias = Streams | BlockSteps
+Pattern: TypeAlias = str  # as `patterns.parse` takes it
+Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams
+Encoded: TypeAlias = Streams | BlockSteps | BlockPairs
 
 FEW = 32  # tokens, up to which streams are the fastest for 2:4
+FEW_FLOAT8 = 8  # the same of float8, which Hopper has no instruction for but those of warpgroups
 
+PAIRED = 0.8  # of what pairs of blocks are multiplied by, that is not nothing but zeros, for which pairs are the faster
+FLOAT8_ARCHITECTURE = (8, 9)  # the first that has products of it
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
@@ -60,14 +68,15 @@ class Tiling:
 
 
 class SparseWeight:
-    """A matrix W [m, k] of float16 or bfloat16 on one GPU, for `matmul`.
+    """A matrix W [m, k] on one GPU, for `matmul`, whose results are float16 or bfloat16 (`dtype`).
 
     Products with one weight must be in one order (one stream, or streams that wait): they share the weight's counters.
     """
 
-    def __init__(self, streams: Streams, dtype: str, on: Device) -> None:
+    def __init__(self, streams: Streams, dtype: str, on: Device, factors: Factors | None = None) -> None:
         self.streams = streams
         self.dtype = dtype
+        self.factors = factors or Factors(dtype)
         self.device = on
         partition = streams.partition
         tables = streams.offsets, partition.worker_table(), partition.block_table()
@@ -77,7 +86,8 @@ class SparseWeight:
             self._memory.upload(array) for array in arrays
         )
         self.counters = self._memory.upload(np.zeros(partition.blocks * partition.groups * MOST_TOKENS // 8, np.uint32))
-        self._tiled: Nm24Wgmma | None = None
+        self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
+        self.tiled: Nm24Wgmma | None = None  # the same matrix for many tokens, if there is one
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,7 +97,8 @@ class SparseWeight:
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this weight."""
         halves = self.streams.partition.halves
-        return {"WARPS": WARPS, "HALVES": halves, "BF16": int(self.dtype == BFLOAT16), **self.streams.macros}
+        own = {"WARPS": WARPS, "HALVES": halves, "BF16": int(self.dtype == BFLOAT16), "KIND": self.factors.kind}
+        return {**own, **self.streams.macros}
 
     def tiling(self, tokens: int) -> Tiling:
         """How a product with so many tokens is cut up; raises `TargetError`."""
@@ -97,7 +108,10 @@ class SparseWeight:
             for (steps, stages), columns in product(DEPTHS, COLUMNS):
                 x_bytes = stages * (16 + tiles * 8 * 2 * columns)
                 w_bytes, slots = self.streams.block_bytes(steps, tiles)
-                if columns >= self.streams.step and x_bytes + w_bytes <= self.device.shared_bytes:
+                if (
+                    2 * columns >= self.streams.step * self.factors.size
+                    and x_bytes + w_bytes <= self.device.shared_bytes
+                ):
                     return Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)
         raise TargetError(
             "This weight needs more shared memory than the GPU has.",
@@ -107,13 +121,12 @@ class SparseWeight:
 
     def for_many(self, tokens: int) -> Nm24Wgmma | None:
         """The same matrix for many tokens, if there is a kernel for that; encoded and copied at the first use."""
-        if tokens <= FEW or not isinstance(self.streams, Nm24Streams):
+        if tokens <= (FEW_FLOAT8 if self.factors.dtype == FLOAT8 else FEW):
             return None
-        if self.device.architecture != nm24_wgmma.ARCHITECTURE:
-            return None
-        if self._tiled is None:
-            self._tiled = Nm24Wgmma(Nm24Tiles.encode(self.streams.decode()), self.dtype, self.device)
-        return self._tiled
+        on_hopper = self.device.architecture == nm24_wgmma.ARCHITECTURE
+        if self.tiled is None and on_hopper and isinstance(self.streams, Nm24Streams | Nm24ByteStreams):
+            self.tiled = Nm24Wgmma(Nm24Tiles.encode(self.streams.decode()), self.dtype, self.device, self.factors)
+        return self.tiled
 
     def partial_bytes(self, tiling: Tiling) -> int:
         """Of the sums of parts of rows, for a product so cut up."""
@@ -121,22 +134,56 @@ class SparseWeight:
         return partition.segments * partition.rows * tiling.tiles * tiling.rows * 8 * 4
 
 
-Weight: TypeAlias = SparseWeight | Nm24Wgmma | BsrWgmma
+BlockWeight: TypeAlias = BsrWgmma | BsrPairsWgmma
+Weight: TypeAlias = SparseWeight | Nm24Wgmma | BlockWeight
 
 
-def compress(weight: object, pattern: Pattern = "unstructured", *, gpu: int = 0) -> SparseWeight | BsrWgmma:
+def compress(
+    weight: object,
+    pattern: Pattern = "unstructured",
+    *,
+    scales: NDArray[np.float32] | None = None,
+    out: str = FLOAT16,
+    gpu: int = 0,
+) -> SparseWeight | BlockWeight:
     """Compress a matrix [m, k] and copy it to a GPU.
 
-    `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16. Of
-    "block:32x32", each 32 x 32 that has a nonzero is kept; larger blocks are several of these. Raises `ModelError` if it
-    has not the pattern, `InputError` for another type, `TargetError` if the GPU cannot be used for it.
+    `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16; for "2:4" also of
+    int8 or float8_e4m3fn, with `scales` of its rows (float32 [m]; without them ones), X then of the same type, Y of type
+    `out`. `pattern` is as `sparsec.cuda.patterns` says; other N:M than 2:4 are multiplied as unstructured for few tokens, as
+    2:4 for many where they are. Raises `ModelError` if it has not the pattern, `InputError` for another type or pattern,
+    `TargetError` if the GPU cannot be used for it.
     """
-    return placed(*_bits(weight), pattern, device(gpu))
+    bits, dtype = _bits(weight)
+    if dtype not in (INT8, FLOAT8):
+        if scales is not None:
+            raise InputError("Only weights of eight bits have scales.", got=dtype)
+        return placed(bits, dtype, pattern, device(gpu))
+    if pattern != "2:4" or out not in (FLOAT16, BFLOAT16):
+        raise InputError(
+            "There are no such products of eight bits.",
+            expected=f'pattern="2:4", out="{FLOAT16}" or "{BFLOAT16}"',
+            got=f'{dtype}, pattern="{pattern}", out="{out}"',
+        )
+    rows = np.ones(len(bits), dtype=np.float32) if scales is None else np.ascontiguousarray(scales, dtype=np.float32)
+    if rows.shape != (len(bits),):
+        raise InputError("There is a scale for each row.", expected=f"[{len(bits)}]", got=str(list(rows.shape)))
+    on = device(gpu)
+    if dtype == FLOAT8 and on.architecture < FLOAT8_ARCHITECTURE:
+        raise TargetError(
+            "This GPU has no products of float8.",
+            expected="compute capability 8.9 or later",
+            got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
+            next_step="use int8 or float16",
+        )
+    return SparseWeight(Nm24ByteStreams.encode(bits, on.multiprocessors), out, on, Factors(dtype, rows))
 
 
-def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -> SparseWeight | BsrWgmma:
+def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -> SparseWeight | BlockWeight:
     """Compress a matrix given as its bits and copy it to a GPU; raises what `compress` does."""
-    if pattern == "block:32x32" and on.architecture != nm24_wgmma.ARCHITECTURE:
+    kind = patterns.parse(pattern)
+    on_hopper = on.architecture == nm24_wgmma.ARCHITECTURE
+    if isinstance(kind, Blocks) and kind.large and not on_hopper:
         raise TargetError(
             "There are no kernels for block-sparse weights for this GPU.",
             expected="compute capability 9.0",
@@ -144,7 +191,14 @@ def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -
             next_step='compress it as "unstructured"',
         )
     encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
-    return BsrWgmma(encoded, dtype, on) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, on)
+    if isinstance(encoded, BlockSteps):
+        return BsrWgmma(encoded, dtype, on)
+    if isinstance(encoded, BlockPairs):
+        return BsrPairsWgmma(encoded, dtype, on)
+    weight = SparseWeight(encoded, dtype, on)
+    if isinstance(kind, Groups) and kind.two_of_four and on_hopper and not isinstance(encoded, Nm24Streams):
+        weight.tiled = Nm24Wgmma(Nm24Tiles.encode(bits), dtype, on)
+    return weight
 
 
 def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
@@ -153,6 +207,10 @@ def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
     Takes and raises what `compress` does.
     """
     bits, dtype = _bits(weight)
+    if dtype in (INT8, FLOAT8):
+        raise InputError(
+            "Only 16-bit weights are rounded to four bits.", expected=f"{FLOAT16} or {BFLOAT16}", got=dtype
+        )
     values = bits.view(np.float16 if dtype == FLOAT16 else ml_dtypes.bfloat16).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError("Infinity and NaN have no four bits.", got=f"{np.count_nonzero(~np.isfinite(values))} of them")
@@ -174,15 +232,22 @@ def encode(
     bits: NDArray[np.uint16], pattern: Pattern, workers: int = MULTIPROCESSORS, shared_bytes: int = SHARED_BYTES
 ) -> Encoded:
     """What is copied to a GPU with so many multiprocessors, of a matrix given as its bits; needs no GPU."""
-    match pattern:
-        case "unstructured":
-            return _unstructured(bits, workers, shared_bytes)
-        case "2:4":
+    match patterns.parse(pattern):
+        case Blocks() as kind if kind.large:
+            return _blocks(bits)
+        case Groups(n=2, m=4, rows=1):
             return Nm24Streams.encode(bits, workers)
-        case "block:32x32":
-            return BlockSteps.encode(bits)
-        case _:
-            raise InputError("There is no such pattern.", expected=", ".join(get_args(Pattern)), got=str(pattern))
+        case Groups() as kind:
+            patterns.check(bits, kind)
+            return _unstructured(bits, workers, shared_bytes)
+        case Unstructured() | Blocks():
+            return _unstructured(bits, workers, shared_bytes)
+
+
+def _blocks(bits: NDArray[np.uint16]) -> BlockSteps | BlockPairs:
+    """By strips of 32 rows, or by pairs of them where these have blocks in the same columns."""
+    pairs = BlockPairs.encode(bits)
+    return pairs if pairs.fullness >= PAIRED else BlockSteps.encode(bits)
 
 
 def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> LaneStreams | CooStreams:
@@ -193,28 +258,40 @@ def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> 
     return LaneStreams.encode(bits, workers)
 
 
+# Types of weights, and the unsigned integers of their bits.
+_TYPES: Mapping[np.dtype[np.generic], tuple[str, type[np.unsignedinteger]]] = {
+    np.dtype(np.float16): (FLOAT16, np.uint16),
+    np.dtype(ml_dtypes.bfloat16): (BFLOAT16, np.uint16),
+    np.dtype(np.int8): (INT8, np.uint8),
+    np.dtype(ml_dtypes.float8_e4m3fn): (FLOAT8, np.uint8),
+}
+
+
 def _bits(weight: object) -> tuple[NDArray[np.uint16], str]:
     array = weight if isinstance(weight, np.ndarray) else _from_torch(weight)
-    names = {np.dtype(np.float16): FLOAT16, np.dtype(ml_dtypes.bfloat16): BFLOAT16}
-    if array.ndim != 2 or not array.size or array.dtype not in names:
+    if array.ndim != 2 or not array.size or array.dtype not in _TYPES:
         raise InputError(
             "This is not a weight that can be compressed.",
-            expected="a matrix of float16 or bfloat16",
+            expected="a matrix of float16 or bfloat16, or of int8 or float8_e4m3fn",
             got=f"{array.dtype}[{', '.join(map(str, array.shape))}]",
         )
-    return np.ascontiguousarray(array).view(np.uint16), names[array.dtype]
+    name, unsigned = _TYPES[array.dtype]
+    bits = np.ascontiguousarray(array).view(unsigned)
+    return np.where(bits == 0x80, np.uint8(0), bits) if name == FLOAT8 else bits, name  # of its zeros one is enough
 
 
 def _from_torch(weight: object) -> NDArray[np.generic]:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(weight, torch.Tensor):
         raise InputError("A weight is a NumPy array or a torch tensor.", got=type(weight).__name__)
-    kinds = {torch.float16: np.dtype(np.float16), torch.bfloat16: np.dtype(ml_dtypes.bfloat16)}
+    kinds = {getattr(torch, name): dtype for dtype, (name, _) in _TYPES.items()}
     if weight.dtype not in kinds or weight.layout != torch.strided or weight.is_meta:
         raise InputError(
             "This is not a weight that can be compressed.",
-            expected="a dense tensor of float16 or bfloat16",
+            expected="a dense tensor of float16 or bfloat16, or of int8 or float8_e4m3fn",
             got=f"{weight.dtype}, {weight.layout} on {weight.device}",
         )
-    bits: NDArray[np.int16] = weight.detach().cpu().contiguous().view(torch.int16).numpy()
-    return bits.view(kinds[weight.dtype])
+    dtype = kinds[weight.dtype]
+    whole = weight.detach().cpu().contiguous().view(torch.int16 if dtype.itemsize == 2 else torch.int8)
+    bits: NDArray[np.generic] = whole.numpy()
+    return bits.view(dtype)

@@ -47,6 +47,20 @@ __device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
 """
 
 
+def strip_product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], A in registers, B in shared memory."""
+    count, dtype, sums, outputs = _sums(32, macros)
+    factors = ", ".join(f"%{count + each}" for each in range(4))
+    return f"""
+__device__ __forceinline__ void wgmma(float (&d)[{count}], const u32 (&a)[4], u64 b) {{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, {{{factors}}}, %{count + 4}, 1, 1, 1, 0;"
+                 : {outputs}
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}}
+"""
+
+
 def dense_product(macros: Mapping[str, int]) -> str:
     """CUDA C++ of `dense_wgmma`: D[64 x ROWS] (+)= A[64 x 16] B[16 x ROWS], both in shared memory; `add` 0 overwrites D."""
     rows = macros["ROWS"]
@@ -59,6 +73,32 @@ __device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b, int add
                  "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"
                  : {outputs}
                  : "l"(a), "l"(b), "r"(add));
+}}
+"""
+
+
+def attention_products(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `by_keys`, D[64 x KEYS] (+)= A[64 x 16] B[KEYS x 16]^T (`add` 0 overwrites D), and of `by_values`, D[64 x 64]
+    += A[64 x 16] B[16 x 64]; A in registers, B in shared memory."""
+    keys = macros["KEYS"]
+    count, dtype, sums, outputs = _sums(keys, macros)
+    a = ", ".join(f"%{each}" for each in range(count, count + 4))
+    values, _, sums_of_values, outputs_of_values = _sums(64, macros)
+    a_of_values = ", ".join(f"%{each}" for each in range(values, values + 4))
+    return f"""
+__device__ __forceinline__ void by_keys(float (&d)[{count}], const u32 (&a)[4], u64 b, int add) {{
+    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{count + 5}, 0;\\n"
+                 "wgmma.mma_async.sync.aligned.m64n{keys}k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, {{{a}}}, %{count + 4}, add, 1, 1, 0;\\n}}"
+                 : {outputs}
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}}
+
+__device__ __forceinline__ void by_values(float (&d)[{values}], const u32 (&a)[4], u64 b) {{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.{dtype}.{dtype} "
+                 "{{{sums_of_values}}}, {{{a_of_values}}}, %{values + 4}, 1, 1, 1, 1;"
+                 : {outputs_of_values}
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }}
 """
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from matrices import blocks, quantized, two_of_four, unstructured
 
 from sparsec.cuda import driver, partition, program
+from sparsec.cuda.bsr_pairs import BlockPairs
+from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.driver import Device, device
@@ -22,7 +24,7 @@ from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.product import matmul
 from sparsec.cuda.w4_nm24_streams import dequantize
-from sparsec.cuda.weights import SparseWeight, compress, compress_quantized, encode
+from sparsec.cuda.weights import SparseWeight, Weight, compress, compress_quantized, encode
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("gpu", "nvrtc")
 
 SHAPES = [(32, 64), (1, 1), (1000, 520), (513, 72), (40, 1001), (2048, 4096), (11, 8192), (4096, 136)]
 TOKENS = [1, 7, 8, 9, 16, 31, 33, 64, 65, 128, 200]
-PATTERNS = ["unstructured", "2:4", "block:32x32"]
+PATTERNS = ["unstructured", "2:4", "block:32x32", "block:64x64"]
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -39,21 +41,31 @@ def weight_values(pattern: str, m: int, k: int, density: float, dtype: str, seed
     match pattern:
         case "2:4":
             kept = two_of_four(m, k, seed) != 0
-        case "block:32x32":
-            kept = blocks(m, k, 32, density, seed) != 0
+        case "block:32x32" | "block:64x64":
+            kept = blocks(m, k, int(pattern[-2:]), density, seed) != 0
         case _:
             kept = unstructured(m, k, density, seed) != 0
     return (np.random.default_rng(seed + 1).standard_normal((m, k)) * kept).astype(NUMPY[dtype])
 
 
-def check(weight: SparseWeight | BsrWgmma, values: Any, tokens: int, seed: int, *, bias: bool, activation: Any) -> None:
+def check(
+    weight: Weight,
+    values: Any,
+    tokens: int,
+    seed: int,
+    *,
+    bias: bool,
+    activation: Any,
+    residual: bool = False,
+) -> None:
     m, k = values.shape
     dtype = getattr(torch, weight.dtype)
     generator = torch.Generator("cuda").manual_seed(seed)
     x = torch.randn(tokens, k, device="cuda", generator=generator).to(dtype)
     added = torch.randn(m, device="cuda", generator=generator) if bias else None
+    more = torch.randn(tokens, m + 3, device="cuda", generator=generator).to(dtype)[:, :m] if residual else None
     out = torch.full((tokens, m), torch.nan, device="cuda", dtype=dtype)
-    result = matmul(weight, x, bias=added, activation=activation, out=out)
+    result = matmul(weight, x, bias=added, activation=activation, residual=more, out=out)
     assert result is out
     expected = x.double() @ torch.from_numpy(values.astype(np.float64)).cuda().T
     size = x.double().abs() @ torch.from_numpy(np.abs(values.astype(np.float64))).cuda().T
@@ -61,6 +73,8 @@ def check(weight: SparseWeight | BsrWgmma, values: Any, tokens: int, seed: int, 
         expected = expected + added.double()
     if activation:
         expected = getattr(torch.nn.functional, activation)(expected)
+    if more is not None:
+        expected = expected + more.double()
     # One rounding of the result, and sums in float32 of k products, some of which were added in pairs.
     error = (out.double() - expected).abs()
     bound = expected.abs() * torch.finfo(dtype).eps + size * 2.0**-22 * max(1, k / 256) ** 0.5 + 1e-5
@@ -75,7 +89,7 @@ def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
         values = weight_values(pattern, m, k, density, dtype, m + k)
         weight = compress(values, pattern)
         for tokens in TOKENS:
-            check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None)
+            check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None, residual=tokens % 3 == 0)
 
 
 @pytest.mark.parametrize("dtype", NUMPY)
@@ -114,8 +128,9 @@ def test_any_shape_density_and_number_of_workers(
     m, k, tokens = sizes
     values = weight_values(pattern, m, k, density, dtype, seed)
     encoded = encode(values.view(np.uint16), pattern, workers)
-    weight = BsrWgmma(encoded, dtype, gpu) if isinstance(encoded, BlockSteps) else SparseWeight(encoded, dtype, gpu)
-    check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation)
+    kind = {BlockSteps: BsrWgmma, BlockPairs: BsrPairsWgmma}.get(type(encoded), SparseWeight)
+    weight = kind(encoded, dtype, gpu)
+    check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation, residual=seed % 3 == 0)
 
 
 @pytest.mark.parametrize("dtype", NUMPY)
@@ -140,6 +155,18 @@ def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int,
             bound = expected.abs() * torch.finfo(kind).eps + 1e-4 * float(expected.abs().max())
             assert bool((error <= bound).all()), tiling
             assert bool(y[tokens:].isnan().all()), tiling
+
+
+@pytest.mark.parametrize("large", [0, 1 << 60])
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(("m", "k", "tokens"), [(1, 1, 65), (300, 200, 129), (513, 1032, 300), (2048, 4096, 1000)])
+def test_tiles_for_gpus_without_warpgroup_products_are_right(
+    monkeypatch: pytest.MonkeyPatch, large: int, dtype: str, m: int, k: int, tokens: int
+) -> None:
+    monkeypatch.setattr(partition, "LARGE", large)
+    monkeypatch.setattr(SparseWeight, "for_many", lambda *_: None)
+    values = weight_values("2:4", m, k, 0.5, dtype, m + tokens)
+    check(compress(values, "2:4"), values, tokens, m, bias=True, activation="silu", residual=True)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
@@ -197,6 +224,16 @@ def test_a_call_can_be_captured_in_a_graph() -> None:
     graph.replay()
     captured = out.clone()
     assert torch.equal(captured, matmul(weight, x))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("tokens", [5, 300])
+def test_the_output_may_be_what_is_added(pattern: Any, tokens: int) -> None:
+    values = weight_values(pattern, 520, 256, 0.3, "float16", 3)
+    weight = compress(values, pattern)
+    x, y = (torch.randn(tokens, columns, device="cuda", dtype=torch.float16) for columns in (256, 520))
+    expected = matmul(weight, x, activation="gelu", residual=y.clone())
+    assert torch.equal(matmul(weight, x, activation="gelu", residual=y, out=y), expected)
 
 
 def test_rows_and_columns_of_x_may_be_apart() -> None:

@@ -7,9 +7,11 @@ import ctypes
 import pytest
 
 from sparsec.cuda import driver, library, program
+from sparsec.cuda.bsr_pairs_wgmma import WIDEST
 from sparsec.cuda.dense_wgmma import ROWS
 from sparsec.cuda.nm24_wgmma import TILES
 from sparsec.cuda.nvrtc import compile_source
+from sparsec.cuda.weights import FLOAT8_ARCHITECTURE
 from sparsec.errors import TargetError, ToolchainError
 
 
@@ -18,16 +20,36 @@ from sparsec.errors import TargetError, ToolchainError
 @pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
-    macros |= {"STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3, "LEAST": 12, "ROUNDS": 16}
+    macros |= {"KIND": 0, "STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3, "LEAST": 12, "ROUNDS": 16}
+    assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("kind", [0, 1, 2])
+@pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
+@pytest.mark.parametrize("kernel", ["nm24_mma", "nm24_tile_mma"])
+def test_kernels_for_all_factors_compile(kernel: str, architecture: tuple[int, int], kind: int) -> None:
+    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 8, "ACTIVATION": 2, "STAGES": 2, "COLUMNS": 64, "STEPS": 2}
+    macros |= {"UNITS": 160 if kind else 144, "KIND": kind}
+    if kind == 2 and (architecture < FLOAT8_ARCHITECTURE or (kernel == "nm24_tile_mma" and architecture == (9, 0))):
+        return  # they are not asked for
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("each", TILES)
-@pytest.mark.parametrize("bf16", [0, 1])
-def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int) -> None:
+@pytest.mark.parametrize(("bf16", "kind"), [(0, 0), (1, 0), (0, 1), (0, 2)])
+def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int, kind: int) -> None:
     groups, blocks, tokens = each
-    macros = {"GROUPS": groups, "MT": blocks, "TOKENS": tokens, "STAGES": 4, "BF16": bf16, "ACTIVATION": 3}
+    macros = {
+        "GROUPS": groups,
+        "MT": blocks,
+        "TOKENS": tokens,
+        "STAGES": 4,
+        "BF16": bf16,
+        "ACTIVATION": 3,
+        "KIND": kind,
+    }
     assert program.compiled("nm24_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
@@ -39,15 +61,22 @@ def test_kernels_for_blocks_compile(tiles: int) -> None:
 
 
 @pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("tokens", [64, 176, WIDEST])
+def test_kernels_for_pairs_of_blocks_compile(tokens: int) -> None:
+    macros = {"GROUPS": 3, "TOKENS": tokens, "STAGES": 4, "SLOTS": 6, "BF16": 0, "ACTIVATION": 1}
+    assert program.compiled("bsr_pairs_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
-@pytest.mark.parametrize("kernel", ["dense_mma", "dense_few", "attention", "conv_mma", "conv_depthwise"])
+@pytest.mark.parametrize("kernel", ["dense_mma", "dense_few", "attention_mma", "conv_mma", "conv_depthwise"])
 @pytest.mark.parametrize("bf16", [0, 1])
 def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, int]) -> None:
     macros = {"BF16": bf16, "ACTIVATION": 3, "TOKENS": 64, "ROWS": 128, "WARPS_T": 2, "WARPS_R": 2, "STAGES": 3}
     macros |= {"X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "EIGHTS": bf16}
-    if kernel in ("attention", "dense_few"):
+    if kernel in ("attention_mma", "dense_few"):
         macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
-        macros |= {"MASK": 1 + bf16, "UNITS": 4, "TILES": 2}
+        macros |= {"MASK": 1 + bf16, "RESIDENT": 2, "UNITS": 4, "TILES": 2}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
 
 
@@ -56,6 +85,14 @@ def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, 
 def test_dense_kernels_for_many_tokens_compile(rows: int) -> None:
     macros = {"GROUPS": 2, "ROWS": rows, "STAGES": 4, "BF16": rows // 128 % 2, "ACTIVATION": 2}
     assert program.compiled("dense_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("size", [64, 128])
+def test_attention_for_hopper_compiles(size: int) -> None:
+    macros = {"BF16": size // 128, "ACTIVATION": 0, "WARPS": 4, "SLABS": 1, "KEYS": 64, "STAGES": 2, "SIZE": size}
+    macros |= {"MASK": size // 64, "RESIDENT": 2}
+    assert program.compiled("attention_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

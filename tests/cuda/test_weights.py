@@ -13,9 +13,8 @@ from sparsec.errors import InputError
 
 
 def test_other_patterns_are_refused() -> None:
-    pattern: Any = "3:4"
-    with pytest.raises(InputError, match=r"no such pattern(.|\n)*unstructured, 2:4, block:32x32(.|\n)*3:4"):
-        encode(np.ones((4, 4), np.uint16), pattern)
+    with pytest.raises(InputError, match=r"no such pattern(.|\n)*N:M(.|\n)*banded"):
+        encode(np.ones((4, 4), np.uint16), "banded")
 
 
 @pytest.mark.parametrize("weight", [[[1.0]], np.ones((2, 2), np.float32), np.ones((0, 8), np.float16)])
@@ -29,6 +28,19 @@ def test_torch_tensors_of_other_types_are_refused(kind: str) -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(InputError, match=kind):
         compress(torch.zeros(4, 4, dtype=getattr(torch, kind)))
+
+
+def test_weights_of_eight_bits_are_two_of_four() -> None:
+    with pytest.raises(InputError, match="no such products of eight bits"):
+        compress(np.zeros((4, 4), np.int8), "1:4")
+    with pytest.raises(InputError, match="no such products of eight bits"):
+        compress(np.zeros((4, 4), np.int8), "2:4", out="float32")
+    with pytest.raises(InputError, match="a scale for each row"):
+        compress(np.zeros((4, 4), np.int8), "2:4", scales=np.ones(3, np.float32))
+    with pytest.raises(InputError, match="Only weights of eight bits have scales"):
+        compress(np.zeros((4, 4), np.float16), "2:4", scales=np.ones(4, np.float32))
+    with pytest.raises(InputError, match="Only 16-bit weights are rounded"):
+        compress_int4(np.zeros((4, 4), np.int8))
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])

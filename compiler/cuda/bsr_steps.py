@@ -1,0 +1,154 @@
+"""Block steps: a matrix of 32 x 32 units of which only those with a nonzero are kept, in the order `bsr_wgmma` takes them.
+
+Rows are cut into tiles of up to 12 or 24 strips of 32 rows, tiles into steps of 64 columns; steps without a unit are left
+out, and a few others together are a window. The units of a window are those of its first 32 columns, strip by strip, then
+those of the next. A unit is 32 rows of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie
+at c ^ (r / 2 % 4), which is the 64-byte swizzle of the matrix descriptors of `wgmma`.
+
+Larger blocks are several units; where blocks are smaller or begin elsewhere, units have zeros in them. Bytes per element
+of a unit: 2; a window has 48 bytes more.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32  # rows and columns of a unit
+STEP = 64  # columns
+UNIT_BYTES = 2 * SIDE * SIDE
+GROUPS = 2  # warpgroups, which have half of a tile's strips each
+STRIPS = 24  # of a tile that is multiplied by 64 tokens, whose sums fill the registers
+DENSITY = 1 / 6  # of units, above which half the strips and twice the tokens need fewer bytes of X and W together
+MOST = 4  # steps of a window with 64 tokens
+MANY = 28  # units of a window, which has more only if one step has
+WINDOW = np.dtype(
+    [
+        ("first", np.uint32),  # unit
+        *((name, np.uint16) for name in ("units", "steps")),
+        ("columns", np.uint16, MOST),  # of each step, in 64
+        (
+            "strips",
+            np.uint32,
+            (MOST, STEP // SIDE),
+        ),  # a bit for each strip that has a unit, for each 32 columns of a step
+    ]
+)
+
+_SWIZZLED = np.arange(4) ^ np.arange(SIDE)[:, None] // 2 % 4  # where the 16 bytes of a row lie; its own inverse
+
+Bits = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSteps:
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+
+    `strips` is 24 or 12, the most of a tile. `tiles` is int32 [tiles, 4]: first window, number of windows, first strip,
+    number of strips; `windows` WINDOW [windows]; `units` uint8 [units, 2048].
+    """
+
+    m: int
+    k: int
+    strips: int
+    tiles: NDArray[np.int32]
+    windows: NDArray[np.void]
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def encode(cls, weight: Bits) -> BlockSteps:
+        """Encode the bits of a matrix [m, k]; units of nothing but zeros of either sign are dropped."""
+        m, k = weight.shape
+        count = -(-m // SIDE)
+        with ThreadPoolExecutor() as pool:
+            kept = np.stack(list(pool.map(lambda strip: (_blocks(weight, strip) << 1).any(axis=(0, 2)), range(count))))
+            strips = STRIPS // 2 if kept.mean() > DENSITY else STRIPS
+            tiles: list[tuple[int, ...]] = []
+            windows: list[NDArray[np.void]] = []
+            places, total = [np.zeros((0, 2), dtype=np.intp)], 0
+            bounds = np.linspace(0, count, -(-count // strips) + 1).astype(int).tolist()
+            for begin, end in pairwise(bounds):
+                first = len(windows)
+                for steps in _together(kept[begin:end], strips):
+                    window, inside = _window(kept[begin:end], steps)
+                    window["first"] = total
+                    windows.append(window)
+                    places.append(inside + np.array([begin, 0]))
+                    total += len(inside)
+                tiles.append((first, len(windows) - first, begin, end - begin))
+            where = np.concatenate(places)
+            units = np.empty((total, UNIT_BYTES), dtype=np.uint8)
+
+            def fill(strip: int) -> None:
+                own = np.flatnonzero(where[:, 0] == strip)
+                units[own] = _units(_blocks(weight, strip)[:, where[own, 1]])
+
+            list(pool.map(fill, range(count)))
+        return cls(m, k, strips, np.array(tiles, dtype=np.int32), np.array(windows, dtype=WINDOW), units)
+
+    def decode(self) -> Bits:
+        """The matrix, from what the descriptors and the windows say."""
+        out = np.zeros((-(-self.m // SIDE) * SIDE, -(-self.k // STEP) * STEP), dtype=np.uint16)
+        chunks = self.units.view(np.uint16).reshape(-1, SIDE, 4, 8)
+        matrices = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
+        for first, count, strip, _ in self.tiles.tolist():
+            for window in self.windows[first : first + count]:
+                inside = window["strips"].reshape(-1, 1) >> np.arange(STRIPS, dtype=np.uint32) & 1
+                for unit, (at, which) in enumerate(np.argwhere(inside).tolist(), int(window["first"])):
+                    row = (strip + which) * SIDE
+                    column = int(window["columns"][at // 2]) * STEP + at % 2 * SIDE
+                    out[row : row + SIDE, column : column + SIDE] = matrices[unit]
+        return out[: self.m, : self.k]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes + self.windows.nbytes + self.tiles.nbytes
+
+
+def _blocks(weight: Bits, strip: int) -> Bits:
+    """The rows of a strip [32 rows, units, 32 columns], filled up with zeros to whole steps."""
+    m, k = weight.shape
+    piece = np.zeros((SIDE, -(-k // STEP) * STEP), dtype=np.uint16)
+    piece[: min(m - strip * SIDE, SIDE), :k] = weight[strip * SIDE : (strip + 1) * SIDE]
+    return piece.reshape(SIDE, -1, SIDE)
+
+
+def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
+    """The steps of each window of a tile, of whose strips [strips, columns in 32] those units are kept."""
+    counts = kept.sum(axis=0).reshape(-1, 2).sum(axis=1).tolist()
+    found: list[list[int]] = []
+    units = 0
+    for step, count in enumerate(counts):
+        if not count:
+            continue
+        if found and len(found[-1]) < MOST * strips // STRIPS and units + count <= MANY:
+            found[-1].append(step)
+            units += count
+        else:
+            found.append([step])
+            units = count
+    return found
+
+
+def _window(kept: NDArray[np.bool_], steps: list[int]) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+    """A window of these steps, and where its units are: [units, 2], strip and column in 32."""
+    inside = kept.reshape(len(kept), -1, 2)[:, steps].reshape(len(kept), -1)
+    at, strip = np.nonzero(inside.T)
+    window = np.zeros((), dtype=WINDOW)
+    window["units"], window["steps"] = len(at), len(steps)
+    window["columns"][: len(steps)] = steps
+    masks = (inside.T << np.arange(len(kept), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+    window["strips"][: len(steps)] = masks.reshape(len(steps), -1)
+    return window, np.column_stack([strip, np.array(steps)[at // 2] * 2 + at % 2])
+
+
+def _units(blocks: Bits) -> NDArray[np.uint8]:
+    """The bytes of blocks [32 rows, units, 32 columns]."""
+    chunks = blocks.transpose(1, 0, 2).reshape(-1, SIDE, 4, 8)
+    chunks = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2)
+    return np.ascontiguousarray(chunks).view(np.uint8).reshape(-1, UNIT_BYTES)

@@ -1,0 +1,107 @@
+// Y = W X for 2:4 W and many tokens, on GPUs without products of warpgroups: streams of nm24_streams.py, by tiles.
+//
+// A block of threads has 256 rows and 128 tokens, a warp 64 of each. For 128 bytes of X's rows at a time, X and the steps of W
+// are copied asynchronously to one of STAGES places. The streams are in the order of those who multiply with few tokens;
+// a warp copies those of one group of 32 rows, and goes from one worker's part to the next one's.
+
+#define ROW_GROUPS 8 // of 32 rows
+#define TOKENS 128
+#define X_BYTES (TOKENS * 128)
+#define W_BYTES (UNITS * UNIT)
+#define STAGE_BYTES (X_BYTES + ROW_GROUPS * W_BYTES)
+
+// Where the steps of a group of 32 rows lie, in order.
+struct GroupSteps {
+    const Operands &o;
+    int group, line, worker, half; // `line`: the step, of all steps of all blocks in a line
+    Part part;
+
+    __device__ __forceinline__ GroupSteps(const Operands &o_, int group_) : o(o_), group(group_ % GROUPS), half(0) {
+        line = group_ / GROUPS * o.steps;
+        int low = 0, high = o.workers - 1; // the last worker that begins at `line` or before
+        while (low < high) {
+            const int middle = (low + high + 1) / 2;
+            if (o.parts[middle].begin <= line) low = middle;
+            else high = middle - 1;
+        }
+        worker = low, part = o.parts[worker];
+    }
+
+    __device__ __forceinline__ const uint4 *next() {
+        const int count = part.end - part.begin, warp = half * GROUPS + group;
+        const uint4 *found = o.streams + ((long long)part.begin * WARPS + warp * count + line - part.begin) * UNITS;
+        if (++half < HALVES) return found;
+        half = 0;
+        if (++line == part.end && worker + 1 < o.workers) part = o.parts[++worker];
+        return found;
+    }
+};
+
+// Begin to copy 128 bytes of each token, from element `column` on; rows' eight pieces are exchanged by the token's number.
+__device__ __forceinline__ void copy_tokens(const Operands &o, int column, u32 to) {
+#pragma unroll
+    for (int first = 0; first < TOKENS * 8; first += ROW_GROUPS * 32) {
+        const int piece = first + threadIdx.x, token = piece / 8, part = piece % 8;
+        const bool inside = token < o.tokens && column + part * 8 < o.k; // else 16 zeros are written
+        const u16 *from = o.x + (inside ? token * o.x_stride + column + part * 8 : 0);
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to + token * 128 + (part ^ token % 8) * 16), "l"(from),
+                     "r"(inside ? 16 : 0) : "memory");
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * ROW_GROUPS, 1) nm24_tile_mma(const Operands all) {
+    extern __shared__ __align__(1024) char shared[];
+    allow_next_kernel();
+    wait_for_kernel_before();
+    const Operands o = from_token(all, blockIdx.y * TOKENS, TOKENS);
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+    const int copied_group = min((int)blockIdx.x * ROW_GROUPS + warp, o.blocks * GROUPS - 1); // past the last one again
+    const u32 stages = shared_address(shared);
+    const int steps = o.steps * HALVES;
+    GroupSteps source(o, copied_group);
+    const auto copy = [&](int step) {
+        if (step < steps) {
+            const u32 stage = stages + step % STAGES * STAGE_BYTES, to = stage + X_BYTES + warp * W_BYTES;
+            const uint4 *from = source.next();
+            copy_tokens(o, step * 64, stage);
+#pragma unroll
+            for (int each = 0; each < UNITS; each += 32)
+                if (each + lane < UNITS) copy16(to + (each + lane) * UNIT, from + each + lane);
+        }
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    };
+    for (int step = 0; step < STAGES - 1; ++step) copy(step);
+    Sums sums[2];
+    sums[0].clear(), sums[1].clear();
+    for (int step = 0; step < steps; ++step) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2) : "memory");
+        __syncthreads();
+        copy(step + STAGES - 1);
+        const u32 x = stages + step % STAGES * STAGE_BYTES, w = x + X_BYTES + warp % 4 * 2 * W_BYTES;
+        const Nm24Step one(w), two(w + W_BYTES);
+        const u32 own = x + warp / 4 * 64 * 128 + lane % 8 * 128;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const uint4 a[4] = {one.values(half, 0), one.values(half, 1), two.values(half, 0), two.values(half, 1)};
+#pragma unroll
+            for (int i = 0; i < TILES; ++i) {
+                const uint4 b = fragments_of_x(own + i * 1024 + ((half * 4 + lane / 8) ^ lane % 8) * 16);
+                one.multiply(sums[0].values[0][i], half, 0, a[0], b);
+                one.multiply(sums[0].values[1][i], half, 1, a[1], b);
+                two.multiply(sums[1].values[0][i], half, 0, a[2], b);
+                two.multiply(sums[1].values[1][i], half, 1, a[3], b);
+            }
+        }
+    }
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    __syncthreads(); // results take the place of the stages
+    const Operands mine = from_token(o, warp / 4 * 64, 64);
+    if (mine.tokens <= 0) return;
+#pragma unroll
+    for (int each = 0; each < 2; ++each) {
+#if KIND == 1
+        sums[each].become_floats();
+#endif
+        sums[each].store_rows(mine, (blockIdx.x * ROW_GROUPS + warp % 4 * 2 + each) * 32, stages + warp * STORE_BYTES);
+    }
+}
