@@ -39,6 +39,12 @@ def uses_of(buffer: ir.Value) -> Iterator[tuple[ir.Operation, int, ir.Value]]:
             yield op, use.operand_number, buffer
 
 
+def axis_groups(reshape: ir.Operation) -> list[list[int]]:
+    """Which axes a reshape makes one, or makes of one."""
+    groups = ir.ArrayAttr(reshape.attributes["reassociation"])
+    return [[ir.IntegerAttr(axis).value for axis in ir.ArrayAttr(group)] for group in groups]
+
+
 def half_positions(layer: Layer) -> list[int]:
     """The operands of a layer that products take in 16 bits: what it multiplies but weights, the residual, and y last."""
     last = len(layer.op.operands) - 1
@@ -155,6 +161,8 @@ def narrow_argument(op: ir.Operation, position: int, half: ir.Type) -> None:
     block = op.regions[0].blocks[0]
     argument = block.arguments[position]
     wide = argument.type
+    if wide == half:
+        return
     uses = [(use.owner.operation, use.operand_number) for use in argument.uses]
     argument.set_type(half)
     first, *_ = [each.operation for each in block.operations]

@@ -49,13 +49,13 @@ class _Fitting:
             value = op.operands[position]
             if element_of(value) != self.half and not can_be_half(base_of(value)):
                 value = self._rounded(value, op)
-            if not _is_even(layer, value):
+            if not is_even(layer, value):
                 value = _copied(value, element_of(value), op)
             op.operands[position] = value
             if element_of(value) == self.half:
                 narrow_argument(op, position, self.half)
         target = op.operands[written]
-        if not can_be_half(base_of(target)) or not _is_even(layer, target):
+        if not can_be_half(base_of(target)) or not is_even(layer, target):
             op.operands[written] = alloc(shape_of(target), element_of(target), ir.InsertionPoint(op))
             _after(op, op.operands[written], target)
 
@@ -98,7 +98,7 @@ def _after(op: ir.Operation, source: ir.Value, target: ir.Value) -> None:
     copy(source, target, ir.InsertionPoint(following[at + 1]))
 
 
-def _is_even(layer: Layer, value: ir.Value) -> bool:
+def is_even(layer: Layer, value: ir.Value) -> bool:
     """True if a product of this kind takes the buffer as it lies."""
     steps, _ = ir.MemRefType(value.type).get_strides_and_offset()
     match layer.contraction.name:

@@ -17,6 +17,7 @@ from torch_mlir import ir
 
 from sparsec.ir.module import element_of, find, replace, shape_of, users
 from sparsec.ir.pipeline import run_pipeline
+from sparsec.passes.device.buffers import axis_groups
 from sparsec.passes.unit import Unit
 
 _KEPT = {"sparsec.linear": 1, "sparsec.matmul": 2}  # the last axes, which products are along
@@ -36,7 +37,7 @@ def keep_rank(unit: Unit) -> None:
 def _fits(op: ir.Operation, expand: ir.Operation) -> bool:
     """True if the reader takes no axis apart that the product is along, and what is taken apart was one."""
     kept = _KEPT[op.name]
-    groups = _groups(expand)
+    groups = axis_groups(expand)
     if any(len(group) > 1 for group in groups[-kept:]):
         return False
     return op.name == "sparsec.linear" or all(_collapsed(operand, groups) for operand in op.operands)
@@ -47,16 +48,8 @@ def _collapsed(value: ir.Value, groups: list[list[int]]) -> bool:
     return (
         not isinstance(owner, ir.Block)
         and owner.operation.name == "tensor.collapse_shape"
-        and _groups(owner.operation) == groups
+        and axis_groups(owner.operation) == groups
     )
-
-
-def _groups(reshape: ir.Operation) -> list[list[int]]:
-    """Which axes are one."""
-    return [
-        [ir.IntegerAttr(axis).value for axis in ir.ArrayAttr(group)]
-        for group in ir.ArrayAttr(reshape.attributes["reassociation"])
-    ]
 
 
 def _expand(op: ir.Operation, expand: ir.Operation) -> None:

@@ -19,6 +19,7 @@ from sparsec.passes.device.parallel_first import parallel_first
 from sparsec.passes.device.share_weights import share_weights
 from sparsec.passes.device.split_tails import split_tails
 from sparsec.passes.device.view_transposes import view_transposes
+from sparsec.passes.device.widen_halves import widen_halves
 from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
 from sparsec.passes.fold_constants import fold_constants
@@ -46,7 +47,8 @@ def _expand_math(unit: Unit) -> None:
 
 DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     # torch dialect, as for CPUs
-    ("lift_weights", lift_weights, "first: whatever contractions read is data, not text"),
+    ("widen_halves", widen_halves, "first: passes look for float32"),
+    ("lift_weights", lift_weights, "early: whatever contractions read is data, not text"),
     ("keep_codes", keep_codes, "so that layers find the bytes behind what only moved them"),
     ("split_pools", split_pools, "once it is known of which type their elements are"),
     ("dequantize_weights", dequantize_weights, "products of 16 bits want numbers"),

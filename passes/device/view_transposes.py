@@ -1,4 +1,4 @@
-"""view_transposes: products of two activations read and write transposed tensors where they are.
+"""view_transposes: products read and write tensors that lie in another order, or come in 16 bits, where they are.
 
 Before:
     linalg.generic {indexing_maps = [(a, b, c, d) -> (a, c, b, d), (a, b, c, d) -> (a, b, c, d)]} ins(%x : memref<2x16x4x8xf32>)
@@ -8,71 +8,68 @@ After:
     %t = memref.reinterpret_cast %x to offset: [0], sizes: [2, 4, 16, 8], strides: [512, 8, 32, 1]
     linalg.generic {library_call = "sparsec"} ins(%t, %q) outs(%y) { "sparsec.matmul" }
 
-The other way round, a result of which a transposed copy is made is written transposed.
+The other way round, a result of which a transposed copy is made is written transposed. A copy that only widens halves is none
+to products, which take halves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, main_block, shape_of
-from sparsec.passes.access import VIEWS, Access, trip_counts
-from sparsec.passes.device.buffers import is_alloc, uses_of
+from sparsec.passes.access import Access, trip_counts
+from sparsec.passes.device.buffers import ALLOC, axis_groups, half_positions, is_alloc, narrow_argument, uses_of
+from sparsec.passes.device.fit_operands import is_even
 from sparsec.passes.device.nests import nest_of
 from sparsec.passes.layer import Layer, is_layer
 from sparsec.passes.unit import Unit
-
-_TAKE_STRIDES = ("sparsec.matmul", "sparsec.attention")
 
 
 def view_transposes(unit: Unit) -> None:
     """Replace copies that only move elements, between buffers that are written once, by views."""
     with unit.module.context, ir.Location.unknown():
         for op in [item.operation for item in main_block(unit.module).operations]:
-            moved = _moved(op)
+            moved = _moved(op, unit.half)
             if moved is None or not all(_written_once(each.base) for each in moved):
                 continue
             source, target = moved
             with op.location:
-                if _read_by_products(op, target):
-                    _look_at(target, source, op, op)
-                elif _written_by_product(op, source):
+                if _only_products(op, target, read=True) and _look_at(target, source, op, op):
+                    continue
+                if _only_products(op, source, read=False):
                     _look_at(source, target, op, source.base.owner.operation)
 
 
-def _moved(op: ir.Operation) -> tuple[Access, Access] | None:
-    """What a nest copies from and to, if that is all it does and it repeats nothing."""
+def _moved(op: ir.Operation, half: str) -> tuple[Access, Access] | None:
+    """What a nest copies from and to, if that is all it does, and it repeats nothing."""
     nest = nest_of(op)
     if nest is None or nest.sums or len(nest.accesses) != 2:
         return None
     block, (source, target) = op.regions[0].blocks[0], nest.accesses
     *arithmetic, end = [each.operation for each in block.operations]
-    copies = not arithmetic and end.operands[0] == block.arguments[0]
+    value = end.operands[0]
+    if len(arithmetic) == 1 and arithmetic[0].name in ("arith.extf", "arith.truncf"):
+        kinds = sorted(str(element_of(each.base)) for each in nest.accesses)
+        value = arithmetic[0].operands[0] if kinds == sorted(("f32", half)) else value
+    elif arithmetic:
+        return None
     repeats = any(not stride for loop in nest.rows for stride in loop.strides)
-    same = element_of(source.base) == element_of(target.base)
-    return (source, target) if copies and same and not repeats else None
+    return (source, target) if value == block.arguments[0] and not repeats else None
 
 
-def _takes_strides(op: ir.Operation) -> bool:
-    return op.name == "linalg.generic" and is_layer(op) and Layer(op).contraction.name in _TAKE_STRIDES
-
-
-def _read_by_products(copy: ir.Operation, target: Access) -> bool:
-    """True if an allocation is only read, and only by products of two activations, each of which may have strides."""
-    uses = [(op, position) for op, position, _ in uses_of(target.base) if op != copy]
-    return is_alloc(target.base) and bool(uses) and all(
-        _takes_strides(op) and position < len(op.operands) - 1 for op, position in uses
-    )  # fmt: skip
-
-
-def _written_by_product(copy: ir.Operation, source: Access) -> bool:
-    """True if an allocation is only there to be copied from, and a product of two activations writes it."""
-    uses = [(op, position) for op, position, _ in uses_of(source.base) if op != copy]
-    return is_alloc(source.base) and len(uses) == 1 and all(
-        _takes_strides(op) and position == len(op.operands) - 1 for op, position in uses
-    )  # fmt: skip
+def _only_products(copy: ir.Operation, gone: Access, *, read: bool) -> bool:
+    """True if, but for a copy, an allocation is only used by layers, as what they take in 16 bits: read, or else written by one."""
+    uses = [(op, position) for op, position, _ in uses_of(gone.base) if op != copy]
+    if not is_alloc(gone.base) or not uses or (not read and len(uses) > 1):
+        return False
+    if any(op.name != "linalg.generic" or not is_layer(op) for op, _ in uses):
+        return False
+    return all(
+        position in half_positions(Layer(op)) and (position < len(op.operands) - 1) == read for op, position in uses
+    )
 
 
 def _written_once(base: ir.Value) -> bool:
@@ -84,37 +81,88 @@ def _writes(op: ir.Operation, position: int) -> bool:
     return op.name != "linalg.generic" or position == len(op.operands) - 1
 
 
-def _look_at(gone: Access, kept: Access, copy: ir.Operation, place: ir.Operation) -> None:
-    """Let `gone`'s buffer be a view, made at `place`, of that of `kept`, if the nest `copy` pairs their axes."""
+def _look_at(gone: Access, kept: Access, copy: ir.Operation, place: ir.Operation) -> bool:
+    """Let `gone`'s buffer be a view, made at `place`, of that of `kept`; tells whether that can be."""
     strides = _paired(gone, kept, trip_counts(copy))
     if strides is None:
-        return
+        return False
     if is_alloc(kept.base) and place != copy:
         kept.base.owner.operation.move_before(place)
-    shape = shape_of(gone.base)
-    layout = ir.StridedLayoutAttr.get(kept.offset or 0, strides)
-    view = ir.Operation.create(
+    uses = [(op, position, view) for op, position, view in uses_of(gone.base) if op != copy]
+    views = [_view(kept, *layout, place) for _, _, view in uses if (layout := _seen(view, strides)) is not None]
+    if len(views) != len(uses) or not all(
+        is_even(Layer(op), view) for (op, _, _), view in zip(uses, views, strict=True)
+    ):
+        return False  # what was made for nothing goes with the next clean-up
+    for (op, position, _), view in zip(uses, views, strict=True):
+        op.operands[position] = view
+        narrow_argument(op, position, element_of(view))
+    copy.erase()
+    return True
+
+
+def _view(kept: Access, shape: Sequence[int], strides: Sequence[int], place: ir.Operation) -> ir.Value:
+    """The buffer of `kept`, from where it is walked on, as an array of this shape and these strides."""
+    offset = kept.offset or 0
+    layout = ir.StridedLayoutAttr.get(offset, list(strides))
+    return ir.Operation.create(
         "memref.reinterpret_cast",
-        results=[ir.MemRefType.get(shape, element_of(gone.base), layout=layout)],
+        results=[ir.MemRefType.get(list(shape), element_of(kept.base), layout=layout)],
         operands=[kept.base],
         attributes={
-            "static_offsets": ir.DenseI64ArrayAttr.get([kept.offset or 0]),
+            "static_offsets": ir.DenseI64ArrayAttr.get([offset]),
             "static_sizes": ir.DenseI64ArrayAttr.get(list(shape)),
-            "static_strides": ir.DenseI64ArrayAttr.get(strides),
+            "static_strides": ir.DenseI64ArrayAttr.get(list(strides)),
             "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0, 0]),
         },
         ip=ir.InsertionPoint(place),
     ).results[0]
-    copy.erase()
-    alloc = gone.base.owner.operation
-    gone.base.replace_all_uses_with(view)
-    alloc.erase()
+
+
+def _seen(view: ir.Value, strides: Sequence[int]) -> tuple[Sequence[int], Sequence[int]] | None:
+    """Shape and strides of a view of a buffer whose strides become these; None if it has none then."""
+    op = view.owner.operation
+    if op.name == ALLOC:
+        return shape_of(view), strides
+    inner = _seen(op.operands[0], strides)
+    if inner is None:
+        return None
+    before, steps = inner
+    match op.name:
+        case "memref.collapse_shape":
+            return _collapsed(shape_of(view), before, steps, axis_groups(op))
+        case "memref.expand_shape":
+            return _expanded(shape_of(view), steps, axis_groups(op))
+        case _:
+            return None
+
+
+def _collapsed(
+    shape: Sequence[int], before: Sequence[int], steps: Sequence[int], groups: Sequence[Sequence[int]]
+) -> tuple[Sequence[int], Sequence[int]] | None:
+    """Axes made one: each but the first must run on where the one before it ends."""
+    found = []
+    for group in groups:
+        wide = [axis for axis in group if before[axis] != 1]
+        if any(steps[outer] != before[inner] * steps[inner] for outer, inner in pairwise(wide)):
+            return None
+        found.append(steps[wide[-1]] if wide else 1)
+    return shape, found
+
+
+def _expanded(
+    shape: Sequence[int], steps: Sequence[int], groups: Sequence[Sequence[int]]
+) -> tuple[Sequence[int], Sequence[int]]:
+    found = [0] * len(shape)
+    for step, group in zip(steps, groups, strict=True):
+        for axis in reversed(group):
+            found[axis] = step
+            step *= shape[axis]
+    return shape, found
 
 
 def _paired(gone: Access, kept: Access, counts: Sequence[int]) -> list[int] | None:
-    """Strides in `kept` of the axes of `gone`'s buffer; None if some axis is not one loop of the copy, or is not used as it is."""
-    if any(use.owner.operation.name in VIEWS for use in gone.base.uses if use.owner.operation != gone.operand.owner):
-        return None
+    """Strides in `kept` of the axes of `gone`'s buffer; None if some axis is not one loop of the copy."""
     steps, _ = ir.MemRefType(gone.base.type).get_strides_and_offset()
     found: list[int] = []
     for size, step in zip(shape_of(gone.base), steps, strict=True):

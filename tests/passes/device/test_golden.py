@@ -24,6 +24,7 @@ _ROWS = {name: run for name, run, _ in DEVICE_PASSES}
 _OWN = sorted(set(_ROWS) - {name for name, _, _ in PASSES})
 
 WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
+    "widen_halves": {"w": np.ones((4, 16), np.float16)},
     "share_weights": {"w": np.zeros((64, 8), np.float32)},
     "join_products": {
         "w": np.ones((2, 8), np.float32),
