@@ -13,7 +13,8 @@ from sparsec.cuda.tensors import BFLOAT16
 from sparsec.errors import InputError
 
 LARGEST_HEAD = 128
-KEYS, STAGES = 64, 2
+WGMMA = (9, 0)  # the architecture of `attention_wgmma`
+_LEAST_FOR_WGMMA = 40  # elements of a head, of which it takes 64 at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +72,38 @@ class _Operands(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class AttentionTile:
-    """Of a block of threads: warps, and how many times 16 queries each of them has."""
+    """Of a block of threads: its warps, how many times 16 queries each of them has, keys at once and tiles of them in shared
+    memory; `resident` blocks are to fit into a multiprocessor's registers. With `wgmma`, four warps are together and have
+    16 queries each."""
 
     warps: int
     slabs: int
+    keys: int
+    stages: int
+    resident: int
+    wgmma: bool = False
 
     @property
     def queries(self) -> int:
         return self.warps * self.slabs * 16
+
+    def padded(self, size: int) -> int:
+        """What a head is filled up to."""
+        return -(-size // 64) * 64 if self.wgmma else -(-size // 16) * 16
+
+    def shared_bytes(self, size: int) -> int:
+        """For tiles of keys and of values, and for queries."""
+        pitch = self.padded(size) * 2 + (0 if self.wgmma else 16)
+        return (2 * self.stages * self.keys + self.queries) * pitch
 
 
 def refusal(sizes: AttentionSizes, q: HeadRows, k: HeadRows, v: HeadRows, y: HeadRows) -> str | None:
     """Why there is no kernel for this, or None; then it is two products and a softmax."""
     if sizes.size % VECTOR or not 0 < sizes.size <= LARGEST_HEAD:
         return f"heads of {sizes.size} elements, not a multiple of {VECTOR} up to {LARGEST_HEAD}"
-    if not all(each.multiple_of(VECTOR) for each in (q, k, v)):
-        return "rows of q, k or v that do not begin at a multiple of 16 bytes"
-    return None if y.multiple_of(2) else "rows of y that do not begin at a multiple of 4 bytes"
+    if not all(each.multiple_of(VECTOR) for each in (q, k, v, y)):
+        return "rows that do not begin at a multiple of 16 bytes"
+    return None
 
 
 def launch(
@@ -114,8 +130,7 @@ def launch(
         raise InputError("There is no kernel for this attention.", got=reason)
     if not sizes.batch * sizes.heads * sizes.queries:
         return
-    by = tile or _tile(sizes)
-    size = -(-sizes.size // 16) * 16
+    by = tile or best_tile(sizes, on)
     tiles = -(-sizes.queries // by.queries)
     added = mask or MaskRows(0, 0, 0, 0, 0)
     operands = _Operands(
@@ -132,13 +147,19 @@ def launch(
             int(causal),
         ),
     )
-    macros = {"WARPS": by.warps, "SLABS": by.slabs, "KEYS": KEYS, "STAGES": STAGES, "SIZE": size}
-    macros |= {"MASK": 0 if mask is None else 1 if mask.query else 2, "BF16": int(dtype == BFLOAT16), "ACTIVATION": 0}
-    kernel = program.function(on, "attention", macros, STAGES * 2 * KEYS * (2 * size + 16))
+    macros = {"WARPS": by.warps, "SLABS": by.slabs, "KEYS": by.keys, "STAGES": by.stages, "RESIDENT": by.resident}
+    macros |= {"SIZE": by.padded(sizes.size), "MASK": 0 if mask is None else 1 if mask.query else 2}
+    macros |= {"BF16": int(dtype == BFLOAT16), "ACTIVATION": 0}
+    name = "attention_wgmma" if by.wgmma else "attention_mma"
+    kernel = program.function(on, name, macros, by.shared_bytes(sizes.size))
     on.launch(kernel, (sizes.batch * sizes.heads * tiles, 1), 32 * by.warps, operands, stream)
 
 
-def _tile(sizes: AttentionSizes) -> AttentionTile:
-    """As many queries as there are registers for, of those that there are."""
-    slabs = 2 if sizes.size <= 64 and sizes.queries > 64 else 1
-    return AttentionTile(4 if sizes.queries > 16 else 1, slabs)
+def best_tile(sizes: AttentionSizes, on: Device) -> AttentionTile:
+    """As many queries as there are, or as many blocks as there are registers for."""
+    small = sizes.size <= 64
+    if sizes.queries <= 16:
+        return AttentionTile(1, 1, 64, 2, 1)
+    if on.architecture == WGMMA and sizes.size >= _LEAST_FOR_WGMMA:
+        return AttentionTile(4, 1, 64, 2, 3 if small else 2, wgmma=True)
+    return AttentionTile(4, 1, 64, 2, 3 if small else 2)

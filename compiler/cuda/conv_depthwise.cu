@@ -1,7 +1,7 @@
 // Convolution whose filters have one channel each. A thread has eight neighbours in memory: eight filters of a pixel in NHWC,
 // eight pixels of a filter and an image in NCHW.
 //
-// Macros: NCHW; EIGHTS (eight channels are those of eight filters, and 16 bytes at a time can be read).
+// Macros: NCHW; BY_EIGHTS (eight channels are those of eight filters, and 16 bytes at a time can be read).
 
 struct Operands {
     Input in;
@@ -24,7 +24,7 @@ __device__ __forceinline__ void filters_of_pixel(const Operands &o, i64 number) 
         const u16 *from = window.at + tap.offset;
         const uint4 w = *(const uint4 *)(o.weight + (i64)each * parts * 8 + first);
         const u32 factors[4] = {w.x, w.y, w.z, w.w};
-#if EIGHTS
+#if BY_EIGHTS
         const uint4 x = *(const uint4 *)(from + first);
         const u32 values[4] = {x.x, x.y, x.z, x.w};
 #pragma unroll

@@ -1,7 +1,7 @@
 // Convolution as a product of which one operand is never made: pixels of y times filters, over taps and channels.
 //
 // In NHWC y is [pixels of all images, filters]: X are pixels, W filters. In NCHW it is [filters, pixels] for each image: X are
-// filters, W pixels. Macros besides those of dense_tile.cuh: NCHW; and EIGHTS, if eight channels at a time can be copied, else
+// filters, W pixels. Macros besides those of dense_tile.cuh: NCHW; and BY_EIGHTS, if eight channels at a time can be copied, else
 // elements are read one by one, those of neighbouring pixels by neighbouring threads.
 
 // Copies of LINES pixels from `first` on, eight channels at a time.
@@ -102,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv_mma(const __grid_cons
     const NarrowPixels<ROWS> w = {o.in, o.k, row};
 #else
     const Lines<ROWS, false, true> w = {weight, o.weight_stride, row, o.filters, o.k};
-#if EIGHTS
+#if BY_EIGHTS
     const WidePixels<TOKENS> x(o.in, token, o.k);
 #else
     const NarrowPixels<TOKENS> x = {o.in, o.k, token};

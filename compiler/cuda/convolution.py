@@ -172,7 +172,7 @@ class ConvolutionWeight:
             self._launch_product(images, x, y, stream, after, wide, shape)
 
     def _macros(self, after: Epilogue, wide: bool) -> dict[str, int]:
-        macros = {"NCHW": int(self.geometry.nchw), "EIGHTS": int(wide)}
+        macros = {"NCHW": int(self.geometry.nchw), "BY_EIGHTS": int(wide)}
         return macros | {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": after.activation}
 
     def _launch_product(

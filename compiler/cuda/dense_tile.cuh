@@ -10,8 +10,7 @@
 #define X_BYTES (X_LINES ? (TOKENS + 63) / 64 * 8192 : TOKENS * 128)
 #define W_BYTES (W_LINES ? (ROWS + 63) / 64 * 8192 : ROWS * 128)
 #define STAGE_BYTES (X_BYTES + W_BYTES)
-#define AREA_PITCH (WARP_ROWS + 8) // floats, so that lanes share no bank
-#define AREA_BYTES (16 * AREA_PITCH * 4) // of a warp, for its sums on their way out
+#define EIGHTS_AT_ONCE (WARP_ROWS / 8 < 8 ? WARP_ROWS / 8 : 8) // rows on their way out, of a warp
 
 // Matrices of a batch with two axes; strides in elements.
 struct Matrix {
@@ -156,36 +155,19 @@ struct Sums {
         }
     }
 
-    // All of it to `out`, whose first token and row of this warp are given, through AREA_BYTES of shared memory of the warp's.
-    template <typename Out>
-    __device__ __forceinline__ void store(const Out &out, int token, int row, u32 area) const {
-        const int lane = threadIdx.x & 31;
+    // All of it to `out`, whose first token and row of this warp are given, through an area of the warp's.
+    __device__ __forceinline__ void store(const Epilogue &out, int token, int row, char *area) const {
 #pragma unroll
-        for (int t = 0; t < WARP_TOKENS / 16; ++t) {
+        for (int t = 0; t < WARP_TOKENS / 16; ++t)
 #pragma unroll
-            for (int r = 0; r < WARP_ROWS / 8; ++r) {
-                const float *v = values[t][r];
-                const u32 to = area + (lane / 4 * AREA_PITCH + r * 8 + lane % 4 * 2) * 4;
-                store_floats(to, v[0], v[1]);
-                store_floats(to + 8 * AREA_PITCH * 4, v[2], v[3]);
-            }
-            __syncwarp();
-#pragma unroll
-            for (int each = 0; each < WARP_ROWS / 16; ++each) {
-                const int piece = each * 32 + lane, own = piece / (WARP_ROWS / 8), rows = piece % (WARP_ROWS / 8) * 8;
-                const u32 from = area + (own * AREA_PITCH + rows) * 4;
-                const float4 low = loaded_floats(from), high = loaded_floats(from + 16);
-                const float sums[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-                out.write(sums, token + 16 * t + own, row + rows);
-            }
-            __syncwarp();
-        }
+            for (int r = 0; r < WARP_ROWS / 8; r += EIGHTS_AT_ONCE)
+                store_sums<EIGHTS_AT_ONCE>(out, values[t] + r, token + 16 * t, row + 8 * r, area);
     }
 };
 
-// The tile of this block of threads: X and W copy their parts of K to shared memory, `out` writes the sums of (token, row).
-template <typename X, typename W, typename Out>
-__device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Out &out, int k, int first_token, int first_row,
+// The tile of this block of threads: X and W copy their parts of K to shared memory.
+template <typename X, typename W>
+__device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Epilogue &out, int k, int first_token, int first_row,
                                               char *shared) {
     const u32 base = shared_address(shared);
     const int warp = threadIdx.x / 32, token = warp / WARPS_R * WARP_TOKENS, row = warp % WARPS_R * WARP_ROWS;
@@ -212,5 +194,5 @@ __device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Out 
     }
     wait_for_copies<0>();
     __syncthreads();
-    sums.store(out, first_token + token, first_row + row, base + warp * AREA_BYTES);
+    sums.store(out, first_token + token, first_row + row, shared + warp * AREA_BYTES(EIGHTS_AT_ONCE));
 }

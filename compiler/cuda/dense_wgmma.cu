@@ -6,9 +6,7 @@
 #define TOKENS (64 * GROUPS)
 #define X_BYTES (TOKENS * 128)
 #define W_BYTES (ROWS * 128)
-#define AREA_ROWS 32
-#define AREA_PITCH (AREA_ROWS + 8) // floats, so that lanes share no bank
-#define WARP_AREA_BYTES (16 * AREA_PITCH * 4) // of a warp, for its sums on their way out
+#define WARP_AREA_BYTES AREA_BYTES(8) // for 64 rows of its sums on their way out
 
 struct Operands {
     TensorMap x, w; // boxes of 64 columns; TOKENS tokens, ROWS rows
@@ -16,33 +14,6 @@ struct Operands {
     Order order;
     int steps;
 };
-
-// The sums of a warp, 16 tokens x ROWS, through `area`.
-__device__ __forceinline__ void store_sums(const float (&sums)[ROWS / 2], const Epilogue &out, int token, int row, char *area) {
-    const int lane = threadIdx.x & 31;
-    float *own = (float *)area;
-#pragma unroll
-    for (int begin = 0; begin < ROWS; begin += AREA_ROWS) {
-        if (row + begin >= out.m) break; // the same for all threads
-        __syncwarp();
-#pragma unroll
-        for (int each = 0; each < AREA_ROWS; each += 8) {
-            const float *v = sums + (begin + each) / 2;
-            float *to = own + lane / 4 * AREA_PITCH + each + lane % 4 * 2;
-            *(float2 *)to = make_float2(v[0], v[1]);
-            *(float2 *)(to + 8 * AREA_PITCH) = make_float2(v[2], v[3]);
-        }
-        __syncwarp();
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int in_area = half * 8 + lane / 4, column = lane % 4 * 8;
-            const float4 *from = (const float4 *)(own + in_area * AREA_PITCH + column);
-            const float4 low = from[0], high = from[1];
-            const float eight[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-            out.write(eight, token + in_area, row + begin + column);
-        }
-    }
-}
 
 extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) dense_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
@@ -92,7 +63,10 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) dense_wgmma(
             wait_for_products<0>();
             arrive(read + 8 * before);
             const int token = token_tile * TOKENS + group * 64 + threadIdx.x / 32 % 4 * 16;
-            if (token < o.out.tokens) store_sums(sums, o.out, token, row_tile * ROWS, area);
+#pragma unroll
+            for (int row = 0; row < ROWS; row += 64)
+                if (token < o.out.tokens && row_tile * ROWS + row < o.out.m) // the same for all lanes
+                    store_sums<8>(o.out, (const float(*)[4])(sums + row / 2), token, row_tile * ROWS + row, area);
         }
     }
 }

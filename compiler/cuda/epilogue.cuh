@@ -18,31 +18,91 @@ struct Epilogue {
         if (residual) residual += at_outer * residual_outer + at_inner * residual_inner;
     }
 
-    __device__ __forceinline__ float finished(float sum, int token, int row, u16 added) const {
-        const float value = sum * scale + (bias ? bias[bias_by_token ? token : row] : 0.0f);
-        const float other = residual ? widened(added) : 0.0f;
-        return residual_first ? activated(value + other) : activated(value) + other;
+    __device__ __forceinline__ float bias_of(int token, int row) const {
+        const int which = bias_by_token ? token : row;
+        return bias && which < (bias_by_token ? tokens : m) ? bias[which] : 0.0f;
     }
 
-    // The sums of eight neighbouring rows of a token; past the ends nothing is read or written.
-    __device__ __forceinline__ void write(const float (&sums)[8], int token, int row) const {
+    __device__ __forceinline__ float finished(float sum, float offset, float added) const {
+        const float value = sum * scale + offset;
+        return residual_first ? activated(value + added) : activated(value) + added;
+    }
+
+    // Eight neighbouring rows of a token's residual, past the ends zeros.
+    __device__ __forceinline__ uint4 added(int token, int row) const {
+        if (!residual || token >= tokens || row >= m) return make_uint4(0, 0, 0, 0);
+        const u16 *from = residual + token * residual_stride + row;
+        if (wide && row + 8 <= m) return *(const uint4 *)from;
+        u32 words[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const u32 low = row + 2 * i < m ? from[2 * i] : 0, high = row + 2 * i + 1 < m ? from[2 * i + 1] : 0;
+            words[i] = low | high << 16;
+        }
+        return make_uint4(words[0], words[1], words[2], words[3]);
+    }
+
+    // Eight neighbouring rows of a token; past the ends nothing is written.
+    __device__ __forceinline__ void put(uint4 v, int token, int row) const {
         if (token >= tokens || row >= m) return;
         u16 *to = y + token * stride + row;
-        const u16 *from = residual + token * residual_stride + row;
         if (wide && row + 8 <= m) {
-            uint4 added = make_uint4(0, 0, 0, 0);
-            if (residual) added = *(const uint4 *)from;
-            const u32 more[4] = {added.x, added.y, added.z, added.w};
-            u32 words[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-                words[i] = rounded(finished(sums[2 * i], token, row + 2 * i, (u16)more[i]),
-                                   finished(sums[2 * i + 1], token, row + 2 * i + 1, (u16)(more[i] >> 16)));
-            *(uint4 *)to = make_uint4(words[0], words[1], words[2], words[3]);
+            *(uint4 *)to = v;
             return;
         }
+        const u32 words[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
         for (int i = 0; i < 8; ++i)
-            if (row + i < m) to[i] = (u16)rounded(finished(sums[i], token, row + i, residual ? from[i] : (u16)0), 0.0f);
+            if (row + i < m) to[i] = (u16)(words[i / 2] >> (i % 2 * 16));
+    }
+
+    // The sums of eight neighbouring rows of a token.
+    __device__ __forceinline__ void write(const float (&sums)[8], int token, int row) const {
+        const uint4 more = added(token, row);
+        const u32 others[4] = {more.x, more.y, more.z, more.w};
+        u32 words[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            words[i] = rounded(
+                finished(sums[2 * i], bias_of(token, row + 2 * i), widened((u16)others[i])),
+                finished(sums[2 * i + 1], bias_of(token, row + 2 * i + 1), widened((u16)(others[i] >> 16))));
+        put(make_uint4(words[0], words[1], words[2], words[3]), token, row);
     }
 };
+
+#define AREA_PITCH(EIGHTS) ((EIGHTS) * 16 + 16) // bytes of a token's rows, so that lanes share no bank
+#define AREA_BYTES(EIGHTS) (16 * AREA_PITCH(EIGHTS))
+
+// The sums of a warp, 16 tokens x EIGHTS x 8 rows as `mma` leaves them, through AREA_BYTES(EIGHTS) of shared memory of its own,
+// where rows become neighbours.
+template <int EIGHTS>
+__device__ __forceinline__ void store_sums(const Epilogue &out, const float (*sums)[4], int token, int row, char *area) {
+    const int lane = threadIdx.x & 31;
+    __syncwarp();
+    if (out.residual) {
+#pragma unroll
+        for (int each = 0; each < EIGHTS / 2; ++each) {
+            const int piece = each * 32 + lane, own = piece / EIGHTS, part = piece % EIGHTS;
+            *(uint4 *)(area + own * AREA_PITCH(EIGHTS) + part * 16) = out.added(token + own, row + part * 8);
+        }
+        __syncwarp();
+    }
+    const int first = token + lane / 4, column = row + lane % 4 * 2;
+#pragma unroll
+    for (int each = 0; each < EIGHTS; ++each)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            u32 *place = (u32 *)(area + (lane / 4 + 8 * half) * AREA_PITCH(EIGHTS) + each * 16 + lane % 4 * 4);
+            const u32 other = out.residual ? *place : 0;
+            const float *v = sums[each] + 2 * half;
+            const int at = column + each * 8;
+            *place = rounded(out.finished(v[0], out.bias_of(first + 8 * half, at), widened((u16)other)),
+                             out.finished(v[1], out.bias_of(first + 8 * half, at + 1), widened((u16)(other >> 16))));
+        }
+    __syncwarp();
+#pragma unroll
+    for (int each = 0; each < EIGHTS / 2; ++each) {
+        const int piece = each * 32 + lane, own = piece / EIGHTS, part = piece % EIGHTS;
+        out.put(*(const uint4 *)(area + own * AREA_PITCH(EIGHTS) + part * 16), token + own, row + part * 8);
+    }
+}

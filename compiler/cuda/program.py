@@ -20,11 +20,14 @@ _WGMMA = {  # the instruction that a kernel is made of
 }
 _DENSE = ("activation.cuh", "tensor_core.cuh", "widened.cuh", "epilogue.cuh")
 _NM24 = ("activation.cuh", "warp_stream.cuh", "nm24_step.cuh")
+_W4 = ("activation.cuh", "warp_stream.cuh", "four_bits.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
     "nm24_mma": _NM24,
     "nm24_tile_mma": _NM24,
     "dense_mma": (*_DENSE, "dense_tile.cuh"),
-    "spmv": _DENSE,
+    "spmv": ("activation.cuh", "tensor_core.cuh", "widened.cuh"),
+    "w4_nm24_mma": _W4,
+    "w4_group_mma": _W4,
     "dense_few": _DENSE,
     "dense_wgmma": ("activation.cuh", "hopper.cuh", "widened.cuh", "epilogue.cuh"),
     "attention_mma": (*_DENSE, "attention.cuh"),

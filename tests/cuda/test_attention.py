@@ -18,10 +18,10 @@ from sparsec.errors import InputError
 
 KINDS = [  # of kernels: size of a head, mask, tile, type
     (64, "none", None, "float16"),
-    (64, "keys", AttentionTile(2, 2), "bfloat16"),
+    (64, "keys", AttentionTile(2, 2, 64, 3, 1), "bfloat16"),
     (40, "all", None, "float16"),
     (128, "keys", None, "float16"),
-    (8, "none", AttentionTile(1, 1), "bfloat16"),
+    (8, "none", AttentionTile(1, 1, 32, 2, 1), "bfloat16"),
 ]
 
 
@@ -141,7 +141,7 @@ def test_what_there_is_no_kernel_for_is_refused() -> None:
     assert refusal(sizes, rows, rows, rows, rows) is None
     assert "heads of 20" in (refusal(AttentionSizes(1, 1, 1, 4, 4, 20), rows, rows, rows, rows) or "")
     assert "16 bytes" in (refusal(sizes, rows, HeadRows(2, 256, 64, 64), rows, rows) or "")
-    assert "4 bytes" in (refusal(sizes, rows, rows, rows, HeadRows(2, 256, 64, 64)) or "")
+    assert "16 bytes" in (refusal(sizes, rows, rows, rows, HeadRows(0, 256, 64, 60)) or "")
     with pytest.raises(InputError, match="There is no kernel for this attention"):
         attention.launch(
             EmulatedDevice(),  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def test_kernels_for_pairs_of_blocks_compile(tokens: int) -> None:
 @pytest.mark.parametrize("bf16", [0, 1])
 def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, int]) -> None:
     macros = {"BF16": bf16, "ACTIVATION": 3, "TOKENS": 64, "ROWS": 128, "WARPS_T": 2, "WARPS_R": 2, "STAGES": 3}
-    macros |= {"X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "EIGHTS": bf16}
+    macros |= {"X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "BY_EIGHTS": bf16}
     if kernel in ("attention_mma", "dense_few"):
         macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
         macros |= {"MASK": 1 + bf16, "RESIDENT": 2, "UNITS": 4, "TILES": 2}

@@ -1,17 +1,16 @@
 // softmax(scale Q K^T + mask) V for each head, keys a tile after the other with the softmax put right as it goes
-// (FlashAttention-2, Dao 2023, arXiv:2307.08691), on tensor cores of sm_80 and later.
+// (FlashAttention-2, Dao 2023, arXiv:2307.08691).
 //
-// A block of threads has QUERIES = WARPS x SLABS x 16 queries of a head. Tiles of KEYS keys and their values are copied to
-// STAGES places in shared memory, whose rows are 16 bytes longer than SIZE elements, so that eight neighbours' same pieces
-// lie in different banks. Queries, sums and statistics are in registers.
+// A block of threads has QUERIES queries of a head, each warp some of them. Tiles of KEYS keys and tiles of their values are
+// copied to STAGES places each in shared memory; queries, sums and statistics are in registers. How tiles lie in shared memory
+// and how they are multiplied is a `Way`'s.
 //
-// Macros: WARPS, SLABS, KEYS, STAGES, SIZE (of a head, filled up with zeros to a multiple of 16), MASK (0: there is none, 1: its own for
-// each query, 2: one for all queries of a head).
+// Macros: WARPS, SLABS (of 16 queries of a warp), KEYS, STAGES, SIZE (of a head, filled up with zeros), MASK (0: there is
+// none, 1: its own for each query, 2: one for all queries of a head).
 
 #define THREADS (32 * WARPS)
 #define QUERIES (WARPS * SLABS * 16)
-#define PITCH (SIZE * 2 + 16)
-#define TILE_BYTES (KEYS * PITCH)
+#define TILE_BYTES (KEYS * Way::PITCH)
 #define LOG2_E 1.4426950408889634f
 #define LEAST __uint_as_float(0xFF800000) // minus infinity
 
@@ -29,15 +28,18 @@ struct Operands {
     int heads, shared_by, queries, keys, size, tiles, causal; // shared_by: so many heads have the same keys and values
 };
 
-// A tile of rows of a head, from row `first` on, to shared memory; past the ends there are zeros.
+// ROWS rows of a head, from row `first` on, to shared memory; past the ends there are zeros.
+template <typename Way, int ROWS>
 __device__ __forceinline__ void copy_rows(u32 to, const u16 *at, i64 stride, int first, int rows, int size) {
-    const int pieces = SIZE / 8;
+    const int pieces = SIZE <= 16 ? 2 : SIZE <= 32 ? 4 : SIZE <= 64 ? 8 : 16; // of a row; a thread has the same of each row
+    const int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
+    const u16 *from = at + (first + row) * stride + column;
+    if (column >= SIZE) return;
 #pragma unroll
-    for (int each = 0; each < (KEYS * pieces + THREADS - 1) / THREADS; ++each) {
-        const int piece = each * THREADS + threadIdx.x, row = piece / pieces, column = piece % pieces * 8;
-        if (KEYS * pieces % THREADS && row >= KEYS) break;
-        const bool inside = first + row < rows && column < size;
-        copy16(to + row * PITCH + column * 2, inside ? at + (first + row) * stride + column : at, inside ? 16 : 0);
+    for (int begin = 0; begin < ROWS; begin += THREADS / pieces, from += THREADS / pieces * stride) {
+        if (ROWS % (THREADS / pieces) && begin + row >= ROWS) break;
+        const bool inside = first + begin + row < rows && column < size;
+        copy16(to + Way::template place<ROWS>(begin + row, column), inside ? from : at, inside ? 16 : 0);
     }
 }
 
@@ -59,42 +61,32 @@ struct Statistics {
     __device__ __forceinline__ float base() const { return most == LEAST ? 0.0f : most; }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) attention(const __grid_constant__ Operands o) {
-    extern __shared__ __align__(128) char shared[];
-    allow_next_kernel();
-    wait_for_kernel_before();
-    const u32 base = shared_address(shared);
+template <typename Way>
+__device__ __forceinline__ void attend(const Operands &o, char *shared) {
+    const u32 base = shared_address(shared), values_base = base + STAGES * TILE_BYTES;
+    const u32 own = values_base + STAGES * TILE_BYTES; // queries, results at the end
     const int lane = threadIdx.x & 31, which = blockIdx.x / o.tiles, batch = which / o.heads, head = which % o.heads;
     const int tile = o.causal ? o.tiles - 1 - blockIdx.x % o.tiles : blockIdx.x % o.tiles; // those with most keys first
-    const int first = tile * QUERIES + threadIdx.x / 32 * SLABS * 16 + lane / 4; // of this lane's queries
-    const u16 *q = o.q.at + batch * o.q.batch + head * o.q.head;
+    const int of_warp = threadIdx.x / 32 * SLABS * 16, first = tile * QUERIES + of_warp + lane / 4; // of this lane's queries
     const u16 *k = o.k.at + batch * o.k.batch + head / o.shared_by * o.k.head;
     const u16 *v = o.v.at + batch * o.v.batch + head / o.shared_by * o.v.head;
     const float *mask = o.mask + batch * o.mask_batch + head * o.mask_head;
     const int ahead = o.keys - o.queries; // a causal query meets so many keys more than its number says
     const int keys = o.causal ? max(0, min(o.keys, (tile + 1) * QUERIES + ahead)) : o.keys, count = (keys + KEYS - 1) / KEYS;
-    const auto copy = [&](int which_tile) {
-        const u32 to = base + which_tile % STAGES * 2 * TILE_BYTES;
-        copy_rows(to, k, o.k.token, which_tile * KEYS, o.keys, o.size);
-        copy_rows(to + TILE_BYTES, v, o.v.token, which_tile * KEYS, o.keys, o.size);
-    };
-#pragma unroll
-    for (int each = 0; each < STAGES - 1; ++each) {
-        if (each < count) copy(each);
+    const auto copy_keys = [&](int step) {
+        if (step < count) copy_rows<Way, KEYS>(base + step % STAGES * TILE_BYTES, k, o.k.token, step * KEYS, o.keys, o.size);
         end_copies();
-    }
+    };
+    const auto copy_values = [&](int step) {
+        if (step < count) copy_rows<Way, KEYS>(values_base + step % STAGES * TILE_BYTES, v, o.v.token, step * KEYS, o.keys, o.size);
+        end_copies();
+    };
+    const u16 *q = o.q.at + batch * o.q.batch + head * o.q.head;
+    copy_rows<Way, QUERIES>(own, q, o.q.token, tile * QUERIES, o.queries, o.size);
+#pragma unroll
+    for (int each = 0; each < STAGES - 1; ++each) copy_keys(each), copy_values(each);
 
     u32 queries[SLABS][SIZE / 16][4];
-#pragma unroll
-    for (int slab = 0; slab < SLABS; ++slab)
-#pragma unroll
-        for (int part = 0; part < SIZE / 16; ++part)
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int query = first + slab * 16 + i % 2 * 8, column = part * 16 + i / 2 * 8 + lane % 4 * 2;
-                const bool inside = query < o.queries && column < o.size;
-                queries[slab][part][i] = inside ? *(const u32 *)(q + query * o.q.token + column) : 0;
-            }
     float sums[SLABS][SIZE / 8][4];
     Statistics statistics[SLABS][2];
 #pragma unroll
@@ -105,12 +97,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention(const __grid_con
     }
 
     for (int step = 0; step < count; ++step) {
-        wait_for_copies<STAGES - 2>();
-        __syncthreads(); // this tile is there, and all are done with the one before
-        if (step + STAGES - 1 < count) copy(step + STAGES - 1);
-        end_copies();
-        const u32 own_keys = base + step % STAGES * 2 * TILE_BYTES, values = own_keys + TILE_BYTES;
-
+        wait_for_copies<2 * STAGES - 3>();
+        Way::arrived();
+        __syncthreads(); // the keys are there, and all are done with those before
+        copy_keys(step + STAGES - 1);
+        if (step == 0)
+#pragma unroll
+            for (int slab = 0; slab < SLABS; ++slab)
+#pragma unroll
+                for (int part = 0; part < SIZE / 16; ++part)
+                    load_matrices(queries[slab][part], own + Way::template place<QUERIES>(of_warp + slab * 16 + lane % 16,
+                                                                                         part * 16 + lane / 16 * 8));
         float of_keys[KEYS / 4]; // the mask's
         if (MASK == 2)
 #pragma unroll
@@ -119,22 +116,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention(const __grid_con
                 of_keys[each] = key < o.keys ? mask[key * o.mask_key] * LOG2_E : 0.0f;
             }
         float products[SLABS][KEYS / 8][4];
-#pragma unroll
-        for (int slab = 0; slab < SLABS; ++slab)
-#pragma unroll
-            for (int each = 0; each < KEYS / 2; ++each) (&products[slab][0][0])[each] = 0.0f;
-#pragma unroll
-        for (int part = 0; part < SIZE / 16; ++part)
-#pragma unroll
-            for (int key = 0; key < KEYS; key += 16) {
-                u32 b[4];
-                load_matrices(b, own_keys + (key + lane / 16 * 8 + lane % 8) * PITCH + part * 32 + lane / 8 % 2 * 16);
-#pragma unroll
-                for (int slab = 0; slab < SLABS; ++slab) {
-                    mma(products[slab][key / 8], queries[slab][part], b[0], b[1]);
-                    mma(products[slab][key / 8 + 1], queries[slab][part], b[2], b[3]);
-                }
-            }
+        Way::multiply_keys(products, queries, base + step % STAGES * TILE_BYTES);
 
         // Some of the keys of this tile are not for all queries.
         const bool cut = (step + 1) * KEYS > o.keys || (o.causal && (step + 1) * KEYS > tile * QUERIES + ahead + 1);
@@ -157,8 +139,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention(const __grid_con
                     if (cut && key >= end) value = LEAST;
                     most = fmaxf(most, value);
                 }
-                Statistics &own = statistics[slab][half];
-                const float factor = own.raise(most), below = own.base();
+                Statistics &known = statistics[slab][half];
+                const float factor = known.raise(most), below = known.base();
 #pragma unroll
                 for (int each = 0; each < SIZE / 8; ++each)
                     sums[slab][each][half * 2] *= factor, sums[slab][each][half * 2 + 1] *= factor;
@@ -166,44 +148,45 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention(const __grid_con
                 for (int each = 0; each < KEYS / 8; ++each) {
                     const float even = power_of_two(products[slab][each][half * 2] - below);
                     const float odd = power_of_two(products[slab][each][half * 2 + 1] - below);
-                    own.total += even + odd;
+                    known.total += even + odd;
                     powers[slab][each][half] = rounded(even, odd);
                 }
             }
 
-#pragma unroll
-        for (int key = 0; key < KEYS; key += 16)
-#pragma unroll
-            for (int part = 0; part < SIZE / 16; ++part) {
-                u32 b[4];
-                load_transposed(b, values + (key + lane / 8 % 2 * 8 + lane % 8) * PITCH + part * 32 + lane / 16 * 16);
-#pragma unroll
-                for (int slab = 0; slab < SLABS; ++slab) {
-                    const u32 a[4] = {powers[slab][key / 8][0], powers[slab][key / 8][1], powers[slab][key / 8 + 1][0],
-                                      powers[slab][key / 8 + 1][1]};
-                    mma(sums[slab][part * 2], a, b[0], b[1]);
-                    mma(sums[slab][part * 2 + 1], a, b[2], b[3]);
-                }
-            }
+        wait_for_copies<2 * STAGES - 3>();
+        Way::arrived();
+        __syncthreads(); // the values are there, and all are done with those before
+        copy_values(step + STAGES - 1);
+        Way::multiply_values(sums, powers, values_base + step % STAGES * TILE_BYTES);
     }
     wait_for_copies<0>();
+    __syncthreads(); // queries of other warps were copied by this one, if there are no keys
 
     u16 *y = (u16 *)o.y.at + batch * o.y.batch + head * o.y.head;
+    char *results = shared + (own - base);
 #pragma unroll
-    for (int slab = 0; slab < SLABS; ++slab)
+    for (int slab = 0; slab < SLABS; ++slab) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             float total = statistics[slab][half].total;
             total += __shfl_xor_sync(~0u, total, 1);
             total += __shfl_xor_sync(~0u, total, 2);
-            const int query = first + slab * 16 + half * 8;
-            if (query >= o.queries) continue;
+            const float share = 1.0f / total;
+            const int row = of_warp + slab * 16 + half * 8 + lane / 4;
 #pragma unroll
             for (int each = 0; each < SIZE / 8; ++each) {
-                const int column = each * 8 + lane % 4 * 2;
                 const float *value = sums[slab][each] + half * 2;
-                if (column < o.size)
-                    *(u32 *)(y + query * o.y.token + column) = rounded(value[0] / total, value[1] / total);
+                *(u32 *)(results + Way::template place<QUERIES>(row, each * 8) + lane % 4 * 4) =
+                    rounded(value[0] * share, value[1] * share);
             }
         }
+        __syncwarp();
+#pragma unroll
+        for (int each = 0; each < SIZE / 16; ++each) {
+            const int piece = each * 32 + lane, row = of_warp + slab * 16 + piece / (SIZE / 8), column = piece % (SIZE / 8) * 8;
+            const int query = tile * QUERIES + row;
+            if (query < o.queries && column < o.size)
+                *(uint4 *)(y + query * o.y.token + column) = *(const uint4 *)(results + Way::template place<QUERIES>(row, column));
+        }
+    }
 }
