@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.ir.module import block_walk, function, main_block, replace
@@ -26,6 +27,7 @@ from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.passes.unit import Unit
 
 _HALF = re.compile(r"(?<=[x,<])(f16|bf16)(?=>)")
+_NUMBER = re.compile(r"0x[0-9A-F]+|[-+]?\d[\d.eE+-]*")
 _CASTS = ("torch.aten.to.dtype", "torch.prims.convert_element_type", "torch.aten._to_copy")
 
 
@@ -73,11 +75,28 @@ def _widen(op: ir.Operation, unit: Unit) -> None:
         wide = unit.weights.add(f"{name}/wide", unit.weights.dense(name).astype(np.float32))
         op.attributes["sym_name"] = ir.StringAttr.get(wide)
     if halves and op.name == "torch.vtensor.literal":
-        array = np.array(op.attributes["value"]).astype(np.float32)
-        shape = ir.ShapedType(op.attributes["value"].type).shape
-        op.attributes["value"] = ir.DenseElementsAttr.get(np.broadcast_to(array, shape).copy())
+        op.attributes["value"] = ir.DenseElementsAttr.get(_array(ir.DenseElementsAttr(op.attributes["value"])))
     for result in halves:
         result.set_type(_widened(result.type))
+
+
+def _array(attribute: ir.DenseElementsAttr) -> NDArray[np.float32]:
+    """The numbers of a constant; the bindings do not read bfloat16, so that is read as it is printed."""
+    shape = tuple(ir.ShapedType(attribute.type).shape)
+    if attribute.is_splat:
+        return np.full(shape, attribute.get_splat_value().value, np.float32)
+    if "bf16" not in str(attribute.type):
+        return np.array(attribute).astype(np.float32)
+    text = str(attribute).partition("<")[2].rpartition(">")[0].rpartition(">")[0]
+    if text.startswith('"0x'):
+        return _of_bits(np.frombuffer(bytes.fromhex(text.strip('"')[2:]), np.uint16)).reshape(shape)
+    found = [_of_bits(int(each, 16)) if "x" in each else float(each) for each in _NUMBER.findall(text)]
+    return np.array(found, np.float32).reshape(shape)
+
+
+def _of_bits(bits: NDArray[np.uint16] | int) -> NDArray[np.float32]:
+    """The numbers of bfloat16 with these bits."""
+    return (np.asarray(bits, np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def _widen_argument(argument: ir.Value, module: ir.Module) -> None:
