@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from sparsec.artifact import JsonObject, TensorSpec
 from sparsec.cuda import arguments, plan_file
+from sparsec.cuda.binding import OnCopies, OnDevice, raise_failed_check
 from sparsec.cuda.driver import device
 from sparsec.cuda.executor import Executor
-from sparsec.cuda.order import is_capturing
 from sparsec.cuda.packed import DeviceProgram, packed
 from sparsec.cuda.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
 from sparsec.cuda.staging import Staging
-from sparsec.cuda.tensors import current_stream
-from sparsec.errors import InputError, UsageError
+from sparsec.errors import UsageError
 from sparsec.runtime import tensors
 from sparsec.runtime.tensors import Array, Feeds
 
@@ -126,7 +125,7 @@ class DeviceSession:
             staging.give(arrays)
             staging.run()
             staging.take(results)
-            _raise_failed_check(executor)
+            raise_failed_check(executor)
         return {spec.name: array for spec, array in zip(self.outputs, results, strict=True)}
 
     __call__ = run
@@ -207,41 +206,6 @@ class DeviceSession:
             return self._staging
 
 
-class OnDevice:
-    """A run on tensors on a GPU, which it keeps alive; `outputs` by name."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        given: Sequence[object],
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-        named: dict[str, object],
-    ) -> None:
-        self._executor, self._given, self._addresses = executor, given, (inputs, outputs)
-        self.outputs = named
-
-    def __call__(self, stream: int | None = None) -> dict[str, object]:
-        """Put a run on a stream, as `DeviceSession.launch` does, and return `outputs`."""
-        on = self._executor.device
-        handle = current_stream(self._given[0], on.index) if stream is None else stream
-        self._executor.run(*self._addresses, handle)
-        if self._executor.plan.status is not None and not is_capturing(on, handle):
-            _raise_failed_check(self._executor)
-        return self.outputs
-
-
-class OnCopies:
-    """A run on inputs that were copied to a GPU."""
-
-    def __init__(self, staging: Staging) -> None:
-        self._staging = staging
-
-    def __call__(self) -> None:
-        """Run once, and wait for it."""
-        self._staging.run()
-
-
 def _kernel(step: Step, plan: DevicePlan) -> str:
     match step:
         case Launch():
@@ -254,9 +218,3 @@ def _kernel(step: Step, plan: DevicePlan) -> str:
             return "attention"
         case Convolution():
             return "convolution"
-
-
-def _raise_failed_check(executor: Executor) -> None:
-    failed = executor.failed_check()
-    if failed is not None:
-        raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+    from sparsec.cuda.binding import OnCopies, OnDevice
     from sparsec.cuda.packed import DeviceProgram
-    from sparsec.device_session import DeviceSession, OnCopies, OnDevice
+    from sparsec.device_session import DeviceSession
     from sparsec.frontends.torch import ExampleInputs
 
     Source = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram

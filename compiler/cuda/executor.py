@@ -22,7 +22,7 @@ from sparsec.cuda.order import Event, Stream, is_capturing
 from sparsec.cuda.plan import DevicePlan, Launch
 from sparsec.cuda.resident import residents
 from sparsec.cuda.steps import Loaded, Places
-from sparsec.errors import UsageError
+from sparsec.errors import TargetError, UsageError
 
 _STATUS_BYTES = 8
 
@@ -35,6 +35,7 @@ class Executor:
     """
 
     def __init__(self, plan: DevicePlan, on: Device) -> None:
+        _check_architecture(plan, on)
         self.plan = plan
         self.device = on
         self._lock = threading.Lock()
@@ -133,6 +134,16 @@ class Executor:
             kept.callback(stream.close)
             self._launch(Places(self._arena, self._constants, *addresses), stream.handle)
             stream.synchronize()
+
+
+def _check_architecture(plan: DevicePlan, on: Device) -> None:
+    if on.architecture < plan.architecture:
+        names = [f"{major}.{minor}" for major, minor in (plan.architecture, on.architecture)]
+        raise TargetError(
+            "The model was compiled for newer GPUs.",
+            expected=f"compute capability {names[0]} or later",
+            got=f"{on.name}, {names[1]}",
+        )
 
 
 def _functions(plan: DevicePlan, on: Device, kept: ExitStack) -> dict[tuple[str, int], Function]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +134,10 @@ def test_the_status_of_checks_is_reset_in_each_run() -> None:
 def test_a_plan_for_blocks_on_another_gpu_is_refused() -> None:
     with pytest.raises(TargetError, match="no kernels for block-sparse weights"):
         Executor(block("block:32x32"), recording_gpu(Recorder("a100")))
+
+
+def test_a_plan_for_newer_gpus_is_refused() -> None:
+    recorder = Recorder("a100")
+    with pytest.raises(TargetError, match=r"newer GPUs(.|\n)*9\.0 or later(.|\n)*8\.0"):
+        Executor(replace(block(), architecture=(9, 0)), recording_gpu(recorder))
+    assert recorder.alive == {}

@@ -1,0 +1,53 @@
+"""Runs on fixed tensors: where these lie is known, and each call costs little more than the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparsec.cuda.executor import Executor
+from sparsec.cuda.order import is_capturing
+from sparsec.cuda.staging import Staging
+from sparsec.cuda.tensors import current_stream
+from sparsec.errors import InputError
+
+
+class OnDevice:
+    """A run on tensors on a GPU, which it keeps alive; `outputs` by name."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        given: Sequence[object],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        named: dict[str, object],
+    ) -> None:
+        self._executor, self._given, self._addresses = executor, given, (inputs, outputs)
+        self.outputs = named
+
+    def __call__(self, stream: int | None = None) -> dict[str, object]:
+        """Put a run on a stream, as `DeviceSession.launch` does, and return `outputs`."""
+        on = self._executor.device
+        handle = current_stream(self._given[0], on.index) if stream is None else stream
+        self._executor.run(*self._addresses, handle)
+        if self._executor.plan.status is not None and not is_capturing(on, handle):
+            raise_failed_check(self._executor)
+        return self.outputs
+
+
+class OnCopies:
+    """A run on inputs that were copied to a GPU."""
+
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+
+    def __call__(self) -> None:
+        """Run once, and wait for it."""
+        self._staging.run()
+
+
+def raise_failed_check(executor: Executor) -> None:
+    """Wait for the last run, and raise `InputError` if the network could not take one of its values."""
+    failed = executor.failed_check()
+    if failed is not None:
+        raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)
