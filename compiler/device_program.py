@@ -23,18 +23,33 @@ if TYPE_CHECKING:
 
 TARGET = "cuda"
 HALVES: Mapping[str, str] = {"fp16": "f16", "bf16": "bf16"}  # by the name of a precision, MLIR's type
+DEFAULTS = Options(target=TARGET, precision="fp16")
 _ISA = Isa("cuda", 16, 255, True)  # what passes that CPUs share ask for
 
 
 def compile_device(
-    source: Source, options: Options = Options(target=TARGET, precision="fp16"), *, example_inputs: object = None,
+    source: Source,
+    options: Options = DEFAULTS,
+    *,
+    example_inputs: object = None,
     progress: Progress | None = None,
-) -> DevicePlan:  # fmt: skip
+) -> DevicePlan:
     """Compile a model (as `compile_program` takes it) to a plan for GPUs.
 
     `options.precision` is fp16 or bf16: what float32 is rounded to between steps. Raises a `SparsecError` that names the node
     where something cannot be compiled.
     """
+    return compile_device_text(source, options, example_inputs=example_inputs, progress=progress)[0]
+
+
+def compile_device_text(
+    source: Source,
+    options: Options = DEFAULTS,
+    *,
+    example_inputs: object = None,
+    progress: Progress | None = None,
+) -> tuple[DevicePlan, str]:
+    """The plan, and the LLVM IR of its kernels; raises as `compile_device` does."""
     trace = Trace(read_environment())
     report = _reporter(progress)
     report("import")
@@ -48,7 +63,7 @@ def compile_device(
         trace.code(ptx)
     plan = assembly.plan(ptx)
     trace.report(plan.report)
-    return plan
+    return plan, text
 
 
 def _lowered(imported: Imported, options: Options, report: Callable[[str], None], trace: Trace) -> Unit:

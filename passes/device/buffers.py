@@ -52,7 +52,7 @@ def half_positions(layer: Layer) -> list[int]:
         return [0, 1, 2, last]
     reached = [each.reach for each in layer.epilogue().operands]
     full = [layer.arity + at for at, each in enumerate(reached) if each is Reach.FULL]
-    second = [] if layer.weight is not None else [1]
+    second = [1] if layer.contraction.name == "sparsec.matmul" else []  # which may be a constant, too
     return [0, *second, *full, last]
 
 

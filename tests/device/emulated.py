@@ -125,8 +125,13 @@ class _Memory:
         return self.view(rows.address, self.half, (count, columns), (rows.stride, 1))
 
 
-def run_plan(plan: DevicePlan, text: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs of a plan whose kernels are LLVM IR `text`; all memory that it does not define is poison."""
+def run_plan(
+    plan: DevicePlan, text: str, inputs: Mapping[str, Array], failed: list[int] | None = None
+) -> dict[str, Array]:
+    """Outputs of a plan whose kernels are LLVM IR `text`; all memory that it does not define is poison.
+
+    The number of a check that failed is added to `failed`.
+    """
     spaces: dict[tuple[Space, int], NDArray[np.uint8]] = {
         (Space.ARENA, 0): _aligned(np.full(plan.arena_bytes + 16, 0xFF, np.uint8)),
         (Space.WEIGHTS, 0): _aligned(plan.constants),
@@ -146,6 +151,8 @@ def run_plan(plan: DevicePlan, text: str, inputs: Mapping[str, Array]) -> dict[s
             kernels.launch(step, [memory.pointer(address) for address in step.arguments])
         else:
             _compute(step, memory)
+    if plan.status is not None and failed is not None:
+        failed.append(int(memory.view(Address(Space.ARENA, plan.status), np.dtype(np.int64), (1,), (1,))[0]))
     return {
         spec.name: spaces[Space.OUTPUT, number].view(NUMPY_DTYPES[spec.dtype]).reshape(spec.shape).copy()
         for number, spec in enumerate(plan.outputs)
