@@ -12,11 +12,15 @@ from sparsec.ir.module import element_of, find, integers, shape_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.arithmetic import F32, REDUCED, U8S8, Arithmetic
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Lines, MatmulProblem, Problem
 from sparsec.passes.access import indexing_maps
 
 LIBRARY_CALL = "sparsec"
 PRECISION = "precision"  # the attribute of layers that compute in less than the type of their activations
+AXES = (
+    "left_axes",
+    "right_axes",
+)  # the attributes of products that read an operand in another order than that of its axes
 CONTRACTION_OPERANDS = 2  # x and w (p and q of a matmul); the epilogue's operands follow
 
 
@@ -78,6 +82,8 @@ class Layer:
             case "sparsec.linear":
                 return LinearProblem(math.prod(first[:-1]), first[-1], y[-1], self.arithmetic)
             case "sparsec.matmul":
+                left, right = (self.axes_of(number) for number in range(CONTRACTION_OPERANDS))
+                first = [first[axis] for axis in left] if left is not None else first
                 return MatmulProblem(
                     batch=math.prod(first[:-2]),
                     rows=first[-2],
@@ -86,8 +92,15 @@ class Layer:
                     transposed="transposed" in self.contraction.attributes,
                     arithmetic=self.arithmetic,
                     zeros=self._zeros(),
+                    left=lines_of(shape_of(self.inputs[0]), left) if left is not None else None,
+                    right=lines_of(second, right) if right is not None else None,
                 )
         raise AssertionError(f"unknown contraction {self.contraction.name}")
+
+    def axes_of(self, operand: int) -> tuple[int, ...] | None:
+        """Which axis of an operand of a product is the first of its matrices, the second, …, if they are in another order."""
+        attributes = self.contraction.attributes
+        return integers(attributes[AXES[operand]]) if AXES[operand] in attributes else None
 
     def _zeros(self) -> tuple[int, int]:
         """The zero points of a product of bytes."""
@@ -121,6 +134,15 @@ class Layer:
         *ops, end = [op.operation for op in body.operations][1:]
         text = function_text(ops, end.operands[0], [total, *arguments])
         return Epilogue(text, tuple(operands), str(total.type), str(element_of(self.destination)))
+
+
+def lines_of(shape: Sequence[int], axes: Sequence[int]) -> Lines | None:
+    """Where lines of matrices lie whose axes are `axes` of a tensor; None if that takes more than two numbers."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in axes]
+    batch = [step for step, axis in zip(steps[:-2], axes, strict=False) if shape[axis] > 1]
+    if steps[-1] != 1 or len(batch) > 1:
+        return None
+    return Lines(steps[-2], batch[0] if batch else 0)
 
 
 def layers(module: ir.Module) -> list[Layer]:

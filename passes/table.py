@@ -25,6 +25,7 @@ from sparsec.passes.order_loops import order_loops
 from sparsec.passes.outline import outline
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
+from sparsec.passes.read_in_place import read_in_place
 from sparsec.passes.relax_math import relax_math
 from sparsec.passes.round_codes import round_codes
 from sparsec.passes.round_to_integers import round_to_integers
@@ -68,6 +69,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("round_codes", round_codes, "no pass after this one needs to recognise codes"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
+    ("read_in_place", read_in_place, "products have their tails, and costs count what they read"),
     ("narrow_precision", narrow_precision, "shapes and epilogues are final, and kernels not yet chosen"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),

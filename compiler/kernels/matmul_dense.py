@@ -13,7 +13,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.problem import MatmulProblem, Problem, dense_products
+from sparsec.kernels.problem import Lines, MatmulProblem, Problem, dense_products
 from sparsec.kernels.store import Output, transposed
 from sparsec.kernels.tile import Grid, Tile, multiply
 from sparsec.kernels.words import refusal
@@ -41,15 +41,15 @@ class MatmulDense:
         if not problem.transposed or not problem.inner:
             return LoweredLayer((_multiply(module, _merged(problem), "q", epilogue, isa),))
         planes = 1 if problem.shared_right else problem.batch
-        turn = _transpose(module, planes, problem.columns, problem.inner, isa)
-        upright = _merged(replace(problem, transposed=False))
+        turn = _transpose(module, planes, problem.columns, problem.inner, problem.right_lines, isa)
+        upright = _merged(replace(problem, transposed=False, right=None))
         call = _multiply(module, upright, "q.transposed", epilogue, isa)
         return LoweredLayer((turn, call), scratch={"q.transposed": ("f32", planes * problem.inner * problem.columns)})
 
 
 def _merged(problem: MatmulProblem) -> MatmulProblem:
-    """The same product with the batch joined to the rows where one q serves all."""
-    if problem.shared_right and not problem.shared_left:
+    """The same product with the batch joined to the rows where one q serves all, and rows lie behind each other."""
+    if problem.shared_right and not problem.shared_left and problem.left is None:
         return replace(problem, batch=1, rows=problem.batch * problem.rows, shared_right=False)
     return problem
 
@@ -58,24 +58,27 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     """Add y = p q for q stored [b, k, j] in the buffer `source`."""
     b, n, k, m = problem.batch, problem.rows, problem.inner, problem.columns
     lefts, rights = (1 if shared else b for shared in (problem.shared_left, problem.shared_right))
-    grid = Grid.plan(isa, n, m, k, rows_apart=k)
+    left, right = problem.left_lines, problem.right_lines
+    grid = Grid.plan(isa, n, m, k, rows_apart=left.line)
     buffers = {"p": ("f32", lefts * n * k), source: ("f32", rights * k * m), "y": (epilogue.result, b * n * m)}
     buffers |= epilogue_buffers(epilogue, b * n * m, m)
     shared = "l" * problem.shared_left + "r" * problem.shared_right
-    name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
+    apart = "".join(f"_{each.line}-{each.matrix}" for each in (problem.left, problem.right) if each is not None)
+    name = f"f32_matmul_dense_{b}{shared}x{n}x{k}x{m}{apart}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         output = Output.of(module, name, isa, grid, epilogue, memory, m, along_channels=True)
         p, q = memory["p"], memory[source]
         with loop(begin, end) as unit:
             image, part = unit // grid.tiles, unit % grid.tiles
-            left = Index(0) if problem.shared_left else image * (n * k)
-            right = Index(0) if problem.shared_right else image * (k * m)
 
             def sums(tile: Tile) -> list[ir.Value]:
-                rows, column = tile.row * k + left, tile.column + right
+                rows, column = tile.row * left.line + image * left.matrix, tile.column + image * right.matrix
                 return multiply(
-                    tile, k, lambda at: tile.splats(p, rows + at, k), lambda at: tile.load(q, column + at * m)
+                    tile,
+                    k,
+                    lambda at: tile.splats(p, rows + at, left.line),
+                    lambda at: tile.load(q, column + at * right.line),
                 )
 
             output.tile(
@@ -89,26 +92,32 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     return Call(name, tuple(buffers), b * grid.tiles, dense_products(problem))
 
 
-def _transpose(module: ir.Module, planes: int, rows: int, columns: int, isa: Isa) -> Call:
-    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is a band of rows."""
+def _transpose(module: ir.Module, planes: int, rows: int, columns: int, stored: Lines, isa: Isa) -> Call:
+    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is a band of rows.
+
+    Rows of q lie where `stored` says.
+    """
     vectors = Vectors(isa.lanes())
     lanes = vectors.lanes
     bands = -(-rows // lanes)
     size = planes * rows * columns
     buffers = {"q": ("f32", size), "q.transposed": ("f32", size)}
-    name = f"f32_transpose_{planes}x{rows}x{columns}_{isa.suffix}"
+    apart = "" if stored.line == columns else f"_{stored.line}-{stored.matrix}"
+    name = f"f32_transpose_{planes}x{rows}x{columns}{apart}_{isa.suffix}"
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         q, turned = memory["q"], memory["q.transposed"]
         with loop(begin, end) as unit:
-            plane, row = unit // bands * (rows * columns), unit % bands * lanes
+            number, row = unit // bands, unit % bands * lanes
+            source, plane = number * stored.matrix, number * (rows * columns)
             height = minimum(lanes, rows - row)
 
             def block(column: Index, width: int, whole: bool) -> None:
                 """Turn one block of `lanes` rows (fewer unless `whole`) and `width` columns."""
                 inside = vectors.mask(width)
                 lines = [
-                    vectors.load(q, plane + minimum(row + r, rows - 1) * columns + column, inside) for r in range(lanes)
+                    vectors.load(q, source + minimum(row + r, rows - 1) * stored.line + column, inside)
+                    for r in range(lanes)
                 ]
                 outside = None if whole else vectors.mask(height)
                 for c, line in enumerate(transposed(lines)[:width]):

@@ -78,11 +78,20 @@ class LinearProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """Where lines of a matrix begin, in elements: from one to the next, and from one matrix of a batch to the next."""
+
+    line: int
+    matrix: int
+
+
+@dataclass(frozen=True, slots=True)
 class MatmulProblem:
     """y[b, i, j] = sum over k of p[b, i, k] * q[b, k, j] of two activations.
 
     `transposed` says that q is stored as [b, j, k]. A `shared_left`/`shared_right` operand has no batch axis.
-    Of bytes, p and q are unsigned, and count from their `zeros`.
+    Of bytes, p and q are unsigned, and count from their `zeros`. `left` and `right` say where lines of p and q lie,
+    if not behind each other.
     """
 
     batch: int
@@ -94,6 +103,19 @@ class MatmulProblem:
     shared_right: bool = False
     arithmetic: Arithmetic = F32
     zeros: tuple[int, int] = (0, 0)
+    left: Lines | None = None
+    right: Lines | None = None
+
+    @property
+    def left_lines(self) -> Lines:
+        """Where lines of p lie."""
+        return self.left or Lines(self.inner, 0 if self.shared_left else self.rows * self.inner)
+
+    @property
+    def right_lines(self) -> Lines:
+        """Where lines of q lie, as it is stored."""
+        line = self.inner if self.transposed else self.columns
+        return self.right or Lines(line, 0 if self.shared_right else self.inner * self.columns)
 
 
 Problem = ConvProblem | LinearProblem | MatmulProblem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness import assert_close, host_isas, reference, run, tolerance
@@ -11,7 +13,7 @@ from tails import PLAIN, TAILS, Tail
 
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.matmul_dense import MatmulDense
-from sparsec.kernels.problem import MatmulProblem
+from sparsec.kernels.problem import Lines, MatmulProblem
 
 KERNEL = MatmulDense()
 
@@ -51,3 +53,35 @@ def test_agrees_with_numpy(problem: MatmulProblem, tail: Tail, isa: Isa, cuts: l
 @pytest.mark.parametrize("transposed", [False, True])
 def test_attention_heads(isa: Isa, transposed: bool) -> None:
     check(MatmulProblem(12, 128, 32, 128, transposed), PLAIN, isa, (0.3, 0.6))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 70)),
+    st.booleans(),
+    st.sampled_from([(True, False), (False, True), (True, True)]),
+    st.sampled_from(TAILS),
+    st.sampled_from(host_isas()),
+)
+def test_heads_of_tokens_are_read_where_they_lie(
+    shape: tuple[int, int, int, int], transposed: bool, sides: tuple[bool, bool], tail: Tail, isa: Isa
+) -> None:
+    """An operand that lies as [tokens, heads, size] is that of heads one after the other."""
+    batch, rows, inner, columns = shape
+    problem = MatmulProblem(batch, rows, inner, columns, transposed)
+    random = np.random.default_rng(0)
+    p = random.standard_normal((batch, rows, inner), dtype=np.float32)
+    size = (columns, inner) if transposed else (inner, columns)
+    q = random.standard_normal((batch, *size), dtype=np.float32)
+    operands = tail.operands(problem, random)
+    total, scale = reference(problem, {"p": p, "q": q.reshape(batch, -1)})
+    left, right = (
+        Lines(batch * width, width) if apart else None for apart, width in zip(sides, (inner, size[1]), strict=True)
+    )
+    stored = {
+        name: np.ascontiguousarray(array.transpose(1, 0, 2)) if apart else array
+        for name, array, apart in (("p", p, sides[0]), ("q", q, sides[1]))
+    }
+    apart = replace(problem, left=left, right=right)
+    y = run(KERNEL, apart, {**stored, **operands}, None, tail.epilogue, isa)
+    assert_close(y, tail.apply(total, operands), tolerance(np.float32, inner, scale + 4))

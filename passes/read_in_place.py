@@ -1,0 +1,72 @@
+"""read_in_place: products of activations read what was only transposed for them where it lies.
+
+Before:
+    %t = linalg.generic {indexing_maps = [(b, h, n, k) -> (b, n, h, k), (b, h, n, k) -> (b, h, n, k)]}
+      ins(%x : tensor<1x128x12x32xf32>) { linalg.yield %in }
+    %y = linalg.generic {library_call = "sparsec"} ins(%t, %q) { "sparsec.matmul" }
+After:
+    %y = linalg.generic {library_call = "sparsec"} ins(%x, %q) { "sparsec.matmul" {left_axes = array<i64: 0, 2, 1, 3>} }
+
+Heads of attention are such: lines of a head lie as far apart as tokens do. Lines themselves stay whole, and at most one axis
+of a batch is longer than 1.
+"""
+
+from __future__ import annotations
+
+from torch_mlir import ir
+
+from sparsec.ir.module import shape_of, users
+from sparsec.kernels.arithmetic import F32
+from sparsec.passes.access import indexing_maps, parallel_loops
+from sparsec.passes.layer import AXES, CONTRACTION_OPERANDS, Layer, layers, lines_of
+from sparsec.passes.unit import Unit
+
+
+def read_in_place(unit: Unit) -> None:
+    """Give products in float32 the sources of their transposed operands."""
+    with unit.module.context, ir.Location.unknown():
+        for layer in layers(unit.module):
+            if layer.contraction.name == "sparsec.matmul" and layer.arithmetic == F32:
+                for operand in range(CONTRACTION_OPERANDS):
+                    _read(layer, operand)
+
+
+def _read(layer: Layer, operand: int) -> None:
+    value = layer.op.operands[operand]
+    if isinstance(value.owner, ir.Block) or layer.axes_of(operand) is not None:
+        return
+    axes = _transposition(value.owner.operation)
+    if axes is None or len(axes) != len(shape_of(layer.destination)):
+        return
+    move = value.owner.operation
+    source = move.operands[0]
+    if lines_of(shape_of(source), axes) is None:
+        return
+    layer.op.operands[operand] = source
+    if not users(value):
+        move.erase()
+    layer.contraction.attributes[AXES[operand]] = ir.DenseI64ArrayAttr.get(list(axes))
+    _permute_map(layer.op, operand, axes)
+
+
+def _transposition(op: ir.Operation) -> tuple[int, ...] | None:
+    """Which axis of the operand is the first of the result, the second, …, if the op does nothing else than move them."""
+    if op.name != "linalg.generic" or len(op.operands) != 2 or not all(parallel_loops(op)):
+        return None
+    block, (source, target) = op.regions[0].blocks[0], indexing_maps(op)
+    first = block.operations[0].operation
+    if first.name != "linalg.yield" or first.operands[0] != block.arguments[0]:
+        return None
+    if not (target == ir.AffineMap.get_identity(target.n_dims) and source.is_permutation):
+        return None
+    loops = [ir.AffineDimExpr(each).position for each in source.results]
+    return tuple(loops.index(axis) for axis in range(len(loops)))
+
+
+def _permute_map(op: ir.Operation, operand: int, axes: tuple[int, ...]) -> None:
+    """Index an operand of a layer, whose axes were those of its matrices, by the same loops in the order of its own."""
+    maps = indexing_maps(op)
+    old = maps[operand]
+    results = [old.results[axes.index(axis)] for axis in range(len(axes))]
+    maps[operand] = ir.AffineMap.get(old.n_dims, 0, results)
+    op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(each) for each in maps])
