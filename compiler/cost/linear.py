@@ -17,8 +17,8 @@ from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import most_vectors
 
-_LOADED_CYCLES = 0.70  # per multiply-add with an operand from L1, in a sparse row
-_BROADCAST_CYCLES = 0.32  # per nonzero and tile, beside its multiply-adds
+_LOADED_CYCLES = {16: 0.70, 32: 0.53, 64: 0.64}  # a multiply-add of so many bytes from L1, in a sparse row
+_BROADCAST_CYCLES = {16: 0.32, 32: 0.20, 64: 0.32}  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
 # A column of a bundle of so many rows: per vector, per tile, and in a tile of one vector.
@@ -73,7 +73,7 @@ def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machi
     visited = rows * blocks * (1 - math.exp(-stored / max(rows * blocks, 1)))
     exact, lanes = words_for(problem, isa).exact, _token_lanes(problem, isa)
     narrow = _NARROW_BYTES_CYCLES.get(lanes, _NARROW_BYTES_CYCLES[4]) if exact else _NARROW_CYCLES
-    each = max(_LOADED_CYCLES * vectors + _BROADCAST_CYCLES * tiles, narrow * tiles)
+    each = max(_LOADED_CYCLES[isa.vector_bytes] * vectors + _BROADCAST_CYCLES[isa.vector_bytes] * tiles, narrow * tiles)
     streamed = streaming_cycles(6 * stored, machine) * tiles
     products = stored * each * instruction_cycles(words_for(problem, isa), isa)
     walked = products + streamed if vectors > 1 else max(products, streamed)

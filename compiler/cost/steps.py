@@ -11,11 +11,11 @@ from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_gathered import HEIGHTS, block_cycles
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
-from sparsec.kernels.words import FP32, Words, words_of
+from sparsec.kernels.words import Words, words_of
 
 ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its columns
-_TURN_CYCLES = 4.6  # per vector of tokens that is transposed on its way in
-_TURN_OUT_CYCLES = 3.2  # the same on its way out, and stored
+_TURN_CYCLES = {16: 4.6, 32: 2.3, 64: 4.6}  # per vector of so many bytes that is transposed on its way in
+_TURN_OUT_CYCLES = {16: 3.2, 32: 1.6, 64: 3.2}  # the same on its way out, and stored
 _FAR_STORE_CYCLES = 1.0  # more where y does not fit level-2 cache
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
@@ -56,7 +56,7 @@ def gathered_cycles(facts: Facts, vectors: int, tiles: int, isa: Isa, machine: M
 
 def converted_cycles(problem: Problem, isa: Isa) -> float:
     """Elements that become words."""
-    return 0.0 if words_for(problem, isa) == FP32 else PACK_CYCLES * input_elements(problem) / 64
+    return 0.0 if words_for(problem, isa).plain else PACK_CYCLES * input_elements(problem) / 64
 
 
 def store_cycles(problem: Problem, isa: Isa) -> float:
@@ -69,7 +69,8 @@ def store_cycles(problem: Problem, isa: Isa) -> float:
     vectors = vectors_per_row(problem, isa)
     far = _FAR_STORE_CYCLES if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
     inputs = words_for(problem, isa).count(problem.inputs)
-    return vectors * (_TURN_CYCLES * inputs + (_TURN_OUT_CYCLES + far) * problem.outputs)
+    turned, turned_out = _TURN_CYCLES[isa.vector_bytes], _TURN_OUT_CYCLES[isa.vector_bytes]
+    return vectors * (turned * inputs + (turned_out + far) * problem.outputs)
 
 
 def vectors_per_row(problem: Problem, isa: Isa) -> int:
@@ -94,7 +95,7 @@ def copy_cycles(problem: Problem, isa: Isa) -> float:
 def apart_cycles(problem: Problem, isa: Isa) -> float:
     """The copy that moves channels to different sets of the cache."""
     if isinstance(problem, ConvProblem) and problem.pointwise and problem.pixels % CLASH == 0:
-        return _TURN_CYCLES * input_elements(problem) / isa.lanes()
+        return _TURN_CYCLES[isa.vector_bytes] * input_elements(problem) / isa.lanes()
     return 0.0
 
 
