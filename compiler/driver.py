@@ -279,7 +279,7 @@ def isa_of(target: Target) -> Isa:
     suffix = "neon" if "neon" in features else {16: "v128", 32: "avx2", 64: "avx512"}[target.vector_bytes]
     isa = Isa(suffix, target.vector_bytes, target.vector_registers, target.has_masks, early_loads=target.early_loads)
     if "neon" in features:
-        isa = replace(isa, short_queue=True, reach=255, rounds_to_integers="fcvtns")
+        isa = replace(isa, short_queue=True, reach=255, rounds_to_integers="fcvtns", fp32_product="fmla")
     dots, permutes = (
         [instruction for feature, instruction in known if feature in features] for known in (_BYTES_DOT, _PERMUTES)
     )
@@ -288,7 +288,7 @@ def isa_of(target: Target) -> Isa:
     if "avx512bf16" in features:
         isa = replace(isa, bf16_dot="vdpbf16ps")
     if {"neon", "fullfp16"} <= features:
-        isa = replace(isa, fp16_product="fmla")
+        isa = replace(isa, fp16_product="fmla.8h")
     isa = replace(isa, expands_bytes="avx512vbmi2" in features, fuses=not target.is_wasm)
     isa = replace(isa, rounds_to_integers="cvtps2dq" if "avx2" in features else isa.rounds_to_integers)
     return replace(isa, tile_registers={"amx-int8", "amx-bf16"} <= features)

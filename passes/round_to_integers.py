@@ -18,7 +18,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import llvm
 
 from sparsec.ir.module import replace
-from sparsec.kernels.emit import shuffle
+from sparsec.kernels.emit import joined, shuffle
 from sparsec.passes.codes import operation
 from sparsec.passes.unit import Unit
 
@@ -69,10 +69,7 @@ def _by_fours(floats: ir.Value, integers: ir.Type) -> ir.Value | None:
     name, kind = ir.StringAttr.get("llvm.aarch64.neon.fcvtns"), ir.VectorType.get([4], ir.IntegerType.get_signless(32))
     fours = [shuffle(floats, floats, range(first, first + 4)) for first in range(0, lanes[0], 4)]
     parts = [llvm.call_intrinsic(kind, name, [four], [], []) for four in (fours if lanes[0] > 4 else [floats])]
-    while len(parts) > 1:
-        count = ir.VectorType(parts[0].type).shape[0]
-        parts = [shuffle(low, high, range(2 * count)) for low, high in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
+    return joined(parts)
 
 
 _CONVERSIONS: Mapping[str, Convert] = {"cvtps2dq": _by_mode, "fcvtns": _by_fours}

@@ -32,6 +32,7 @@ BLOCK_BYTES = 48 << 10  # so much of x in L1 at a time
 HELD_ROWS = 512  # whose sums are on the stack at once
 GATHER, FAR_GATHER = 2.5, 4.0  # cycles per vector, of images that fit L2 and of larger ones
 L2_BYTES = 1 << 20
+ABREAST = 16  # elements that are stored together: of bytes, vectors of 128 bits
 UNITS = 4  # enough to share among threads
 REPEATS = 2  # groups of rows that each gather their tile; for more it is gathered once, to memory
 
@@ -219,13 +220,25 @@ class ConvColumns:
         source, later = buffers["columns"] if self.shared else near, is_long(epilogue)
         walked = RowTile(held, source, Index(0), group, self.words)
         self.counted.emit_whole(buffers, walked, load, None if later else store)
-        if later:
-            with loop(0, buffers["rows"].load_index(group + 1) - first) as row, loop(0, count) as number:
-                place = minimum((tiles.split.start(tile) + number) * tiles.lanes, problem.pixels - tiles.lanes)
-                total = held.vectors.load(sums, row * tiles.width + number * tiles.lanes)
-                at = (filters + row) * problem.pixels + place
-                value = finish(held.vectors, epilogue, buffers, total, element=at, channel=first + row)
-                held.vectors.store(value, buffers["y"], at)
+        if not later:
+            return
+
+        def put(row: Index, number: Index, place: Index, wide: int) -> None:
+            """Store `wide` neighbouring vectors as one."""
+            vectors, at = Vectors(wide * tiles.lanes, sums.dtype), (filters + row) * problem.pixels + place
+            total = vectors.load(sums, row * tiles.width + number * tiles.lanes)
+            value = finish(vectors, epilogue, buffers, total, element=at, channel=first + row)
+            vectors.store(value, buffers["y"], at)
+
+        start, together = tiles.split.start(tile), max(1, ABREAST // tiles.lanes)
+        whole = (
+            (count - bool(problem.pixels % tiles.lanes)) // together * together
+        )  # the last may begin in the one before
+        with loop(0, buffers["rows"].load_index(group + 1) - first) as row:
+            with loop(0, whole, together) as number:
+                put(row, number, (start + number) * tiles.lanes, together)
+            with loop(whole, count) as number:
+                put(row, number, minimum((start + number) * tiles.lanes, problem.pixels - tiles.lanes), 1)
 
 
 def _cuts(counts: NDArray[np.int32], first: int, rows: int, parts: int) -> NDArray[np.int64]:

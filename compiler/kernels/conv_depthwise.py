@@ -27,7 +27,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, hidden, minimum, pick
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.pixel_tile import Tile, emit_piece, emit_store, plan
+from sparsec.kernels.pixel_tile import Tile, emit_pieces, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.words import refusal
 
@@ -332,7 +332,7 @@ def _emit_tile(
         for which, step in enumerate(tile.steps):
             users[step + int(offsets[tap])].append((which, tap))
     left = [len(taps)] * len(tile.steps)
-    waiting = list(tile.pieces)
+    waiting = tile.runs(epilogue)
     start = 0
     for place in sorted(users):
         if plane.reach is not None and (place - start) * element_bytes(source.dtype) > plane.reach:
@@ -344,5 +344,5 @@ def _emit_tile(
             left[which] -= 1
             if not left[which] and epilogue.total != vectors.dtype:
                 sums[which] = Vectors(vectors.lanes, epilogue.total).truncate(sums[which])
-        while waiting and not any(left[number] for number in waiting[0].sources):
-            emit_piece(tile, waiting.pop(0), sums, epilogue, buffers, element=element, channel=row)
+        while waiting and not any(left[number] for piece in waiting[0] for number in piece.sources):
+            emit_pieces(tile, waiting.pop(0), sums, epilogue, buffers, element=element, channel=row)

@@ -28,6 +28,7 @@ from sparsec.kernels.problem import Axis, ConvProblem
 CLASH = 512  # elements; channels a multiple of this apart share a few sets of the level-1 cache
 PADDED = "padded"  # the buffer of the copy
 APART = 16  # elements between such channels: a cache line
+BYTES = 16  # of the smallest vector: so many bytes become floats at a time
 UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
 
 
@@ -280,10 +281,12 @@ def copy_run(
 ) -> None:
     """Copy the elements source, source + stride, … (`count` of them) to neighbouring elements from `at`.
 
-    Bytes may become floats. If `spill` is given, up to a vector of it may be written behind them.
+    Bytes may become floats, a vector of bytes at a time. If `spill` is given, up to a vector of it may be written behind them.
     """
     spill = spill if isa.masks and stride <= 2 else None
     lanes = isa.lanes() if spill is not None else lanes_for(count, isa) if stride <= 2 else 1
+    if x.dtype != target.dtype and stride <= 2 and isa.lanes() < BYTES <= count:
+        lanes = BYTES
     read, vectors = Vectors(lanes, x.dtype), Vectors(lanes, target.dtype)
 
     def move(step: Index, left: int = lanes) -> None:

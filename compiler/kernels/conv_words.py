@@ -14,14 +14,14 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo, as_dense
-from sparsec.kernels.conv_layout import lanes_for
+from sparsec.kernels.conv_layout import BYTES, lanes_for
 from sparsec.kernels.emit import Buffer, Vectors, choose, define, loop
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pack_words import PACKED
 from sparsec.kernels.problem import ConvProblem
-from sparsec.kernels.words import FP32, Encoded, Words, words_of
+from sparsec.kernels.words import Encoded, Words, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ConvWords:
 
     def convert(self, module: ir.Module, layer: LoweredLayer, isa: Isa) -> LoweredLayer:
         """The layer with the words that it reads made of x first, if x does not consist of words."""
-        if self.words == FP32:
+        if self.words.plain:
             return layer
         scratch = {PACKED: (self.words.dtype, self.elements), **layer.scratch}
         return replace(layer, calls=(self._pack(module, isa), *layer.calls), scratch=scratch)
@@ -80,6 +80,8 @@ class ConvWords:
         """Add the function that copies "x" to words; a unit is one of their channels."""
         words, samples = self.words, self.samples
         lanes = lanes_for(samples, isa)
+        if words.element == words.arithmetic.stored == "i8" and isa.lanes() < BYTES <= samples:
+            lanes = BYTES
         channels, inside = self.given.channels // self.given.groups, self.problem.channels // self.problem.groups
         shape = f"{self.given.batch}x{self.given.groups}x{channels}x{samples}"
         name = f"{words.arithmetic.name}_pack_channels_{shape}_{words.element}_{isa.suffix}"
@@ -93,7 +95,8 @@ class ConvWords:
                 with loop(0, -(-samples // lanes)) as number:
                     at = minimum(number * lanes, samples - lanes)
                     parts = [stored.load(buffers["x"], source + channel * samples + at) for channel in range(count)]
-                    Vectors(lanes, words.dtype).store(words.join(parts), buffers[PACKED], unit * samples + at)
+                    joined = words.interleave(parts) if lanes == BYTES > isa.lanes() else words.join(parts)
+                    Vectors(lanes, words.dtype).store(joined, buffers[PACKED], unit * samples + at)
 
             left = channels % words.group
             with loop(begin, end) as unit:

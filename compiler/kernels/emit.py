@@ -279,6 +279,15 @@ def shuffle(left: ir.Value, right: ir.Value, lanes: Sequence[int]) -> ir.Value:
     return vector.shuffle(left, right, list(lanes))
 
 
+def joined(parts: Sequence[ir.Value]) -> ir.Value:
+    """A power of two of equal vectors, behind each other."""
+    parts = list(parts)
+    while len(parts) > 1:
+        lanes = range(2 * ir.VectorType(parts[0].type).shape[0])
+        parts = [shuffle(low, high, lanes) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 def epilogue_buffers(epilogue: Epilogue, elements: int, channels: int) -> dict[str, tuple[str, int]]:
     """The buffers "epilogue.0" … of a layer with `elements` output elements and `channels` output channels."""
     size = {Reach.FULL: elements, Reach.CHANNEL: channels, Reach.SCALAR: 1}

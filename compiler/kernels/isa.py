@@ -11,7 +11,8 @@ class Isa:
 
     `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
     as in `sparsec.kernels.words`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `fp16_product` is that which multiplies and adds twice as many float16, lane by lane.
+    is no such arithmetic. `fp32_product` is that which multiplies and adds floats,
+    `fp16_product` that of twice as many float16, lane by lane.
     `permutes` is that which picks lanes of a vector by positions in another (as in `sparsec.kernels.permutation`).
     `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
@@ -27,6 +28,7 @@ class Isa:
     masks: bool
     bytes_dot: str = "vpmulld"
     bf16_dot: str | None = None
+    fp32_product: str = "fma"
     fp16_product: str | None = None
     permutes: str | None = None
     expands_bytes: bool = False

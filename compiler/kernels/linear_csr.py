@@ -46,7 +46,7 @@ class LinearCsr(RowsKernel):
         tokens = TokenTiles.of(problem, isa, most=tile_vectors(isa))
         blocked = Blocked.encode(weight, (1, tokens.words.group))
         groups = RowGroups.of(blocked.counts, problem.outputs, least=SERVER if isa.tile_registers else 1)
-        width = tokens.width * element_bytes(tokens.words.dtype) // 4
+        width = max(1, tokens.width * element_bytes(tokens.words.dtype) // 4)
         columns = block_columns(blocked.blocks / max(blocked.rows, 1), tokens.inputs, width)
         runs = WordRuns.of(blocked, tokens.words)
         packed = CountedRows.pack(

@@ -11,7 +11,7 @@ from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import ConvProblem
-from sparsec.kernels.words import FP32, Words, words_of
+from sparsec.kernels.words import Words, words_of
 
 PACKED = "words"
 CONVERTED = 24  # multiply-adds that take as long as converting an element
@@ -21,7 +21,7 @@ def source_of(problem: ConvProblem, isa: Isa) -> tuple[str, Words]:
     """The buffer that holds the words of x of a convolution, and what they are."""
     words = words_of(problem.arithmetic, isa)
     assert words is not None
-    return ("x" if words == FP32 else PACKED), words
+    return ("x" if words.plain else PACKED), words
 
 
 def emit_pack_rows(

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
-from sparsec.kernels.emit import Buffer, Vectors, finish, loop, shuffle
+from sparsec.kernels.conv_layout import BYTES, PaddedLayout, lanes_for
+from sparsec.kernels.emit import Buffer, Vectors, finish, joined, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, IndexLike, as_index, minimum
 from sparsec.kernels.isa import Isa
@@ -64,6 +64,17 @@ class Tile:
     def moved(self) -> int:
         """Shuffles that one store of the tile needs."""
         return sum(len(piece.sources) - 1 for piece in self.pieces)
+
+    def runs(self, epilogue: Epilogue) -> list[tuple[Piece, ...]]:
+        """The pieces, of bytes so many neighbouring ones together that they fill a vector, if there are."""
+        together = BYTES // self.lanes if epilogue.result == "i8" else 1
+        found: list[tuple[Piece, ...]] = []
+        for piece in self.pieces:
+            if found and len(found[-1]) < together and piece.step == found[-1][-1].step + self.lanes:
+                found[-1] = (*found[-1], piece)
+            else:
+                found.append((piece,))
+        return [part for run in found for part in ([run] if len(run) == together else [(piece,) for piece in run])]
 
     def each(self, body: Callable[[Index, Index], None]) -> None:
         """Build `body` for the position and the pixel at which each tile of an image begins, in a loop for each axis.
@@ -128,13 +139,13 @@ def emit_store(
     channel: IndexLike,
 ) -> None:
     """Store the tile's sums to "y" after the epilogue; its first pixel is `element` of y, of filter `channel`."""
-    for piece in tile.pieces:
-        emit_piece(tile, piece, totals, epilogue, buffers, element=element, channel=channel)
+    for run in tile.runs(epilogue):
+        emit_pieces(tile, run, totals, epilogue, buffers, element=element, channel=channel)
 
 
-def emit_piece(
+def emit_pieces(
     tile: Tile,
-    piece: Piece,
+    pieces: Sequence[Piece],
     totals: Sequence[ir.Value],
     epilogue: Epilogue,
     buffers: Mapping[str, Buffer],
@@ -142,11 +153,11 @@ def emit_piece(
     element: IndexLike,
     channel: IndexLike,
 ) -> None:
-    """Store one vector of `emit_store`, as soon as the sums that it takes lanes from are done."""
-    at = as_index(element) + piece.step
-    total = _gather(totals, piece.picks)
-    tail = finish(tile.vectors, epilogue, buffers, total, element=at, channel=channel)
-    tile.vectors.store(tail, buffers["y"], at)
+    """Store a run of `Tile.runs`, as soon as the sums that it takes lanes from are done."""
+    at, vectors = as_index(element) + pieces[0].step, Vectors(len(pieces) * tile.lanes)
+    total = joined([_gather(totals, piece.picks) for piece in pieces])
+    tail = finish(vectors, epilogue, buffers, total, element=at, channel=channel)
+    vectors.store(tail, buffers["y"], at)
 
 
 def plan(layout: PaddedLayout, isa: Isa, *, most: int, work: float) -> Tile:

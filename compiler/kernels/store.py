@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 
-from sparsec.kernels.emit import Buffer, apart, choose, finish, local, loop, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, apart, choose, finish, local, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -16,6 +16,7 @@ from sparsec.kernels.tile import Grid, Tile
 # An epilogue with more operations than this (constants apart) is built once, in a loop over the tile's vectors, to
 # keep code small.
 LONG_EPILOGUE = 6
+BYTES = 16  # of the smallest vector
 SPILL = "sums"  # the name of kept sums among the buffers of the function that stores them
 
 Sums = Callable[[Tile], Sequence[ir.Value]]  # [rows * width] vectors
@@ -93,15 +94,28 @@ class Output:
                 self._finish(sums[r * tile.width + v], at, own, tile.mask_of(v), tile.full)
 
     def _keep(self, tile: Tile, sums: Sequence[ir.Value]) -> None:
-        """Put the sums on the stack, [vector][row]."""
+        """Put the sums on the stack, [vector][row]; those that are stored together [row][vector]."""
         assert self.spill is not None
-        lanes = tile.vectors.lanes
-        height = self.spill.size // (self.grid.columns.most * lanes)
+        lanes, across = tile.vectors.lanes, self.grid.columns.most
+        height = self.spill.size // (across * lanes)
         for i, total in enumerate(sums):
-            tile.vectors.store(total, self.spill, (i % tile.width * height + i // tile.width) * lanes)
+            row, v = divmod(i, tile.width)
+            tile.vectors.store(
+                total, self.spill, (v * height + row if self.together == 1 else row * across + v) * lanes
+            )
+
+    @property
+    def together(self) -> int:
+        """Neighbouring vectors of sums that are stored as one: of bytes as many as fill a vector, or as a tile has."""
+        grid = self.grid
+        most = min(BYTES // grid.vectors.lanes, grid.columns.low)
+        return 1 << most.bit_length() - 1 if self.epilogue.result == "i8" and not grid.turned and most > 1 else 1
 
     def _store_kept(self, spill: Buffer, row_part: Index, column_part: Index, first: Index, channel: Index) -> None:
         """Store sums from the stack, one vector at a time."""
+        if self.together > 1:
+            self._store_rows(spill, row_part, column_part, first, channel)
+            return
         grid, vectors = self.grid, self.grid.vectors
         column = grid.columns.start(column_part) * vectors.lanes
         with loop(0, grid.columns.length(column_part)) as v:
@@ -113,6 +127,26 @@ class Output:
                 total = vectors.load(spill, (v * grid.rows.most + r) * vectors.lanes)
                 own = channel + (beside if self.along_channels else r)
                 self._finish(total, first + r * self.pitch + beside, own, mask, full)
+
+    def _store_rows(self, spill: Buffer, row_part: Index, column_part: Index, first: Index, channel: Index) -> None:
+        """Store sums from the stack row by row, as many vectors at a time as are stored together."""
+        grid, vectors = self.grid, self.grid.vectors
+        lanes, length = vectors.lanes, grid.columns.length(column_part)
+        left = grid.elements - grid.columns.start(column_part) * lanes  # elements, of which a row may have a part
+        whole = minimum(length, left // lanes) // self.together * self.together
+
+        def put(r: Index, v: Index, vectors: Vectors, mask: ir.Value | None, full: ir.Value | None) -> None:
+            total = vectors.load(spill, (r * grid.columns.most + v) * lanes)
+            own = channel + (v * lanes if self.along_channels else r)
+            self._finish(total, first + r * self.pitch + v * lanes, own, mask, full, vectors)
+
+        with loop(0, grid.rows.length(row_part)) as r:
+            with loop(0, whole, self.together) as v:
+                put(r, v, Vectors(self.together * lanes, vectors.dtype), None, None)
+            with loop(whole, length) as v:
+                active = minimum(lanes, left - v * lanes)
+                ragged = grid.elements % lanes != 0
+                put(r, v, vectors, vectors.mask(active) if ragged else None, active.equals(lanes) if ragged else None)
 
     def _store_turned(self, spill: Buffer, row_part: Index, column_part: Index, first: Index, channel: Index) -> None:
         """Store the transpose of sums from the stack. The columns of the grid fill whole vectors."""
@@ -131,9 +165,17 @@ class Output:
                 own = channel + (0 if self.along_channels else row)
                 self._finish(total, first + row * self.pitch, own, mask, full)
 
-    def _finish(self, total: ir.Value, at: Index, channel: Index, mask: ir.Value | None, full: ir.Value | None) -> None:
+    def _finish(
+        self,
+        total: ir.Value,
+        at: Index,
+        channel: Index,
+        mask: ir.Value | None,
+        full: ir.Value | None,
+        vectors: Vectors | None = None,
+    ) -> None:
         """Store the epilogue of one vector; `full` says at run time that the mask leaves nothing out."""
-        vectors, y = self.grid.vectors, self.buffers["y"]
+        vectors, y = vectors or self.grid.vectors, self.buffers["y"]
         value = finish(
             vectors,
             self.epilogue,

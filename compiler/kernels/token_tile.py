@@ -93,7 +93,7 @@ class TokenTiles:
     @property
     def copied(self) -> bool:
         """False for a single token of fp32, whose x is its own transpose."""
-        return self.problem.tokens > 1 or self.words != FP32
+        return self.problem.tokens > 1 or not self.words.plain
 
     @property
     def name(self) -> str:
@@ -122,7 +122,7 @@ class TokenTiles:
 
     def follows(self, before: TokenTiles) -> bool:
         """Whether the sums of the tiles `before`, which are of as many outputs, lie as these tiles do."""
-        return self.words == FP32 and self.of_the_same(before)
+        return self.words.plain and self.of_the_same(before)
 
     def of_the_same(self, before: TokenTiles) -> bool:
         """Whether the tiles `before` have these tokens, and lead to as many outputs as there are inputs here."""

@@ -17,7 +17,7 @@ from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.arithmetic import BF16, F32, FP16, U8S8, Arithmetic
-from sparsec.kernels.emit import Buffer, Vectors, add, fma, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, add, fma, joined, shuffle
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 
@@ -50,6 +50,11 @@ class Words:
     def count(self, inputs: int) -> int:
         """Words that hold so many k."""
         return -(-inputs // self.group)
+
+    @property
+    def plain(self) -> bool:
+        """Whether words are elements as they are stored."""
+        return self.group == 1 and self.direct(1)
 
     def direct(self, inputs: int) -> bool:
         """Whether rows of so many stored elements are rows of words already."""
@@ -91,7 +96,7 @@ class Words:
     @property
     def by_lane(self) -> bool:
         """Whether the instruction multiplies by one lane of a vector, which a broadcast would take an instruction for."""
-        return self.instruction in ("usdot", "sdot", "mla", "fmla")
+        return self.instruction in ("usdot", "sdot", "mla", "fmla", "fmla.8h")
 
     def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
         """`lanes` words of x, whose stored elements follow each other from `at` on.
@@ -136,6 +141,15 @@ class Words:
         assert joined is not None
         return arith.xori(joined, Vectors(lanes, "i32").splat(self.padding(0))) if self.shift else joined
 
+    def interleave(self, parts: Sequence[ir.Value]) -> ir.Value:
+        """`join` of whole vectors of bytes, by shuffles: where words are that many vectors, fewer instructions."""
+        lanes = ir.VectorType(parts[0].type).shape[0]
+        filled = [*parts, *[Vectors(lanes, self.element).splat(0)] * (self.group - len(parts))]
+        order = [part * lanes + lane for lane in range(lanes) for part in range(self.group)]
+        beside = joined(filled)
+        elements = shuffle(beside, beside, order)
+        return vector.bitcast(Vectors(lanes, self.dtype).type, self.shifted(elements))
+
     def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
         """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""
         vectors = Vectors(lanes, self.dtype)
@@ -160,7 +174,7 @@ class Words:
     def multiply_add(self, x: ir.Value, weight: ir.Value, total: ir.Value) -> ir.Value:
         """total + the products of x and weight, lane by lane."""
         match self.instruction:
-            case "fma" | "fmla":
+            case "fma" | "fmla" | "fmla.8h":
                 return fma(weight, x, total)
             case "vpmulld" | "mla":
                 return add(arith.muli(weight, x), total)
@@ -197,8 +211,9 @@ _WORDS = {
     words.instruction: words
     for words in (
         FP32,
+        Words(F32, "fmla", "f32", 1),
         Words(BF16, "vdpbf16ps", "bf16", 2),
-        Words(FP16, "fmla", "f16", 1),
+        Words(FP16, "fmla.8h", "f16", 1),
         Words(U8S8, "vpdpbusd", "i8", 4),
         Words(U8S8, "vpmaddwd", "i16", 2),
         Words(U8S8, "i32x4.dot_i16x8_s", "i16", 2),
@@ -212,7 +227,7 @@ _WORDS = {
 
 def words_of(arithmetic: Arithmetic, isa: Isa) -> Words | None:
     """The words that the best instruction of `isa` multiplies; None if it has none for the arithmetic."""
-    instruction = {F32: "fma", BF16: isa.bf16_dot, FP16: isa.fp16_product, U8S8: isa.bytes_dot}[arithmetic]
+    instruction = {F32: isa.fp32_product, BF16: isa.bf16_dot, FP16: isa.fp16_product, U8S8: isa.bytes_dot}[arithmetic]
     return _WORDS[instruction] if instruction is not None else None
 
 

@@ -24,6 +24,7 @@ from sparsec.targets import TARGETS
 from tests.aarch64.layers import case_of, programs
 from tests.rounded_models import pruned_layers, rounded
 from tests.tune.models import two_layers
+from tests.wasm.layers import SPARSE, linear
 
 TARGET = "aarch64-fp16"
 KERNELS_OF_HALVES = [name for name in KERNELS if name.startswith(f"{FP16.name}_")]
@@ -66,8 +67,8 @@ def test_a_network_is_near_float32_and_says_so(runner: Path) -> None:
     program = compile_program(model.SerializeToString(), Options(TARGET, use_measurements=False, precision="fp16"))
     report = Report.from_dict(program.report)
     assert report.precision == "fp16"
-    assert any("multiply in fp16 (fmla)" in note for note in report.notes)
-    assert all(layer.choice.startswith("fp16_") and layer.reason.endswith("; fmla") for layer in report.layers)
+    assert any("multiply in fp16 (fmla.8h)" in note for note in report.notes)
+    assert all(layer.choice.startswith("fp16_") and layer.reason.endswith("; fmla.8h") for layer in report.layers)
     x = np.random.default_rng(1).standard_normal((32, 24), dtype=np.float32)
     result, expected = run(program, x, runner, PROCESSORS[TARGET]), reference(model, x)
     assert result.status == OK
@@ -106,3 +107,16 @@ def test_an_artifact_with_weights_stored_as_float16_runs_everywhere(name: str, r
     result = run(program, x, runner, PROCESSORS[name])
     assert result.status == OK
     np.testing.assert_allclose(result.outputs[0], reference(rounded(pruned_layers()), x), rtol=1e-5, atol=1e-5)
+
+
+def test_n_of_m_is_stored_as_float16(runner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = "f32_linear_nm"
+    monkeypatch.setattr("sparsec.passes.select_format.predict", lambda name, *_: 1.0 if name == choice else 1000.0)
+    model = linear(1, 70, 50, SPARSE)
+    program = compile_program(model.SerializeToString(), Options("aarch64", use_measurements=False, storage="fp16"))
+    assert [layer.choice for layer in Report.from_dict(program.report).layers] == [choice]
+    assert any(piece.half for piece in program.pieces)
+    x = np.random.default_rng(1).standard_normal((1, 70), dtype=np.float32)
+    result = run(program, x, runner, PROCESSORS["aarch64"])
+    assert result.status == OK
+    np.testing.assert_allclose(result.outputs[0], reference(rounded(model), x), rtol=1e-5, atol=2e-3)
