@@ -15,7 +15,12 @@ from sparsec.errors import UsageError
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 # QEMU's processors with what a target needs, the last of which has no name of its own there.
-PROCESSORS = {"aarch64": "cortex-a53", "aarch64-dotprod": "cortex-a76", "aarch64-fp16": "neoverse-n1", "aarch64-i8mm": "max"}
+PROCESSORS = {
+    "aarch64": "cortex-a53",
+    "aarch64-dotprod": "cortex-a76",
+    "aarch64-fp16": "neoverse-n1",
+    "aarch64-i8mm": "max",
+}
 INSTALL = "apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 _HERE = Path(__file__).parent
 NATIVE = _HERE.parents[1] / "runtime" / "native"

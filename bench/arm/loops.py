@@ -66,10 +66,12 @@ XNNPACK: Mapping[str, str] = {
     "XNNPACK f32 16x4": _xnnpack(4, 4),
     "XNNPACK f32 32x2": _xnnpack(8, 2),
 }
-OURS: Mapping[str, tuple[Cell, str]] = {
-    "f32 unstructured": (Cell(512, 512, 128, "unstructured", 0.9, "fp32"), "aarch64"),
-    "f32 4x1 blocks": (Cell(512, 512, 128, "4x1", 0.9, "fp32"), "aarch64"),
-    "f32 16x1 blocks": (Cell(512, 512, 128, "16x1", 0.9, "fp32"), "aarch64"),
+OURS: Mapping[str, tuple[str, str, str]] = {  # pattern, target, precision
+    "f32 unstructured": ("unstructured", "aarch64", "f32"),
+    "f32 4x1 blocks": ("4x1", "aarch64", "f32"),
+    "f32 16x1 blocks": ("16x1", "aarch64", "f32"),
+    "fp16 unstructured": ("unstructured", "aarch64-fp16", "fp16"),
+    "fp16 4x1 blocks": ("4x1", "aarch64-fp16", "fp16"),
 }
 
 
@@ -82,9 +84,10 @@ def measure() -> Iterator[LoopRow]:
     """All loops, XNNPACK's first."""
     for name, text in XNNPACK.items():
         yield from _rows(name, text)
-    for name, (cell, target) in OURS.items():
-        options = Options(target, use_measurements=False)
-        assembly = compile_text(onnx_layer(make_layer(cell)), Level.ASM, options)
+    for name, (pattern, target, precision) in OURS.items():
+        options = Options(target, use_measurements=False, precision=precision)
+        layer = make_layer(Cell(512, 512, 128, pattern, 0.9, "fp32"))
+        assembly = compile_text(onnx_layer(layer), Level.ASM, options)
         yield from _rows(f"sparsec {name}", busiest_loop(assembly))
 
 
