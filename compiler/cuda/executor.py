@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -19,8 +20,9 @@ from sparsec.cuda.driver import Device, Function
 from sparsec.cuda.graphs import Graphs
 from sparsec.cuda.memory import Memory, Workspace
 from sparsec.cuda.order import Event, Stream, is_capturing
-from sparsec.cuda.plan import DevicePlan, Launch
-from sparsec.cuda.resident import residents
+from sparsec.cuda.plan import DevicePlan, Launch, Product
+from sparsec.cuda.race import fastest
+from sparsec.cuda.resident import Resident, residents, use_of
 from sparsec.cuda.steps import Loaded, Places
 from sparsec.errors import TargetError, UsageError
 
@@ -45,10 +47,13 @@ class Executor:
             self._arena = memory.allocate(plan.arena_bytes).address
             self._constants = memory.upload(plan.constants).address
             functions = _functions(plan, on, kept)
-            self._loaded = Loaded(on, functions, residents(plan, on), Workspace(memory))
             self._done, self._last = Event(on), 0
             kept.callback(self._done.close)
-            self._try_out()
+            loaded = Loaded(on, functions, {}, Workspace(memory))
+            with self._stand_ins() as places:
+                weights = residents(plan, on, partial(_fastest, loaded, places))
+                self._loaded = replace(loaded, weights=weights)
+                self._try_out(places)
             self._graphs = Graphs(on)
             kept.callback(self._graphs.close)
             kept.callback(on.synchronize)
@@ -121,8 +126,9 @@ class Executor:
         if self.plan.status is not None:
             self.device.call("cuMemsetD8Async", self._arena + self.plan.status, 0, _STATUS_BYTES, stream)
 
-    def _try_out(self) -> None:
-        """Run once, on zeros: kernels are loaded and work memory is there when a run is recorded."""
+    @contextmanager
+    def _stand_ins(self) -> Iterator[Places]:
+        """With inputs and outputs of zeros."""
         with ExitStack() as kept:
             addresses: list[tuple[int, ...]] = []
             for specs in (self.plan.inputs, self.plan.outputs):
@@ -130,10 +136,22 @@ class Executor:
                 for buffer in buffers:
                     kept.callback(self.device.free, buffer)
                 addresses.append(tuple(buffer.address for buffer in buffers))
-            stream = Stream(self.device)
-            kept.callback(stream.close)
-            self._launch(Places(self._arena, self._constants, *addresses), stream.handle)
+            yield Places(self._arena, self._constants, *addresses)
+
+    def _try_out(self, places: Places) -> None:
+        """Run once: kernels are loaded and work memory is there when a run is recorded."""
+        stream = Stream(self.device)
+        try:
+            self._launch(places, stream.handle)
             stream.synchronize()
+        finally:
+            stream.close()
+
+
+def _fastest(loaded: Loaded, places: Places, step: Product, forms: Sequence[Resident]) -> int:
+    """With which of these forms of its weight a product takes the least time."""
+    launches = [partial(steps.launch, step, replace(loaded, weights={use_of(step): form}), places) for form in forms]
+    return fastest(loaded.device, launches)
 
 
 def _check_architecture(plan: DevicePlan, on: Device) -> None:
