@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from sparsec.cuda.coo_streams import DENSEST
-from sparsec.cuda.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.weights import Pattern
-
-CERTAIN = 0.9  # of the time of dense: predictions may be a tenth off
+from sparsec.cuda.device_cost import CERTAIN, Kernel, Processor, dense_microseconds, sparse_microseconds
+from sparsec.cuda.weights import Pattern, fastest
 
 _TYPES = (torch.float16, torch.bfloat16)
 
@@ -44,8 +41,7 @@ def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor
     if not weight.numel():
         return Choice(name, m, k, zeros, None, 0.0, 0.0, "it has no weights")
     dense = sum(dense_microseconds(m, k, each, on) for each in tokens)
-    unstructured: Kernel = "coo_mma" if nnz <= DENSEST * m * k else "bitmap_mma"
-    candidates: list[tuple[Pattern, Kernel, int]] = [("unstructured", unstructured, nnz)]
+    candidates: list[tuple[Pattern, Kernel, int]] = [("unstructured", fastest(m, k, nnz, tokens, on), nnz)]
     if two_of_four(weight):
         candidates.append(("2:4", "nm24_mma", m * k // 2))
     times = [(sum(sparse_microseconds(kernel, m, k, count, each, on) for each in tokens), pattern, kernel)

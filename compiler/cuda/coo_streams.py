@@ -75,27 +75,31 @@ class CooStreams:
         return cls(m, k, words, least, rounds, nnz, partition, offsets, units)
 
     def decode(self) -> Bits:
-        """The matrix, by doing what the kernel does."""
+        """The matrix."""
         out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
-        width, number = WORD * self.words, 0
-        for worker in range(self.partition.workers):
-            for warp in range(WARPS):
-                half, group = divmod(warp, self.partition.groups)
-                for block, start, stop in self.partition.parts(worker):
-                    row = block * self.partition.rows + group * ROWS
-                    for step in range(start, stop):
-                        column = step * self.step + half * width
-                        out[row : row + ROWS, column : column + width] = self._tile(number)
-                        number += 1
+
+        def worker(number: int) -> None:
+            parts = self.partition.parts(number)
+            count = sum(end - begin for _, begin, end in parts)
+            first = int(self.partition.cuts[number]) * WARPS
+            tiles, at = self._tiles(first, first + count * WARPS).reshape(WARPS, count, -1), 0
+            for block, begin, end in parts:
+                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+                piece = _piece(tiles[:, at : at + end - begin], self.partition, self.words)
+                out[rows, begin * self.step : end * self.step] = piece
+                at += end - begin
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(worker, range(self.partition.workers)))
         return out[: self.m, : self.k]
 
-    def _tile(self, number: int) -> Bits:
-        points = self.units[self.offsets[number] : self.offsets[number + 1]].ravel()
-        area = np.zeros((ROWS * WORD * self.words * 2 + PAD) // 2, dtype=np.uint16)
-        area[points >> 17] = points & 0xFFFF
-        # word, kt, mt, g, t, h, i, column % 2
-        tile = area[: -PAD // 2].reshape(self.words, 2, 2, 8, 4, 2, 2, 2)
-        return tile.transpose(2, 6, 3, 0, 1, 5, 4, 7).reshape(ROWS, WORD * self.words)
+    def _tiles(self, first: int, last: int) -> Bits:
+        """Some tiles [last - first, elements], by doing what the kernel does."""
+        points = self.units[self.offsets[first] : self.offsets[last]]
+        tile = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1].astype(np.int64)))
+        area = np.zeros((last - first, (ROWS * WORD * self.words * 2 + PAD) // 2), dtype=np.uint16)
+        area[tile[:, None], points >> 17] = points & 0xFFFF
+        return area[:, : -PAD // 2]
 
     @property
     def even(self) -> bool:
@@ -150,6 +154,14 @@ def _tiles(weight: Bits, words: int, partition: Partition, parts: list[tuple[int
         ordered = split.transpose(5, 0, 4, 6, 7, 1, 3, 9, 8, 2, 10)
         pieces.append(ordered.reshape(WARPS, last - first, ROWS * WORD * words))
     return np.concatenate(pieces, axis=1).reshape(-1, ROWS * WORD * words)
+
+
+def _piece(tiles: Bits, partition: Partition, words: int) -> Bits:
+    """The rows of a block for steps [WARPS, steps, elements]; the inverse of `_tiles`."""
+    groups, halves, steps = partition.groups, partition.halves, tiles.shape[1]
+    # half, group, step, word, kt, mt, g, t, h, i, column % 2
+    split = tiles.reshape(halves, groups, steps, words, 2, 2, 8, 4, 2, 2, 2)
+    return split.transpose(1, 5, 9, 6, 2, 0, 3, 4, 8, 7, 10).reshape(partition.rows, -1)
 
 
 def _points(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

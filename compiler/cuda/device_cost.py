@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "nm24_mma"]
+Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "nm24_mma", "spmv", "spmv_ordered"]
+
+CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
 
 _MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
 _DENSE_LAUNCH, _DENSE_SHARE = 4.5, 0.88  # microseconds, share of the memory's data sheet
@@ -55,8 +57,25 @@ ROWS: dict[Kernel, Row] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Of a kernel without tensor cores, for so many tokens at a time: microseconds of a launch, picoseconds of a nonzero."""
+
+    tokens: int
+    launch: float
+    nonzero: float
+
+
+GATHERS: dict[Kernel, tuple[Gather, ...]] = {
+    "spmv": (Gather(4, 5.0, 0.95), Gather(8, 12.0, 1.35)),
+    "spmv_ordered": (Gather(4, 5.0, 1.05), Gather(8, 11.5, 1.05)),
+}
+
+
 def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
     """Of one product of a weight [m, k] with so many nonzeros and so many tokens; 2:4 weights count half as nonzero."""
+    if kernel in GATHERS:
+        return _gathered_microseconds(GATHERS[kernel], nnz, tokens, on)
     row = ROWS[kernel]
     slower, narrower = _MULTIPROCESSORS / on.multiprocessors, _BYTES_PER_SECOND / on.bytes_per_second
     whole, rest = divmod(tokens, 64)
@@ -65,6 +84,15 @@ def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, o
         tiles, added = -(-part // 8) - 1, row.few if part <= 32 else row.more
         elements = m * k * (row.element + tiles * added.element) * slower + nnz * row.nonzero * narrower
         total += tiles * added.launch + 1e-6 * elements
+    return total
+
+
+def _gathered_microseconds(rows: tuple[Gather, ...], nnz: int, tokens: int, on: Processor) -> float:
+    narrower = _BYTES_PER_SECOND / on.bytes_per_second
+    total, most = 0.0, rows[-1].tokens
+    for first in range(0, tokens, most):
+        row = next(each for each in rows if tokens - first <= each.tokens or each.tokens == most)
+        total += row.launch + 1e-6 * nnz * row.nonzero * narrower
     return total
 
 

@@ -13,7 +13,7 @@ c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -78,23 +78,23 @@ class LaneStreams:
         return cls(m, k, words, chunks, int(sizes.max()), nnz, partition, offsets, units)
 
     def decode(self) -> Bits:
-        """The matrix, by doing what the kernel does."""
+        """The matrix."""
         out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
-        first = 0
-        for worker in range(self.partition.workers):
-            parts = self.partition.parts(worker)
+
+        def worker(number: int) -> None:
+            parts = self.partition.parts(number)
             count = sum(end - begin for _, begin, end in parts)
-            for warp in range(WARPS):
-                begin, end = self.offsets[first], self.offsets[first + count]
-                steps = _read(self.units[begin:end], self.words)
-                first += count
-                half, group = divmod(warp, self.partition.groups)
-                width = self.step // self.partition.halves
-                for block, start, stop in parts:
-                    row = block * self.partition.rows + group * ROWS
-                    for step in range(start, stop):
-                        column = step * self.step + half * width
-                        out[row : row + ROWS, column : column + width] = next(steps)
+            first = int(self.partition.cuts[number]) * WARPS
+            offsets = self.offsets[first : first + count * WARPS + 1].astype(np.int64)
+            elements, at = _read(self.units[offsets[0] : offsets[-1]], offsets - offsets[0], count, self.words), 0
+            for block, begin, end in parts:
+                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+                piece = _piece(elements[:, at : at + end - begin], self.partition, self.words)
+                out[rows, begin * self.step : end * self.step] = piece
+                at += end - begin
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(worker, range(self.partition.workers)))
         return out[: self.m, : self.k]
 
     @property
@@ -208,22 +208,30 @@ def _chunks(
     return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
 
 
-def _read(units: NDArray[np.uint8], words: int) -> Iterator[Bits]:
-    """The steps of one stream, each [32, 32 * words]."""
-    buffers = [np.zeros(0, dtype=np.uint16) for _ in range(LANES)]
-    position, header = 0, words * LANES * 4 // UNIT
-    while position < len(units):
-        masks = units[position : position + header].reshape(LANES, words, 4)
-        bits = np.unpackbits(masks, axis=2).reshape(LANES, words, 4, 8).swapaxes(2, 3).reshape(LANES, -1).astype(bool)
-        position += header
-        needed = bits.sum(axis=1)
-        for lane in range(LANES):
-            while len(buffers[lane]) <= needed[lane]:
-                buffers[lane] = np.concatenate([buffers[lane], units[position].view(np.uint16)])
-                position += 1
-        elements = np.zeros((LANES, WORD * words), dtype=np.uint16)
-        for lane in range(LANES):
-            elements[lane, bits[lane]], buffers[lane] = np.split(buffers[lane], [needed[lane]])
-        # g, t | word, kt, mt, h, b / 2, b % 2
-        split = elements.reshape(8, 4, words, 2, 2, 2, 2, 2)
-        yield split.transpose(4, 6, 0, 2, 3, 5, 1, 7).reshape(ROWS, WORD * words)
+def _read(units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int, words: int) -> Bits:
+    """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
+    header = words * LANES * 4 // UNIT
+    is_header = np.zeros(len(units), dtype=bool)
+    is_header[offsets[:-1, None] + np.arange(header)] = True
+    masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
+    bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
+    nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)
+    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // CHUNK + 1
+    taken = np.diff(fetched, axis=1, prepend=0)
+    number = np.arange(int(taken.max(initial=1)))
+    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
+    values = np.zeros((WARPS, LANES, int(fetched.max(initial=1)), CHUNK), dtype=np.uint16)
+    values[warp, lane, (fetched - taken)[warp, step, lane] + turn] = units[~is_header].view(np.uint16)
+    by_lane = nonzero.swapaxes(1, 2)
+    there = np.arange(values.shape[2] * CHUNK) < by_lane.sum(axis=(2, 3))[:, :, None]
+    elements = np.zeros(by_lane.shape, dtype=np.uint16)
+    elements[by_lane] = values.reshape(there.shape)[there]
+    return elements.swapaxes(1, 2)
+
+
+def _piece(elements: Bits, partition: Partition, words: int) -> Bits:
+    """The rows of a block for steps [WARPS, steps, lanes, 32 * words]; the inverse of `_elements`."""
+    groups, halves, steps = partition.groups, partition.halves, elements.shape[1]
+    # half, group, step, g, t | word, kt, mt, h, b / 2, b % 2
+    split = elements.reshape(halves, groups, steps, 8, 4, words, 2, 2, 2, 2, 2)
+    return split.transpose(1, 7, 9, 3, 2, 0, 5, 6, 8, 4, 10).reshape(partition.rows, -1)

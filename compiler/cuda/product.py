@@ -15,6 +15,7 @@ from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.program import function
+from sparsec.cuda.spmv import SpmvWeight
 from sparsec.cuda.tensors import FLOAT8, FLOAT32, View
 from sparsec.cuda.weights import MOST_TOKENS, SparseWeight, Weight
 from sparsec.errors import InputError
@@ -142,8 +143,12 @@ def launch(weight: Weight, caller: object, given: View, y: Results, stream: int)
             tokens,
             padded * size // 2,
         )
-        own = weight.for_many(tokens) or weight if isinstance(weight, SparseWeight) else weight
-        if not isinstance(own, SparseWeight):
+        own: Weight = weight
+        if isinstance(weight, SparseWeight):
+            own = weight.for_few(tokens) or weight.for_many(tokens) or weight
+        if isinstance(own, SpmvWeight):
+            own.launch(caller, x, y, stream)
+        elif not isinstance(own, SparseWeight):
             own.launch(x, y, stream)
         elif tiling := stream_tiling(own.streams, tokens, own.device.shared_bytes):
             _launch_tiles(own, x, y, tiling, stream)

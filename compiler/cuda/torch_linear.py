@@ -22,9 +22,10 @@ class Layer:
     def __init__(
         self, weight: torch.Tensor, bias: torch.Tensor | None, pattern: Pattern, tokens: Iterable[int]
     ) -> None:
-        self.weight = compress(weight.detach(), pattern, gpu=weight.device.index or 0)
+        counts = list(tokens)
+        self.weight = compress(weight.detach(), pattern, tokens=counts, gpu=weight.device.index or 0)
         self.bias = None if bias is None else bias.detach().float()
-        for each in tokens:
+        for each in counts:
             prepare(self.weight, each)
         self.number = next(_NUMBERS)
         _LAYERS[self.number] = self

@@ -3,23 +3,9 @@
 // A step is a group of 128 columns, whose numbers share a scale in each row. Products are with the whole numbers, which are
 // exact; the sums of a step are then multiplied by the scales, in float32.
 
-#if BF16
-#define WHOLE 0x43004300 // 128, of which the last bits are units
-#define MINUS 0xC308C308 // 128 + 8
-#define ONE 0x3F803F80
-#else
-#define WHOLE 0x64006400 // 1024
-#define MINUS 0xE408E408
-#define ONE 0x3C003C00
-#endif
-
 // A fragment of a lane from its eight numbers.
 __device__ __forceinline__ uint4 expanded(u32 word) {
-    u32 a[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-        asm("fma.rn." TYPE "x2 %0, %1, %2, %3;" : "=r"(a[i]) : "r"(word >> 4 * i & 0x000F000F | WHOLE), "r"(ONE), "r"(MINUS));
-    return make_uint4(a[0], a[1], a[2], a[3]);
+    return make_uint4(low_numbers(word), high_numbers(word), low_numbers(word >> 8), high_numbers(word >> 8));
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_nm24_mma(const Operands all) {

@@ -45,7 +45,7 @@ class W4Nm24Streams(EqualSteps):
 
         Raises `ModelError` if more than two of four numbers are not zero, `InputError` for what has other shapes or numbers.
         """
-        _check(numbers, scales)
+        check(numbers, scales)
         m, k = numbers.shape
         partition = cls.dealt(m, k, workers)
         units = equal_steps.encode(partition, lambda *part: _steps(numbers, scales, partition, *part))
@@ -79,7 +79,7 @@ def dequantize(numbers: Numbers, scales: Scales) -> NDArray[np.float32]:
     return made
 
 
-def _check(numbers: Numbers, scales: Scales) -> None:
+def check(numbers: Numbers, scales: Scales) -> None:
     """Raise `InputError` unless these are a matrix of four bits and its scales."""
     if numbers.ndim != 2 or not numbers.size or numbers.dtype != np.int8:
         raise InputError(

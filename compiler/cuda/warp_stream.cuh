@@ -215,6 +215,11 @@ struct Tokens {
         tile = part.begin % o.steps * step_columns / COLUMNS;
         left = ((part.end - 1) / o.steps - part.begin / o.steps) * tiles +
                (part.end - 1) % o.steps * step_columns / COLUMNS - tile + 1;
+        if (threadIdx.x < 2) { // what its first and last sums need in the end
+            const int block = (threadIdx.x == 0 ? part.begin : part.end - 1) / o.steps;
+            asm volatile("prefetch.global.L2 [%0];" ::"l"(o.segments + block));
+            asm volatile("prefetch.global.L2 [%0];" ::"l"(o.counters + block * GROUPS));
+        }
         stage = parity = 0;
         if (threadIdx.x < STAGES) {
             asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barriers + 16 * threadIdx.x), "n"(WARPS * 32));
@@ -253,7 +258,7 @@ struct Tokens {
     }
 
     // What the lane loads from in columns [column, column + 32) of the tile; eight tokens further are 1024 bytes further.
-    __device__ __forceinline__ u32 at(int column) const {
+    __device__ __forceinline__ u32 at(u32 column) const {
         return data + stage * BYTES + column / 64 * SLAB + (lane_part ^ (column & 32) * 2);
     }
 

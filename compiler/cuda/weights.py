@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
@@ -12,12 +12,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import coo_streams, nm24_wgmma, patterns
+from sparsec.cuda import coo_streams, nm24_wgmma, patterns, spmv
 from sparsec.cuda.bsr_pairs import BlockPairs
 from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.bsr_steps import BlockSteps
 from sparsec.cuda.bsr_wgmma import BsrWgmma
 from sparsec.cuda.coo_streams import CooStreams
+from sparsec.cuda.device_cost import CERTAIN, Kernel, Processor, sparse_microseconds
 from sparsec.cuda.driver import Device, device
 from sparsec.cuda.factors import Factors
 from sparsec.cuda.lane_streams import LaneStreams
@@ -28,12 +29,15 @@ from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.partition import WARPS
 from sparsec.cuda.patterns import Blocks, Groups, Unstructured
+from sparsec.cuda.spmv import SpmvWeight
+from sparsec.cuda.spmv_streams import SpmvStreams
 from sparsec.cuda.tensors import BFLOAT16, FLOAT8, FLOAT16, INT8
+from sparsec.cuda.w4_group_streams import SIDE, W4GroupStreams
 from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, quantize
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = str  # as `patterns.parse` takes it
-Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams
+Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams | W4GroupStreams
 Encoded: TypeAlias = Streams | BlockSteps | BlockPairs
 
 FEW = 32  # tokens, up to which streams are the fastest for 2:4
@@ -119,6 +123,21 @@ class SparseWeight:
             got=f"{x_bytes + w_bytes} bytes",
         )
 
+    def for_few(self, tokens: int) -> SpmvWeight | None:
+        """The same matrix for few tokens, if it has no pattern and that is faster; encoded and copied at the first use."""
+        if not isinstance(self.streams, LaneStreams | CooStreams) or tokens > spmv.TOKENS[-1]:
+            return None
+        ordered = tokens > spmv.MOST_UNORDERED if self._few is None else self._few.streams.ordered
+        m, k, nnz = self.streams.m, self.streams.k, self.streams.nnz
+        times = [
+            sparse_microseconds(each, m, k, nnz, tokens, self.device) for each in (_spmv(ordered), self.streams.kernel)
+        ]
+        if times[0] > CERTAIN * times[1]:
+            return None
+        if self._few is None:
+            self._few = _few(self.streams.decode(), self.dtype, self.device, ordered=ordered)
+        return self._few
+
     def for_many(self, tokens: int) -> Nm24Wgmma | None:
         """The same matrix for many tokens, if there is a kernel for that; encoded and copied at the first use."""
         if tokens <= (FEW_FLOAT8 if self.factors.dtype == FLOAT8 else FEW):
@@ -135,30 +154,32 @@ class SparseWeight:
 
 
 BlockWeight: TypeAlias = BsrWgmma | BsrPairsWgmma
-Weight: TypeAlias = SparseWeight | Nm24Wgmma | BlockWeight
+Weight: TypeAlias = SparseWeight | Nm24Wgmma | BlockWeight | SpmvWeight
 
 
 def compress(
     weight: object,
     pattern: Pattern = "unstructured",
     *,
+    tokens: Sequence[int] = (),
     scales: NDArray[np.float32] | None = None,
     out: str = FLOAT16,
     gpu: int = 0,
-) -> SparseWeight | BlockWeight:
+) -> SparseWeight | BlockWeight | SpmvWeight:
     """Compress a matrix [m, k] and copy it to a GPU.
 
     `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16; for "2:4" also of
     int8 or float8_e4m3fn, with `scales` of its rows (float32 [m]; without them ones), X then of the same type, Y of type
     `out`. `pattern` is as `sparsec.cuda.patterns` says; other N:M than 2:4 are multiplied as unstructured for few tokens, as
-    2:4 for many where they are. Raises `ModelError` if it has not the pattern, `InputError` for another type or pattern,
-    `TargetError` if the GPU cannot be used for it.
+    2:4 for many where they are. Of an unstructured weight whose products will have these numbers of `tokens`, there is only
+    what is fastest for them; without them, what products of few tokens need is added when they come. Raises `ModelError`
+    if it has not the pattern, `InputError` for another type or pattern, `TargetError` if the GPU cannot be used for it.
     """
     bits, dtype = _bits(weight)
     if dtype not in (INT8, FLOAT8):
         if scales is not None:
             raise InputError("Only weights of eight bits have scales.", got=dtype)
-        return placed(bits, dtype, pattern, device(gpu))
+        return placed(bits, dtype, pattern, device(gpu), tokens)
     if pattern != "2:4" or out not in (FLOAT16, BFLOAT16):
         raise InputError(
             "There are no such products of eight bits.",
@@ -176,11 +197,13 @@ def compress(
             got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
             next_step="use int8 or float16",
         )
-    return SparseWeight(Nm24ByteStreams.encode(bits, on.multiprocessors), out, on, Factors(dtype, rows))
+    return SparseWeight(Nm24ByteStreams.encode(bits.view(np.uint8), on.multiprocessors), out, on, Factors(dtype, rows))
 
 
-def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -> SparseWeight | BlockWeight:
-    """Compress a matrix given as its bits and copy it to a GPU; raises what `compress` does."""
+def placed(
+    bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device, tokens: Sequence[int] = ()
+) -> SparseWeight | BlockWeight | SpmvWeight:
+    """Compress a matrix given as its bits and copy it to a GPU; takes and raises what `compress` does."""
     kind = patterns.parse(pattern)
     on_hopper = on.architecture == nm24_wgmma.ARCHITECTURE
     if isinstance(kind, Blocks) and kind.large and not on_hopper:
@@ -190,6 +213,10 @@ def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -
             got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
             next_step='compress it as "unstructured"',
         )
+    if isinstance(kind, Unstructured) and tokens:
+        kernel = fastest(*bits.shape, int(np.count_nonzero(bits << 1)), tokens, on)
+        if kernel in (_spmv(ordered=False), _spmv(ordered=True)):
+            return _few(bits, dtype, on, ordered=kernel == _spmv(ordered=True))
     encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
     if isinstance(encoded, BlockSteps):
         return BsrWgmma(encoded, dtype, on)
@@ -201,10 +228,28 @@ def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -
     return weight
 
 
-def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
-    """Compress a 2:4 matrix, its values rounded to four bits with a scale for each row and 128 columns.
+def fastest(m: int, k: int, nnz: int, tokens: Sequence[int], on: Processor) -> Kernel:
+    """For products of an unstructured weight [m, k] with these numbers of tokens, by the cost model."""
+    dense_enough = nnz > coo_streams.DENSEST * m * k
+    kernels: list[Kernel] = ["bitmap_mma" if dense_enough else "coo_mma", "spmv", "spmv_ordered"]
+    return min(kernels, key=lambda kernel: sum(sparse_microseconds(kernel, m, k, nnz, each, on) for each in tokens))
 
-    Takes and raises what `compress` does.
+
+def _spmv(*, ordered: bool) -> Kernel:
+    """The name of the kernel, by what is encoded for it."""
+    return "spmv_ordered" if ordered else "spmv"
+
+
+def _few(bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
+    columns = spmv.most_columns(on.shared_bytes)
+    workers = min(on.multiprocessors, spmv.WORKERS)
+    return SpmvWeight(SpmvStreams.encode(bits, workers, spmv.WARPS, columns, ordered=ordered), dtype, on)
+
+
+def compress_int4(weight: object, pattern: Pattern = "2:4", *, gpu: int = 0) -> SparseWeight:
+    """Compress a matrix, its values rounded to four bits with a scale for each row and 128 columns.
+
+    Takes patterns as `compress_quantized`, and takes and raises what `compress` does.
     """
     bits, dtype = _bits(weight)
     if dtype in (INT8, FLOAT8):
@@ -214,18 +259,30 @@ def compress_int4(weight: object, *, gpu: int = 0) -> SparseWeight:
     values = bits.view(np.float16 if dtype == FLOAT16 else ml_dtypes.bfloat16).astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError("Infinity and NaN have no four bits.", got=f"{np.count_nonzero(~np.isfinite(values))} of them")
-    return compress_quantized(*quantize(values), dtype, gpu=gpu)
+    return compress_quantized(*quantize(values), dtype, pattern, gpu=gpu)
 
 
-def compress_quantized(numbers: Numbers, scales: Scales, dtype: str = FLOAT16, *, gpu: int = 0) -> SparseWeight:
-    """Compress a 2:4 matrix of four bits that was quantised already, for X and Y of float16 or bfloat16.
+def compress_quantized(
+    numbers: Numbers, scales: Scales, dtype: str = FLOAT16, pattern: Pattern = "2:4", *, gpu: int = 0
+) -> SparseWeight:
+    """Compress a matrix of four bits that was quantised already, for X and Y of float16 or bfloat16.
 
-    `numbers` is int8 [m, k], from -8 to 7, `scales` float32 [m, groups of 128 columns]. Raises what `compress` does.
+    `numbers` is int8 [m, k], from -8 to 7, `scales` float32 [m, groups of 128 columns]. `pattern` is "2:4" or "block:1x16":
+    of each row, each 16 columns with a number that is not zero are kept (so any matrix has it). Raises what `compress` does.
     """
     if dtype not in (FLOAT16, BFLOAT16):
         raise InputError("There are no products of this type.", expected=f"{FLOAT16} or {BFLOAT16}", got=dtype)
+    match patterns.parse(pattern):
+        case Groups(n=2, m=4, rows=1):
+            kind: type[W4Nm24Streams | W4GroupStreams] = W4Nm24Streams
+        case Blocks(rows=1, columns=columns) if columns == SIDE:
+            kind = W4GroupStreams
+        case _:
+            raise InputError(
+                "There are no products of four bits for this pattern.", expected=f"2:4 or block:1x{SIDE}", got=pattern
+            )
     on = device(gpu)
-    return SparseWeight(W4Nm24Streams.encode(numbers, scales, on.multiprocessors), dtype, on)
+    return SparseWeight(kind.encode(numbers, scales, on.multiprocessors), dtype, on)
 
 
 def encode(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matrices import blocks, quantized, two_of_four, unstructured
+from matrices import blocks, groups_of_four_bits, quantized, two_of_four, unstructured
 
 from sparsec.cuda import driver, partition, program
 from sparsec.cuda.bsr_pairs import BlockPairs
@@ -94,9 +94,11 @@ def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
 
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(("m", "k"), SHAPES)
-def test_products_of_four_bits_are_right(dtype: str, m: int, k: int) -> None:
-    numbers, scales = quantized(m, k, m + k)
-    weight = compress_quantized(numbers, scales, dtype)
+@pytest.mark.parametrize("pattern", ["2:4", "block:1x16"])
+def test_products_of_four_bits_are_right(pattern: str, dtype: str, m: int, k: int) -> None:
+    made = quantized(m, k, m + k) if pattern == "2:4" else groups_of_four_bits(m, k, 0.5, m + k)
+    numbers, scales = made
+    weight = compress_quantized(numbers, scales, dtype, pattern)
     for tokens in TOKENS:
         check(weight, dequantize(numbers, scales), tokens, tokens, bias=tokens % 2 == 0, activation=None)
 

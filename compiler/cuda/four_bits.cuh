@@ -1,0 +1,32 @@
+// Numbers of four bits as 16-bit floating-point numbers: of 16 bits as many as there are of a number are put below the bits of
+// a large power of two, which is then subtracted together with the 8 that numbers are stored with.
+
+#if BF16
+#define WHOLE 0x43004300 // 128, of which the last bits are units
+#define MINUS 0xC308C308 // 128 + 8
+#define ONE 0x3F803F80
+#else
+#define WHOLE 0x64006400 // 1024
+#define MINUS 0xE408E408
+#define ONE 0x3C003C00
+#define MINUS_OF_HIGH 0xD480D480 // 64 + 8
+#define ONE_OF_HIGH 0x2C002C00   // 1/16
+#endif
+
+__device__ __forceinline__ u32 scaled_down(u32 numbers, u32 unit, u32 minus) {
+    u32 pair;
+    asm("fma.rn." TYPE "x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(numbers), "r"(unit), "r"(minus));
+    return pair;
+}
+
+// The two numbers at bits 0 and 16.
+__device__ __forceinline__ u32 low_numbers(u32 word) { return scaled_down(word & 0x000F000F | WHOLE, ONE, MINUS); }
+
+// The two numbers at bits 4 and 20: sixteen times as large where there is room for that, which costs no shift.
+__device__ __forceinline__ u32 high_numbers(u32 word) {
+#if BF16
+    return low_numbers(word >> 4);
+#else
+    return scaled_down(word & 0x00F000F0 | WHOLE, ONE_OF_HIGH, MINUS_OF_HIGH);
+#endif
+}

@@ -1,0 +1,297 @@
+// Y = X W^T for few tokens and unstructured W, without tensor cores: streams of spmv_streams.py.
+//
+// A lane has a row, whose nonzeros it multiplies one after the other with elements of X in shared memory, where all tokens of
+// a column lie together. What it costs is bytes, and a gather of X for each nonzero.
+//
+// Macros: BITS of a distance (3, 4, 5, 6 or 8), TOKENS (1, 2, 4 or 8), WARPS, AHEAD: steps of a warp in registers, BLOCKS on a
+// multiprocessor at once, WORKERS that there may be.
+
+#define LANES 32
+#define STEP_BYTES (1024 + 64 * BITS)
+#define COLUMN_BYTES (TOKENS <= 2 ? 4 : 2 * TOKENS) // of X in shared memory: a float, or 16 bits for each token
+
+// A block's part of the line of steps, which its warps share equally, and the columns that they need: the first one, even,
+// and the end.
+struct Worker {
+    int begin, end, low, high;
+};
+
+// Neighbouring steps of 32 rows, a slice, that a warp does; `next` is the warp's next segment. Sums of `count` segments are of
+// the slice: at places from `first` on, this one's at `place`.
+struct alignas(16) Segment {
+    int slice, steps, place, next, first, count, unused[2];
+};
+
+struct Operands {
+    const char *steps;
+    const u32 *starts;       // [segments][32]: the column that each lane's first distance counts from
+    const Segment *segments; // the first of each warp, of all workers, then others
+    const int *rows;         // [slices][32]: of a lane; m for none
+    const u16 *x;            // [tokens, k]
+    u16 *y;                  // [tokens, m]
+    const float *bias;       // [m] or null
+    const u16 *residual;     // [tokens, m] or null: added after the activation
+    float *partial;          // [places][TOKENS][32]
+    u32 *counters;           // [slices]
+    i64 x_stride, y_stride, residual_stride;
+    int m, k, tokens, unused;
+    Worker workers[WORKERS]; // among the parameters, where they are at hand when a block begins
+};
+
+__device__ __forceinline__ uint4 streamed16(const char *from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    return v;
+}
+
+__device__ __forceinline__ uint2 streamed8(const char *from) {
+    uint2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+    return v;
+}
+
+__device__ __forceinline__ u32 streamed4(const char *from) {
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(from));
+    return v;
+}
+
+__device__ __forceinline__ u32 streamed2(const char *from) {
+    u16 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(v) : "l"(from));
+    return v;
+}
+
+// The bits of a plane of WIDTH bits, at bit AT of each byte, for four nonzeros.
+template <int WIDTH, int AT>
+__device__ __forceinline__ u32 plane(u32 word, int quad) {
+    const int right = WIDTH * quad - AT;
+    return (right < 0 ? word << -right : word >> right) & ((1u << WIDTH) - 1) * 0x01010101u << AT;
+}
+
+// 16 nonzeros of a lane: values, and distances of `BITS` bits, in planes of 8, 4, 2 and 1 bits.
+struct Step {
+    uint4 values[2];
+    uint4 eight;
+    uint2 four;
+    u32 two, one;
+
+    __device__ __forceinline__ void load(const char *from) {
+        const u32 lane = threadIdx.x & 31;
+        values[0] = streamed16(from + lane * 16);
+        values[1] = streamed16(from + 512 + lane * 16);
+        from += 1024;
+        if (BITS & 8) eight = streamed16(from + lane * 16);
+        if (BITS & 4) four = streamed8(from + lane * 8);
+        from += 256 * (BITS / 4 % 2);
+        if (BITS & 2) two = streamed4(from + lane * 4);
+        from += 128 * (BITS / 2 % 2);
+        if (BITS & 1) one = streamed2(from + lane * 2);
+    }
+
+    // The distances of four nonzeros, a byte each.
+    __device__ __forceinline__ u32 distances(int quad) const {
+        if (BITS & 8) return (&eight.x)[quad];
+        u32 found = 0;
+        if (BITS & 4) found = plane<4, 0>(quad / 2 ? four.y : four.x, quad % 2);
+        if (BITS & 2) found |= plane<2, BITS & 4>(two, quad);
+        if (BITS & 1) found |= plane<1, BITS & 6>(one | one << 12, quad);
+        return found;
+    }
+
+    __device__ __forceinline__ float value(int number) const {
+        const u32 word = (&values[number / 8].x)[number / 2 % 4];
+        return widened((u16)(number % 2 ? word >> 16 : word));
+    }
+};
+
+struct Sums {
+    float values[TOKENS];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int token = 0; token < TOKENS; ++token) values[token] = 0.0f;
+    }
+
+    // += value * X at a column's address.
+    __device__ __forceinline__ void add(float value, u32 column) {
+        if (TOKENS == 1) {
+            float x;
+            asm volatile("ld.shared.f32 %0, [%1];" : "=f"(x) : "r"(column));
+            values[0] = fmaf(value, x, values[0]);
+            return;
+        }
+        u32 words[4]; // two tokens each
+        if (TOKENS == 2) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(words[0]) : "r"(column));
+        if (TOKENS == 4) asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(words[0]), "=r"(words[1]) : "r"(column));
+        if (TOKENS == 8)
+            asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+                         : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(column));
+#pragma unroll
+        for (int token = 0; token < TOKENS; ++token)
+            values[token] = fmaf(value, widened((u16)(words[token / 2] >> token % 2 * 16)), values[token]);
+    }
+
+    __device__ __forceinline__ void add(const Step &step, u32 &column) {
+        const u32 each = COLUMN_BYTES;
+#pragma unroll
+        for (int quad = 0; quad < 4; ++quad) {
+            const u32 distances = step.distances(quad);
+            u32 columns[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const u32 weights = each * (i == 0 ? 0x1u : i == 1 ? 0x101u : i == 2 ? 0x10101u : 0x1010101u);
+                if (BITS == 8) asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(columns[i]) : "r"(distances), "r"(weights), "r"(column));
+                else asm("dp4a.u32.u32 %0, %1, %2, %3;" : "=r"(columns[i]) : "r"(distances), "r"(weights), "r"(column));
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) add(step.value(4 * quad + i), columns[i]);
+            column = columns[3];
+        }
+    }
+
+    static __device__ __forceinline__ void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+
+    // Where several segments have the same rows, the warp that comes last adds the sums of all, in their order, so that
+    // results do not depend on who is last. Its counter is left at zero for the next launch.
+    __device__ __forceinline__ bool complete(const Operands &o, const Segment &segment) {
+        if (segment.count == 1) return true;
+        const int lane = threadIdx.x & 31;
+        const auto place = [&](int which, int token) { return o.partial + (which * TOKENS + token) * LANES + lane; };
+#pragma unroll
+        for (int token = 0; token < TOKENS; ++token) __stcg(place(segment.place, token), values[token]);
+        fence();
+        __syncwarp();
+        u32 before = 0;
+        if (lane == 0) before = atomicAdd(o.counters + segment.slice, 1);
+        if (__shfl_sync(~0u, before, 0) + 1 != segment.count) return false;
+        if (lane == 0) o.counters[segment.slice] = 0;
+        fence();
+        clear();
+        for (int each = 0; each < segment.count; each += 4) { // loads on their way
+            float theirs[4][TOKENS];
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int token = 0; token < TOKENS; ++token)
+                    theirs[i][token] = __ldcg(place(segment.first + min(each + i, segment.count - 1), token));
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int token = 0; token < TOKENS; ++token)
+                    if (each + i < segment.count) values[token] += theirs[i][token];
+        }
+        return true;
+    }
+
+    __device__ __forceinline__ void store(const Operands &o, int row) const {
+        if (row >= o.m) return;
+        const float offset = o.bias ? o.bias[row] : 0.0f;
+#pragma unroll
+        for (int token = 0; token < TOKENS; ++token)
+            if (token < o.tokens) {
+                float value = activated(values[token] + offset);
+                if (o.residual) value += widened(o.residual[token * o.residual_stride + row]);
+                o.y[token * o.y_stride + row] = (u16)rounded(value, 0.0f);
+            }
+    }
+};
+
+// Two columns of X for some tokens, to shared memory: the tokens of each together.
+__device__ __forceinline__ void put_columns(const u32 (&pairs)[TOKENS], u32 at) {
+    if (TOKENS == 1) {
+        store_floats(at, widened((u16)pairs[0]), widened((u16)(pairs[0] >> 16)));
+        return;
+    }
+    u32 words[2][4]; // of a column, two tokens each
+#pragma unroll
+    for (int i = 0; i < TOKENS / 2; ++i) {
+        words[0][i] = __byte_perm(pairs[2 * i], pairs[2 * i + 1], 0x5410);
+        words[1][i] = __byte_perm(pairs[2 * i], pairs[2 * i + 1], 0x7632);
+    }
+    if (TOKENS == 2) asm volatile("st.shared.v2.u32 [%0], {%1,%2};" ::"r"(at), "r"(words[0][0]), "r"(words[1][0]) : "memory");
+    if (TOKENS == 4) store16(at, make_uint4(words[0][0], words[0][1], words[1][0], words[1][1]));
+    if (TOKENS == 8) // of eight lanes four begin with the other column: so no two share a bank
+#pragma unroll
+        for (int turn = 0; turn < 2; ++turn) {
+            const u32 which = threadIdx.x >> 2 & 1 ^ turn;
+            u32 v[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) v[i] = which ? words[1][i] : words[0][i];
+            store16(at + which * 16, make_uint4(v[0], v[1], v[2], v[3]));
+        }
+}
+
+// The worker's columns of X to shared memory, zeros for tokens and columns that there are not.
+__device__ __forceinline__ void copy_x(const Operands &o, const Worker &worker, u32 to) {
+    const int SOME = TOKENS <= 2 ? 8 : 4, STRIDE = 64 * WARPS; // loads on their way, columns of all threads
+    for (int begin = worker.low + 2 * threadIdx.x; begin < worker.high; begin += SOME * STRIDE) {
+        u32 pairs[SOME][TOKENS]; // of columns
+#pragma unroll
+        for (int each = 0; each < SOME; ++each)
+#pragma unroll
+            for (int i = 0; i < TOKENS; ++i) {
+                const int column = begin + each * STRIDE;
+                const bool there = i < o.tokens && column < min(o.k, worker.high);
+                pairs[each][i] = there ? *(const u32 *)(o.x + i * o.x_stride + column) : 0;
+            }
+#pragma unroll
+        for (int each = 0; each < SOME; ++each) {
+            const int column = begin + each * STRIDE;
+            if (column < worker.high) put_columns(pairs[each], to + (column - worker.low) * COLUMN_BYTES);
+        }
+    }
+}
+
+// What a warp does: a segment, the column that its lane's next distance counts from, as an address, and the lane's row.
+struct Task {
+    Segment segment;
+    u32 column;
+    int row;
+
+    __device__ __forceinline__ void open(const Operands &o, int number, u32 origin) {
+        const int lane = threadIdx.x & 31;
+        segment = o.segments[number];
+        column = origin + o.starts[number * LANES + lane] * COLUMN_BYTES;
+        row = o.rows[segment.slice * LANES + lane];
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(o.counters + segment.slice));
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS) spmv(const __grid_constant__ Operands o) {
+    extern __shared__ __align__(1024) char shared[];
+    allow_next_kernel();
+    const Worker worker = o.workers[blockIdx.x];
+    const int warp = threadIdx.x / 32, share = worker.end - worker.begin;
+    const int begin = worker.begin + (int)((i64)share * warp / WARPS);
+    const int count = worker.begin + (int)((i64)share * (warp + 1) / WARPS) - begin;
+    const char *steps = o.steps + (i64)begin * STEP_BYTES;
+    Step ahead[AHEAD];
+#pragma unroll
+    for (int each = 0; each < AHEAD; ++each)
+        if (each < count) ahead[each].load(steps + (i64)each * STEP_BYTES);
+    const u32 x = shared_address(shared), origin = x - worker.low * COLUMN_BYTES; // of column 0
+    Task task = {};
+    if (count) task.open(o, blockIdx.x * WARPS + warp, origin);
+    wait_for_kernel_before();
+    copy_x(o, worker, x);
+    __syncthreads();
+    Sums sums;
+    sums.clear();
+    for (int each = 0; each < count; each += AHEAD)
+#pragma unroll
+        for (int turn = 0; turn < AHEAD; ++turn)
+            if (each + turn < count) {
+                sums.add(ahead[turn], task.column);
+                const int next = each + turn + AHEAD;
+                if (next < count) ahead[turn].load(steps + (i64)next * STEP_BYTES);
+                if (--task.segment.steps == 0) {
+                    if (sums.complete(o, task.segment)) sums.store(o, task.row);
+                    if (each + turn + 1 < count) {
+                        task.open(o, task.segment.next, origin);
+                        sums.clear();
+                    }
+                }
+            }
+}
