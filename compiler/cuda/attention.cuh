@@ -2,8 +2,8 @@
 // (FlashAttention-2, Dao 2023, arXiv:2307.08691).
 //
 // A block of threads has QUERIES queries of a head, each warp some of them. Tiles of KEYS keys and tiles of their values are
-// copied to STAGES places each in shared memory; queries, sums and statistics are in registers. How tiles lie in shared memory
-// and how they are multiplied is a `Way`'s.
+// copied to STAGES places each in shared memory; sums and statistics are in registers. How tiles lie in shared memory and how
+// they are multiplied is a `Way`'s.
 //
 // Macros: WARPS, SLABS (of 16 queries of a warp), KEYS, STAGES, SIZE (of a head, filled up with zeros), MASK (0: there is
 // none, 1: its own for each query, 2: one for all queries of a head).
@@ -83,10 +83,15 @@ __device__ __forceinline__ void attend(const Operands &o, char *shared) {
     };
     const u16 *q = o.q.at + batch * o.q.batch + head * o.q.head;
     copy_rows<Way, QUERIES>(own, q, o.q.token, tile * QUERIES, o.queries, o.size);
+    end_copies();
 #pragma unroll
     for (int each = 0; each < STAGES - 1; ++each) copy_keys(each), copy_values(each);
 
-    u32 queries[SLABS][SIZE / 16][4];
+    wait_for_copies<2 * STAGES - 2>();
+    Way::arrived();
+    __syncthreads();
+    typename Way::Queries queries;
+    Way::take(queries, own, of_warp);
     float sums[SLABS][SIZE / 8][4];
     Statistics statistics[SLABS][2];
 #pragma unroll
@@ -101,13 +106,6 @@ __device__ __forceinline__ void attend(const Operands &o, char *shared) {
         Way::arrived();
         __syncthreads(); // the keys are there, and all are done with those before
         copy_keys(step + STAGES - 1);
-        if (step == 0)
-#pragma unroll
-            for (int slab = 0; slab < SLABS; ++slab)
-#pragma unroll
-                for (int part = 0; part < SIZE / 16; ++part)
-                    load_matrices(queries[slab][part], own + Way::template place<QUERIES>(of_warp + slab * 16 + lane % 16,
-                                                                                         part * 16 + lane / 16 * 8));
         float of_keys[KEYS / 4]; // the mask's
         if (MASK == 2)
 #pragma unroll
@@ -126,28 +124,36 @@ __device__ __forceinline__ void attend(const Operands &o, char *shared) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int query = first + slab * 16 + half * 8;
-                const int end = o.causal ? min(o.keys, query + ahead + 1) : o.keys;
-                const float *added = mask + min(query, o.queries - 1) * o.mask_query;
+                if (MASK) {
+                    const float *added = mask + min(query, o.queries - 1) * o.mask_query;
+#pragma unroll
+                    for (int each = 0; each < KEYS / 4; ++each) {
+                        const int key = step * KEYS + each / 2 * 8 + lane % 4 * 2 + each % 2;
+                        float &value = products[slab][each / 2][half * 2 + each % 2];
+                        const float more = MASK == 2 ? of_keys[each] : key < o.keys ? added[key * o.mask_key] * LOG2_E : 0.0f;
+                        value = value * (o.scale * LOG2_E) + more;
+                    }
+                }
+                if (cut) {
+                    const int end = o.causal ? min(o.keys, query + ahead + 1) : o.keys;
+#pragma unroll
+                    for (int each = 0; each < KEYS / 4; ++each)
+                        if (step * KEYS + each / 2 * 8 + lane % 4 * 2 + each % 2 >= end)
+                            products[slab][each / 2][half * 2 + each % 2] = LEAST;
+                }
                 float most = LEAST;
 #pragma unroll
-                for (int each = 0; each < KEYS / 4; ++each) {
-                    const int key = step * KEYS + each / 2 * 8 + lane % 4 * 2 + each % 2;
-                    float &value = products[slab][each / 2][half * 2 + each % 2];
-                    value *= o.scale * LOG2_E;
-                    if (MASK == 1 && key < o.keys) value += added[key * o.mask_key] * LOG2_E;
-                    if (MASK == 2) value += of_keys[each];
-                    if (cut && key >= end) value = LEAST;
-                    most = fmaxf(most, value);
-                }
+                for (int each = 0; each < KEYS / 4; ++each) most = fmaxf(most, products[slab][each / 2][half * 2 + each % 2]);
                 Statistics &known = statistics[slab][half];
-                const float factor = known.raise(most), below = known.base();
+                const float unit = MASK ? 1.0f : o.scale * LOG2_E; // which is positive
+                const float factor = known.raise(most * unit), below = known.base();
 #pragma unroll
                 for (int each = 0; each < SIZE / 8; ++each)
                     sums[slab][each][half * 2] *= factor, sums[slab][each][half * 2 + 1] *= factor;
 #pragma unroll
                 for (int each = 0; each < KEYS / 8; ++each) {
-                    const float even = power_of_two(products[slab][each][half * 2] - below);
-                    const float odd = power_of_two(products[slab][each][half * 2 + 1] - below);
+                    const float even = power_of_two(products[slab][each][half * 2] * unit - below);
+                    const float odd = power_of_two(products[slab][each][half * 2 + 1] * unit - below);
                     known.total += even + odd;
                     powers[slab][each][half] = rounded(even, odd);
                 }
@@ -160,7 +166,7 @@ __device__ __forceinline__ void attend(const Operands &o, char *shared) {
         Way::multiply_values(sums, powers, values_base + step % STAGES * TILE_BYTES);
     }
     wait_for_copies<0>();
-    __syncthreads(); // queries of other warps were copied by this one, if there are no keys
+    __syncthreads(); // results are where queries were
 
     u16 *y = (u16 *)o.y.at + batch * o.y.batch + head * o.y.head;
     char *results = shared + (own - base);

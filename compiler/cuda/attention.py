@@ -13,7 +13,8 @@ from sparsec.cuda.tensors import BFLOAT16
 from sparsec.errors import InputError
 
 LARGEST_HEAD = 128
-WGMMA = (9, 0)  # the architecture of `attention_wgmma`
+WGMMA = (9, 1)  # TEMPORARY until measured
+# the architecture of `attention_wgmma`
 _LEAST_FOR_WGMMA = 40  # elements of a head, of which it takes 64 at a time
 
 
@@ -123,9 +124,9 @@ def launch(
 ) -> None:
     """Put it on a stream. With `causal`, query i meets keys 0 to i + keys - queries; a query without a key gives NaN.
 
-    Raises `InputError` where `refusal` has a reason.
+    Raises `InputError` where `refusal` has a reason, and for a scale that is not positive.
     """
-    reason = refusal(sizes, q, k, v, y)
+    reason = refusal(sizes, q, k, v, y) or (None if scale > 0 else f"a scale of {scale}")
     if reason:
         raise InputError("There is no kernel for this attention.", got=reason)
     if not sizes.batch * sizes.heads * sizes.queries:
@@ -161,5 +162,5 @@ def best_tile(sizes: AttentionSizes, on: Device) -> AttentionTile:
     if sizes.queries <= 16:
         return AttentionTile(1, 1, 64, 2, 1)
     if on.architecture == WGMMA and sizes.size >= _LEAST_FOR_WGMMA:
-        return AttentionTile(4, 1, 64, 2, 3 if small else 2, wgmma=True)
+        return AttentionTile(4, 1, 64, 2, 4 if small else 3, wgmma=True)
     return AttentionTile(4, 1, 64, 2, 3 if small else 2)

@@ -1,5 +1,5 @@
-// Attention on Hopper's tensor cores: sm_90a only. Each warpgroup has 64 queries, in registers; tiles are of 64 columns, rows
-// of 128 bytes, swizzled.
+// Attention on Hopper's tensor cores: sm_90a only. Each warpgroup has 64 queries, in shared memory (in registers ptxas 13.0
+// overwrites them in the loop); tiles are of 64 columns, rows of 128 bytes, swizzled.
 
 struct Way {
     static const int PITCH = SIZE * 2;
@@ -11,27 +11,37 @@ struct Way {
 
     static __device__ __forceinline__ void arrived() { show_to_products(); }
 
-    static __device__ __forceinline__ void multiply_keys(float (&products)[1][KEYS / 8][4], const u32 (&queries)[1][SIZE / 16][4],
-                                                         u32 keys) {
+    typedef u32 Queries; // the place of this warpgroup's
+
+    static __device__ __forceinline__ void take(Queries &queries, u32 from, int row) { queries = from + row / 64 * (64 * 128); }
+
+    static __device__ __forceinline__ void multiply_keys(float (&products)[1][KEYS / 8][4], Queries queries, u32 keys) {
+        float(&sums)[KEYS / 2] = (float(&)[KEYS / 2])products[0];
         begin_products();
 #pragma unroll
         for (int part = 0; part < SIZE / 16; ++part)
-            by_keys((float(&)[KEYS / 2])products[0], queries[0][part],
+            by_keys(sums, swizzled_matrix(queries + part / 4 * (QUERIES * 128) + part % 4 * 32),
                     swizzled_matrix(keys + part / 4 * (KEYS * 128) + part % 4 * 32), part);
-        finish_products();
+        end_products();
+        wait_for_products();
+        settle(sums);
     }
 
-    static __device__ __forceinline__ void multiply_values(float (&sums)[1][SIZE / 8][4], const u32 (&powers)[1][KEYS / 8][2],
+    static __device__ __forceinline__ void multiply_values(float (&sums)[1][SIZE / 8][4], u32 (&powers)[1][KEYS / 8][2],
                                                            u32 values) {
+        settle((float(&)[SIZE / 2])sums[0]);
+        settle((u32(&)[KEYS / 4])powers[0]);
         begin_products();
 #pragma unroll
-        for (int key = 0; key < KEYS; key += 16) {
-            const u32 a[4] = {powers[0][key / 8][0], powers[0][key / 8][1], powers[0][key / 8 + 1][0], powers[0][key / 8 + 1][1]};
+        for (int key = 0; key < KEYS; key += 16)
 #pragma unroll
             for (int part = 0; part < SIZE / 64; ++part)
-                by_values((float(&)[32])sums[0][part * 8], a, swizzled_matrix(values + part * (KEYS * 128) + key * 128));
-        }
-        finish_products();
+                by_values((float(&)[32])sums[0][part * 8], (const u32(&)[4])powers[0][key / 8],
+                          swizzled_matrix(values + part * (KEYS * 128) + key * 128));
+        end_products();
+        wait_for_products();
+        settle((float(&)[SIZE / 2])sums[0]);
+        settle((u32(&)[KEYS / 4])powers[0]);
     }
 };
 

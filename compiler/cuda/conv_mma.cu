@@ -85,8 +85,8 @@ struct Operands {
     int k, filters, groups; // of a group: k, filters
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_mma(const __grid_constant__ Operands operands) {
-    extern __shared__ __align__(128) char shared[];
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) conv_mma(const __grid_constant__ Operands operands) {
+    extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
     wait_for_kernel_before();
     Operands o = operands;

@@ -183,7 +183,7 @@ class ConvolutionWeight:
             sizes = DenseSizes(filters, what.pixels, self._k, images, what.groups)
         else:
             sizes = DenseSizes(images * what.pixels, filters, self._k, 1, what.groups)
-        by = shape or best_shape(sizes, self.device.multiprocessors, self.device.shared_bytes, narrow=not wide)
+        by = shape or best_shape(sizes, self.device, narrow=not wide)
         row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
         operands = _Operands(
             what.input(x, self._taps[wide].address, 1 if what.nchw else images),

@@ -7,8 +7,8 @@ struct Operands {
     int k, inner; // inner: of the batch
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) dense_mma(const __grid_constant__ Operands operands) {
-    extern __shared__ __align__(128) char shared[];
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) dense_mma(const __grid_constant__ Operands operands) {
+    extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
     wait_for_kernel_before();
     Operands o = operands;

@@ -19,13 +19,17 @@ BAND_BYTES = 8 << 20  # of X, that the L2 keeps
 
 @dataclass(frozen=True, slots=True)
 class TileShape:
-    """Tokens and rows of a block of threads, its warps along both, and places in shared memory."""
+    """Tokens and rows of a block of threads, its warps along both, and places in shared memory.
+
+    With `wgmma`, which sm_90a has, four warps are together, have 16 tokens each, and all rows.
+    """
 
     tokens: int
     rows: int
     warps_t: int
     warps_r: int
     stages: int
+    wgmma: bool = False
 
     @property
     def threads(self) -> int:
@@ -44,6 +48,7 @@ class TileShape:
             "WARPS_T": self.warps_t,
             "WARPS_R": self.warps_r,
             "STAGES": self.stages,
+            "WGMMA": int(self.wgmma),
         }
 
     def shared_bytes(self, *, x_lines: bool = False, w_lines: bool = False) -> int:
@@ -62,6 +67,15 @@ SHAPES: Mapping[TileShape, float] = {
     TileShape(64, 64, 2, 2, 4): 1.5,
     TileShape(32, 64, 1, 4, 4): 2.2,
 }
+# The same for Hopper.
+HOPPER_SHAPES: Mapping[TileShape, float] = {
+    TileShape(128, 256, 8, 1, 4, wgmma=True): 0.6,
+    TileShape(128, 128, 8, 1, 3, wgmma=True): 0.65,
+    TileShape(128, 64, 8, 1, 4, wgmma=True): 0.8,
+    TileShape(64, 128, 4, 1, 4, wgmma=True): 0.8,
+    TileShape(64, 64, 4, 1, 4, wgmma=True): 1.0,
+}
+HOPPER = (9, 1)  # TEMPORARY until measured
 AROUND_TILE = 2000.0  # cycles
 NARROW = 4  # pieces of a thread, at most, where elements are read one by one
 
@@ -103,7 +117,7 @@ def launch(
     batch = sizes.outer * sizes.inner
     if not batch * sizes.tokens * sizes.m:
         return
-    by = shape or best_shape(sizes, on.multiprocessors, on.shared_bytes, narrow=not (x.wide and w.wide))
+    by = shape or best_shape(sizes, on, narrow=not (x.wide and w.wide))
     row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
     together = max(1, min(token_tiles, BAND_BYTES // (by.tokens * max(1, sizes.k) * 2)))
     operands = _Operands(
@@ -118,17 +132,21 @@ def launch(
     on.launch(kernel, (batch * row_tiles * token_tiles, 1), by.threads, operands, stream)
 
 
+def best_shape(sizes: DenseSizes, on: Device, *, narrow: bool = False) -> TileShape:
+    """The one that should take the fewest cycles on a GPU; `narrow` if elements are read one by one, which needs
+    registers."""
+    return _best(sizes, on.multiprocessors, on.shared_bytes, on.architecture == HOPPER, narrow)
+
+
 @functools.lru_cache(maxsize=1024)
-def best_shape(sizes: DenseSizes, workers: int, shared_bytes: int, *, narrow: bool = False) -> TileShape:
-    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory; `narrow`
-    if elements are read one by one, which needs registers."""
-    found = shapes(sizes, workers, shared_bytes)
+def _best(sizes: DenseSizes, workers: int, shared_bytes: int, hopper: bool, narrow: bool) -> TileShape:
+    found = shapes(sizes, workers, shared_bytes, hopper=hopper)
     return min((each for each in found if not narrow or each[0].pieces <= NARROW), key=lambda each: each[1])[0]
 
 
-def shapes(sizes: DenseSizes, workers: int, shared_bytes: int) -> Iterator[tuple[TileShape, float]]:
+def shapes(sizes: DenseSizes, workers: int, shared_bytes: int, *, hopper: bool) -> Iterator[tuple[TileShape, float]]:
     """Those that there is memory for, and about how many cycles each takes."""
-    for shape, cycles in SHAPES.items():
+    for shape, cycles in (HOPPER_SHAPES if hopper else SHAPES).items():
         if shape.shared_bytes(x_lines=True, w_lines=True) > shared_bytes:
             continue
         tiles = sizes.outer * sizes.inner * -(-sizes.m // shape.rows) * -(-sizes.tokens // shape.tokens)

@@ -1,7 +1,8 @@
 // A tile of a dense product: TOKENS x ROWS sums, K in steps of 64 through STAGES places in shared memory.
 //
 // Macros: TOKENS, ROWS, WARPS_T x WARPS_R warps with equal parts of both, STAGES; X_LINES, W_LINES: 0 where neighbours along
-// K lie together in memory, 1 where tokens of X or rows of W do; X_WIDE, W_WIDE: 16 bytes at a time can be read.
+// K lie together in memory, 1 where tokens of X or rows of W do; X_WIDE, W_WIDE: 16 bytes at a time can be read; WGMMA: four
+// warps at a time multiply from shared memory, which only sm_90a does, with 16 tokens and all rows each (WARPS_R is 1).
 
 #define STEP 64
 #define THREADS (32 * WARPS_T * WARPS_R)
@@ -10,6 +11,7 @@
 #define X_BYTES (X_LINES ? (TOKENS + 63) / 64 * 8192 : TOKENS * 128)
 #define W_BYTES (W_LINES ? (ROWS + 63) / 64 * 8192 : ROWS * 128)
 #define STAGE_BYTES (X_BYTES + W_BYTES)
+#define RESIDENT (WGMMA && TOKENS * ROWS <= 128 * 128 ? 2 : 1) // blocks that are to fit into a multiprocessor's registers
 #define EIGHTS_AT_ONCE (WARP_ROWS / 8 < 8 ? WARP_ROWS / 8 : 8) // rows on their way out, of a warp
 
 // Matrices of a batch with two axes; strides in elements.
@@ -139,8 +141,24 @@ struct Sums {
         for (int each = 0; each < WARP_TOKENS * WARP_ROWS / 32; ++each) (&values[0][0][0])[each] = 0.0f;
     }
 
-    // += X W^T for a step that is in shared memory.
+    // Begin to add X W^T for a step that is in shared memory.
     __device__ __forceinline__ void multiply(u32 x, u32 w, int token, int row) {
+#if WGMMA
+        settle((float(&)[ROWS / 2])values[0]);
+        begin_products();
+#pragma unroll
+        for (int k = 0; k < STEP; k += 16) {
+            const u64 own = swizzled_matrix(x + (X_LINES ? token / 64 * 8192 + k * 128 : token / 64 * 8192 + k * 2));
+#if W_LINES
+#pragma unroll
+            for (int part = 0; part < ROWS / 64; ++part)
+                wgmma((float(&)[32])values[0][part * 8], own, swizzled_matrix(w + part * 8192 + k * 128));
+#else
+            wgmma((float(&)[ROWS / 2])values[0], own, swizzled_matrix(w + k * 2));
+#endif
+        }
+        end_products();
+#else
 #pragma unroll
         for (int k = 0; k < STEP; k += 16) {
             u32 a[WARP_TOKENS / 16][4], b[WARP_ROWS / 16][4];
@@ -153,6 +171,7 @@ struct Sums {
 #pragma unroll
                 for (int r = 0; r < WARP_ROWS / 8; ++r) mma(values[t][r], a[t], b[r / 2][r % 2 * 2], b[r / 2][r % 2 * 2 + 1]);
         }
+#endif
     }
 
     // All of it to `out`, whose first token and row of this warp are given, through an area of the warp's.
@@ -182,13 +201,24 @@ __device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Epil
     int from = 0, to = STAGES - 1;
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();
+#if WGMMA
+        show_to_products();
+#endif
         __syncthreads(); // this step is there, and all are done with the one before
+#if WGMMA
+        sums.multiply(base + from * STAGE_BYTES, base + from * STAGE_BYTES + X_BYTES, token, row);
+#endif
         if (step + STAGES - 1 < steps) {
             x.copy(base + to * STAGE_BYTES, (step + STAGES - 1) * STEP);
             w.copy(base + to * STAGE_BYTES + X_BYTES, (step + STAGES - 1) * STEP);
         }
         end_copies();
+#if WGMMA
+        wait_for_products();
+        settle((float(&)[ROWS / 2])sums.values[0]);
+#else
         sums.multiply(base + from * STAGE_BYTES, base + from * STAGE_BYTES + X_BYTES, token, row);
+#endif
         from = from + 1 == STAGES ? 0 : from + 1;
         to = to + 1 == STAGES ? 0 : to + 1;
     }

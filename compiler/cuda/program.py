@@ -17,6 +17,8 @@ _WGMMA = {  # the instruction that a kernel is made of
     "bsr_pairs_wgmma": wgmma.product,
     "dense_wgmma": wgmma.dense_product,
     "attention_wgmma": wgmma.attention_products,
+    "dense_mma": wgmma.tile_product,
+    "conv_mma": wgmma.tile_product,
 }
 _DENSE = ("activation.cuh", "tensor_core.cuh", "widened.cuh", "epilogue.cuh")
 _NM24 = ("activation.cuh", "warp_stream.cuh", "nm24_step.cuh")
@@ -24,15 +26,15 @@ _W4 = ("activation.cuh", "warp_stream.cuh", "four_bits.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
     "nm24_mma": _NM24,
     "nm24_tile_mma": _NM24,
-    "dense_mma": (*_DENSE, "dense_tile.cuh"),
+    "dense_mma": (*_DENSE, "wgmma.cuh", "dense_tile.cuh"),
     "spmv": ("activation.cuh", "tensor_core.cuh", "widened.cuh"),
     "w4_nm24_mma": _W4,
     "w4_group_mma": _W4,
     "dense_few": _DENSE,
     "dense_wgmma": ("activation.cuh", "hopper.cuh", "widened.cuh", "epilogue.cuh"),
-    "attention_mma": (*_DENSE, "attention.cuh"),
+    "attention_mma": ("tensor_core.cuh", "widened.cuh", "attention.cuh"),
     "attention_wgmma": ("tensor_core.cuh", "widened.cuh", "wgmma.cuh", "attention.cuh"),
-    "conv_mma": (*_DENSE, "dense_tile.cuh", "conv_input.cuh"),
+    "conv_mma": (*_DENSE, "wgmma.cuh", "dense_tile.cuh", "conv_input.cuh"),
     "conv_depthwise": (*_DENSE, "conv_input.cuh"),
 }
 
@@ -76,12 +78,12 @@ def _options(macros: Mapping[str, int], architecture: tuple[int, int]) -> list[s
 
 
 def _source(kernel: str, macros: Mapping[str, int]) -> str:
-    """What all kernels share, what those of its kind do, then its own."""
+    """The instruction that it is made of, what all kernels share, what those of its kind do, then its own."""
     here = files("sparsec.cuda")
     if kernel in HEADERS:
         shared = "".join((here / name).read_text() for name in HEADERS[kernel])
         instruction = _WGMMA[kernel](macros) if kernel in _WGMMA else ""
-        return shared + instruction + (here / f"{kernel}.cu").read_text()
+        return instruction + shared + (here / f"{kernel}.cu").read_text()
     activation, own = (here / "activation.cuh").read_text(), (here / f"{kernel}.cu").read_text()
     if kernel not in _WGMMA:
         return activation + (here / "warp_stream.cuh").read_text() + own

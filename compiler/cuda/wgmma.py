@@ -68,7 +68,7 @@ def dense_product(macros: Mapping[str, int]) -> str:
     count, dtype, sums, outputs = _sums(rows, macros)
     a, b, add = range(count, count + 3)
     return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b, int add) {{
+__device__ __forceinline__ void wgmma(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
     asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
                  "wgmma.mma_async.sync.aligned.m64n{rows}k16.f32.{dtype}.{dtype} "
                  "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"
@@ -78,26 +78,41 @@ __device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b, int add
 """
 
 
+def tile_product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `wgmma`: D[64 x ROWS] += A[64 x 16] B[16 x ROWS], both in shared memory, with neighbours along K or, with
+    X_LINES and W_LINES, across it; then B has 64 rows. Nothing without WGMMA."""
+    if not macros["WGMMA"]:
+        return ""
+    count, dtype, sums, outputs = _sums(64 if macros["W_LINES"] else macros["ROWS"], macros)
+    return f"""
+__device__ __forceinline__ void wgmma(float (&d)[{count}], unsigned long long a, unsigned long long b) {{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n{2 * count}k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, {macros["X_LINES"]}, {macros["W_LINES"]};"
+                 : {outputs}
+                 : "l"(a), "l"(b));
+}}
+"""
+
+
 def attention_products(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `by_keys`, D[64 x KEYS] (+)= A[64 x 16] B[KEYS x 16]^T (`add` 0 overwrites D), and of `by_values`, D[64 x 64]
-    += A[64 x 16] B[16 x 64]; A in registers, B in shared memory."""
+    """CUDA C++ of `by_keys`, D[64 x KEYS] (+)= A[64 x 16] B[KEYS x 16]^T (`add` 0 overwrites D), both in shared memory, and of
+    `by_values`, D[64 x 64] += A[64 x 16] B[16 x 64], A in registers."""
     keys = macros["KEYS"]
     count, dtype, sums, outputs = _sums(keys, macros)
-    a = ", ".join(f"%{each}" for each in range(count, count + 4))
     values, _, sums_of_values, outputs_of_values = _sums(64, macros)
-    a_of_values = ", ".join(f"%{each}" for each in range(values, values + 4))
+    a = ", ".join(f"%{each}" for each in range(values, values + 4))
     return f"""
-__device__ __forceinline__ void by_keys(float (&d)[{count}], const u32 (&a)[4], u64 b, int add) {{
-    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{count + 5}, 0;\\n"
+__device__ __forceinline__ void by_keys(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
+    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{count + 2}, 0;\\n"
                  "wgmma.mma_async.sync.aligned.m64n{keys}k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, {{{a}}}, %{count + 4}, add, 1, 1, 0;\\n}}"
+                 "{{{sums}}}, %{count}, %{count + 1}, add, 1, 1, 0, 0;\\n}}"
                  : {outputs}
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+                 : "l"(a), "l"(b), "r"(add));
 }}
 
-__device__ __forceinline__ void by_values(float (&d)[{values}], const u32 (&a)[4], u64 b) {{
+__device__ __forceinline__ void by_values(float (&d)[{values}], const unsigned int (&a)[4], unsigned long long b) {{
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.{dtype}.{dtype} "
-                 "{{{sums_of_values}}}, {{{a_of_values}}}, %{values + 4}, 1, 1, 1, 1;"
+                 "{{{sums_of_values}}}, {{{a}}}, %{values + 4}, 1, 1, 1, 1;"
                  : {outputs_of_values}
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparsec.cuda import program
 from sparsec.cuda.driver import Buffer
 
-EMULATED = ("tensor_core.cuh", "widened.cuh")  # whose functions are those of `emulation.h`
+EMULATED = ("tensor_core.cuh", "widened.cuh", "wgmma.cuh")  # whose functions are those of `emulation.h`
 COMPILER = shutil.which("g++")
 
 

@@ -129,6 +129,11 @@ def test_matrices_are_wide_where_all_of_a_batch_are() -> None:
 
 def test_a_shape_is_chosen_that_there_is_memory_for() -> None:
     large, few = DenseSizes(4096, 3072, 768), DenseSizes(40, 768, 768)
-    assert best_shape(large, 132, 232448).tokens >= 128
-    assert best_shape(few, 132, 232448).tokens * best_shape(few, 132, 232448).rows <= 4096
-    assert all(each.shared_bytes(x_lines=True, w_lines=True) <= 101376 for each, _ in shapes(large, 84, 101376))
+    older = EmulatedDevice(multiprocessors=108, shared_bytes=166912)
+    hopper = EmulatedDevice(multiprocessors=132, shared_bytes=232448, architecture=(9, 0))
+    for on in (older, hopper):
+        assert best_shape(large, on).tokens >= 128  # type: ignore[arg-type]
+        chosen = best_shape(few, on)  # type: ignore[arg-type]
+        assert chosen.tokens * chosen.rows <= 8192
+        assert chosen.wgmma == (on is hopper)
+    assert all(each.shared_bytes(x_lines=True, w_lines=True) <= 101376 for each, _ in shapes(large, 84, 101376, hopper=False))

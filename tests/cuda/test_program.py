@@ -17,7 +17,7 @@ from sparsec.errors import TargetError, ToolchainError
 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
-@pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "pad_rows"])
+@pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "w4_group_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
     macros |= {"KIND": 0, "STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3, "LEAST": 12, "ROUNDS": 16}
@@ -39,11 +39,10 @@ def test_kernels_for_all_factors_compile(kernel: str, architecture: tuple[int, i
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("each", TILES)
 @pytest.mark.parametrize(("bf16", "kind"), [(0, 0), (1, 0), (0, 1), (0, 2)])
-def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int, kind: int) -> None:
-    groups, blocks, tokens = each
+def test_kernels_for_many_tokens_compile(each: tuple[int, int], bf16: int, kind: int) -> None:
+    groups, tokens = each
     macros = {
         "GROUPS": groups,
-        "MT": blocks,
         "TOKENS": tokens,
         "STAGES": 4,
         "BF16": bf16,
@@ -73,7 +72,7 @@ def test_kernels_for_pairs_of_blocks_compile(tokens: int) -> None:
 @pytest.mark.parametrize("bf16", [0, 1])
 def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, int]) -> None:
     macros = {"BF16": bf16, "ACTIVATION": 3, "TOKENS": 64, "ROWS": 128, "WARPS_T": 2, "WARPS_R": 2, "STAGES": 3}
-    macros |= {"X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "BY_EIGHTS": bf16}
+    macros |= {"WGMMA": 0, "X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "BY_EIGHTS": bf16}
     if kernel in ("attention_mma", "dense_few"):
         macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
         macros |= {"MASK": 1 + bf16, "RESIDENT": 2, "UNITS": 4, "TILES": 2}
@@ -85,6 +84,15 @@ def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, 
 def test_dense_kernels_for_many_tokens_compile(rows: int) -> None:
     macros = {"GROUPS": 2, "ROWS": rows, "STAGES": 4, "BF16": rows // 128 % 2, "ACTIVATION": 2}
     assert program.compiled("dense_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("kernel", ["dense_mma", "conv_mma"])
+def test_dense_kernels_for_hopper_compile(kernel: str, lines: int) -> None:
+    macros = {"BF16": lines, "ACTIVATION": 1, "TOKENS": 128, "ROWS": 128, "WARPS_T": 8, "WARPS_R": 1, "STAGES": 3}
+    macros |= {"WGMMA": 1, "X_LINES": 0, "W_LINES": lines, "X_WIDE": 1, "W_WIDE": 1, "NCHW": lines, "BY_EIGHTS": 1 - lines}
+    assert program.compiled(kernel, macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")
