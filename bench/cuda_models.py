@@ -100,7 +100,7 @@ class Bert(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """tokens [batch, tokens]."""
-        x = self.norm(self.words(tokens) + self.places.weight[: tokens.shape[1]])
+        x: torch.Tensor = self.norm(self.words(tokens) + self.places.weight[: tokens.shape[1]])
         for layer in self.layers:
             x = layer(x)
         return x
