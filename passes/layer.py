@@ -83,16 +83,16 @@ class Layer:
                 return LinearProblem(math.prod(first[:-1]), first[-1], y[-1], self.arithmetic)
             case "sparsec.matmul":
                 left, right = (self.axes_of(number) for number in range(CONTRACTION_OPERANDS))
-                first = [first[axis] for axis in left] if left is not None else first
+                p = tuple(first[axis] for axis in left) if left is not None else first
                 return MatmulProblem(
-                    batch=math.prod(first[:-2]),
-                    rows=first[-2],
-                    inner=first[-1],
+                    batch=math.prod(p[:-2]),
+                    rows=p[-2],
+                    inner=p[-1],
                     columns=y[-1],
                     transposed="transposed" in self.contraction.attributes,
                     arithmetic=self.arithmetic,
                     zeros=self._zeros(),
-                    left=lines_of(shape_of(self.inputs[0]), left) if left is not None else None,
+                    left=lines_of(first, left) if left is not None else None,
                     right=lines_of(second, right) if right is not None else None,
                 )
         raise AssertionError(f"unknown contraction {self.contraction.name}")

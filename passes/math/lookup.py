@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from torch_mlir import ir
 
 from sparsec.ir.expr import Expr
@@ -70,14 +69,13 @@ def _pick(table: tuple[float, ...], numbers: Expr, like: Expr) -> Expr:
 def _tables(name: str, step: float, factor: float) -> tuple[tuple[float, ...], ...]:
     """For each power of the distance from a step's middle, constant term first, its coefficient in every step."""
     function, half = FUNCTIONS[name], step / 2
-    rows = np.zeros((STEPS, function.degree + 1))
+    powers = np.arange(function.degree + 1)
+    nodes = np.cos(np.pi * (powers + 0.5) / len(powers))  # of Chebyshev, in steps from -1 to 1
+    through = np.linalg.inv(np.vander(nodes, increasing=True)) / half ** powers[:, None]
+    rows = np.zeros((STEPS, len(powers)))
     for number in range(STEPS - 1):
-
-        def values(places: np.ndarray, middle: float = number * step) -> np.ndarray:
-            return np.array([function.function(factor * (middle + half * place)) for place in places])
-
-        fitted = chebyshev.cheb2poly(chebyshev.chebinterpolate(values, function.degree))
-        rows[number, : len(fitted)] = fitted / half ** np.arange(len(fitted))
+        places = factor * (number * step + half * nodes)
+        rows[number] = through @ [function.function(place) for place in places]
     rows[0, ::2] = 0  # an odd function in the middle
     rows[-1, 0] = 1
     return tuple(tuple(float(each) for each in column) for column in rows.T.astype(np.float32))
