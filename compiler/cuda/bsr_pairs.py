@@ -38,7 +38,8 @@ class BlockPairs:
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
     `nonzero` is how many 32 x 32 have a nonzero. `tiles` is TILE [row tiles], whose strips are negative where there is
-    none; `pieces` uint32 [pieces], the column in units, and from bit 16 on a bit for each strip of the tile that has a unit there; `units` uint8 [units, 4096].
+    none; `pieces` uint32 [pieces], the column in units, and from bit 16 on a bit for each strip of the tile that has a unit
+    there; `units` uint8 [units, 4096].
     """
 
     m: int
@@ -55,7 +56,7 @@ class BlockPairs:
         strips = range(-(-m // SIDE))
         with ThreadPoolExecutor() as pool:
             squares = np.stack(list(pool.map(lambda strip: _kept(weight, strip), strips)))
-            kept = squares.any(axis=2)
+            kept = np.asarray(squares.any(axis=2))
             tiles, pieces, where = _tiles(kept)
             units = np.empty((len(where), UNIT_BYTES), dtype=np.uint8)
 
@@ -116,7 +117,7 @@ def alike(kept: Kept, size: int) -> NDArray[np.int32]:
 def _tiles(kept: Kept) -> tuple[NDArray[np.void], NDArray[np.uint32], NDArray[np.intp]]:
     """Row tiles, pieces, and where the units are: strip and column in units."""
     paired = alike(kept, 2)
-    grouped = alike(_inside(kept, paired).any(axis=1), GROUPS)
+    grouped = alike(np.asarray(_inside(kept, paired).any(axis=1)), GROUPS)
     count = len(grouped)
     tiles, pieces, where = np.zeros(count, dtype=TILE), [], []
     done = placed = 0
@@ -143,7 +144,7 @@ def _inside(kept: Kept, rows: NDArray[np.int32]) -> Kept:
 def _kept(weight: Bits, strip: int) -> Kept:
     """Which 32 x 32 of a strip have a nonzero: [units, 2]."""
     blocks = _blocks(weight, strip) << 1
-    kept: Kept = blocks.reshape(SIDE, -1, WIDTH // SIDE, SIDE).any(axis=(0, 3))
+    kept: Kept = np.asarray(blocks.reshape(SIDE, -1, WIDTH // SIDE, SIDE).any(axis=(0, 3)))
     return kept
 
 

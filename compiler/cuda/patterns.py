@@ -93,8 +93,9 @@ def check(bits: NDArray[np.uint16], pattern: Groups) -> None:
     kept[:m, :k] = (bits << 1) != 0
     _refuse(kept.reshape(len(kept), -1, pattern.m).sum(axis=2), pattern, pattern.n, 1, "nonzeros")
     if pattern.rows > 1:
-        used = kept.reshape(len(kept) // pattern.rows, pattern.rows, -1).any(axis=1)
-        _refuse(used.reshape(len(used), -1, pattern.m).sum(axis=2), pattern, SELECTED, pattern.rows, "columns in use")
+        blocks = len(kept) // pattern.rows
+        used = np.asarray(kept.reshape(blocks, pattern.rows, -1).any(axis=1))
+        _refuse(used.reshape(blocks, -1, pattern.m).sum(axis=2), pattern, SELECTED, pattern.rows, "columns in use")
 
 
 def _refuse(counts: NDArray[np.int64], pattern: Groups, most: int, rows: int, what: str) -> None:

@@ -15,23 +15,37 @@ from sparsec.errors import ModelError
 SHARED_BYTES = 227 << 10  # of an H100
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint8])
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 1 << 30))
-def test_tiles_round_trip(m: int, k: int, seed: int) -> None:
-    bits = two_of_four(m, k, seed)
+def test_tiles_round_trip(dtype: type[np.uint16 | np.uint8], m: int, k: int, seed: int) -> None:
+    bits = two_of_four(m, k, seed).astype(dtype)  # of 8 bits some more zeros
     tiles = Nm24Tiles.encode(bits)
     assert np.array_equal(tiles.decode(), bits)
-    assert tiles.blocks.shape == (-(-m // 64), tiles.steps, 4608)
+    assert tiles.blocks.shape == (-(-m // 64), -(-k * bits.itemsize // 128), 4608 if bits.itemsize == 2 else 5120)
 
 
-def test_a_value_and_its_index_lie_where_the_instruction_takes_them_from() -> None:
+def test_a_value_and_its_index_lie_where_threads_take_them_from() -> None:
     bits = np.zeros((64, 64), dtype=np.uint16)
-    bits[29, 47], bits[29, 45] = 0x4321, 0x1234  # group 11, places 1 and 3
+    bits[29, 47], bits[29, 45] = 0x4321, 0x1234  # group 11: of the second half group 3; places 1 and 3
     block = Nm24Tiles.encode(bits).blocks[0, 0]
-    chunk = 11 // 4 ^ 29 // 2 % 4
-    assert block[29 * 64 + chunk * 16 + 11 % 4 * 4 :][:4].view(np.uint16).tolist() == [0x1234, 0x4321]
-    thread = 1 * 32 + 29 % 8 * 4 + 11 // 4  # of warp 1, whose rows are 16 to 31; row 29 is the second half's
+    thread = 1 * 32 + 29 % 8 * 4 + 3  # of warp 1, whose rows are 16 to 31; row 29 is the second of the thread's
+    assert block[2048 + thread * 16 + 1 * 4 :][:4].view(np.uint16).tolist() == [0x1234, 0x4321]
+    thread = 1 * 32 + 29 % 8 * 4 + 11 // 4
     assert block[4096 + thread * 4 :][:4].view(np.uint32)[0] >> 16 + 11 % 4 * 4 & 15 == 1 | 3 << 2
+
+
+def test_a_byte_and_its_index_lie_where_threads_take_them_from() -> None:
+    bits = np.zeros((64, 128), dtype=np.uint8)
+    bits[29, 110], bits[29, 111] = (
+        0x43,
+        0x21,
+    )  # group 27: of the second 64 columns 11, the second of a pair; places 2 and 3
+    block = Nm24Tiles.encode(bits).blocks[0, 0]
+    thread = 1 * 32 + 29 % 8 * 4 + 1  # groups 2 and 3 of the pair's register 2 + 1
+    assert block[2048 + thread * 16 + 3 * 4 :][:4].tolist() == [0, 0, 0x43, 0x21]
+    thread = 1 * 32 + 29 % 8 * 4 + 1 * 2 + 1  # the second 32 of the columns, row + 8
+    assert block[4096 + 512 + thread * 4 :][:4].view(np.uint32)[0] >> 3 * 4 & 15 == 2 | 3 << 2
 
 
 def test_three_of_four_are_refused_where_they_are() -> None:
