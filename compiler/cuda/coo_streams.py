@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.device_cost import Kernel
 from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
 
 LANES = 32
@@ -40,6 +42,8 @@ class CooStreams:
     `units` is uint32 [rounds, 32]. `offsets[i]` is where the rounds of step i begin: those of a worker's first warp, in
     order, then those of its second, and so on. A step has from `least` to `rounds` rounds.
     """
+
+    kernel: ClassVar[Kernel] = "coo_mma"
 
     m: int
     k: int
@@ -96,7 +100,8 @@ class CooStreams:
     def _tiles(self, first: int, last: int) -> Bits:
         """Some tiles [last - first, elements], by doing what the kernel does."""
         points = self.units[self.offsets[first] : self.offsets[last]]
-        tile = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1].astype(np.int64)))
+        offsets = self.offsets[first : last + 1].astype(np.int64)
+        tile = np.repeat(np.arange(last - first), offsets[1:] - offsets[:-1])
         area = np.zeros((last - first, (ROWS * WORD * self.words * 2 + PAD) // 2), dtype=np.uint16)
         area[tile[:, None], points >> 17] = points & 0xFFFF
         return area[:, : -PAD // 2]
@@ -105,11 +110,6 @@ class CooStreams:
     def even(self) -> bool:
         """Whether no part of the matrix is much denser than the rest."""
         return self.rounds <= MOST_ROUNDS
-
-    @property
-    def kernel(self) -> str:
-        """Its name."""
-        return "coo_mma"
 
     @property
     def macros(self) -> Mapping[str, int]:

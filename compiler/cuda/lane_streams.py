@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.device_cost import Kernel
 from sparsec.cuda.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
 
 LANES = 32
@@ -40,6 +42,8 @@ class LaneStreams:
     order, then those of its second, and so on. `words` is the number of mask words of a step, `chunks` the most that a
     lane takes in one, `step_units` the most units of one.
     """
+
+    kernel: ClassVar[Kernel] = "bitmap_mma"
 
     m: int
     k: int
@@ -96,11 +100,6 @@ class LaneStreams:
         with ThreadPoolExecutor() as pool:
             list(pool.map(worker, range(self.partition.workers)))
         return out[: self.m, : self.k]
-
-    @property
-    def kernel(self) -> str:
-        """Its name."""
-        return "bitmap_mma"
 
     @property
     def macros(self) -> Mapping[str, int]:

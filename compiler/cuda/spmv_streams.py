@@ -130,7 +130,7 @@ class _Rows:
 
     def idle(self, rows: Numbers) -> NDArray[np.bool_]:
         """Which are the empty row behind the last."""
-        return rows == len(self.counts) - 1
+        return np.equal(rows, len(self.counts) - 1)
 
     def padded(self, rows: Numbers, count: int) -> tuple[Bits, NDArray[np.uint8]]:
         """Values and distances [rows, count]: behind a row's last one there are zeros in the next column."""
@@ -188,7 +188,7 @@ def _chunk(
     if ordered:
         there = np.arange(columns.shape[1]) < np.repeat(steps * STEP, LANES)[:, None]
         taken = spread(np.where(there, columns, NONE).reshape(-1, GROUP, columns.shape[1])).reshape(columns.shape)
-        values, columns = (np.take_along_axis(each, taken, axis=1) for each in (values, columns))
+        values, columns = np.take_along_axis(values, taken, axis=1), np.take_along_axis(columns, taken, axis=1)
     exists = np.arange(steps.max()) < steps[:, None]
 
     def by_step(elements: NDArray[Number]) -> NDArray[Number]:
@@ -207,7 +207,7 @@ def _packed(values: Bits, distances: NDArray[np.int8], bits: int) -> NDArray[np.
     if bits & 8:
         pieces.append(plane)
     if bits & 4:
-        pieces.append(plane[:, :, 0::2] & 15 | (plane[:, :, 1::2] & 15) << 4)
+        pieces.append((plane[:, :, 0::2] & 15 | (plane[:, :, 1::2] & 15) << 4).astype(np.uint8))
     if bits & 2:
         pieces.append(
             ((plane >> (bits & 4) & 3) << (2 * np.arange(4, dtype=np.uint8)[:, None])).sum(axis=2, dtype=np.uint8)

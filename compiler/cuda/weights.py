@@ -127,16 +127,17 @@ class SparseWeight:
         """The same matrix for few tokens, if it has no pattern and that is faster; encoded and copied at the first use."""
         if not isinstance(self.streams, LaneStreams | CooStreams) or tokens > spmv.TOKENS[-1]:
             return None
-        ordered = tokens > spmv.MOST_UNORDERED if self._few is None else self._few.streams.ordered
+        ordered = tokens > spmv.MOST_UNORDERED if self.few is None else self.few.streams.ordered
         m, k, nnz = self.streams.m, self.streams.k, self.streams.nnz
-        times = [
-            sparse_microseconds(each, m, k, nnz, tokens, self.device) for each in (_spmv(ordered), self.streams.kernel)
-        ]
-        if times[0] > CERTAIN * times[1]:
+        own, other = (
+            sparse_microseconds(kernel, m, k, nnz, tokens, self.device)
+            for kernel in (self.streams.kernel, "spmv_ordered" if ordered else "spmv")
+        )
+        if other > CERTAIN * own:
             return None
-        if self._few is None:
-            self._few = _few(self.streams.decode(), self.dtype, self.device, ordered=ordered)
-        return self._few
+        if self.few is None:
+            self.few = _spmv_weight(self.streams.decode(), self.dtype, self.device, ordered=ordered)
+        return self.few
 
     def for_many(self, tokens: int) -> Nm24Wgmma | None:
         """The same matrix for many tokens, if there is a kernel for that; encoded and copied at the first use."""
@@ -214,9 +215,10 @@ def placed(
             next_step='compress it as "unstructured"',
         )
     if isinstance(kind, Unstructured) and tokens:
-        kernel = fastest(*bits.shape, int(np.count_nonzero(bits << 1)), tokens, on)
-        if kernel in (_spmv(ordered=False), _spmv(ordered=True)):
-            return _few(bits, dtype, on, ordered=kernel == _spmv(ordered=True))
+        m, k = bits.shape
+        kernel = fastest(m, k, int(np.count_nonzero(bits << 1)), tokens, on)
+        if kernel in ("spmv", "spmv_ordered"):
+            return _spmv_weight(bits, dtype, on, ordered=kernel == "spmv_ordered")
     encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
     if isinstance(encoded, BlockSteps):
         return BsrWgmma(encoded, dtype, on)
@@ -235,12 +237,7 @@ def fastest(m: int, k: int, nnz: int, tokens: Sequence[int], on: Processor) -> K
     return min(kernels, key=lambda kernel: sum(sparse_microseconds(kernel, m, k, nnz, each, on) for each in tokens))
 
 
-def _spmv(*, ordered: bool) -> Kernel:
-    """The name of the kernel, by what is encoded for it."""
-    return "spmv_ordered" if ordered else "spmv"
-
-
-def _few(bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
+def _spmv_weight(bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
     columns = spmv.most_columns(on.shared_bytes)
     workers = min(on.multiprocessors, spmv.WORKERS)
     return SpmvWeight(SpmvStreams.encode(bits, workers, spmv.WARPS, columns, ordered=ordered), dtype, on)
