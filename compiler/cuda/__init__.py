@@ -10,6 +10,11 @@
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
 have no room for denser unstructured weights: `matmul` says so.
 
+**Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file` writes and
+reads, `plan_check` makes sure of, and `packed` adds this folder's machine code to, found by launching on a GPU that is not there
+(`absent`). An `executor` has it on a GPU: weights in the form that is fastest there (`resident`, `race`), work memory, and a CUDA
+graph for each set of addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
+
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
 `coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and `w4_nm24_mma` for 2:4 of four
 bits a value (`compress_int4`, `w4_nm24_streams`). Each has X in shared memory in
