@@ -131,7 +131,7 @@ def _product(gpu: Device, tokens: int, m: int, k: int) -> Contest:
     wide, y, other = bias.float(), _nothing(tokens, m), _nothing(tokens, m)
     rows, results, after = Rows(x.data_ptr(), k, tokens, k), Matrices(y.data_ptr(), m), Epilogue(wide.data_ptr())
     weights = [DenseWeight(_bits(each), "float16", gpu) for each in matrices]
-    kernel = weights[0].kernel(rows)
+    kernel = weights[0].kernels(rows, results, after)[0]
     expected = x.double() @ matrices[-1].double().T + wide.double()
     return Contest(
         f"{kernel}: {tokens} x {m} x {k}",

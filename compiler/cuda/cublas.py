@@ -14,7 +14,7 @@ from ctypes import byref, c_float, c_int, c_int32, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsec.cuda.driver import Device
+from sparsec.cuda.driver import Device, device
 from sparsec.cuda.memory import Memory
 from sparsec.cuda.tensors import BFLOAT16
 from sparsec.errors import TargetError
@@ -41,8 +41,8 @@ class _Heuristic(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class LtProduct:
-    """y [tokens, m] = x [tokens, k] w [m, k]^T: strides of rows in elements; with a bias of the type of y, relu, and beta
-    times a matrix of the shape of y, which is added before the activation."""
+    """y [tokens, m] = x [tokens, k] w [m, k]^T: strides of rows in elements; with a bias of the type of y, relu, and a matrix
+    of the shape of y, which is added before relu."""
 
     tokens: int
     m: int
@@ -77,6 +77,15 @@ def _places() -> Iterator[Path]:
     for folder in (found.submodule_search_locations or ()) if found else ():
         for inside in ("cu13/lib", "cu13/bin/x86_64", "cublas/lib", "cublas/bin"):
             yield from sorted(Path(folder, inside).glob(pattern))
+
+
+@functools.cache
+def of(on: Device) -> CublasLt | None:
+    """cuBLASLt on a GPU, or None where this machine has none, or not that GPU (`sparsec.cuda.absent`)."""
+    try:
+        return CublasLt(on) if find() is not None and device(on.index) is on else None
+    except TargetError:  # the driver's, or what cuBLAS says of this GPU
+        return None
 
 
 class CublasLt:

@@ -7,14 +7,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import dense_few, dense_mma, dense_wgmma
+from sparsec.cuda import cublas, dense_few, dense_mma, dense_wgmma
+from sparsec.cuda.cublas import CublasLt, LtProduct
 from sparsec.cuda.dense_mma import DenseSizes
 from sparsec.cuda.dense_operands import VECTOR, Epilogue, Matrices
 from sparsec.cuda.driver import Device
 from sparsec.cuda.memory import Memory
 from sparsec.cuda.operands import Rows
 
-DenseKernel: TypeAlias = Literal["dense_few", "dense_wgmma", "dense_mma"]
+DenseKernel: TypeAlias = Literal["dense_few", "dense_wgmma", "dense_mma", "cublas"]
+
+_FEWEST_FOR_CUBLAS = 17  # tokens, below which `dense_few` was faster in all that was measured
+_RELU = 1
 
 
 class DenseWeight:
@@ -37,12 +41,33 @@ class DenseWeight:
         """Where it lies."""
         return Rows(self._weight.address, self._stride, self.m, self.k)
 
-    def kernel(self, x: Rows) -> DenseKernel:
-        """Which one such products are done by."""
-        aligned = x.address % 16 == 0 and x.stride % VECTOR == 0
-        if aligned and x.tokens <= dense_few.MOST_TOKENS and self.k % VECTOR == 0:
-            return "dense_few"
-        return "dense_wgmma" if aligned and self.device.architecture == dense_wgmma.ARCHITECTURE else "dense_mma"
+    def kernels(self, x: Rows, y: Matrices, epilogue: Epilogue | None = None) -> tuple[DenseKernel, ...]:
+        """Which can do such products, that which should be the fastest first: cuBLAS, where this machine has it, has no bias
+        in float32 and of the activations relu only; there it is some percent faster than `dense_wgmma`."""
+        found: list[DenseKernel] = ["dense_mma"]
+        if x.address % 16 == 0 and x.stride % VECTOR == 0:
+            if self.device.architecture == dense_wgmma.ARCHITECTURE:
+                found.insert(0, "dense_wgmma")
+            if x.tokens <= dense_few.MOST_TOKENS and self.k % VECTOR == 0:
+                found.insert(0, "dense_few")
+        if self._cublas(x, y, epilogue or Epilogue()):
+            found.insert(int(x.tokens < _FEWEST_FOR_CUBLAS and found[0] == "dense_few"), "cublas")
+        return tuple(found)
+
+    def _cublas(self, x: Rows, y: Matrices, after: Epilogue) -> tuple[CublasLt, LtProduct] | None:
+        """cuBLAS and the product as it has it, if it does."""
+        relu, added = after.activation == _RELU, after.residual
+        if (
+            after.bias
+            or after.scale != 1
+            or (after.activation and not relu)
+            or (relu and added and not after.residual_first)
+        ):
+            return None
+        library = cublas.of(self.device)
+        strides = x.stride, self._stride, y.stride, added.stride if added else y.stride
+        product = LtProduct(x.tokens, self.m, self.k, *strides, self.dtype, bias=False, relu=relu)
+        return (library, product) if library is not None and library.has(product) else None
 
     def launch(
         self, x: Rows, y: Matrices, stream: int, *, epilogue: Epilogue | None = None, kernel: DenseKernel | None = None
@@ -51,7 +76,7 @@ class DenseWeight:
         if not x.tokens * self.m:
             return
         after, w = epilogue or Epilogue(), self.rows
-        match kernel or self.kernel(x):
+        match kernel or self.kernels(x, y, after)[0]:
             case "dense_few":
                 dense_few.launch(self.device, self.dtype, self.m, x, w, y, self._memory, stream, after)
             case "dense_wgmma":
@@ -60,3 +85,9 @@ class DenseWeight:
                 sizes = DenseSizes(x.tokens, self.m, self.k)
                 matrices = Matrices(x.address, x.stride), Matrices(w.address, w.stride), y
                 dense_mma.launch(self.device, self.dtype, sizes, *matrices, stream, epilogue=after)
+            case "cublas":
+                found = self._cublas(x, y, after)
+                assert found is not None, "`kernels` has it"
+                library, product = found
+                added = after.residual.address if after.residual else 0
+                library.launch(product, x.address, w.address, y.address, stream, residual=added)

@@ -30,7 +30,7 @@ class EmulatedFunction:
     run: ctypes._NamedFuncPointer
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class EmulatedDevice:
     """What launches see of a GPU; addresses are the CPU's. `launches` has the kernels that ran."""
 

@@ -9,10 +9,11 @@ from halves import NUMPY, Guarded, random_halves, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda import program
+from sparsec.cuda import cublas, program
+from sparsec.cuda.cublas import LtProduct
 from sparsec.cuda.dense import DenseWeight
 from sparsec.cuda.dense_few import few_tiling
-from sparsec.cuda.dense_operands import Epilogue
+from sparsec.cuda.dense_operands import Epilogue, Matrices
 from sparsec.cuda.dense_wgmma import best_tiling, tilings
 from sparsec.cuda.operands import Rows
 
@@ -53,10 +54,45 @@ def test_kernels_are_chosen_by_tokens_alignment_and_architecture() -> None:
     hopper, older = EmulatedDevice(architecture=(9, 0)), EmulatedDevice(architecture=(8, 9))
     bits = np.zeros((16, 64), np.uint16)
     on_hopper, on_older = DenseWeight(bits, "float16", hopper), DenseWeight(bits, "float16", older)  # type: ignore[arg-type]
-    assert on_hopper.kernel(Rows(64, 64, 8, 64)) == "dense_few"
-    assert on_hopper.kernel(Rows(64, 64, 800, 64)) == "dense_wgmma"
-    assert on_hopper.kernel(Rows(66, 64, 800, 64)) == "dense_mma"
-    assert on_older.kernel(Rows(64, 64, 800, 64)) == "dense_mma"
+    y = Matrices(64, 16)
+    assert on_hopper.kernels(Rows(64, 64, 8, 64), y) == ("dense_few", "dense_wgmma", "dense_mma")
+    assert on_hopper.kernels(Rows(64, 64, 800, 64), y) == ("dense_wgmma", "dense_mma")
+    assert on_hopper.kernels(Rows(66, 64, 800, 64), y) == ("dense_mma",)
+    assert on_older.kernels(Rows(64, 64, 800, 64), y) == ("dense_mma",)
+
+
+class Library:
+    """Has products without a residual; keeps those that it is asked for."""
+
+    def __init__(self) -> None:
+        self.launched: list[object] = []
+
+    def has(self, product: LtProduct) -> bool:
+        return product.residual_stride == product.y_stride
+
+    def launch(self, product: LtProduct, *addresses: int, residual: int) -> None:
+        self.launched.append((product.relu, addresses, residual))
+
+
+def test_cublas_is_a_candidate_where_it_does_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(cublas, "of", lambda _: library)
+    weight = DenseWeight(np.zeros((16, 64), np.uint16), "float16", EmulatedDevice())  # type: ignore[arg-type]
+    few, many, y = Rows(64, 64, 8, 64), Rows(64, 64, 800, 64), Matrices(128, 16)
+    assert weight.kernels(few, y) == ("dense_few", "cublas", "dense_mma")
+    assert weight.kernels(many, y) == ("cublas", "dense_mma")
+    residual = Matrices(256, 16)
+    for possible in (
+        Epilogue(activation=1),
+        Epilogue(residual=residual),
+        Epilogue(0, 1, residual, residual_first=True),
+    ):
+        assert weight.kernels(many, y, possible)[0] == "cublas"
+    for impossible in (Epilogue(bias=64), Epilogue(activation=2), Epilogue(0, 1, residual), Epilogue(scale=2.0)):
+        assert weight.kernels(many, y, impossible) == ("dense_mma",)
+    assert weight.kernels(many, y, Epilogue(residual=Matrices(256, 24))) == ("dense_mma",)  # cuBLAS says so
+    weight.launch(many, y, 3, epilogue=Epilogue(residual=residual))
+    assert library.launched == [(False, (64, weight.rows.address, 128, 3), 256)]
 
 
 def test_few_tokens_are_for_all_multiprocessors() -> None:
