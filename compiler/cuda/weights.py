@@ -92,6 +92,7 @@ class SparseWeight:
         self.counters = self._memory.upload(np.zeros(partition.blocks * partition.groups * MOST_TOKENS // 8, np.uint32))
         self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
         self.tiled: Nm24Wgmma | None = None  # the same matrix for many tokens, if there is one
+        self.few: SpmvWeight | None = None  # and for few
 
     @property
     def shape(self) -> tuple[int, int]:
