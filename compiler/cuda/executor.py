@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sparsec.artifact import Complaint
 from sparsec.cuda import steps
+from sparsec.cuda.dense import DenseKernel, DenseWeight
 from sparsec.cuda.driver import Device, Function
 from sparsec.cuda.graphs import Graphs
 from sparsec.cuda.memory import Memory, Workspace
@@ -51,7 +52,7 @@ class Executor:
             kept.callback(self._done.close)
             loaded = Loaded(on, functions, {}, Workspace(memory))
             with self._stand_ins() as places:
-                weights = residents(plan, on, partial(_fastest, loaded, places))
+                weights = residents(plan, on, _Loader(loaded, places))
                 self._loaded = replace(loaded, weights=weights)
                 self._try_out(places)
             self._graphs = Graphs(on)
@@ -148,10 +149,23 @@ class Executor:
             stream.close()
 
 
-def _fastest(loaded: Loaded, places: Places, step: Product, forms: Sequence[Resident]) -> int:
-    """With which of these forms of its weight a product takes the least time."""
-    launches = [partial(steps.launch, step, replace(loaded, weights={use_of(step): form}), places) for form in forms]
-    return fastest(loaded.device, launches)
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Tries products out, at these places, before there are weights."""
+
+    loaded: Loaded
+    places: Places
+
+    def dense_kernels(self, step: Product, weight: DenseWeight) -> Sequence[DenseKernel]:
+        tail = steps.epilogue_of(step.tail, self.places)
+        return weight.kernels(*steps.dense_operands(step, weight, self.places), tail)
+
+    def fastest(self, step: Product, forms: Sequence[Resident]) -> int:
+        launches = [
+            partial(steps.launch, step, replace(self.loaded, weights={use_of(step): form}), self.places)
+            for form in forms
+        ]
+        return fastest(self.loaded.device, launches)
 
 
 def _check_architecture(plan: DevicePlan, on: Device) -> None:

@@ -17,7 +17,7 @@ from sparsec.cuda.memory import Workspace
 from sparsec.cuda.operands import Results, Rows
 from sparsec.cuda.plan import Address, Attention, BatchedProduct, Convolution, Launch, Product, Step, Strided, Tail
 from sparsec.cuda.product import ACTIVATIONS
-from sparsec.cuda.resident import Resident, Use, use_of
+from sparsec.cuda.resident import Dense, Resident, Use, use_of
 from sparsec.cuda.tensors import View
 from sparsec.errors import TargetError
 
@@ -72,13 +72,14 @@ def launch(step: Step, loaded: Loaded, places: Places, stream: int) -> None:
 
 
 def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None:
-    weight, x, y = loaded.weights[use_of(step)], places.of(step.x.address), places.of(step.y.address)
-    if isinstance(weight, DenseWeight):
-        rows = Rows(x, step.x.stride, step.tokens, weight.k)
-        weight.launch(rows, Matrices(y, step.y.stride), stream, epilogue=_epilogue(step.tail, places))
+    weight = loaded.weights[use_of(step)]
+    if isinstance(weight, Dense):
+        rows, out = dense_operands(step, weight.weight, places)
+        tail = epilogue_of(step.tail, places)
+        weight.weight.launch(rows, out, stream, epilogue=tail, kernel=weight.kernel)
         return
     assert not isinstance(weight, ConvolutionWeight)
-    m, k = weight.shape
+    (m, k), x, y = weight.shape, places.of(step.x.address), places.of(step.y.address)
     given = View(x, loaded.device.index, weight.dtype, (step.tokens, k), (step.x.stride, 1))
     results = Results(y, step.y.stride, m, _bias(step.tail, places), ACTIVATIONS[step.tail.activation])
     added = step.tail.residual
@@ -87,6 +88,12 @@ def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None
             raise TargetError("Sparse products add residuals after the activation only.", where=step.layer)
         results = replace(results, residual=places.of(added.address), residual_stride=added.stride)
     product.launch(weight, loaded.workspace, given, results, stream)
+
+
+def dense_operands(step: Product, weight: DenseWeight, places: Places) -> tuple[Rows, Matrices]:
+    """x and y of a product, as kernels of dense products are told of them."""
+    x = Rows(places.of(step.x.address), step.x.stride, step.tokens, weight.k)
+    return x, Matrices(places.of(step.y.address), step.y.stride)
 
 
 def _batched(step: BatchedProduct, loaded: Loaded, places: Places, stream: int) -> None:
@@ -103,7 +110,7 @@ def _convolution(step: Convolution, loaded: Loaded, places: Places, stream: int)
     weight = loaded.weights[use_of(step)]
     assert isinstance(weight, ConvolutionWeight)
     x, y = places.of(step.x), places.of(step.y)
-    weight.launch(step.batch, x, y, stream, epilogue=_epilogue(step.tail, places))
+    weight.launch(step.batch, x, y, stream, epilogue=epilogue_of(step.tail, places))
 
 
 def _attention(step: Attention, loaded: Loaded, places: Places, stream: int) -> None:
@@ -125,7 +132,8 @@ def _matrices(each: Strided, places: Places) -> Matrices:
     return Matrices(places.of(each.address), each.columns if transposed else each.rows, transposed, *each.batch)
 
 
-def _epilogue(tail: Tail, places: Places) -> Epilogue:
+def epilogue_of(tail: Tail, places: Places) -> Epilogue:
+    """What kernels of dense products are told of a tail."""
     residual = tail.residual
     added = Matrices(places.of(residual.address), residual.stride) if residual is not None else None
     return Epilogue(_bias(tail, places), ACTIVATIONS[tail.activation], added, residual_first=tail.residual_first)

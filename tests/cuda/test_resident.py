@@ -11,11 +11,11 @@ from plans import residual_block, sparse_matrix, two_of_four, weight
 
 from sparsec.cuda import packed, program
 from sparsec.cuda.absent import absent_gpu
-from sparsec.cuda.dense import DenseWeight
+from sparsec.cuda.dense import DenseKernel, DenseWeight
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.packed import DeviceProgram
 from sparsec.cuda.plan import DevicePlan, Product
-from sparsec.cuda.resident import Resident, residents
+from sparsec.cuda.resident import Dense, Resident, residents
 from sparsec.cuda.weights import FEW, SparseWeight
 
 K, M = 64, 128
@@ -28,27 +28,39 @@ def block(tokens: int) -> DevicePlan:
     )
 
 
-@pytest.mark.parametrize(("winner", "kind"), [(0, Nm24Wgmma), (1, DenseWeight)])
+class Loader:
+    """The form of this number wins."""
+
+    def __init__(self, winner: int) -> None:
+        self.winner = winner
+        self.races: list[tuple[Product, list[type]]] = []
+
+    def dense_kernels(self, step: Product, weight: DenseWeight) -> Sequence[DenseKernel]:
+        return ("dense_wgmma", "dense_mma")
+
+    def fastest(self, step: Product, forms: Sequence[Resident]) -> int:
+        self.races.append((step, [type(form) for form in forms]))
+        return self.winner if len(forms) == 3 else 0
+
+
+@pytest.mark.parametrize(("winner", "kind"), [(0, Nm24Wgmma), (1, Dense), (2, Dense)])
 def test_the_form_that_wins_is_kept(winner: int, kind: type) -> None:
-    races: list[Product] = []
-
-    def race(step: Product, forms: Sequence[Resident]) -> int:
-        assert [type(form) for form in forms] == [Nm24Wgmma, DenseWeight]
-        races.append(step)
-        return winner
-
-    plan = block(FEW + 1)
+    plan, loader = block(FEW + 1), Loader(winner)
     again = replace(
         plan, steps=(*plan.steps, replace(plan.steps[0], weight=2)), weights=(*plan.weights, plan.weights[0])
     )
-    found = residents(again, absent_gpu("h100"), race)
-    assert [type(found[number, None]) for number in range(3)] == [kind, DenseWeight, kind]
-    assert races == [plan.steps[0]]
+    found = residents(again, absent_gpu("h100"), loader)
+    assert [type(found[number, None]) for number in range(3)] == [kind, Dense, kind]
+    assert loader.races == [(plan.steps[0], [Nm24Wgmma, Dense, Dense]), (plan.steps[1], [Dense, Dense])]
+    first = found[0, None]
+    assert not isinstance(first, Dense) or first.kernel == ("dense_wgmma", "dense_mma")[winner - 1]
 
 
 def test_there_is_no_race_for_few_tokens() -> None:
-    found = residents(block(FEW), absent_gpu("h100"), lambda *_: pytest.fail("a race"))
+    loader = Loader(0)
+    found = residents(block(FEW), absent_gpu("h100"), loader)
     assert isinstance(found[0, None], SparseWeight)
+    assert loader.races == []
 
 
 def test_machine_code_is_packed_for_whatever_wins(monkeypatch: pytest.MonkeyPatch) -> None:
