@@ -18,14 +18,15 @@ struct Epilogue {
         if (residual) residual += at_outer * residual_outer + at_inner * residual_inner;
     }
 
+    // Of a row or, with `bias_by_token`, of a token; zero past the end.
     __device__ __forceinline__ float bias_of(int token, int row) const {
         const int which = bias_by_token ? token : row;
         return bias && which < (bias_by_token ? tokens : m) ? bias[which] : 0.0f;
     }
 
     __device__ __forceinline__ float finished(float sum, float offset, float added) const {
-        const float value = sum * scale + offset;
-        return residual_first ? activated(value + added) : activated(value) + added;
+        const float value = activated(sum * scale + offset + (residual_first ? added : 0.0f));
+        return residual_first ? value : value + added;
     }
 
     // Eight neighbouring rows of a token's residual, past the ends zeros.
@@ -77,7 +78,12 @@ struct Epilogue {
 // where rows become neighbours.
 template <int EIGHTS>
 __device__ __forceinline__ void store_sums(const Epilogue &out, const float (*sums)[4], int token, int row, char *area) {
-    const int lane = threadIdx.x & 31;
+    const int lane = threadIdx.x & 31, first = token + lane / 4, column = row + lane % 4 * 2;
+    float offsets[EIGHTS][2]; // of rows
+    if (!out.bias_by_token)
+#pragma unroll
+        for (int each = 0; each < EIGHTS * 2; ++each)
+            offsets[each / 2][each % 2] = out.bias_of(first, column + each / 2 * 8 + each % 2);
     __syncwarp();
     if (out.residual) {
 #pragma unroll
@@ -87,18 +93,22 @@ __device__ __forceinline__ void store_sums(const Epilogue &out, const float (*su
         }
         __syncwarp();
     }
-    const int first = token + lane / 4, column = row + lane % 4 * 2;
 #pragma unroll
-    for (int each = 0; each < EIGHTS; ++each)
+    for (int half = 0; half < 2; ++half) {
+        if (out.bias_by_token) {
+            const float own = out.bias_of(first + 8 * half, column);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
+            for (int each = 0; each < EIGHTS; ++each) offsets[each][0] = offsets[each][1] = own;
+        }
+#pragma unroll
+        for (int each = 0; each < EIGHTS; ++each) {
             u32 *place = (u32 *)(area + (lane / 4 + 8 * half) * AREA_PITCH(EIGHTS) + each * 16 + lane % 4 * 4);
             const u32 other = out.residual ? *place : 0;
             const float *v = sums[each] + 2 * half;
-            const int at = column + each * 8;
-            *place = rounded(out.finished(v[0], out.bias_of(first + 8 * half, at), widened((u16)other)),
-                             out.finished(v[1], out.bias_of(first + 8 * half, at + 1), widened((u16)(other >> 16))));
+            *place = rounded(out.finished(v[0], offsets[each][0], widened((u16)other)),
+                             out.finished(v[1], offsets[each][1], widened((u16)(other >> 16))));
         }
+    }
     __syncwarp();
 #pragma unroll
     for (int each = 0; each < EIGHTS / 2; ++each) {
