@@ -179,12 +179,15 @@ class _Schedule:
         self.packed.emit(buffers, RowTile(held, buffers[ROWS], base, group, self.columns.words))
         first, behind = (buffers["groups.bounds"].load_index(group + i) for i in (0, 1))
         tile, image = number % tiles.count, number // tiles.count
-        with loop(first, behind) as row, loop(0, count) as which:
-            place = minimum((tiles.split.start(tile) + which) * tiles.lanes, problem.pixels - tiles.lanes)
-            total = vectors.load(sums, (row - first) * tiles.width + which * tiles.lanes)
-            at = (image * problem.filters + row) * problem.pixels + place
-            value = finish(vectors, epilogue, buffers, total, element=at, channel=row)
-            vectors.store(value, buffers["y"], at)
+        with loop(first, behind) as row:
+
+            def put(which: Index, place: Index, lanes: int, row: Index = row) -> None:
+                wide, at = Vectors(lanes, "i32"), (image * problem.filters + row) * problem.pixels + place
+                total = wide.load(sums, (row - first) * tiles.width + which * tiles.lanes)
+                value = finish(wide, epilogue, buffers, total, element=at, channel=row)
+                wide.store(value, buffers["y"], at)
+
+            tiles.each(tile, count, put)
 
 
 def _dealt(read: Sequence[ir.Value]) -> ir.Value:

@@ -29,7 +29,8 @@ CLASH = 512  # elements; channels a multiple of this apart share a few sets of t
 PADDED = "padded"  # the buffer of the copy
 APART = 16  # elements between such channels: a cache line
 BYTES = 16  # of the smallest vector: so many bytes become floats at a time
-UNROLLED = 8  # copies of a row that are written out; longer rows get a loop
+UNROLLED = 16  # copies of a row that are written out; longer rows get a loop
+TOGETHER = 4  # copies in the body of such a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,13 +321,13 @@ def _every_other(x: Buffer, first: Index, vectors: Vectors, count: int, other: i
 
 def _runs(count: int, vectors: Vectors, body: Callable[[Index], None]) -> None:
     """Build `body(step)` for vectors at steps that cover `count` elements; the last may overlap the one before."""
-    full = count // vectors.lanes * vectors.lanes
-    if full > UNROLLED * vectors.lanes:
-        with loop(0, full, vectors.lanes) as step:
-            body(step)
-    else:
-        for number in range(0, full, vectors.lanes):
-            body(Index(number))
+    full, together = count // vectors.lanes * vectors.lanes, TOGETHER * vectors.lanes
+    looped = full // together * together if full > UNROLLED * vectors.lanes else 0
+    with loop(0, looped, together) as step:
+        for number in range(0, together, vectors.lanes):
+            body(step + number)
+    for number in range(looped, full, vectors.lanes):
+        body(Index(number))
     if full < count:
         body(Index(count - vectors.lanes))
 

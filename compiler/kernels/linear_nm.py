@@ -114,7 +114,7 @@ class WindowRows:
         values, columns = _filled(encoded)
         if encoded.columns > lanes:
             columns[:, -1] += -encoded.columns % lanes
-        across, places = (_panels(each, lanes) for each in (values, columns))
+        across, places = _panels(values, lanes), _panels(columns, lanes)
         together = _together(encoded.kept, permutation)
         filled = np.pad(places, ((0, 0), (0, -places.shape[1] % together), (0, 0), (0, 0)))
         steps = filled.reshape(len(places), filled.shape[1] // together, together * encoded.kept, lanes)

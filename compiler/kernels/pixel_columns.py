@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from sparsec.kernels.problem import ConvProblem
 from sparsec.kernels.split import Split
 from sparsec.kernels.words import Words
 
+ABREAST = 16  # elements that are stored together: of bytes, vectors of 128 bits
 TILE_PIXELS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 
 
@@ -59,6 +60,18 @@ class PixelTiles:
             first + number * self.lanes if number < count - 1 else minimum(first + number * self.lanes, self._last)
             for number in range(count)
         ]
+
+    def each(self, tile: Index, count: int, body: Callable[[Index, Index, int], None]) -> None:
+        """Build `body(number, pixel, lanes)` for the vectors of a tile of so many: a vector's number and first pixel.
+
+        Neighbouring ones are one vector of up to ABREAST elements.
+        """
+        start, together = self.split.start(tile), max(1, ABREAST // self.lanes)
+        whole = (count - bool(self.pixels % self.lanes)) // together * together  # the last may begin in the one before
+        with loop(0, whole, together) as number:
+            body(number, (start + number) * self.lanes, together * self.lanes)
+        with loop(whole, count) as number:
+            body(number, minimum((start + number) * self.lanes, self._last), self.lanes)
 
     @property
     def _last(self) -> int:
