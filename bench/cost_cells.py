@@ -189,13 +189,21 @@ MIXED: Mapping[str, Callable[[int, int, np.random.Generator], Mask]] = {
 
 def mixed(arithmetic: Arithmetic = F32) -> tuple[CostCell, ...]:
     """Weights whose parts have different densities, on which a split pays, beside random ones, on which it does not."""
-    return tuple(
-        CostCell(LinearProblem(tokens, inputs, outputs, arithmetic), pattern, zeros)
-        for outputs, inputs in ((768, 768), (1536, 384), (768, 3072))
-        for tokens in (20, 128, 256)
+    problems = (
+        *(
+            LinearProblem(tokens, inputs, outputs, arithmetic)
+            for outputs, inputs in ((768, 768), (1536, 384), (768, 3072))
+            for tokens in (20, 128, 256)
+        ),
+        *(replace(each, arithmetic=arithmetic) for each in (_square(256, 256, 28), _square(256, 192, 14, 3))),
+    )
+    cells = [
+        CostCell(problem, pattern, zeros)
+        for problem in problems
         for pattern in (*MIXED, UNSTRUCTURED)
         for zeros in (0.8, 0.95)
-    )
+    ]
+    return tuple(cells[index] for index in np.random.default_rng(0).permutation(len(cells)))
 
 
 ARITHMETICS: Mapping[str, Arithmetic] = {"fp32": F32, "bf16": BF16, "int8": U8S8}

@@ -8,6 +8,7 @@ from sparsec.cost.machine import Machine
 from sparsec.cost.steps import (
     ROW_CYCLES,
     apart_cycles,
+    bundle_cycles,
     converted_cycles,
     copy_cycles,
     gathered_cycles,
@@ -17,20 +18,23 @@ from sparsec.cost.steps import (
     words_for,
 )
 from sparsec.formats.facts import Facts
+from sparsec.formats.split import FOURS, PAIRS
 from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.conv_columns import BLOCK_BYTES as COLUMN_BYTES
 from sparsec.kernels.conv_columns import GATHER
+from sparsec.kernels.conv_split import FEWEST
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.pixel_columns import tile_vectors
 from sparsec.kernels.problem import ConvProblem, Problem
+from sparsec.kernels.spmm import most_vectors
 
 _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
 _PIXELS_CYCLES = 0.8  # per vector of a sparse row, its input in L1
 _WINDOW_CYCLES = 0.4  # more where windows make loads cross cache lines
 _TILE_CYCLES = 0.4  # per nonzero and tile
 _GATHERED_CYCLES = 0.52  # per multiply-add with gathered columns, in L1
-_GATHERED_BROADCAST_CYCLES = 0.65  # the same per nonzero and tile
+_GATHERED_BROADCAST_CYCLES = {16: 0.65, 32: 0.35, 64: 0.65}  # the same per nonzero and tile, by bytes of a vector
 _L1_BLOCK = 32 << 10  # bytes of input that a sparse row walks at a time
 _EMPTY_TAPS = 0.65  # of the time of a depthwise filter goes with its taps, which a filter of zeros does not have
 _BYTE_PIXELS_CYCLES = 4.0  # per row of bytes of a tile of pixels
@@ -82,7 +86,7 @@ def sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     words = words_for(problem, isa)
     stored = dict(facts.blocks_of(words.group))[1]
     inner = ConvWords.of(problem, isa).problem
-    walked = min(_in_place_cycles(inner, stored, isa), _gathered_cycles(inner, stored, isa))
+    walked = min(_in_place_cycles(inner, stored, isa), _gathered_cycles(inner, stored, isa, tile_vectors(isa)))
     return walked * instruction_cycles(words, isa) + converted_cycles(problem, isa)
 
 
@@ -100,13 +104,31 @@ def _in_place_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
     return vectors / tile * (products + ROW_CYCLES * visited) + copied
 
 
-def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:
-    """All columns copied once, then walked in blocks that fit L1."""
+def split_pixels_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Columns of bundles that blocks in L1 have enough of, and the rest as CSR with gathered columns."""
+    assert facts is not None
+    assert isinstance(problem, ConvProblem)
+    bundles, stored = 0.0, facts.nonzeros
+    most, vectors = tile_vectors(isa), vectors_per_row(problem, isa)
+    for (height, columns, runs), sharing in zip(facts.bundles, (FOURS, PAIRS), strict=False):
+        tiles = vectors / most_vectors(height, isa)
+        span = min(sharing.span, facts.columns)
+        block = min(COLUMN_BYTES // (isa.vector_bytes * most_vectors(height, isa)), span)
+        if columns * block >= FEWEST * max(runs, 1) * span:
+            most = min(most, most_vectors(height, isa))
+            bundles += bundle_cycles(height, columns, runs * span / block, vectors, tiles)
+            stored -= height * columns
+    return bundles + (
+        _gathered_cycles(problem, stored, isa, most) if bundles else sparse_cycles(problem, facts, isa, machine)
+    )
+
+
+def _gathered_cycles(problem: ConvProblem, stored: int, isa: Isa, most: int) -> float:
+    """All columns copied once, then walked in blocks that fit L1, for tiles of so many vectors."""
     vectors = vectors_per_row(problem, isa)
-    most = tile_vectors(isa)
     tiles = vectors / most
     blocks = math.ceil(isa.vector_bytes * most * problem.reduction / COLUMN_BYTES)
-    products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES * tiles)
+    products = stored * (_GATHERED_CYCLES * vectors + _GATHERED_BROADCAST_CYCLES[isa.vector_bytes] * tiles)
     visited = problem.filters * blocks * (6.0 * tiles + 1.5 * vectors)
     alike = all(axis.stride == 1 and axis.out == axis.size for axis in problem.axes)
     copied = 0.0 if alike else copy_cycles(problem, isa)

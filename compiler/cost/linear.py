@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 
 from sparsec.cost.machine import Machine
-from sparsec.cost.steps import bandwidth, gathered_cycles, instruction_cycles, store_cycles, streaming_cycles, words_for
+from sparsec.cost.steps import (
+    bandwidth,
+    bundle_cycles,
+    gathered_cycles,
+    instruction_cycles,
+    store_cycles,
+    streaming_cycles,
+    words_for,
+)
 from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.byte_rows import GROUP as GATHERED
@@ -21,8 +29,6 @@ _LOADED_CYCLES = {16: 0.70, 32: 0.53, 64: 0.64}  # a multiply-add of so many byt
 _BROADCAST_CYCLES = {16: 0.32, 32: 0.20, 64: 0.32}  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
-# A column of a bundle of so many rows: per vector, per tile, and in a tile of one vector.
-_BUNDLE_CYCLES = {2: (0.95, 0.1, 1.35), 4: (2.06, 0.35, 2.7)}
 _SEARCH_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for bundles
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
 _PERMUTED_BYTES_CYCLES = 1.0  # the same where bytes are permuted, and what positions of bytes take per tile
@@ -50,9 +56,7 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     vectors, tiles = token_vectors(problem, isa, most)
     cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, facts.singles, isa, machine, most)
     for height, columns, runs in held:
-        wide, each, narrow = _BUNDLE_CYCLES[height]
-        cycles += columns * max(wide * vectors + each * tiles, narrow * tiles)
-        cycles += runs * (14.0 * tiles + 1.5 * height * vectors)
+        cycles += bundle_cycles(height, columns, runs, vectors, tiles)
         span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))
         blocks = math.ceil(words_for(problem, isa).count(problem.inputs) / span)
         cycles += _SEARCH_CYCLES * math.ceil(facts.rows / GROUP) * blocks * tiles

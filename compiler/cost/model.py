@@ -10,7 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from sparsec.cost.convolution import depthwise_bytes_cycles, depthwise_cycles, gathered_pixels_cycles, sparse_cycles
+from sparsec.cost.convolution import (
+    depthwise_bytes_cycles,
+    depthwise_cycles,
+    gathered_pixels_cycles,
+    sparse_cycles,
+    split_pixels_cycles,
+)
 from sparsec.cost.linear import (
     bitmap_cycles,
     counted_cycles,
@@ -148,6 +154,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "fp16_conv_blocked": _of_halves(_blocked_cycles),
     "u8s8_conv_blocked": _blocked_cycles,
     "u8s8_conv_gathered": gathered_pixels_cycles,
+    "f32_conv_split": split_pixels_cycles,
     "f32_linear_dense": _dense_cycles,
     "bf16_linear_dense": _dense_cycles,
     "fp16_linear_dense": _of_halves(_dense_cycles),

@@ -7,7 +7,7 @@ filters walk over it. That costs one load and one store per vector and column, w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.conv_window import emit_window
-from sparsec.kernels.counted_rows import OFFSETS, CountedRows, WordRuns, step_of
+from sparsec.kernels.counted_rows import OFFSETS, CountedRows, Runs, WordRuns, step_of
 from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, finish, local, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
+from sparsec.kernels.linear_rows import own_name
 from sparsec.kernels.pixel_columns import Columns, PixelTiles, tile_vectors
 from sparsec.kernels.problem import ConvProblem
 from sparsec.kernels.spmm import ROW_COST, Held, RowTile
@@ -32,16 +33,19 @@ BLOCK_BYTES = 48 << 10  # so much of x in L1 at a time
 HELD_ROWS = 512  # whose sums are on the stack at once
 GATHER, FAR_GATHER = 2.5, 4.0  # cycles per vector, of images that fit L2 and of larger ones
 L2_BYTES = 1 << 20
-ABREAST = 16  # elements that are stored together: of bytes, vectors of 128 bits
 UNITS = 4  # enough to share among threads
 REPEATS = 2  # groups of rows that each gather their tile; for more it is gathered once, to memory
+
+
+# Of the bounds of groups of filters and the columns of a block: the parts of a weight, single rows first.
+Divide = Callable[[NDArray[np.int64], int], Sequence[Runs]]
 
 
 @dataclass(frozen=True, slots=True)
 class ConvColumns:
     """The schedule: tiles of pixels by groups of neighbouring filters, `bounds[g]` ... `bounds[g + 1]`.
 
-    If `shared`, columns are gathered by a call of their own.
+    The weight is the sum of `counted` and of what is `beside`. If `shared`, columns are gathered by a call of their own.
     """
 
     kernel: str
@@ -49,14 +53,24 @@ class ConvColumns:
     bounds: NDArray[np.int64]
     counted: CountedRows
     shared: bool
+    beside: tuple[CountedRows, ...] = ()
 
     @classmethod
-    def of(cls, kernel: str, problem: ConvProblem, weight: Blocked, isa: Isa) -> ConvColumns | None:
-        """For a weight in words of single rows.
+    def of(
+        cls,
+        kernel: str,
+        problem: ConvProblem,
+        weight: Blocked,
+        isa: Isa,
+        *,
+        most: int | None = None,
+        divide: Divide | None = None,
+    ) -> ConvColumns | None:
+        """For a weight in words of single rows, or as `divide` divides it; for tiles of `most` vectors, if that is given.
 
         None if the columns of a channel are too many for 16-bit offsets, or if there is nothing to compute.
         """
-        tiles = PixelTiles.of(problem.pixels, isa, most=tile_vectors(isa))
+        tiles = PixelTiles.of(problem.pixels, isa, most=most or tile_vectors(isa))
         if not weight.blocks or problem.taps * tiles.width > OFFSETS:
             return None
         columns = Columns.of(problem, tiles, isa)
@@ -73,11 +87,13 @@ class ConvColumns:
         )
         channels = max(1, min(BLOCK_BYTES // (4 * tiles.width * max(problem.taps, 1)), columns.inside))
         block = max(channels * problem.taps, 1)
-        runs = WordRuns.of(weight, columns.words)
-        counted = CountedRows.pack(
-            runs, bounds, columns=block, width=tiles.width, whole=True, step=step_of(isa), early=isa.short_queue
+        step, early = step_of(isa), isa.short_queue
+        divided = (WordRuns.of(weight, columns.words),) if divide is None else divide(bounds, block)
+        counted, *beside = (
+            CountedRows.pack(runs, bounds, columns=block, width=tiles.width, whole=not i, step=step, early=early)
+            for i, runs in enumerate(divided)
         )
-        return cls(kernel, columns, bounds, counted, shared)
+        return cls(kernel, columns, bounds, counted, shared, tuple(beside))
 
     def cycles(self, weight: Blocked) -> float:
         """Estimated cycles: gathering, a broadcast and multiply-adds per nonzero, and what each visit to a block costs."""
@@ -101,6 +117,11 @@ class ConvColumns:
         return self.columns.words
 
     @property
+    def _parts(self) -> tuple[CountedRows, ...]:
+        """All parts of the weight."""
+        return self.counted, *self.beside
+
+    @property
     def groups(self) -> int:
         """Groups of filters."""
         return len(self.bounds) - 1
@@ -115,12 +136,13 @@ class ConvColumns:
         problem, elements = self.problem, self.problem.batch * self.problem.filters * self.problem.pixels
         spec = {
             **({"columns": (self.words.dtype, self._gathered)} if self.shared else self.columns.spec),
-            **self.counted.spec,
+            **{own_name(i, name): kind for i, part in enumerate(self._parts) for name, kind in part.spec.items()},
             "rows": ("i32", len(self.bounds)),
             **epilogue_buffers(epilogue, elements, problem.filters),
             "y": (epilogue.result, elements),
         }
-        weights = {**self.columns.weights, **self.counted.arrays, "rows": self.bounds.astype(np.int32)}
+        packed = {own_name(i, name): array for i, part in enumerate(self._parts) for name, array in part.arrays.items()}
+        weights = {**self.columns.weights, **packed, "rows": self.bounds.astype(np.int32)}
         units = problem.batch * self.tiles.count * self.groups
         calls = [Call(self._define(module, spec, epilogue, isa), tuple(spec), units, products)]
         scratch = {}
@@ -165,7 +187,7 @@ class ConvColumns:
         return block * channels, minimum((block + 1) * channels, self.columns.inside)
 
     def _name(self, start: str, spec: Mapping[str, tuple[str, int]], isa: Isa, tag: str = "") -> str:
-        shape = f"{self.problem}{self.tiles}{self.longest}{self.counted.tag}{self.shared}{spec}{tag}"
+        shape = f"{self.problem}{self.tiles}{self.longest}{[part.tag for part in self._parts]}{self.shared}{spec}{tag}"
         return f"{start}_{self.tiles.width}_{hashlib.sha256(shape.encode()).hexdigest()[:8]}_{isa.suffix}"
 
     def _define(self, module: ir.Module, spec: Mapping[str, tuple[str, int]], epilogue: Epilogue, isa: Isa) -> str:
@@ -219,26 +241,25 @@ class ConvColumns:
 
         source, later = buffers["columns"] if self.shared else near, is_long(epilogue)
         walked = RowTile(held, source, Index(0), group, self.words)
-        self.counted.emit_whole(buffers, walked, load, None if later else store)
+        beside = [
+            (part, {name: buffers[own_name(i, name)] for name in part.arrays})
+            for i, part in enumerate(self.beside, start=1)
+        ]
+        if beside:
+            held.clear(buffers["rows"].load_index(group + 1) - first)
+        self.counted.emit_whole(buffers, walked, load, None if later else store, beside)
         if not later:
             return
 
-        def put(row: Index, number: Index, place: Index, wide: int) -> None:
-            """Store `wide` neighbouring vectors as one."""
-            vectors, at = Vectors(wide * tiles.lanes, sums.dtype), (filters + row) * problem.pixels + place
-            total = vectors.load(sums, row * tiles.width + number * tiles.lanes)
-            value = finish(vectors, epilogue, buffers, total, element=at, channel=first + row)
-            vectors.store(value, buffers["y"], at)
-
-        start, together = tiles.split.start(tile), max(1, ABREAST // tiles.lanes)
-        whole = (
-            (count - bool(problem.pixels % tiles.lanes)) // together * together
-        )  # the last may begin in the one before
         with loop(0, buffers["rows"].load_index(group + 1) - first) as row:
-            with loop(0, whole, together) as number:
-                put(row, number, (start + number) * tiles.lanes, together)
-            with loop(whole, count) as number:
-                put(row, number, minimum((start + number) * tiles.lanes, problem.pixels - tiles.lanes), 1)
+
+            def put(number: Index, place: Index, lanes: int, row: Index = row) -> None:
+                vectors, at = Vectors(lanes, sums.dtype), (filters + row) * problem.pixels + place
+                total = vectors.load(sums, row * tiles.width + number * tiles.lanes)
+                value = finish(vectors, epilogue, buffers, total, element=at, channel=first + row)
+                vectors.store(value, buffers["y"], at)
+
+            tiles.each(tile, count, put)
 
 
 def _cuts(counts: NDArray[np.int32], first: int, rows: int, parts: int) -> NDArray[np.int64]:

@@ -203,20 +203,30 @@ class CountedRows:
         carry(0, self.blocks, 1, [self._begin(buffers, tile)], block)
 
     def emit_whole(
-        self, buffers: Mapping[str, Buffer], tile: RowTile, load: Callable[[Index], Index], store: Store | None
+        self,
+        buffers: Mapping[str, Buffer],
+        tile: RowTile,
+        load: Callable[[Index], Index],
+        store: Store | None,
+        beside: Sequence[tuple[CountedRows, Mapping[str, Buffer]]] = (),
     ) -> None:
         """Give `store` the sums of each row of a group, or leave them in the tile, which is also used between blocks.
 
         The rows must be packed `whole`. `load(b)` tells at which element of the tile's source the columns of block b begin.
+        Other parts of the weight `beside`, in as wide blocks and with their own buffers, add to sums that must be zero.
         """
         last = self.blocks - 1 if store is not None else self.blocks
 
         def block(number: Index, carried: list[ir.Value]) -> list[ir.Value]:
-            first, final = number.known == 0, number.known == last
-            walk = self._walk(buffers, tile, fresh=first, store=store if final else None)
-            return [self._block(walk, number, carried[0], load(number))]
+            first, final, here = number.known == 0, number.known == last, load(number)
+            walks = [part._walk(own, tile) for part, own in beside]
+            walks.append(self._walk(buffers, tile, fresh=first and not beside, store=store if final else None))
+            return [
+                part._block(walk, number, at, here)
+                for part, walk, at in zip([*(part for part, _ in beside), self], walks, carried, strict=True)
+            ]
 
-        at = block(Index(0), [self._begin(buffers, tile)])
+        at = block(Index(0), [*(part._begin(own, tile) for part, own in beside), self._begin(buffers, tile)])
         if last > 1:
             at = carry(1, last, 1, at, block)
         if last and store is not None:
@@ -329,14 +339,20 @@ class _Walk:
 
     def _weights(self, at: Index) -> Callable[[int, int], ir.Value]:
         """Gives the weight of a nonzero from `at` on and a row, in all lanes."""
-        values, lanes = self.buffers["values"], self.tile.held.vectors.lanes
-        if self.step == 1 or self.height > 1:  # rows that share the loads of x leave the ports to those of weights
-            read = Vectors(lanes, self.tile.words.dtype)
+        values, lanes, words = self.buffers["values"], self.tile.held.vectors.lanes, self.tile.words
+        # Rows that share the loads of x leave the ports to those of weights.
+        if self.step == 1 or (self.height > 1 and not words.by_lane):
+            read = Vectors(lanes, words.dtype)
             return lambda number, row: read.load_splat(values, (at + number) * self.height + row)
-        four = Vectors(STEP, self.tile.words.dtype)
+        four = Vectors(STEP, words.dtype)
         # Frozen, or LLVM makes a load of each lane again: x needs the load ports.
-        packed = llvm.freeze(four.load(values, at))
-        return lambda number, _: shuffle(packed, packed, [number] * lanes)
+        packed = [llvm.freeze(four.load(values, at * self.height + part * STEP)) for part in range(self.height)]
+
+        def weight(number: int, row: int) -> ir.Value:
+            part, lane = divmod(number * self.height + row, STEP)
+            return shuffle(packed[part], packed[part], [lane] * lanes)
+
+        return weight
 
 
 def _with_ends(

@@ -103,7 +103,7 @@ class LinearRows:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
-        own = {_own(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
+        own = {own_name(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
         weights = {**own, **self.groups.arrays}
         arguments = (self.source[0], *weights, *tails, self.target[0])
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, self.products)
@@ -122,7 +122,7 @@ class LinearRows:
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         spec = {
             **dict([self.source]),
-            **{_own(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
+            **{own_name(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **{name: ("i32", len(array)) for name, array in self.groups.arrays.items()},
             **tails,
             self.target[0]: (epilogue.result, self.target[1]),
@@ -170,7 +170,7 @@ class LinearRows:
         if self.walkers[0].adds:
             held.clear(rows)
         for number, walker in enumerate(self.walkers):
-            own = {name: buffers[_own(number, name)] for name in walker.arrays}
+            own = {name: buffers[own_name(number, name)] for name in walker.arrays}
             walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))
 
 
@@ -190,6 +190,6 @@ class RowsKernel(ABC):
         return self.schedule(problem, weight, isa).lower(module, epilogue, isa)
 
 
-def _own(walker: int, name: str) -> str:
-    """The name among all buffers of a walker's buffer."""
-    return f"{name}.{walker}" if walker else name
+def own_name(part: int, name: str) -> str:
+    """The name among all buffers of a buffer of one of several parts of a weight."""
+    return f"{name}.{part}" if part else name

@@ -11,6 +11,7 @@ from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.conv_depthwise_bytes import ConvDepthwiseBytes
 from sparsec.kernels.conv_gathered import ConvGathered
+from sparsec.kernels.conv_split import ConvSplit
 from sparsec.kernels.halves import Halves
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_amx import LinearAmx
@@ -44,6 +45,7 @@ _ALL: tuple[Kernel, ...] = (
     Halves(ConvBlocked(FP16)),
     Shifted(ConvBlocked(U8S8)),
     Shifted(ConvGathered()),
+    ConvSplit(),
     LinearDense(),
     LinearDense(BF16),
     Halves(LinearDense(FP16)),
