@@ -13,8 +13,7 @@ from sparsec.cuda.tensors import BFLOAT16
 from sparsec.errors import InputError
 
 LARGEST_HEAD = 128
-WGMMA = (9, 1)  # TEMPORARY until measured
-# the architecture of `attention_wgmma`
+WGMMA = (9, 0)  # the architecture of `attention_wgmma`
 _LEAST_FOR_WGMMA = 40  # elements of a head, of which it takes 64 at a time
 
 
@@ -131,7 +130,7 @@ def launch(
         raise InputError("There is no kernel for this attention.", got=reason)
     if not sizes.batch * sizes.heads * sizes.queries:
         return
-    by = tile or best_tile(sizes, on)
+    by = tile or best_tile(sizes, on, masked=mask is not None)
     tiles = -(-sizes.queries // by.queries)
     added = mask or MaskRows(0, 0, 0, 0, 0)
     operands = _Operands(
@@ -156,11 +155,13 @@ def launch(
     on.launch(kernel, (sizes.batch * sizes.heads * tiles, 1), 32 * by.warps, operands, stream)
 
 
-def best_tile(sizes: AttentionSizes, on: Device) -> AttentionTile:
-    """As many queries as there are, or as many blocks as there are registers for."""
+def best_tile(sizes: AttentionSizes, on: Device, *, masked: bool = False) -> AttentionTile:
+    """The one that was the fastest: a mask takes registers that more keys would."""
     small = sizes.size <= 64
     if sizes.queries <= 16:
         return AttentionTile(1, 1, 64, 2, 1)
-    if on.architecture == WGMMA and sizes.size >= _LEAST_FOR_WGMMA:
-        return AttentionTile(4, 1, 64, 2, 4 if small else 3, wgmma=True)
-    return AttentionTile(4, 1, 64, 2, 3 if small else 2)
+    if on.architecture != WGMMA or sizes.size < _LEAST_FOR_WGMMA:
+        return AttentionTile(4, 1, 64, 2, 3 if small else 2)
+    if small and not masked:
+        return AttentionTile(4, 1, 128, 2, 2, wgmma=True)
+    return AttentionTile(4, 1, 64, 2, 3 if small else 2, wgmma=True)

@@ -69,13 +69,12 @@ SHAPES: Mapping[TileShape, float] = {
 }
 # The same for Hopper.
 HOPPER_SHAPES: Mapping[TileShape, float] = {
-    TileShape(128, 256, 8, 1, 4, wgmma=True): 0.6,
-    TileShape(128, 128, 8, 1, 3, wgmma=True): 0.65,
-    TileShape(128, 64, 8, 1, 4, wgmma=True): 0.8,
-    TileShape(64, 128, 4, 1, 4, wgmma=True): 0.8,
-    TileShape(64, 64, 4, 1, 4, wgmma=True): 1.0,
+    TileShape(128, 256, 8, 1, 4, wgmma=True): 0.98,
+    TileShape(128, 128, 8, 1, 3, wgmma=True): 1.2,
+    TileShape(128, 64, 8, 1, 4, wgmma=True): 1.6,
+    TileShape(64, 64, 4, 1, 4, wgmma=True): 1.8,
 }
-HOPPER = (9, 1)  # TEMPORARY until measured
+HOPPER = (9, 0)
 AROUND_TILE = 2000.0  # cycles
 NARROW = 4  # pieces of a thread, at most, where elements are read one by one
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsec.cuda import attention, program
-from sparsec.cuda.attention import AttentionSizes, AttentionTile, HeadRows, MaskRows, refusal
+from sparsec.cuda.attention import AttentionSizes, AttentionTile, HeadRows, MaskRows, best_tile, refusal
 from sparsec.errors import InputError
 
 KINDS = [  # of kernels: size of a head, mask, tile, type
@@ -147,3 +147,15 @@ def test_what_there_is_no_kernel_for_is_refused() -> None:
             EmulatedDevice(),  # type: ignore[arg-type]
             "float16", AttentionSizes(1, 1, 1, 4, 4, 256), rows, rows, rows, rows, 0, scale=1.0,
         )  # fmt: skip
+
+
+def test_tiles_are_those_of_the_architecture() -> None:
+    long, short = AttentionSizes(1, 1, 1, 500, 500, 64), AttentionSizes(1, 1, 1, 1, 500, 64)
+    hopper, older = EmulatedDevice(architecture=(9, 0)), EmulatedDevice(architecture=(8, 9))
+    assert best_tile(long, hopper).wgmma  # type: ignore[arg-type]
+    assert best_tile(long, hopper, masked=True).keys == 64  # type: ignore[arg-type]
+    assert not best_tile(long, older).wgmma  # type: ignore[arg-type]
+    assert best_tile(short, hopper).queries == 16  # type: ignore[arg-type]
+    for size in (8, 32, 64, 128):
+        sizes = AttentionSizes(1, 1, 1, 500, 500, size)
+        assert best_tile(sizes, older).shared_bytes(size) <= 101376  # type: ignore[arg-type]
