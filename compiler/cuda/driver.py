@@ -125,6 +125,11 @@ class Device:
         self._context = context
         self._inside = _Inside()
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether kernels begin before the one before them ends."""
+        return self.architecture >= _OVERLAP
+
     def _attribute(self, which: int, handle: c_int) -> int:
         value = c_int()
         self._driver.call("cuDeviceGetAttribute", byref(value), which, handle)
@@ -193,10 +198,10 @@ class Device:
     ) -> None:
         """Put a kernel whose one parameter is a structure on a stream; 0 is the legacy default stream.
 
-        The kernel itself waits for the one before it, where the architecture has that.
+        The kernel itself waits for the one before it, where the device `overlaps`.
         """
         parameters = (c_void_p * 1)(ctypes.addressof(arguments))
-        self._launch(function, (*grid, 1, 1)[:3], (threads, 1, 1), parameters, stream, self.architecture >= _OVERLAP)
+        self._launch(function, (*grid, 1, 1)[:3], (threads, 1, 1), parameters, stream)
 
     def launch_on(
         self,
@@ -206,11 +211,11 @@ class Device:
         pointers: Sequence[int],
         stream: int,
     ) -> None:
-        """Put a kernel whose parameters are pointers on a stream; it begins when the one before it has ended."""
+        """Put a kernel whose parameters are pointers on a stream; where the device `overlaps`, it waits itself, too."""
         values = (c_uint64 * len(pointers))(*pointers)
         first = ctypes.addressof(values)
         parameters = (c_void_p * len(pointers))(*(first + 8 * index for index in range(len(pointers))))
-        self._launch(function, grid, block, parameters, stream, False)
+        self._launch(function, grid, block, parameters, stream)
 
     def _launch(
         self,
@@ -219,10 +224,9 @@ class Device:
         block: tuple[int, int, int],
         parameters: ctypes.Array[c_void_p],
         stream: int,
-        overlaps: bool,
     ) -> None:
         attribute = _Attribute(_PROGRAMMATIC_SERIALIZATION, 0, 1)
-        launch = _Launch(*grid, *block, function.shared_bytes, stream, ctypes.pointer(attribute), int(overlaps))
+        launch = _Launch(*grid, *block, function.shared_bytes, stream, ctypes.pointer(attribute), int(self.overlaps))
         self.call("cuLaunchKernelEx", byref(launch), function.handle, parameters, None)
 
     def tensor_map(self, address: int, rows: int, columns: int, stride: int, box: tuple[int, int]) -> TensorMap:

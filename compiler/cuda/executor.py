@@ -21,6 +21,7 @@ from sparsec.cuda.driver import Device, Function
 from sparsec.cuda.graphs import Graphs
 from sparsec.cuda.memory import Memory, Workspace
 from sparsec.cuda.order import Event, Stream, is_capturing
+from sparsec.cuda.overlap import overlapping
 from sparsec.cuda.plan import DevicePlan, Launch, Product
 from sparsec.cuda.race import fastest
 from sparsec.cuda.resident import Resident, residents, use_of
@@ -183,6 +184,6 @@ def _functions(plan: DevicePlan, on: Device, kept: ExitStack) -> dict[tuple[str,
     wanted = {(step.function, step.shared_bytes) for step in plan.steps if isinstance(step, Launch)}
     if not wanted:
         return {}
-    module = on.module(plan.ptx.encode() + b"\0")
+    module = on.module((overlapping(plan.ptx) if on.overlaps else plan.ptx).encode() + b"\0")
     kept.callback(on.unload, module)
     return {each: on.function(module, *each) for each in sorted(wanted)}
