@@ -96,7 +96,7 @@ def test_a_folder_for_a_board_runs_with_one_command(runner: Path, tmp_path: Path
     for model, targets in ((two_layers(), ("aarch64",)), (two_quantised_layers(), ("aarch64", "aarch64-i8mm"))):
         file = tmp_path / f"{model.graph.name}.onnx"
         onnx.save(model, file)
-        cells.append(SmallCell(ModelCell(model.graph.name, 1, "x", 0.5, "fp32", 1), targets, None, file))
+        cells.append(SmallCell(ModelCell(model.graph.name, 1, "x", 0.5, "fp32", 1), targets, file=file))
     board.carry(tmp_path / "board", cells, runner)
     environment = os.environ | {"CC": f"{emulator.COMPILER} -static", "RUN": f"{emulator.EMULATOR} -cpu cortex-a76"}
     command = ["sh", tmp_path / "board" / "run.sh", "3"]
