@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.formats.coo import as_dense
-from sparsec.kernels.arithmetic import BF16, Arithmetic
+from sparsec.kernels.arithmetic import BF16, FP16, Arithmetic
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
 
@@ -67,7 +67,9 @@ def _dense(weight: Weight | None) -> NDArray[np.generic]:
 
 
 def _multiplied(values: NDArray[np.generic], arithmetic: Arithmetic) -> F64:
-    """The factors that stand for `values` in memory: in bf16 the nearest number of 8 bits, of two the even one."""
+    """The factors that stand for `values` in memory: in bf16 the nearest number of 8 bits, of two the even one; in fp16 of 11."""
+    if arithmetic == FP16:
+        return np.asarray(values, np.float16).astype(np.float64)
     if arithmetic != BF16:
         return np.asarray(values, np.float64)
     single = np.asarray(values, np.float32)
