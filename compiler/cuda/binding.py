@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparsec.cuda.executor import Executor
-from sparsec.cuda.order import is_capturing
 from sparsec.cuda.staging import Staging
 from sparsec.cuda.tensors import current_stream
-from sparsec.errors import InputError
 
 
 class OnDevice:
@@ -30,8 +28,6 @@ class OnDevice:
         on = self._executor.device
         handle = current_stream(self._given[0], on.index) if stream is None else stream
         self._executor.run(*self._addresses, handle)
-        if self._executor.plan.status is not None and not is_capturing(on, handle):
-            raise_failed_check(self._executor)
         return self.outputs
 
 
@@ -44,10 +40,3 @@ class OnCopies:
     def __call__(self) -> None:
         """Run once, and wait for it."""
         self._staging.run()
-
-
-def raise_failed_check(executor: Executor) -> None:
-    """Wait for the last run, and raise `InputError` if the network could not take one of its values."""
-    failed = executor.failed_check()
-    if failed is not None:
-        raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)

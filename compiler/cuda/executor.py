@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.artifact import Complaint
 from sparsec.cuda import steps
 from sparsec.cuda.dense import DenseKernel, DenseWeight
 from sparsec.cuda.driver import Device, Function
@@ -26,7 +25,7 @@ from sparsec.cuda.plan import DevicePlan, Launch, Product
 from sparsec.cuda.race import fastest
 from sparsec.cuda.resident import Resident, residents, use_of
 from sparsec.cuda.steps import Loaded, Places
-from sparsec.errors import TargetError, UsageError
+from sparsec.errors import InputError, TargetError, UsageError
 
 _STATUS_BYTES = 8
 
@@ -63,9 +62,11 @@ class Executor:
             self._closed.atexit = False
 
     def run(self, inputs: Sequence[int], outputs: Sequence[int], stream: int) -> None:
-        """Put a run on tensors at these addresses on a stream; part of the graph if the stream is being captured.
+        """Put a run on tensors at these addresses on a stream, whichever runs before it were on.
 
-        All are row-major without gaps, at multiples of 16. The stream of runs before this one may be another.
+        All are row-major without gaps, at multiples of 16. If the network checks values, this waits for the run, and raises
+        `InputError` for those that it cannot take. If the stream is being captured, the run becomes part of that graph, which
+        nothing checks, and which must not run at the same time as others.
         """
         places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
         with self._lock, self.device.current():
@@ -79,15 +80,7 @@ class Executor:
             self._graphs.launch((*inputs, *outputs), partial(self._launch, places), stream)
             self._done.record(stream)
             self._last = stream
-
-    def failed_check(self) -> Complaint | None:
-        """What the network could not take of the last run's values; waits for that run."""
-        if self.plan.status is None:
-            return None
-        self._done.synchronize()
-        status = ctypes.c_int64()
-        self.device.call("cuMemcpyDtoH_v2", ctypes.byref(status), self._arena + self.plan.status, _STATUS_BYTES)
-        return self.plan.complaints[status.value - 1] if status.value else None
+            self._check_values()
 
     def profile(self, inputs: Sequence[int], outputs: Sequence[int], repeats: int) -> NDArray[np.int64]:
         """Nanoseconds on the GPU [repeats, steps], in a graph where a step begins when the one before it has ended; waits."""
@@ -123,6 +116,16 @@ class Executor:
         for step, event in zip(self.plan.steps, events[1:], strict=True):
             steps.launch(step, self._loaded, places, stream)
             event.record_in_graph(stream)
+
+    def _check_values(self) -> None:
+        if self.plan.status is None:
+            return
+        self._done.synchronize()
+        status = ctypes.c_int64()
+        self.device.call("cuMemcpyDtoH_v2", ctypes.byref(status), self._arena + self.plan.status, _STATUS_BYTES)
+        if status.value:
+            failed = self.plan.complaints[status.value - 1]
+            raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)
 
     def _reset(self, stream: int) -> None:
         if self.plan.status is not None:
