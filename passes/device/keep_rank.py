@@ -8,7 +8,7 @@ After:
     %y = "sparsec.linear"(%x, %w) : (tensor<2x16x64xf32>, tensor<8x64xf32>) -> tensor<2x16x8xf32>
 
 What follows element by element can then be fused into the layer, and heads of attention, which are not side by side in memory,
-need not be copied. Of products of two activations, both operands must be such reshapes.
+need not be copied. Of products of two activations, one operand must be such a reshape.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _fits(op: ir.Operation, expand: ir.Operation) -> bool:
     groups = axis_groups(expand)
     if any(len(group) > 1 for group in groups[-kept:]):
         return False
-    return op.name == "sparsec.linear" or all(_collapsed(operand, groups) for operand in op.operands)
+    return op.name == "sparsec.linear" or any(_collapsed(operand, groups) for operand in op.operands)
 
 
 def _collapsed(value: ir.Value, groups: list[list[int]]) -> bool:

@@ -17,6 +17,7 @@ from sparsec.passes.device.narrow_buffers import narrow_buffers
 from sparsec.passes.device.own_destinations import own_destinations
 from sparsec.passes.device.parallel_first import parallel_first
 from sparsec.passes.device.share_weights import share_weights
+from sparsec.passes.device.split_rounding import split_rounding
 from sparsec.passes.device.split_tails import split_tails
 from sparsec.passes.device.view_transposes import view_transposes
 from sparsec.passes.device.widen_halves import widen_halves
@@ -66,6 +67,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("release_tails", release_tails, "upstream has fused what it would"),
     ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("keep_rank", keep_rank, "so that no reshape stands between a layer and its tail"),
+    ("split_rounding", split_rounding, "layers take in float32 only"),
     ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("split_tails", split_tails, "tails are final; what products cannot do becomes loops"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeAlias
 
 import llvmlite.binding as llvm
 import ml_dtypes
@@ -34,7 +35,7 @@ from sparsec.cuda.plan import (
 )
 from sparsec.targets.optimiser import initialise, parsed
 
-Array = NDArray[np.generic]
+Array: TypeAlias = np.ndarray
 _FLOAT = np.dtype(np.float32)
 _INTRINSICS = {
     "llvm.nvvm.read.ptx.sreg.tid.x": "emulated_thread",
@@ -143,7 +144,7 @@ def run_plan(
         spaces[Space.OUTPUT, number] = _aligned(np.full(spec.nbytes, 0xFF, np.uint8))
     memory = _Memory(plan, spaces)
     if plan.status is not None:
-        memory.view(Address(Space.ARENA, plan.status), np.dtype(np.int64), (1,), (1,))[...] = 0  # type: ignore[call-overload]
+        memory.view(Address(Space.ARENA, plan.status), np.dtype(np.int64), (1,), (1,))[...] = 0
     kernels = Kernels(text) if text else None
     for step in plan.steps:
         if isinstance(step, Launch):
@@ -198,15 +199,13 @@ def _tail(sums: Array, tail: Tail, memory: _Memory, shape: tuple[int, int]) -> A
 
 def activated(value: Array, name: str | None) -> Array:
     """An activation of float32 numbers."""
-    match name:
-        case "relu":
-            return np.maximum(value, 0)
-        case "gelu":
-            return value * 0.5 * (1 + erf(value / np.sqrt(2)))
-        case "silu":
-            return value / (1 + np.exp(-value))
-        case _:
-            return value
+    functions: dict[str | None, Callable[[Array], Array]] = {
+        None: lambda x: x,
+        "relu": lambda x: np.maximum(x, 0),
+        "gelu": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))),
+        "silu": lambda x: x / (1 + np.exp(-x)),
+    }
+    return functions[name](value)
 
 
 def _matrices(step: BatchedProduct, of: Strided, shape: tuple[int, int], memory: _Memory) -> Array:
@@ -230,7 +229,7 @@ def _convolve(step: Convolution, memory: _Memory) -> None:
     tail = step.tail
     if tail.bias is not None:
         sums = sums + memory.view(tail.bias, _FLOAT, (step.filters,), (1,))[:, None, None]
-    residual = _FLOAT.type(0)
+    residual = np.zeros(1, _FLOAT)
     if tail.residual is not None:
         residual = _image(step, tail.residual.address, y.shape, memory).astype(_FLOAT)
     total = activated(sums + residual if tail.residual_first else sums, tail.activation)

@@ -95,10 +95,9 @@ class Decoder(nn.Module):
         return x + self.down(functional.silu(self.gate(y)) * self.up(y)), k
 
 
-def kept_two_of_four(net: nn.Module) -> nn.Module:
-    """The network with the smaller two of each four weights of linear layers taken away."""
+def kept_two_of_four(net: nn.Module) -> None:
+    """Take the smaller two of each four weights of linear layers away."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear) and layer.in_features % 4 == 0:
             groups = layer.weight.data.view(layer.out_features, -1, 4)
             groups.scatter_(-1, groups.abs().argsort(-1)[..., :2], 0.0)
-    return net

@@ -23,7 +23,7 @@ Case = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
 
 def _mlp(sizes: Sequence[int], tokens: int) -> Case:
-    layers = [each for at in range(len(sizes) - 1) for each in (nn.Linear(*sizes[at : at + 2]), nn.ReLU())]
+    layers = [each for at in range(len(sizes) - 1) for each in (nn.Linear(sizes[at], sizes[at + 1]), nn.ReLU())]
     return nn.Sequential(*layers[:-1], nn.Tanh()), (torch.randn(tokens, sizes[0]),)
 
 
@@ -113,7 +113,8 @@ def test_tails_are_in_products() -> None:
 
 
 def test_two_of_four_weights_are_chosen_where_they_pay() -> None:
-    net = kept_two_of_four(nn.Linear(4096, 4096, bias=False))
+    net = nn.Linear(4096, 4096, bias=False)
+    kept_two_of_four(net)
     plan, _ = compile_device_text(net, Options(target="cuda", precision="fp16"), example_inputs=(torch.randn(8, 4096),))
     (weight,) = plan.weights
     assert weight.pattern == "2:4"
@@ -122,7 +123,8 @@ def test_two_of_four_weights_are_chosen_where_they_pay() -> None:
 
 
 def test_zeros_that_are_not_to_be_used() -> None:
-    net = kept_two_of_four(nn.Linear(4096, 4096, bias=False))
+    net = nn.Linear(4096, 4096, bias=False)
+    kept_two_of_four(net)
     options = Options(target="cuda", precision="fp16", dense_only=True)
     plan, _ = compile_device_text(net, options, example_inputs=(torch.randn(8, 4096),))
     assert [weight.pattern for weight in plan.weights] == [None]
