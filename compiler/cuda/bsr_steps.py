@@ -1,12 +1,12 @@
 """Block steps: a matrix of 32 x 32 units of which only those with a nonzero are kept, in the order `bsr_wgmma` takes them.
 
 Rows are cut into tiles of up to 12 or 24 strips of 32 rows, tiles into steps of 64 columns; steps without a unit are left
-out, and a few others together are a window. The units of a window are those of its first 32 columns, strip by strip, then
+out, and a few others together are a window. The units of a window are those of its first strip, column by column, then
 those of the next. A unit is 32 rows of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie
 at c ^ (r / 2 % 4), which is the 64-byte swizzle of the matrix descriptors of `wgmma`.
 
 Larger blocks are several units; where blocks are smaller or begin elsewhere, units have zeros in them. Bytes per element
-of a unit: 2; a window has 48 bytes more.
+of a unit: 2; a window has 144 bytes more.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ MANY = 28  # units of a window, which has more only if one step has
 WINDOW = np.dtype(
     [
         ("first", np.uint32),  # unit
-        *((name, np.uint16) for name in ("units", "steps")),
+        *((name, np.uint8) for name in ("units", "steps", "split", "unused")),  # split: units of the first warpgroup
         ("columns", np.uint16, MOST),  # of each step, in 64
-        (
-            "strips",
-            np.uint32,
-            (MOST, STEP // SIDE),
-        ),  # a bit for each strip that has a unit, for each 32 columns of a step
+        ("counts", np.uint8, (GROUPS, STRIPS // GROUPS)),  # of each strip's units
+        ("places", np.uint16, 2 * STRIPS),  # of what each unit is multiplied by, in 16 bytes within the window's X
+        ("rest", np.uint64),
     ]
 )
 
@@ -74,7 +72,7 @@ class BlockSteps:
             for begin, end in pairwise(bounds):
                 first = len(windows)
                 for steps in _together(kept[begin:end], strips):
-                    window, inside = _window(kept[begin:end], steps)
+                    window, inside = _window(kept[begin:end], steps, strips)
                     window["first"] = total
                     windows.append(window)
                     places.append(inside + np.array([begin, 0]))
@@ -95,19 +93,29 @@ class BlockSteps:
         out = np.zeros((-(-self.m // SIDE) * SIDE, -(-self.k // STEP) * STEP), dtype=np.uint16)
         chunks = self.units.view(np.uint16).reshape(-1, SIDE, 4, 8)
         matrices = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
+        own = self.strips // GROUPS
         for first, count, strip, _ in self.tiles.tolist():
             for window in self.windows[first : first + count]:
-                inside = window["strips"].reshape(-1, 1) >> np.arange(STRIPS, dtype=np.uint32) & 1
-                for unit, (at, which) in enumerate(np.argwhere(inside).tolist(), int(window["first"])):
-                    row = (strip + which) * SIDE
-                    column = int(window["columns"][at // 2]) * STEP + at % 2 * SIDE
-                    out[row : row + SIDE, column : column + SIDE] = matrices[unit]
+                for group in range(GROUPS):
+                    unit = int(window["split"]) if group else 0
+                    for which in range(own):
+                        for _ in range(window["counts"][group, which]):
+                            step, place = divmod(int(window["places"][unit]), _step_places(self.strips))
+                            row = (strip + group * own + which) * SIDE
+                            column = int(window["columns"][step]) * STEP + place // 4 * SIDE
+                            out[row : row + SIDE, column : column + SIDE] = matrices[int(window["first"]) + unit]
+                            unit += 1
         return out[: self.m, : self.k]
 
     @property
     def nbytes(self) -> int:
         """Bytes that a product reads."""
         return self.units.nbytes + self.windows.nbytes + self.tiles.nbytes
+
+
+def _step_places(strips: int) -> int:
+    """The 16 bytes of a step of X, which has 64 or 128 tokens."""
+    return STEP * 2 * (64 * STRIPS // strips) // 16
 
 
 def _blocks(weight: Bits, strip: int) -> Bits:
@@ -135,15 +143,17 @@ def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
     return found
 
 
-def _window(kept: NDArray[np.bool_], steps: list[int]) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+def _window(kept: NDArray[np.bool_], steps: list[int], strips: int) -> tuple[NDArray[np.void], NDArray[np.intp]]:
     """A window of these steps, and where its units are: [units, 2], strip and column in 32."""
     inside = kept.reshape(len(kept), -1, 2)[:, steps].reshape(len(kept), -1)
-    at, strip = np.nonzero(inside.T)
+    counts = np.zeros(strips, dtype=np.uint8)
+    counts[: len(kept)] = inside.sum(axis=1)
+    strip, at = np.nonzero(inside)
     window = np.zeros((), dtype=WINDOW)
-    window["units"], window["steps"] = len(at), len(steps)
+    window["units"], window["steps"], window["split"] = len(at), len(steps), counts[: strips // GROUPS].sum()
     window["columns"][: len(steps)] = steps
-    masks = (inside.T << np.arange(len(kept), dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
-    window["strips"][: len(steps)] = masks.reshape(len(steps), -1)
+    window["counts"][:, : strips // GROUPS] = counts.reshape(GROUPS, -1)
+    window["places"][: len(at)] = at // 2 * _step_places(strips) + at % 2 * 4
     return window, np.column_stack([strip, np.array(steps)[at // 2] * 2 + at % 2])
 
 

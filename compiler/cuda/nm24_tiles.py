@@ -1,11 +1,10 @@
 """2:4 tiles: a matrix with at most two nonzeros in each group of four, as Hopper's `wgmma.mma_async.sp` takes it.
 
-A block is 64 rows x 128 bytes of a row of X: 64 columns of 16 bits or 128 of eight, in the order in which the 128 threads of a
-warpgroup load it to registers. Of warp w, with g = lane / 4, t = lane % 4, these are:
+A block is 64 rows x 128 bytes of a row of X: 64 columns of 16 bits or 128 of eight. It is copied to shared memory as it is:
 
-* values, 16 bytes of each thread for either half of the columns: as in `nm24_streams` and `nm24_byte_streams`, register
-  2 c + h has two values of row 16 w + g + 8 h, of those of group t + 4 c (four values and groups 2 (t + 4 c) and on of 8 bits);
-* indices of 16-bit values, a word for each thread: the groups 4 t .. 4 t + 3
+* values, 64 rows of 64 bytes: the two of each group of four. Of a row r, the 16 bytes c lie at c ^ (r / 2 % 4), which is
+  the 64-byte swizzle of the instruction's matrix descriptors;
+* indices of 16-bit values, a word for each of the 128 threads: of warp w, g = lane / 4, t = lane % 4 the groups 4 t .. 4 t + 3
   of rows 16 w + g (low half) and 16 w + g + 8, four bits a group. Lanes t = 0, 1 have the first 32 columns, 2 and 3 the
   others, which is the instruction's sparsity selector;
 * indices of 8-bit values, for each 64 columns a word for each thread: of row 16 w + g + 8 (t % 2) the groups 8 (t / 2) and on.
@@ -28,13 +27,15 @@ ROWS = 64  # of a block
 ROW_BYTES = 128  # of X, that a block's row is multiplied by
 VALUE_BYTES = ROWS * ROW_BYTES // 2
 
+_SWIZZLED = (np.arange(4) ^ np.arange(ROWS)[:, None] // 2 % 4)[None, :, :, None]  # of 16 bytes; its own inverse
+
 Bits = NDArray[np.uint16] | NDArray[np.uint8]
 Bytes = NDArray[np.uint8]
 
 
 def block_bytes(size: int) -> int:
     """Of a block of values of so many bytes."""
-    return VALUE_BYTES + ROWS * ROW_BYTES // (8 * size)
+    return VALUE_BYTES + ROWS * ROW_BYTES // size // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,8 @@ def _encode(weight: Bits, block: int, out: Bytes) -> None:
     piece = np.zeros((ROWS, count * ROW_BYTES // size), dtype=weight.dtype)
     piece[: min(m - block * ROWS, ROWS), :k] = weight[block * ROWS : (block + 1) * ROWS]
     values, index = two_of_four.pairs(piece, block * ROWS, 0)
-    # warp, h, g | step, half, c, t | four bytes
-    registers = values.reshape(ROWS, -1).view(np.uint32).reshape(4, 2, 8, count, 2, 2, 4)
-    ordered = np.ascontiguousarray(registers.transpose(3, 4, 0, 2, 6, 5, 1))  # step, half, warp, g, t, c, h
-    out[:, :VALUE_BYTES] = ordered.view(np.uint8).reshape(count, -1)
+    chunks = values.reshape(ROWS, -1).view(np.uint8).reshape(ROWS, count, 4, 16).transpose(1, 0, 2, 3)
+    out[:, :VALUE_BYTES] = np.take_along_axis(chunks, _SWIZZLED, axis=2).reshape(count, -1)
     words = _words(index, count) if size == 2 else _byte_words(index, count)
     out[:, VALUE_BYTES:] = np.ascontiguousarray(words).view(np.uint8).reshape(count, -1)
 
@@ -101,12 +100,12 @@ def _byte_words(index: NDArray[np.uint16], count: int) -> NDArray[np.uint32]:
 
 def _decode(blocks: Bytes, size: int) -> Bits:
     count = len(blocks)
-    registers = np.ascontiguousarray(blocks[:, :VALUE_BYTES]).view(np.uint32).reshape(count, 2, 4, 8, 4, 2, 2)
-    rows = np.ascontiguousarray(registers.transpose(2, 6, 3, 0, 1, 5, 4)).reshape(ROWS, -1)  # four bytes
+    chunks = np.take_along_axis(blocks[:, :VALUE_BYTES].reshape(count, ROWS, 4, 16), _SWIZZLED, axis=2)
+    rows = np.ascontiguousarray(chunks.transpose(1, 0, 2, 3)).reshape(ROWS, -1)
     words = np.ascontiguousarray(blocks[:, VALUE_BYTES:]).view(np.uint32)
     if size == 1:
         index = index_of(words.reshape(count, 2, 4, 8, 2, 2).transpose(2, 5, 3, 0, 1, 4).reshape(ROWS, -1))
-        return two_of_four.matrix(rows.view(np.uint8).reshape(*index.shape, 2), index)
+        return two_of_four.matrix(rows.reshape(*index.shape, 2), index)
     halves = words.reshape(count, 4, 8, 4)
     both = np.stack([halves & 0xFFFF, halves >> 16], axis=2)  # step, warp, h, g, t
     shifted = both[..., None] >> 4 * np.arange(4, dtype=np.uint32) & 15

@@ -1,25 +1,23 @@
 // Y = W X for 2:4 W and many tokens on Hopper's sparse tensor cores: blocks of nm24_tiles.py.
 //
-// A block of threads has tiles of GROUPS x 64 rows x TOKENS tokens, one after the other. One warp copies, for each 64 columns
-// (128 of eight bits: X is told as if two were one of 16), a tile of X to one of STAGES places in shared memory. Warpgroups
-// have 64 rows each, load their part of W to registers AHEAD - 2 steps before it is needed, and multiply: from shared memory
-// they would read X and W, which with the copies is more than it gives. What a multiprocessor takes in from the L2, about
-// 54 bytes a cycle, bounds it then: so tiles are large.
+// A block of threads has tiles of BLOCKS x 64 rows x TOKENS tokens, one after the other: one warp copies, for each 64
+// columns (128 of eight bits: X is told as if two were one of 16), a tile of X and the blocks of W to one of STAGES places in shared memory; GROUPS warpgroups have MT x 64 rows
+// each and multiply. What a multiprocessor takes in from the L2, about 54 bytes a cycle, bounds it: so tiles are large.
 //
 // The tiles that are left when all multiprocessors have had equally many are cut into parts of K, for all of them; the last
 // one to have its part of a tile adds up the sums.
 
+#define BLOCKS (GROUPS * MT)
 #define W_INDICES 4096 // before them values, 64 bytes a row
 #define W_BYTES (W_INDICES + (KIND ? 1024 : 512)) // indices are one or two words for each thread of a warpgroup
 #define X_BYTES (TOKENS * 128)
-#define AHEAD (TOKENS > 128 ? 3 : TOKENS > 64 ? 5 : 8) // fragments of a thread: one is multiplied, one may still be, others are loaded
 
 struct Operands {
     TensorMap x; // boxes of 64 columns, TOKENS tokens
     Output out;
     const char *blocks; // [blocks of rows][steps]
     float4 *partial;
-    u32 *counters; // [tiles in parts][GROUPS], zero between launches
+    u32 *counters; // [tiles in parts][BLOCKS], zero between launches
     int row_blocks, steps; // of 64
     Order order;
     int whole, split; // tiles that are done as a whole; parts of each of the others
@@ -51,7 +49,7 @@ struct Work {
 // the others.
 __device__ __forceinline__ bool complete(const Operands &o, const Work &work, int block, float (&sums)[TOKENS / 2], u32 area,
                                          u32 meeting) {
-    const int thread = threadIdx.x & 127, slot = work.cut * GROUPS + block;
+    const int thread = threadIdx.x & 127, slot = work.cut * BLOCKS + block;
     const auto place = [&](int part) { return o.partial + ((long long)slot * o.split + part) * (TOKENS / 8 * 128) + thread; };
     float4 *own = place(work.part);
 #pragma unroll
@@ -82,33 +80,10 @@ __device__ __forceinline__ bool complete(const Operands &o, const Work &work, in
     return true;
 }
 
-// Of what is read once or twice, 16 bytes.
-__device__ __forceinline__ uint4 streamed(const void *from) {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
-    return v;
-}
-
-// What a thread has of a block of 64 rows: values of two halves of the columns, their indices.
-struct Fragment {
-    uint4 values[2];
-    u32 indices[2];
-
-    __device__ __forceinline__ void load(const char *block) {
-        const char *own = block + (threadIdx.x & 127) * 16;
-        values[0] = streamed(own), values[1] = streamed(own + 2048);
-        const u32 *index = (const u32 *)(block + W_INDICES) + (threadIdx.x & 127);
-        indices[0] = __ldg(index);
-        indices[1] = KIND ? __ldg(index + 128) : indices[0];
-    }
-};
-
-
 extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
-    const u32 x_tiles = shared_address(shared);
-    const u32 areas = x_tiles + STAGES * X_BYTES, full = areas + GROUPS * AREA_BYTES, read = full + 8 * STAGES;
+    const u32 x_tiles = shared_address(shared), w_blocks = x_tiles + STAGES * X_BYTES;
+    const u32 areas = w_blocks + STAGES * BLOCKS * W_BYTES, full = areas + GROUPS * AREA_BYTES, read = full + 8 * STAGES;
     const int group = threadIdx.x / 128, count = o.whole + (o.order.count() - o.whole) * o.split;
     make_barriers<STAGES>(full, GROUPS * 4);
     wait_for_kernel_before();
@@ -126,11 +101,16 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
                 if (o.begun) begin_together(o.begun);
                 if (number >= count) break;
                 const Work work(o, number);
-                for (int step = work.begin; step < work.end; ++step) {
+                const int inside = min(BLOCKS, o.row_blocks - work.row_tile * BLOCKS);
+                const char *blocks = o.blocks + ((long long)work.row_tile * BLOCKS * o.steps + work.begin) * W_BYTES;
+                for (int step = work.begin; step < work.end; ++step, blocks += W_BYTES) {
                     const u32 barrier = full + 8 * stage.index;
                     wait_for(read + 8 * stage.index, stage.parity ^ 1);
-                    expect(barrier, X_BYTES);
+                    expect(barrier, X_BYTES + inside * W_BYTES);
                     copy_box(x_tiles + stage.index * X_BYTES, o.x, step * 64, work.token_tile * TOKENS, barrier);
+                    const char *from = blocks;
+                    for (int each = 0; each < inside; ++each, from += (long long)o.steps * W_BYTES)
+                        copy_bytes(w_blocks + (stage.index * BLOCKS + each) * W_BYTES, from, W_BYTES, barrier);
                     stage.next();
                 }
             }
@@ -140,51 +120,46 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
 #elif GROUPS == 2
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 #endif
-        const u32 area = areas + group * AREA_BYTES;
-        float sums[TOKENS / 2];
-        Fragment fragments[AHEAD];
-        const char *blocks;
-        // Of a tile that is done next, where W is, and the first of it.
-        const auto begin = [&](const Work &next) {
-            blocks = o.blocks + (long long)min(next.row_tile * GROUPS + group, o.row_blocks - 1) * o.steps * W_BYTES;
-#pragma unroll
-            for (int each = 0; each < AHEAD - 1; ++each)
-                fragments[each].load(blocks + (long long)min(next.begin + each, next.end - 1) * W_BYTES);
-        };
-        if (blockIdx.x < count) begin(Work(o, blockIdx.x));
+        const u32 area = areas + group * AREA_BYTES, own_index = W_INDICES + (threadIdx.x & 127) * 4;
         for (int number = blockIdx.x; number < count; number += gridDim.x) {
             const Work work(o, number);
-            const int row_block = work.row_tile * GROUPS + group;
+            float sums[MT][TOKENS / 2];
             u32 before = 0;
-            for (int first = work.begin; first < work.end; first += AHEAD) {
+            for (int step = work.begin; step < work.end; ++step) {
+                wait_for(full + 8 * stage.index, stage.parity);
+                const u32 x = x_tiles + stage.index * X_BYTES, w = w_blocks + (stage.index * BLOCKS + group * MT) * W_BYTES;
+                u32 indices[MT][2]; // of either half of the columns
 #pragma unroll
-                for (int each = 0; each < AHEAD; ++each) {
-                    const int step = first + each;
-                    if (step >= work.end) break;
-                    wait_for(full + 8 * stage.index, stage.parity);
-                    const u32 x = x_tiles + stage.index * X_BYTES;
-                    const Fragment &w = fragments[each];
-                    begin_products();
-                    sparse_wgmma<0>(sums, w.values[0], matrix_at<1>(x), w.indices[0], step != work.begin);
-                    sparse_wgmma<KIND ? 0 : 1>(sums, w.values[1], matrix_at<1>(x + 64), w.indices[1], 1);
-                    end_products();
-                    wait_for_products<1>();
-                    fragments[(each + AHEAD - 1) % AHEAD].load(blocks + (long long)min(step + AHEAD - 1, work.end - 1) * W_BYTES);
-                    if (step != work.begin) arrive(read + 8 * before);
-                    before = stage.index;
-                    stage.next();
+                for (int mt = 0; mt < MT; ++mt) {
+                    indices[mt][0] = loaded(w + mt * W_BYTES + own_index);
+                    indices[mt][1] = KIND ? loaded(w + mt * W_BYTES + own_index + 512) : indices[mt][0];
                 }
+                begin_products();
+#pragma unroll
+                for (int mt = 0; mt < MT; ++mt) {
+                    const u32 own = w + mt * W_BYTES;
+                    sparse_wgmma<0>(sums[mt], matrix_at<2>(own), matrix_at<1>(x), indices[mt][0], step != work.begin);
+                    sparse_wgmma<KIND ? 0 : 1>(sums[mt], matrix_at<2>(own + 32), matrix_at<1>(x + 64), indices[mt][1], 1);
+                }
+                end_products();
+                wait_for_products<1>();
+                if (step != work.begin) arrive(read + 8 * before);
+                before = stage.index;
+                stage.next();
             }
             wait_for_products<0>();
             arrive(read + 8 * before);
-            if (number + gridDim.x < count) begin(Work(o, number + gridDim.x));
+#pragma unroll
+            for (int mt = 0; mt < MT; ++mt) {
 #if KIND == 1
 #pragma unroll
-            for (int each = 0; each < TOKENS / 2; ++each) sums[each] = (float)__float_as_int(sums[each]);
+                for (int each = 0; each < TOKENS / 2; ++each) sums[mt][each] = (float)__float_as_int(sums[mt][each]);
 #endif
-            if (row_block >= o.row_blocks) continue;
-            if (work.cut < 0 || complete(o, work, group, sums, area, group + 1))
-                store<TOKENS>(sums, o.out, row_block * 64, row_block * 64 + 32, work.token_tile * TOKENS, area, group + 1);
+                const int block = group * MT + mt, row_block = work.row_tile * BLOCKS + block;
+                if (row_block >= o.row_blocks) break;
+                if (work.cut < 0 || complete(o, work, block, sums[mt], area, group + 1))
+                    store<TOKENS>(sums[mt], o.out, row_block * 64, row_block * 64 + 32, work.token_tile * TOKENS, area, group + 1);
+            }
         }
     }
 }

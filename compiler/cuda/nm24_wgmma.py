@@ -18,12 +18,15 @@ from sparsec.cuda.tensors import BFLOAT16
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
-# What there is code for, see `Tiling`: groups and tokens; and measured time as a share of the model's.
+# What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
 TILES = {
-    **{(3, tokens): 1.08 for tokens in (128, 160, 176, 192)},
-    **{(2, tokens): 1.08 for tokens in (160, 176, 192, 208, 224, 256)},
-    **{(2, 128): 1.20, (2, 96): 1.30, (2, 64): 1.45, (2, 32): 1.45},
-    **{(1, 128): 0.90, (1, 64): 1.05, (1, 32): 1.05},
+    **{(3, 1, tokens): 1.08 for tokens in (128, 160, 176, 192)},
+    **{(2, 1, tokens): 1.08 for tokens in (160, 176, 192, 208, 224, 256)},
+    (2, 2, 128): 1.35,
+    (2, 1, 128): 1.20,
+    (1, 1, 128): 0.90,
+    (2, 1, 64): 1.45,
+    (1, 1, 64): 1.05,
 }
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 STAGES = 8  # at most
@@ -37,12 +40,13 @@ _AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Of a product: a block of threads has tiles of 64 x `groups` rows and `tokens` tokens, and so many `stages` of
+    """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many `stages` of
     128 bytes of X's rows in shared memory, whose elements have `size` bytes. Tiles past the first `whole` are done in
     `split` parts of K. All rows are done for `together` tiles of tokens before the next ones; if `aligned`,
     multiprocessors begin with tiles at the same time."""
 
     groups: int
+    blocks: int
     tokens: int
     stages: int
     whole: int
@@ -54,12 +58,12 @@ class Tiling:
     @property
     def rows(self) -> int:
         """Of a tile."""
-        return ROWS * self.groups
+        return ROWS * self.groups * self.blocks
 
     @property
     def stage_bytes(self) -> int:
-        """Shared memory of a stage: of X, as W goes to registers."""
-        return self.tokens * ROW_BYTES
+        """Shared memory of a stage."""
+        return self.tokens * ROW_BYTES + self.groups * self.blocks * block_bytes(self.size)
 
     @property
     def shared_bytes(self) -> int:
@@ -101,7 +105,7 @@ class Nm24Wgmma:
         by = tiling or best_tiling(x.tokens, tiles.m, tiles.k, on.multiprocessors, on.shared_bytes, tiles.size)
         row_tiles, token_tiles = -(-tiles.m // by.rows), -(-x.tokens // by.tokens)
         cut = row_tiles * token_tiles - by.whole
-        slots = cut * by.groups if by.split > 1 else 0
+        slots = cut * by.groups * by.blocks if by.split > 1 else 0
         blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
         operands = _Operands(
             self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, ROW_BYTES // 2)),
@@ -112,7 +116,7 @@ class Nm24Wgmma:
             *(len(tiles.blocks), tiles.steps, row_tiles, token_tiles, by.together, by.whole, by.split),
             self._memory.scratch(f"begun by {blocks}", 4).address if by.aligned else None,
         )
-        macros = {"GROUPS": by.groups, "TOKENS": by.tokens, "STAGES": by.stages}
+        macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
         macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation, "KIND": self.factors.kind}
         kernel = function(self.device, "nm24_wgmma", macros, by.shared_bytes)
         self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
@@ -130,14 +134,14 @@ def tilings(
     """Those that there are for elements of so many bytes, and about how many cycles each takes."""
     steps = -(-k * size // ROW_BYTES)
     w_bytes = -(-m // ROWS) * steps * block_bytes(size)
-    for (groups, width), share in TILES.items():
-        tile = Tiling(groups, width, 0, 0, 1, 1, size=size)
+    for (groups, blocks, width), share in TILES.items():
+        tile = Tiling(groups, blocks, width, 0, 0, 1, 1, size=size)
         stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
         row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
         count = row_tiles * token_tiles
         together = min(token_tiles, _together(width * k * size, w_bytes))
-        computed = groups * width  # the instruction reads all of X from shared memory, 128 bytes a cycle
-        taken_in = tile.stage_bytes + groups * block_bytes(size)
+        # The instruction reads all of X and its part of W from shared memory, 128 bytes a cycle.
+        computed = groups * blocks * 2 * (width / 2 + 16)
         for split in (each for each in SPLITS if each <= steps):
             whole = count if split == 1 else count // workers * workers
             parts = -(-(count - whole) * split // workers) / split
@@ -145,12 +149,12 @@ def tilings(
             rounds = -(-whole // workers) + parts * split
             added = 0.0 if split == 1 else parts * split * (_AROUND_PARTS + 2 * tile.rows * width * 4 / _ADDED_UP)
             active = min(whole + (count - whole) * split, workers)
-            from_memory = groups * block_bytes(size) / together / min(_ALONE, _FROM_MEMORY * workers / active)
-            cycles = steps * max(computed, taken_in / _TAKEN_IN, from_memory)
+            from_memory = groups * blocks * block_bytes(size) / together / min(_ALONE, _FROM_MEMORY * workers / active)
+            cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
             cost = share * (waves * cycles + rounds * _AROUND_TILE) + added
             if stages >= 2:
                 aligned = token_tiles > 1 and whole > 2 * workers and w_bytes > LARGE_BYTES
-                yield Tiling(groups, width, stages, whole, split, together, aligned, size), cost
+                yield Tiling(groups, blocks, width, stages, whole, split, together, aligned, size), cost
 
 
 def _together(x_bytes: int, w_bytes: int) -> int:

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 def sparse_product(macros: Mapping[str, int]) -> str:
     """CUDA C++ of `sparse_wgmma<SELECTOR>`: D[64 x TOKENS] (+)= A[64 x 64 bytes, two of four] B[64 bytes x TOKENS].
 
-    A is in registers, B in shared memory; the indices are in lanes 0 and 1 of each four (SELECTOR 0) or in 2 and 3, and of factors of
+    A and B are in shared memory; the indices are in lanes 0 and 1 of each four (SELECTOR 0) or in 2 and 3, and of factors of
     eight bits in all (0). `add` 0 overwrites D, whose bits are those of int32 for factors of int8.
     """
     tokens = macros["TOKENS"]
     count, dtype, sums, outputs = _sums(tokens, macros)
-    factors = ", ".join(f"%{count + each}" for each in range(4))
-    b, indices, add, selector = range(count + 4, count + 8)
+    a, b, indices, add, selector = range(count, count + 5)
     types, rest = (
-        (f"k32.f32.{dtype}.{dtype}", ", 1, 1, 0"),
+        (f"k32.f32.{dtype}.{dtype}", ", 1, 1, 0, 0"),
         ("k64.s32.s8.s8", ""),
         ("k64.f32.e4m3.e4m3", ", 1, 1"),
     )[macros["KIND"]]
@@ -24,12 +23,12 @@ def sparse_product(macros: Mapping[str, int]) -> str:
         outputs = ", ".join(f'"+r"(*(int *)&d[{each}])' for each in range(count))
     return f"""
 template <int SELECTOR>
-__device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], const uint4 &a, u64 b, u32 indices, int add) {{
+__device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, u32 indices, int add) {{
     asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
                  "wgmma.mma_async.sp.sync.aligned.m64n{tokens}{types} "
-                 "{{{sums}}}, {{{factors}}}, %{b}, %{indices}, %{selector}, add{rest};\\n}}"
+                 "{{{sums}}}, %{a}, %{b}, %{indices}, %{selector}, add{rest};\\n}}"
                  : {outputs}
-                 : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(indices), "r"(add), "n"(SELECTOR));
+                 : "l"(a), "l"(b), "r"(indices), "r"(add), "n"(SELECTOR));
 }}
 """
 
@@ -49,15 +48,14 @@ __device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
 
 
 def strip_product(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], A in registers, B in shared memory."""
+    """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], both in shared memory."""
     count, dtype, sums, outputs = _sums(32, macros)
-    factors = ", ".join(f"%{count + each}" for each in range(4))
     return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], const u32 (&a)[4], u64 b) {{
+__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
     asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, {{{factors}}}, %{count + 4}, 1, 1, 1, 0;"
+                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, 0, 0;"
                  : {outputs}
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+                 : "l"(a), "l"(b));
 }}
 """
 

@@ -29,8 +29,8 @@ def test_steps_round_trip(m: int, k: int, side: int, density: float, seed: int) 
     windows = steps.windows
     assert windows["units"].sum() == len(steps.units)
     assert (windows["units"] > 0).all()
-    assert (np.bitwise_count(windows["strips"]).sum(axis=(1, 2)) == windows["units"]).all()
-    assert (windows["strips"] < 1 << steps.strips).all()
+    assert (windows["counts"].sum(axis=(1, 2)) == windows["units"]).all()
+    assert (windows["counts"][:, 0].sum(axis=1) == windows["split"]).all()
     assert (windows["steps"] <= 4 * steps.strips // 24).all()
 
 
@@ -41,8 +41,9 @@ def test_a_unit_lies_where_its_descriptor_says() -> None:
     assert steps.tiles.tolist() == [[0, 1, 0, 3]]
     window = steps.windows[0]
     assert (window["first"], window["units"], window["steps"], window["columns"][0]) == (0, 1, 1, 2)
-    assert window["strips"].tolist() == [[0, 1 << 2]] + 3 * [[0, 0]]
-    assert steps.windows.itemsize == 48
+    assert window["counts"].tolist() == [[0, 0, 1] + 9 * [0], 12 * [0]]
+    assert window["places"][0] == 4
+    assert steps.windows.itemsize == 144
     assert steps.units[0].view(np.uint16).reshape(32, 4, 8)[6, 1 ^ 3, 4] == 7
 
 

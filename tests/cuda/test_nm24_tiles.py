@@ -25,25 +25,22 @@ def test_tiles_round_trip(dtype: type[np.uint16 | np.uint8], m: int, k: int, see
     assert tiles.blocks.shape == (-(-m // 64), -(-k * bits.itemsize // 128), 4608 if bits.itemsize == 2 else 5120)
 
 
-def test_a_value_and_its_index_lie_where_threads_take_them_from() -> None:
+def test_a_value_and_its_index_lie_where_the_instruction_takes_them_from() -> None:
     bits = np.zeros((64, 64), dtype=np.uint16)
-    bits[29, 47], bits[29, 45] = 0x4321, 0x1234  # group 11: of the second half group 3; places 1 and 3
+    bits[29, 47], bits[29, 45] = 0x4321, 0x1234  # group 11, places 1 and 3
     block = Nm24Tiles.encode(bits).blocks[0, 0]
-    thread = 1 * 32 + 29 % 8 * 4 + 3  # of warp 1, whose rows are 16 to 31; row 29 is the second of the thread's
-    assert block[2048 + thread * 16 + 1 * 4 :][:4].view(np.uint16).tolist() == [0x1234, 0x4321]
-    thread = 1 * 32 + 29 % 8 * 4 + 11 // 4
+    chunk = 11 // 4 ^ 29 // 2 % 4
+    assert block[29 * 64 + chunk * 16 + 11 % 4 * 4 :][:4].view(np.uint16).tolist() == [0x1234, 0x4321]
+    thread = 1 * 32 + 29 % 8 * 4 + 11 // 4  # of warp 1, whose rows are 16 to 31; row 29 is the second half's
     assert block[4096 + thread * 4 :][:4].view(np.uint32)[0] >> 16 + 11 % 4 * 4 & 15 == 1 | 3 << 2
 
 
-def test_a_byte_and_its_index_lie_where_threads_take_them_from() -> None:
+def test_a_byte_and_its_index_lie_where_the_instruction_takes_them_from() -> None:
     bits = np.zeros((64, 128), dtype=np.uint8)
-    bits[29, 110], bits[29, 111] = (
-        0x43,
-        0x21,
-    )  # group 27: of the second 64 columns 11, the second of a pair; places 2 and 3
+    bits[29, 110], bits[29, 111] = 0x43, 0x21  # group 27: of the second 64 columns 11; places 2 and 3
     block = Nm24Tiles.encode(bits).blocks[0, 0]
-    thread = 1 * 32 + 29 % 8 * 4 + 1  # groups 2 and 3 of the pair's register 2 + 1
-    assert block[2048 + thread * 16 + 3 * 4 :][:4].tolist() == [0, 0, 0x43, 0x21]
+    chunk = 27 // 8 ^ 29 // 2 % 4
+    assert block[29 * 64 + chunk * 16 + 27 % 8 * 2 :][:2].tolist() == [0x43, 0x21]
     thread = 1 * 32 + 29 % 8 * 4 + 1 * 2 + 1  # the second 32 of the columns, row + 8
     assert block[4096 + 512 + thread * 4 :][:4].view(np.uint32)[0] >> 3 * 4 & 15 == 2 | 3 << 2
 

@@ -39,10 +39,11 @@ def test_kernels_for_all_factors_compile(kernel: str, architecture: tuple[int, i
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("each", TILES)
 @pytest.mark.parametrize(("bf16", "kind"), [(0, 0), (1, 0), (0, 1), (0, 2)])
-def test_kernels_for_many_tokens_compile(each: tuple[int, int], bf16: int, kind: int) -> None:
-    groups, tokens = each
+def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int, kind: int) -> None:
+    groups, blocks, tokens = each
     macros = {
         "GROUPS": groups,
+        "MT": blocks,
         "TOKENS": tokens,
         "STAGES": 4,
         "BF16": bf16,
@@ -72,7 +73,15 @@ def test_kernels_for_pairs_of_blocks_compile(tokens: int) -> None:
 @pytest.mark.parametrize("bf16", [0, 1])
 def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, int]) -> None:
     macros = {"BF16": bf16, "ACTIVATION": 3, "TOKENS": 64, "ROWS": 128, "WARPS_T": 2, "WARPS_R": 2, "STAGES": 3}
-    macros |= {"WGMMA": 0, "X_LINES": 0, "W_LINES": 1 - bf16, "X_WIDE": 1, "W_WIDE": bf16, "NCHW": 1 - bf16, "BY_EIGHTS": bf16}
+    macros |= {
+        "WGMMA": 0,
+        "X_LINES": 0,
+        "W_LINES": 1 - bf16,
+        "X_WIDE": 1,
+        "W_WIDE": bf16,
+        "NCHW": 1 - bf16,
+        "BY_EIGHTS": bf16,
+    }
     if kernel in ("attention_mma", "dense_few"):
         macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
         macros |= {"MASK": 1 + bf16, "RESIDENT": 2, "UNITS": 4, "TILES": 2}
@@ -91,7 +100,15 @@ def test_dense_kernels_for_many_tokens_compile(rows: int) -> None:
 @pytest.mark.parametrize("kernel", ["dense_mma", "conv_mma"])
 def test_dense_kernels_for_hopper_compile(kernel: str, lines: int) -> None:
     macros = {"BF16": lines, "ACTIVATION": 1, "TOKENS": 128, "ROWS": 128, "WARPS_T": 8, "WARPS_R": 1, "STAGES": 3}
-    macros |= {"WGMMA": 1, "X_LINES": 0, "W_LINES": lines, "X_WIDE": 1, "W_WIDE": 1, "NCHW": lines, "BY_EIGHTS": 1 - lines}
+    macros |= {
+        "WGMMA": 1,
+        "X_LINES": 0,
+        "W_LINES": lines,
+        "X_WIDE": 1,
+        "W_WIDE": 1,
+        "NCHW": lines,
+        "BY_EIGHTS": 1 - lines,
+    }
     assert program.compiled(kernel, macros, (9, 0)).startswith(b"\x7fELF")
 
 
