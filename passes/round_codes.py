@@ -9,7 +9,7 @@ After:
 
 Bounds are whole numbers, so clamping and rounding commute. Rounding and conversion are one instruction then (see
 `round_to_integers`), bounds other than zero are one instruction each, and what is clamped needs no choice for infinities, nor
-a ReLU where the zero point is the least code.
+a ReLU where the zero point is the least code, nor a clip to what lies beyond the greatest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _rewrite(code: Code) -> None:
     bounds = quotient.bounds(low, high) if quotient is not None else None
     with code.cast.location, ir.InsertionPoint(code.cast):
         if quotient is not None and bounds is not None:
-            value = quotient.of(clamped(quotient.rectified if low == 0 else quotient.x, *bounds))
+            value = quotient.of(clamped(_unclipped(quotient.x, low, bounds[1]), *bounds))
         else:
             value = clamped(code.value, low or _BELOW_ZERO, high or -_BELOW_ZERO)
         whole = arith.fptosi(ir.IntegerType.get_signless(32), mlir_math.roundeven(value))
@@ -74,20 +74,6 @@ class _Quotient:
     def reciprocal(self) -> np.float32:
         return np.float32(1) / self.divisor
 
-    @property
-    def rectified(self) -> ir.Value:
-        """x, or what it is the maximum of with 0."""
-        select = operation(self.x, "arith.select")
-        compare = operation(select.operands[0], "arith.cmpf") if select is not None else None
-        if select is None or compare is None:
-            return self.x
-        rectifies = (
-            ir.IntegerAttr(compare.attributes["predicate"]).value == arith.CmpFPredicate.UGT
-            and list(compare.operands) == list(select.operands)[1:]
-            and constant(select.operands[2]) == 0
-        )
-        return select.operands[1] if rectifies else self.x
-
     def bounds(self, low: float, high: float) -> tuple[float, float] | None:
         """What x is to be clamped to so that its rounded quotient is from `low` to `high`."""
         found = []
@@ -108,6 +94,34 @@ class _Quotient:
         quotient = arith.mulf(x, reciprocal)
         error = mlir_math.fma(arith.negf(quotient), divisor, x)
         return mlir_math.fma(error, reciprocal, quotient)
+
+
+def _unclipped(x: ir.Value, low: float, bound: float) -> ir.Value:
+    """`x` before it was clipped, if no code is lost by that: from above to `bound` or more, from below to 0 where `low` is 0."""
+    while (found := _clip(x)) is not None:
+        number, before, above = found
+        if not (number >= bound if above else number == low == 0):
+            break
+        x = before
+    return x
+
+
+def _clip(value: ir.Value) -> tuple[float, ir.Value, bool] | None:
+    """(c, x, whether from above) if `value` is x clipped to c; NaN stays NaN, or becomes 0 in the maximum with it."""
+    select = operation(value, "arith.select")
+    compare = operation(select.operands[0], "arith.cmpf") if select is not None else None
+    if select is None or compare is None:
+        return None
+    predicate = ir.IntegerAttr(compare.attributes["predicate"]).value
+    x, number = list(compare.operands)
+    c = constant(number)
+    if c is None:
+        return None
+    if list(select.operands)[1:] == [x, number] and predicate == arith.CmpFPredicate.UGT:
+        return c, x, False
+    if list(select.operands)[1:] == [number, x] and predicate in (arith.CmpFPredicate.OLT, arith.CmpFPredicate.OGT):
+        return c, x, predicate == arith.CmpFPredicate.OGT
+    return None
 
 
 def _quotient(value: ir.Value) -> _Quotient | None:

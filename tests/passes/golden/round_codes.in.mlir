@@ -5,12 +5,15 @@ func.func @main(%x: tensor<2x8xf32>) -> tensor<2x8xi8> {
   %zero = arith.constant 3.0 : f32
   %scale = arith.constant 0.5 : f32
   %reciprocal = arith.constant 2.0 : f32
+  %most = arith.constant 600.0 : f32
   %e = tensor.empty() : tensor<2x8xi8>
   %y = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<2x8xf32>) outs(%e : tensor<2x8xi8>) {
   ^bb0(%in: f32, %out: i8):
-    %q = arith.mulf %in, %reciprocal : f32
+    %c0 = arith.cmpf ogt, %in, %most : f32
+    %c = arith.select %c0, %most, %in : f32
+    %q = arith.mulf %c, %reciprocal : f32
     %n = arith.negf %q : f32
-    %d = math.fma %n, %scale, %in : f32
+    %d = math.fma %n, %scale, %c : f32
     %b = math.fma %d, %reciprocal, %q : f32
     %o = arith.cmpf ord, %b, %b : f32
     %s = arith.select %o, %b, %q : f32

@@ -6,27 +6,30 @@ module {
     %cst_1 = arith.constant 3.000000e+00 : f32
     %cst_2 = arith.constant 5.000000e-01 : f32
     %cst_3 = arith.constant 2.000000e+00 : f32
+    %cst_4 = arith.constant 6.000000e+02 : f32
     %0 = tensor.empty() : tensor<2x8xi8>
     %1 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<2x8xf32>) outs(%0 : tensor<2x8xi8>) {
     ^bb0(%in: f32, %out: i8):
-      %cst_4 = arith.constant -1.500000e+00 : f32
-      %2 = arith.cmpf ult, %in, %cst_4 : f32
+      %2 = arith.cmpf ogt, %in, %cst_4 : f32
       %3 = arith.select %2, %cst_4, %in : f32
-      %cst_5 = arith.constant 1.260000e+02 : f32
-      %4 = arith.cmpf ugt, %3, %cst_5 : f32
-      %5 = arith.select %4, %cst_5, %3 : f32
-      %cst_6 = arith.constant 2.000000e+00 : f32
-      %cst_7 = arith.constant 5.000000e-01 : f32
-      %6 = arith.mulf %5, %cst_6 : f32
-      %7 = arith.negf %6 : f32
-      %8 = math.fma %7, %cst_7, %5 : f32
-      %9 = math.fma %8, %cst_6, %6 : f32
-      %10 = math.roundeven %9 : f32
-      %11 = arith.fptosi %10 : f32 to i32
+      %cst_5 = arith.constant -1.500000e+00 : f32
+      %4 = arith.cmpf ult, %in, %cst_5 : f32
+      %5 = arith.select %4, %cst_5, %in : f32
+      %cst_6 = arith.constant 1.260000e+02 : f32
+      %6 = arith.cmpf ugt, %5, %cst_6 : f32
+      %7 = arith.select %6, %cst_6, %5 : f32
+      %cst_7 = arith.constant 2.000000e+00 : f32
+      %cst_8 = arith.constant 5.000000e-01 : f32
+      %8 = arith.mulf %7, %cst_7 : f32
+      %9 = arith.negf %8 : f32
+      %10 = math.fma %9, %cst_8, %7 : f32
+      %11 = math.fma %10, %cst_7, %8 : f32
+      %12 = math.roundeven %11 : f32
+      %13 = arith.fptosi %12 : f32 to i32
       %c3_i32 = arith.constant 3 : i32
-      %12 = arith.addi %11, %c3_i32 : i32
-      %13 = arith.trunci %12 : i32 to i8
-      linalg.yield %13 : i8
+      %14 = arith.addi %13, %c3_i32 : i32
+      %15 = arith.trunci %14 : i32 to i8
+      linalg.yield %15 : i8
     } -> tensor<2x8xi8>
     return %1 : tensor<2x8xi8>
   }

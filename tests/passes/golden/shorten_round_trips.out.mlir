@@ -9,16 +9,16 @@ module {
     %1 = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]} ins(%arg0 : tensor<2x8xf32>) outs(%0 : tensor<2x8xf32>) {
     ^bb0(%in: f32, %out: f32):
       %2 = math.roundeven %in : f32
-      %3 = arith.addf %2, %cst_1 : f32
-      %4 = arith.cmpf ult, %3, %cst : f32
-      %5 = arith.select %4, %cst, %3 : f32
-      %6 = arith.cmpf ugt, %5, %cst_0 : f32
-      %7 = arith.select %6, %cst_0, %5 : f32
-      %cst_3 = arith.constant 0.000000e+00 : f32
-      %8 = arith.addf %7, %cst_3 : f32
-      %9 = arith.subf %8, %cst_1 : f32
-      %10 = arith.mulf %9, %cst_2 : f32
-      linalg.yield %10 : f32
+      %cst_3 = arith.constant -3.000000e+00 : f32
+      %3 = arith.cmpf ult, %2, %cst_3 : f32
+      %4 = arith.select %3, %cst_3, %2 : f32
+      %cst_4 = arith.constant 2.520000e+02 : f32
+      %5 = arith.cmpf ugt, %4, %cst_4 : f32
+      %6 = arith.select %5, %cst_4, %4 : f32
+      %cst_5 = arith.constant 0.000000e+00 : f32
+      %7 = arith.addf %6, %cst_5 : f32
+      %8 = arith.mulf %7, %cst_2 : f32
+      linalg.yield %8 : f32
     } -> tensor<2x8xf32>
     return %1 : tensor<2x8xf32>
   }
