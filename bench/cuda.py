@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
+from sparsec.cuda import spmv
 from sparsec.cuda.bsr_pairs import BlockPairs
 from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.bsr_steps import BlockSteps
@@ -27,8 +29,11 @@ from sparsec.cuda.driver import Device, device
 from sparsec.cuda.nm24_tiles import Nm24Tiles
 from sparsec.cuda.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.product import matmul
-from sparsec.cuda.w4_nm24_streams import W4Nm24Streams, dequantize, quantize
-from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, encode
+from sparsec.cuda.spmv import SpmvWeight
+from sparsec.cuda.spmv_streams import SpmvStreams
+from sparsec.cuda.w4_group_streams import W4GroupStreams
+from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
+from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, encode, fastest
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +46,7 @@ SQUARE = (4096, 4096)
 LARGE_SQUARE = (8192, 8192)
 COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
 ROUNDS = 15
+FOUR_BITS = " int4"
 LOUD = 1e-2  # an error, as a share of the result's norm, that only a wrong result has
 
 
@@ -50,7 +56,7 @@ class Cell:
 
     m: int
     k: int
-    pattern: Pattern | Literal["2:4 int4"]
+    pattern: Pattern  # and `FOUR_BITS` behind it
     sparsity: float
     dtype: str
     tokens: tuple[int, ...]
@@ -85,7 +91,8 @@ def cells(*, quick: bool) -> list[Cell]:
     if quick:
         return [Cell(*SMALL, "unstructured", s, "float16", (8, 32)) for s in (0.5, 0.9)] + [
             Cell(*SMALL, "2:4", 0.5, "float16", (8, 32)),
-            Cell(*SMALL, "2:4 int4", 0.5, "float16", (8, 16)),
+            Cell(*SMALL, "2:4" + FOUR_BITS, 0.5, "float16", (8, 16)),
+            Cell(*SMALL, "block:1x16" + FOUR_BITS, 0.5, "float16", (8, 16)),
         ]
     shapes = (*LARGE, SMALL, SQUARE)
     unstructured = [
@@ -95,7 +102,11 @@ def cells(*, quick: bool) -> list[Cell]:
     ]
     bfloat = [Cell(*LARGE[0], "unstructured", sparsity, "bfloat16", (8,)) for sparsity in (0.5, 0.8)]
     nm24 = [Cell(*shape, "2:4", 0.5, dtype, (1, 8, 16, 32)) for shape in shapes for dtype in ("float16", "bfloat16")]
-    int4 = [Cell(*shape, "2:4 int4", 0.5, "float16", (1, 8, 16)) for shape in (*LARGE, SMALL, SQUARE)]
+    int4 = [
+        Cell(*shape, pattern + FOUR_BITS, 0.5, "float16", (1, 8, 16))
+        for shape in (*LARGE, SMALL, SQUARE)
+        for pattern in ("2:4", "block:1x16")
+    ]
     return unstructured + bfloat + nm24 + int4
 
 
@@ -148,20 +159,23 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
     gpu = device(0)
     dtype = getattr(torch, cell.dtype)
     dense = _weight(cell).to(dtype)
+    numbers: tuple[Numbers, Scales] | None = None
+    if cell.pattern.endswith(FOUR_BITS):
+        numbers = quantize(dense.float().cpu().numpy())
+        dense = torch.from_numpy(dequantize(*numbers)).to(dense)
     bits = dense.view(torch.int16).cpu().numpy().view(np.uint16)
+    nnz = int(np.count_nonzero(bits << 1))
     many = min(cell.tokens) > FEW and cell.pattern == "2:4"
-    streams: Encoded | Nm24Tiles
-    if cell.pattern == "2:4 int4":
-        numbers, scales = quantize(dense.float().cpu().numpy())
-        streams = W4Nm24Streams.encode(numbers, scales, gpu.multiprocessors)
-        dense = torch.from_numpy(dequantize(numbers, scales)).to(dense)
-    else:
-        streams = Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
     dense_bytes = dense.numel() * 2
-    weights = [_on_gpu(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
     matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
+    made: dict[str, tuple[int, list[Weight]]] = {}  # bytes and copies of what kernels read
     rows = []
     for n in cell.tokens:
+        kernel = fastest(cell.m, cell.k, nnz, (n,), gpu) if cell.pattern == "unstructured" else cell.pattern
+        if kernel not in made:
+            streams = _four_bits(cell, *numbers, gpu) if numbers else _encoded(bits, cell, kernel, gpu, many=many)
+            made[kernel] = streams.nbytes, [_on_gpu(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
+        nbytes, weights = made[kernel]
         x = torch.randn(n, cell.k, device="cuda").to(dtype)
         y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=dtype)
         matmul(weights[0], x, out=y)
@@ -173,20 +187,38 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
         if many:
             calls.append(_cusparselt(x, matrices))
         (ours, spread), (theirs, their_spread), *others = race(calls)
-        moved = streams.nbytes + (n * cell.k + n * cell.m) * 2
+        moved = nbytes + (n * cell.k + n * cell.m) * 2
         rows.append(
             Row(
                 *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
-                *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / streams.nbytes),
-                *(streams.nbytes, moved / ours / 1e9, moved / ours / roof, error),
+                *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / nbytes),
+                *(nbytes, moved / ours / 1e9, moved / ours / roof, error),
                 *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None),
             )
         )
     return rows
 
 
-def _on_gpu(encoded: Encoded | Nm24Tiles, dtype: str, gpu: Device) -> Weight:
+def _four_bits(cell: Cell, numbers: Numbers, scales: Scales, gpu: Device) -> Encoded:
+    if cell.pattern == "2:4" + FOUR_BITS:
+        return W4Nm24Streams.encode(numbers, scales, gpu.multiprocessors)
+    return W4GroupStreams.encode(numbers, scales, gpu.multiprocessors)
+
+
+def _encoded(
+    bits: NDArray[np.uint16], cell: Cell, kernel: str, gpu: Device, *, many: bool
+) -> Encoded | Nm24Tiles | SpmvStreams:
+    """What the kernel reads of a weight."""
+    if kernel in ("spmv", "spmv_ordered"):
+        columns = spmv.most_columns(gpu.shared_bytes)
+        return SpmvStreams.encode(bits, gpu.multiprocessors, columns, ordered=kernel == "spmv_ordered")
+    return Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
+
+
+def _on_gpu(encoded: Encoded | Nm24Tiles | SpmvStreams, dtype: str, gpu: Device) -> Weight:
     match encoded:
+        case SpmvStreams():
+            return SpmvWeight(encoded, dtype, gpu)
         case Nm24Tiles():
             return Nm24Wgmma(encoded, dtype, gpu)
         case BlockSteps():
@@ -211,11 +243,12 @@ def _weight(cell: Cell) -> torch.Tensor:
     import torch
 
     values: torch.Tensor = torch.randn(cell.m, cell.k, device="cuda") * cell.k**-0.5
-    if cell.pattern in ("2:4", "2:4 int4"):
+    if cell.pattern.startswith("2:4"):
         kept = torch.rand(cell.m, cell.k // 4, 4, device="cuda").argsort(dim=2).reshape(cell.m, cell.k) < 2
-    elif cell.pattern == "block:32x32":
-        blocks = torch.rand(cell.m // 32, cell.k // 32, device="cuda") >= cell.sparsity
-        kept = blocks.repeat_interleave(32, dim=0).repeat_interleave(32, dim=1)
+    elif cell.pattern.startswith("block:"):
+        rows, columns = map(int, cell.pattern.removesuffix(FOUR_BITS).removeprefix("block:").split("x"))
+        blocks = torch.rand(cell.m // rows, cell.k // columns, device="cuda") >= cell.sparsity
+        kept = blocks.repeat_interleave(rows, dim=0).repeat_interleave(columns, dim=1)
     else:
         kept = torch.rand(cell.m, cell.k, device="cuda") >= cell.sparsity
     values[~kept] = 0

@@ -1,7 +1,8 @@
 """What a product costs on a GPU: time of cuBLAS and of this folder's kernels, so that dense stays dense where it is faster.
 
 A kernel's time is a launch, elements times what one costs whether it is there or not, nonzeros times what one costs, and
-more for each eight tokens after the first; dense products cost the weight's bytes, or their arithmetic. Fitted to what an
+more for each eight tokens after the first; without tensor cores a launch and the stream's bytes; dense products cost the
+weight's bytes, or their arithmetic. Fitted to what an
 H100 took (`python -m bench cuda`), a tenth off at most; elements scale with the multiprocessors of another GPU, bytes with
 its memory's data sheet.
 """
@@ -11,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from sparsec.cuda.spmv_order import FARTHEST
+from sparsec.cuda.spmv_streams import SIGNED, STEP, WIDTHS
+
 Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "nm24_mma", "spmv", "spmv_ordered"]
 
 CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
@@ -18,6 +22,7 @@ CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be 
 _MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
 _DENSE_LAUNCH, _DENSE_SHARE = 4.5, 0.88  # microseconds, share of the memory's data sheet
 _DENSE_FLOPS = 5e12  # of a multiprocessor
+_STREAM_SHARE = 0.886  # of the memory's data sheet, that `spmv` reads its streams at
 
 
 class Processor(Protocol):
@@ -28,6 +33,9 @@ class Processor(Protocol):
 
     @property
     def bytes_per_second(self) -> float: ...
+
+    @property
+    def architecture(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +67,24 @@ ROWS: dict[Kernel, Row] = {
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Of a kernel without tensor cores, for so many tokens at a time: microseconds of a launch, picoseconds of a nonzero."""
+    """Of a kernel without tensor cores, for at most so many tokens at a time: microseconds of a launch, and how much longer
+    than from memory its bytes take."""
 
     tokens: int
     launch: float
-    nonzero: float
+    slower: float
 
 
 GATHERS: dict[Kernel, tuple[Gather, ...]] = {
-    "spmv": (Gather(4, 5.0, 0.95), Gather(8, 12.0, 1.35)),
-    "spmv_ordered": (Gather(4, 5.0, 1.05), Gather(8, 11.5, 1.05)),
+    "spmv": (Gather(1, 4.9, 1.0), Gather(4, 5.5, 1.02), Gather(8, 7.8, 1.63)),
+    "spmv_ordered": (Gather(1, 4.9, 1.0), Gather(4, 5.5, 1.02), Gather(8, 8.0, 1.1)),
 }
 
 
 def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
     """Of one product of a weight [m, k] with so many nonzeros and so many tokens; 2:4 weights count half as nonzero."""
     if kernel in GATHERS:
-        return _gathered_microseconds(GATHERS[kernel], nnz, tokens, on)
+        return _gathered_microseconds(kernel, m, k, nnz, tokens, on)
     row = ROWS[kernel]
     slower, narrower = _MULTIPROCESSORS / on.multiprocessors, _BYTES_PER_SECOND / on.bytes_per_second
     whole, rest = divmod(tokens, 64)
@@ -87,13 +96,27 @@ def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, o
     return total
 
 
-def _gathered_microseconds(rows: tuple[Gather, ...], nnz: int, tokens: int, on: Processor) -> float:
-    narrower = _BYTES_PER_SECOND / on.bytes_per_second
+def _gathered_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
+    rows = GATHERS[kernel]
+    microseconds = 1e6 * _stream_bytes(kernel, m, k, nnz) / (_STREAM_SHARE * on.bytes_per_second)
     total, most = 0.0, rows[-1].tokens
     for first in range(0, tokens, most):
-        row = next(each for each in rows if tokens - first <= each.tokens or each.tokens == most)
-        total += row.launch + 1e-6 * nnz * row.nonzero * narrower
+        row = next(each for each in rows if min(tokens - first, most) <= each.tokens)
+        total += row.launch + row.slower * microseconds
     return total
+
+
+def _stream_bytes(kernel: Kernel, m: int, k: int, nnz: int) -> float:
+    """Of a matrix whose nonzeros are anywhere: values and distances, zeros where a distance is too long for its bits, and half
+    a step behind each row."""
+
+    def nbytes(bits: int, longest: int) -> float:
+        alone = (1 - nnz / (m * k)) ** longest  # nonzeros that are farther from the one before
+        return ((nnz / (1 - alone) if nnz else 0.0) + m * STEP / 2) * (2 + bits / 8)
+
+    if kernel == "spmv_ordered":
+        return nbytes(SIGNED, FARTHEST)
+    return min(nbytes(bits, (1 << bits) - 1) for bits in WIDTHS)
 
 
 def dense_microseconds(m: int, k: int, tokens: int, on: Processor) -> float:

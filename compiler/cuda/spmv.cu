@@ -3,8 +3,8 @@
 // A lane has a row, whose nonzeros it multiplies one after the other with elements of X in shared memory, where all tokens of
 // a column lie together. What it costs is bytes, and a gather of X for each nonzero.
 //
-// Macros: BITS of a distance (3, 4, 5, 6 or 8), TOKENS (1, 2, 4 or 8), WARPS, AHEAD: steps of a warp in registers, BLOCKS on a
-// multiprocessor at once, WORKERS that there may be.
+// Macros: BITS of a distance (3, 4, 5, 6 or 8), TOKENS (1, 2, 4 or 8), WARPS, AHEAD: steps of a warp in registers, WORKERS that
+// there may be.
 
 #define LANES 32
 #define STEP_BYTES (1024 + 64 * BITS)
@@ -259,7 +259,7 @@ struct Task {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS) spmv(const __grid_constant__ Operands o) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) spmv(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
     const Worker worker = o.workers[blockIdx.x];

@@ -17,9 +17,7 @@ from sparsec.cuda.spmv_streams import LANES, SpmvStreams
 from sparsec.cuda.tensors import BFLOAT16
 from sparsec.errors import TargetError
 
-WARPS = 16  # of a worker
-AHEAD = 3  # steps of a warp that are on their way
-BLOCKS = 1
+AHEAD = {32: 1, 16: 3}  # steps of a warp that are on their way, for so many warps of a worker, as registers allow
 WORKERS = 240  # as many as parameters of a kernel have room for
 TOKENS = (1, 2, 4, 8)  # that one launch does
 MOST_UNORDERED = 4  # tokens, for which the order of nonzeros makes no difference
@@ -82,7 +80,7 @@ class SpmvWeight:
 
 def macros(tokens: int, warps: int) -> Mapping[str, int]:
     """What the kernel is to be compiled with for so many tokens."""
-    return {"TOKENS": tokens, "WARPS": warps, "AHEAD": AHEAD, "BLOCKS": BLOCKS, "WORKERS": WORKERS}
+    return {"TOKENS": tokens, "WARPS": warps, "AHEAD": AHEAD[warps], "WORKERS": WORKERS}
 
 
 def shared_bytes(columns: int, tokens: int) -> int:

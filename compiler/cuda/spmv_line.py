@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+WARPS = (32, 16)  # that a worker may have
+ENOUGH = 8  # steps of each
+
 Numbers = NDArray[np.int64]
 Table = NDArray[np.int32]
 
@@ -34,14 +37,23 @@ class Line:
 
 
 def line(
-    steps: Numbers, lowest: NDArray[np.int32], highest: NDArray[np.int32], workers: int, warps: int, most_columns: int
+    steps: Numbers,
+    lowest: NDArray[np.int32],
+    highest: NDArray[np.int32],
+    workers: int,
+    most_columns: int,
+    warps: tuple[int, ...] = WARPS,
 ) -> Line:
     """Of slices with so many steps, for so many workers; each step needs columns from its lowest to its highest.
 
+    Workers have as many warps as have enough steps to do, of these numbers, or the least.
+
     Slices are in as few pieces as let no worker need more than so many columns, if that is possible.
     """
+    busy = (each for each in warps if steps.sum() >= ENOUGH * workers * each)
+    number = next(busy, warps[-1])
     for pieces in range(1, workers + 1):
-        made = _line(steps, lowest, highest, pieces, workers, warps)
+        made = _line(steps, lowest, highest, pieces, workers, number)
         if made.columns <= most_columns:
             break
     return made

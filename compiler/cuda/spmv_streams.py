@@ -28,7 +28,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.spmv_line import Line, line
+from sparsec.cuda.spmv_line import WARPS, Line, line
 from sparsec.cuda.spmv_order import LANES as GROUP
 from sparsec.cuda.spmv_order import NONE, spread
 
@@ -62,10 +62,19 @@ class SpmvStreams:
     line: Line
 
     @classmethod
-    def encode(cls, weight: Bits, workers: int, warps: int, most_columns: int, *, ordered: bool = False) -> SpmvStreams:
+    def encode(
+        cls,
+        weight: Bits,
+        workers: int,
+        most_columns: int,
+        *,
+        ordered: bool = False,
+        warps: tuple[int, ...] | None = None,
+    ) -> SpmvStreams:
         """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped.
 
-        A worker of so many warps should need at most so many columns. `ordered` has nonzeros in an order for eight tokens.
+        A worker should need at most so many columns. `ordered` has nonzeros in an order for eight tokens. `warps` are the
+        numbers of warps of a worker to choose from, if not those that are best.
         """
         m, k = weight.shape
         bits = SIGNED if ordered else _width(weight)
@@ -77,7 +86,7 @@ class SpmvStreams:
             chunks = [slice(at, at + CHUNK) for at in range(0, len(lanes), CHUNK)]
             parts = list(pool.map(lambda at: _chunk(rows, lanes[at], steps[at], bits, ordered=ordered), chunks))
         units, before, lowest, highest = (np.concatenate(each) for each in zip(*parts, strict=True))
-        found = line(steps, lowest, highest, workers, warps, most_columns)
+        found = line(steps, lowest, highest, workers, most_columns, warps or (WARPS[-1:] if ordered else WARPS))
         starts = before[found.order[found.begins]].astype(np.uint32)
         nnz = int(np.count_nonzero(rows.values))
         return cls(m, k, bits, nnz, units[found.order], lanes.astype(np.int32), starts, found)

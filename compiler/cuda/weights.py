@@ -48,6 +48,7 @@ FLOAT8_ARCHITECTURE = (8, 9)  # the first that has products of it
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
+BARRIER_BYTES = 1 << 10  # of shared memory, which the barriers of warps take
 DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
 MULTIPROCESSORS, SHARED_BYTES = 132, 227 << 10  # of an H100, for a weight that is compressed where there is no GPU
 
@@ -108,19 +109,17 @@ class SparseWeight:
     def tiling(self, tokens: int) -> Tiling:
         """How a product with so many tokens is cut up; raises `TargetError`."""
         wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
+        available = self.device.shared_bytes - BARRIER_BYTES
         for tiles in (each for each in reversed(TILES) if each <= wanted):
             rows = -(-tokens // (8 * tiles))
             for (steps, stages), columns in product(DEPTHS, COLUMNS):
                 x_bytes = stages * (16 + tiles * 8 * 2 * columns)
                 w_bytes, slots = self.streams.block_bytes(steps, tiles)
-                if (
-                    2 * columns >= self.streams.step * self.factors.size
-                    and x_bytes + w_bytes <= self.device.shared_bytes
-                ):
+                if 2 * columns >= self.streams.step * self.factors.size and x_bytes + w_bytes <= available:
                     return Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)
         raise TargetError(
             "This weight needs more shared memory than the GPU has.",
-            expected=f"at most {self.device.shared_bytes} bytes in a block",
+            expected=f"at most {available} bytes in a block",
             got=f"{x_bytes + w_bytes} bytes",
         )
 
@@ -239,9 +238,8 @@ def fastest(m: int, k: int, nnz: int, tokens: Sequence[int], on: Processor) -> K
 
 
 def _spmv_weight(bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
-    columns = spmv.most_columns(on.shared_bytes)
-    workers = min(on.multiprocessors, spmv.WORKERS)
-    return SpmvWeight(SpmvStreams.encode(bits, workers, spmv.WARPS, columns, ordered=ordered), dtype, on)
+    columns, workers = spmv.most_columns(on.shared_bytes), min(on.multiprocessors, spmv.WORKERS)
+    return SpmvWeight(SpmvStreams.encode(bits, workers, columns, ordered=ordered), dtype, on)
 
 
 def compress_int4(weight: object, pattern: Pattern = "2:4", *, gpu: int = 0) -> SparseWeight:

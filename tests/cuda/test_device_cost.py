@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsec.cuda.device_cost import ROWS, dense_microseconds, sparse_microseconds
+from sparsec.cuda.device_cost import GATHERS, ROWS, dense_microseconds, sparse_microseconds
 
 
 @dataclass(frozen=True, slots=True)
 class H100:
     multiprocessors: int = 132
     bytes_per_second: float = 3.352e12
+    architecture: tuple[int, int] = (9, 0)
 
 
 # m, k, density, tokens, measured microseconds
@@ -28,6 +29,16 @@ MEASURED = [
     ("coo_mma", 28672, 8192, 0.1, 8, 49.6),
     ("coo_mma", 28672, 8192, 0.1, 32, 68.9),
     ("coo_mma", 11008, 4096, 0.1, 8, 14.3),
+    ("spmv", 28672, 8192, 0.5, 1, 99.9),
+    ("spmv", 28672, 8192, 0.3, 1, 63.5),
+    ("spmv", 28672, 8192, 0.2, 4, 46.8),
+    ("spmv", 8192, 28672, 0.1, 1, 26.9),
+    ("spmv", 11008, 4096, 0.5, 1, 23.1),
+    ("spmv", 4096, 4096, 0.1, 1, 6.4),
+    ("spmv_ordered", 28672, 8192, 0.1, 8, 33.7),
+    ("spmv_ordered", 28672, 8192, 0.2, 8, 60.9),
+    ("spmv_ordered", 11008, 4096, 0.1, 8, 13.6),
+    ("spmv_ordered", 4096, 4096, 0.1, 8, 9.3),
     ("nm24_mma", 28672, 8192, 0.5, 16, 103.3),
     ("nm24_mma", 11008, 4096, 0.5, 8, 21.8),
     ("nm24_mma", 4096, 4096, 0.5, 1, 10.6),
@@ -49,7 +60,7 @@ def test_dense_predictions_are_near_measurements(m: int, k: int, tokens: int, me
     assert dense_microseconds(m, k, tokens, H100()) == pytest.approx(measured, rel=0.1)
 
 
-@given(st.sampled_from(sorted(ROWS)), st.integers(1, 30000), st.integers(1, 30000), st.integers(1, 300))
+@given(st.sampled_from(sorted([*ROWS, *GATHERS])), st.integers(1, 30000), st.integers(1, 30000), st.integers(1, 300))
 def test_more_work_costs_more(kernel: str, m: int, k: int, tokens: int) -> None:
     def cost(m: int, nnz: int, tokens: int, on: H100) -> float:
         return sparse_microseconds(kernel, m, k, nnz, tokens, on)  # type: ignore[arg-type]

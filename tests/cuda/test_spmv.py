@@ -15,6 +15,7 @@ from sparsec.cuda import device_cost, program, spmv
 from sparsec.cuda.driver import Device
 from sparsec.cuda.product import matmul
 from sparsec.cuda.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
+from sparsec.cuda.spmv_line import WARPS
 from sparsec.cuda.spmv_streams import SIGNED, SpmvStreams
 from sparsec.cuda.weights import SparseWeight, compress
 from sparsec.errors import TargetError
@@ -73,7 +74,7 @@ def test_any_shape_density_and_number_of_workers(
 ) -> None:
     m, k, tokens = sizes
     values = values_of(m, k, density, dtype, seed)
-    streams = SpmvStreams.encode(values.view(np.uint16), workers, spmv.WARPS, most, ordered=ordered)
+    streams = SpmvStreams.encode(values.view(np.uint16), workers, most, ordered=ordered)
     check(SpmvWeight(streams, dtype, gpu), values, tokens)
 
 
@@ -85,7 +86,7 @@ def test_what_is_done_to_sums(gpu: Device, dtype: str, m: int, k: int, ordered: 
     torch = pytest.importorskip("torch")
     values = values_of(m, k, 0.1, dtype, m)
     columns = most_columns(gpu.shared_bytes)
-    streams = SpmvStreams.encode(values.view(np.uint16), 132, spmv.WARPS, columns, ordered=ordered)
+    streams = SpmvStreams.encode(values.view(np.uint16), 132, columns, ordered=ordered)
     weight = SpmvWeight(streams, dtype, gpu)
     bias = torch.randn(m, device="cuda")
     for tokens, activation in ((1, "silu"), (2, "gelu"), (3, "relu"), (8, None), (9, "silu")):
@@ -97,7 +98,7 @@ def test_what_is_done_to_sums(gpu: Device, dtype: str, m: int, k: int, ordered: 
 def test_many_launches_give_the_same_bits(gpu: Device) -> None:
     torch = pytest.importorskip("torch")
     values = values_of(1000, 4096, 0.3, "float16", 3)
-    weight = SpmvWeight(SpmvStreams.encode(values.view(np.uint16), 132, spmv.WARPS, 1 << 20), "float16", gpu)
+    weight = SpmvWeight(SpmvStreams.encode(values.view(np.uint16), 132, 1 << 20), "float16", gpu)
     for tokens in (1, 8):
         x = torch.randn(tokens, 4096, device="cuda", dtype=torch.float16)
         first = matmul(weight, x)
@@ -109,7 +110,7 @@ def test_many_launches_give_the_same_bits(gpu: Device) -> None:
 def test_infinities_and_nan_are_where_a_dense_product_has_them(gpu: Device) -> None:
     torch = pytest.importorskip("torch")
     values = values_of(300, 200, 0.5, "float16", 3)
-    weight = SpmvWeight(SpmvStreams.encode(values.view(np.uint16), 8, spmv.WARPS, 1 << 20), "float16", gpu)
+    weight = SpmvWeight(SpmvStreams.encode(values.view(np.uint16), 8, 1 << 20), "float16", gpu)
     x = torch.randn(4, 200, device="cuda", dtype=torch.float16)
     x[0, 199], x[1, 0], x[2, 7] = torch.inf, -torch.inf, torch.nan
     exact = torch.from_numpy(values.astype(np.float64)).cuda()
@@ -142,8 +143,9 @@ def test_few_tokens_are_done_without_tensor_cores_where_that_is_faster(gpu: Devi
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("architecture", [(8, 0), (9, 0)])
 @pytest.mark.parametrize(("bits", "tokens"), [(3, 1), (4, 2), (5, 4), (6, 1), (SIGNED, 8)])
-def test_kernels_compile(bits: int, tokens: int, architecture: tuple[int, int]) -> None:
-    macros = {"BITS": bits, "TOKENS": tokens, "BF16": bits % 2, "ACTIVATION": 3, **spmv.macros(tokens, spmv.WARPS)}
+@pytest.mark.parametrize("warps", WARPS)
+def test_kernels_compile(warps: int, bits: int, tokens: int, architecture: tuple[int, int]) -> None:
+    macros = {"BITS": bits, "TOKENS": tokens, "BF16": bits % 2, "ACTIVATION": 3, **spmv.macros(tokens, warps)}
     assert program.compiled("spmv", macros, architecture).startswith(b"\x7fELF")
 
 

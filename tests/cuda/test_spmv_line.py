@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda.spmv_line import Line, line
+from sparsec.cuda.spmv_line import WARPS, Line, line
 
 
 def spans(made: Line) -> list[tuple[int, int]]:
@@ -28,7 +28,7 @@ def spans(made: Line) -> list[tuple[int, int]]:
 def test_every_step_is_in_one_segment_of_one_warp(counts: list[int], workers: int, warps: int, most: int) -> None:
     steps = np.array(counts)
     places = np.concatenate([np.arange(each) * 1000 // each for each in counts]).astype(np.int32)
-    made = line(steps, places, places + 20, workers, warps, most)
+    made = line(steps, places, places + 20, workers, most, (warps,))
     total = int(steps.sum())
     assert sorted(made.order) == list(range(total))
     assert made.workers[0, 0] == 0
@@ -58,7 +58,7 @@ def test_every_step_is_in_one_segment_of_one_warp(counts: list[int], workers: in
 def test_all_warps_have_as_much() -> None:
     steps = np.array([30, 28, 28, 27, 20] * 40)
     lowest = np.zeros(steps.sum(), dtype=np.int32)
-    made = line(steps, lowest, lowest + 5, 6, 8, 100)
+    made = line(steps, lowest, lowest + 5, 6, 100, (8,))
     counts = [end - begin for begin, end in spans(made)]
     assert max(counts) - min(counts) <= 1
 
@@ -66,8 +66,14 @@ def test_all_warps_have_as_much() -> None:
 def test_slices_are_in_pieces_where_that_needs_fewer_columns() -> None:
     steps = np.full(64, 20)
     lowest = np.tile(np.arange(20) * 50, 64).astype(np.int32)
-    whole, pieces = (line(steps, lowest, lowest + 49, 8, 4, most) for most in (1000, 300))
+    whole, pieces = (line(steps, lowest, lowest + 49, 8, most, (4,)) for most in (1000, 300))
     assert whole.columns > 900
     assert pieces.columns <= 300
     assert len(pieces.segments) > len(whole.segments)
     assert (np.diff(pieces.workers[:, 2]) >= 0).all()
+
+
+def test_there_are_as_many_warps_as_have_enough_to_do() -> None:
+    lowest = np.zeros(4096, dtype=np.int32)
+    many, few = (line(np.full(64, each), lowest, lowest + 5, 8, 100) for each in (32, 31))
+    assert (many.warps, few.warps) == WARPS

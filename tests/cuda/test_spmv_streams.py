@@ -28,7 +28,7 @@ def test_streams_round_trip(
     m: int, k: int, workers: int, warps: int, density: float, most: int, ordered: bool, seed: int
 ) -> None:
     bits = unstructured(m, k, density, seed)
-    streams = SpmvStreams.encode(bits, workers, warps, most, ordered=ordered)
+    streams = SpmvStreams.encode(bits, workers, most, ordered=ordered, warps=(warps,))
     assert np.array_equal(streams.decode(), bits)
     assert streams.nnz == np.count_nonzero(bits)
     assert (streams.bits == SIGNED) == ordered
@@ -40,7 +40,7 @@ def test_streams_round_trip(
 def test_zeros_that_are_added_are_where_the_matrix_has_zeros(density: float, ordered: bool) -> None:
     """So that infinities in X make NaN where they would in the product with the matrix."""
     bits = unstructured(70, 500, density, 1)
-    streams = SpmvStreams.encode(bits, 3, 4, MANY, ordered=ordered)
+    streams = SpmvStreams.encode(bits, 3, MANY, ordered=ordered)
     values, distances = _unpacked(streams.units, streams.bits)
     padded = np.pad(bits, ((0, 0), (0, 1)))
     for (slice_, steps, *_), begin, start in zip(
@@ -56,7 +56,7 @@ def test_zeros_that_are_added_are_where_the_matrix_has_zeros(density: float, ord
 
 def test_a_worker_needs_the_columns_of_its_window() -> None:
     bits = unstructured(600, 3000, 0.2, 1)
-    streams = SpmvStreams.encode(bits, 6, 4, 1300)
+    streams = SpmvStreams.encode(bits, 6, 1300, warps=(4,))
     _, distances = _unpacked(streams.units, streams.bits)
     assert streams.columns <= 1300
     for (_, steps, *_), begin, start in zip(streams.line.segments, streams.line.begins, streams.starts, strict=True):
@@ -72,7 +72,7 @@ def test_a_worker_needs_the_columns_of_its_window() -> None:
 @pytest.mark.parametrize(("density", "width"), [(0.5, 3), (0.2, 4), (0.1, 5), (0.03, 6)])
 def test_distances_are_as_wide_as_is_shortest(density: float, width: int) -> None:
     bits = unstructured(256, 8192, density, 1)
-    streams = SpmvStreams.encode(bits, 4, 4, MANY)
+    streams = SpmvStreams.encode(bits, 4, MANY)
     assert streams.bits == width
     assert streams.nbytes < 1.3 * (2 + width / 8) * streams.nnz
 
@@ -92,12 +92,12 @@ def test_steps_are_unpacked_as_they_were_packed(bits: int) -> None:
 
 def test_negative_zeros_are_dropped() -> None:
     bits = np.array([[0x8000, 0x3C00, 0x8000, 0xBC00] * 4], dtype=np.uint16)
-    assert np.array_equal(SpmvStreams.encode(bits, 1, 2, MANY).decode(), np.where(bits == 0x8000, 0, bits))
+    assert np.array_equal(SpmvStreams.encode(bits, 1, MANY).decode(), np.where(bits == 0x8000, 0, bits))
 
 
 def test_one_long_row_among_empty_ones() -> None:
     bits = np.zeros((100, 3000), dtype=np.uint16)
     bits[50] = 1
-    streams = SpmvStreams.encode(bits, 7, 4, MANY)
+    streams = SpmvStreams.encode(bits, 7, MANY)
     assert np.array_equal(streams.decode(), bits)
     assert streams.rows[0, 0] == 50
