@@ -70,6 +70,13 @@ def test_depthwise_convolutions(conv: Conv, monkeypatch: pytest.MonkeyPatch) -> 
     check(conv.model(DENSE), "f32_conv_depthwise", monkeypatch, "wasm32")
 
 
+@pytest.mark.parametrize("target", ["wasm32", "wasm32-relaxed"])
+def test_weights_in_parts(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = Pattern(0.5, 4)
+    check(linear(33, 128, 40, halves), "f32_linear_split", monkeypatch, target)
+    check(Conv(6, 12, (8, 8), (3, 3), padding=1).model(halves), "f32_conv_split", monkeypatch, target)
+
+
 @pytest.mark.parametrize("kernel", ["f32_linear_dense", "f32_linear_csr", "f32_linear_blocked", "f32_linear_nm"])
 def test_fused_multiply_adds(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check(linear(33, 64, 40, BLOCKS), kernel, monkeypatch, "wasm32-relaxed")
