@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from sparsec.cuda import nm24_wgmma
 from sparsec.cuda.device_cost import CERTAIN, Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.weights import Pattern, fastest
+from sparsec.cuda.weights import FEW, Pattern, fastest
 
 _TYPES = (torch.float16, torch.bfloat16)
 
@@ -41,15 +42,30 @@ def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor
     if not weight.numel():
         return Choice(name, m, k, zeros, None, 0.0, 0.0, "it has no weights")
     dense = sum(dense_microseconds(m, k, each, on) for each in tokens)
-    candidates: list[tuple[Pattern, Kernel, int]] = [("unstructured", fastest(m, k, nnz, tokens, on), nnz)]
+    unstructured: Kernel = fastest(m, k, nnz, tokens, on)
+    times: list[tuple[float, Pattern, str]] = [
+        (sum(sparse_microseconds(unstructured, m, k, nnz, each, on) for each in tokens), "unstructured", unstructured)
+    ]
     if two_of_four(weight):
-        candidates.append(("2:4", "nm24_mma", m * k // 2))
-    times = [(sum(sparse_microseconds(kernel, m, k, count, each, on) for each in tokens), pattern, kernel)
-             for pattern, kernel, count in candidates]  # fmt: skip
+        many = any(_warpgroups(each, on) for each in tokens)
+        times.append(
+            (sum(_nm24_microseconds(m, k, each, on) for each in tokens), "2:4", "nm24_wgmma" if many else "nm24_mma")
+        )
     sparse, pattern, kernel = min(times)
     if sparse < CERTAIN * dense:
         return Choice(name, m, k, zeros, pattern, dense, sparse, kernel)
     return Choice(name, m, k, zeros, None, dense, sparse, f"{kernel} would not be a tenth faster")
+
+
+def _nm24_microseconds(m: int, k: int, tokens: int, on: Processor) -> float:
+    """Of one product of a 2:4 weight [m, k], with the kernel for so many tokens."""
+    if _warpgroups(tokens, on):
+        return nm24_wgmma.microseconds(tokens, m, k, on.multiprocessors)
+    return sparse_microseconds("nm24_mma", m, k, m * k // 2, tokens, on)
+
+
+def _warpgroups(tokens: int, on: Processor) -> bool:
+    return tokens > FEW and on.architecture == nm24_wgmma.ARCHITECTURE
 
 
 def two_of_four(weight: torch.Tensor) -> bool:

@@ -22,6 +22,7 @@ class Reference:
 
     multiprocessors: int = 132
     bytes_per_second: float = 3.352e12
+    architecture: tuple[int, int] = (9, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sparsec.cuda.program import function
 from sparsec.cuda.tensors import BFLOAT16
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
+SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 # What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
 TILES = {
@@ -36,6 +37,7 @@ SMALL_BYTES, LARGE_BYTES = 64 << 20, 128 << 20  # of W: what the L2 keeps most o
 # cycles around a tile and around parts; bytes of sums that are written or added up in a cycle.
 _TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
 _AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
+_LAUNCH, _CYCLES_OF_A_MICROSECOND = 3.0, 1500.0  # at the clock that its power allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,19 @@ class Nm24Wgmma:
         self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
 
 
-@functools.lru_cache(maxsize=1024)
 def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int = 2) -> Tiling:
     """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
-    return min(tilings(tokens, m, k, workers, shared_bytes, size), key=lambda each: each[1])[0]
+    return _best(tokens, m, k, workers, shared_bytes, size)[0]
+
+
+def microseconds(tokens: int, m: int, k: int, workers: int) -> float:
+    """About how long a product with a matrix [m, k] of 16 bits takes on Hopper."""
+    return _LAUNCH + _best(tokens, m, k, workers, SHARED_BYTES, 2)[1] / _CYCLES_OF_A_MICROSECOND
+
+
+@functools.lru_cache(maxsize=1024)
+def _best(tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int) -> tuple[Tiling, float]:
+    return min(tilings(tokens, m, k, workers, shared_bytes, size), key=lambda each: each[1])
 
 
 def tilings(

@@ -54,6 +54,14 @@ def test_two_of_four_is_seen() -> None:
     assert not two_of_four(torch.ones(3, 3))
 
 
+def test_two_of_four_pays_for_many_tokens_too() -> None:
+    weight = pruned(4096, 4096, 1.0)
+    weight.view(-1, 4)[:, [0, 3]] = 0
+    choice = choose("layer", weight, [4096], H100())
+    assert (choice.pattern, choice.reason) == ("2:4", "nm24_wgmma")
+    assert choose("layer", weight, [4096], H100(architecture=(8, 0))).pattern is None
+
+
 def test_what_stays_dense_has_a_reason() -> None:
     assert "not on an NVIDIA GPU" in choose("layer", pruned(64, 64, 0.1), [8], None).reason
     assert "float32" in choose("layer", pruned(64, 64, 0.1, torch.float32), [8], H100()).reason
@@ -76,7 +84,7 @@ def test_the_operator_has_a_shape_without_a_gpu() -> None:
         assert torch.ops.sparsec.linear(x, 1, 128).shape == (2, 3, 128)
 
 
-def without_gpu(monkeypatch: pytest.MonkeyPatch, compress: object = lambda *_, gpu: SimpleNamespace()) -> None:
+def without_gpu(monkeypatch: pytest.MonkeyPatch, compress: object = lambda *_, tokens, gpu: SimpleNamespace()) -> None:
     """Layers are compressed to nothing, and all weights are taken for an H100's."""
     monkeypatch.setattr(torch_linear, "compress", compress)
     monkeypatch.setattr(torch_linear, "prepare", lambda *_: None)
@@ -100,7 +108,7 @@ def test_a_network_that_is_a_linear_layer_is_replaced(monkeypatch: pytest.Monkey
 def test_a_conversion_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 
-    def compress(*_: object, gpu: int) -> object:
+    def compress(*_: object, tokens: object, gpu: int) -> object:
         made.append(gpu)
         if len(made) > 1:
             raise TargetError("There is no room.")
