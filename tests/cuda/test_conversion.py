@@ -102,7 +102,8 @@ def test_a_network_that_is_a_linear_layer_is_replaced(monkeypatch: pytest.Monkey
     without_gpu(monkeypatch)
     found = convert(sparse_layer())
     assert isinstance(found, SparseLinear)
-    assert "coo_mma" in explain(found)
+    assert found.pattern == "unstructured"
+    assert "8192 x 4096" in explain(found)
 
 
 def test_a_conversion_that_fails_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
