@@ -33,7 +33,7 @@ from sparsec.cuda.spmv import SpmvWeight
 from sparsec.cuda.spmv_streams import SpmvStreams
 from sparsec.cuda.w4_group_streams import W4GroupStreams
 from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
-from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, encode, fastest
+from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, compress, encode, fastest
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,8 @@ LARGE = ((28672, 8192), (8192, 28672))
 SMALL = (11008, 4096)
 SQUARE = (4096, 4096)
 LARGE_SQUARE = (8192, 8192)
+BERT = ((768, 768), (2304, 768), (3072, 768), (768, 3072))  # of BERT-base: 32 sequences of 128 tokens
+EIGHT_BITS = ("int8", "float8_e4m3fn")
 COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
 ROUNDS = 15
 FOUR_BITS = " int4"
@@ -124,7 +126,10 @@ def cells_of_many(*, quick: bool) -> list[Cell]:
         for shape in (LARGE_SQUARE, SQUARE)
         for sparsity in (0.7, 0.8, 0.9, 0.95)
     ]
-    return nm24 + blocks + [Cell(*LARGE_SQUARE, "block:32x32", 0.8, "bfloat16", (4096,))]
+    larger = [Cell(*LARGE_SQUARE, "block:64x64", sparsity, "float16", (1024, 4096)) for sparsity in (0.8, 0.9)]
+    bert = [Cell(*shape, "2:4", 0.5, "float16", (4096,)) for shape in BERT]
+    bytes_ = [Cell(*LARGE_SQUARE, "2:4", 0.5, dtype, (8, 32, 1024, 4096)) for dtype in EIGHT_BITS]
+    return nm24 + blocks + larger + bert + bytes_ + [Cell(*LARGE_SQUARE, "block:32x32", 0.8, "bfloat16", (4096,))]
 
 
 def run(json_file: Path, cells: Sequence[Cell]) -> int:
@@ -157,6 +162,8 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
     import torch
 
     gpu = device(0)
+    if cell.dtype in EIGHT_BITS:
+        return _rows_of_eight_bits(cell, roof)
     dtype = getattr(torch, cell.dtype)
     dense = _weight(cell).to(dtype)
     numbers: tuple[Numbers, Scales] | None = None
@@ -194,6 +201,39 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
                 *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / nbytes),
                 *(nbytes, moved / ours / 1e9, moved / ours / roof, error),
                 *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None),
+            )
+        )
+    return rows
+
+
+def _rows_of_eight_bits(cell: Cell, roof: float) -> list[Row]:
+    """Products of int8 or float8, with scales, against cuBLAS of the same numbers in float16."""
+    import torch
+
+    dtype = getattr(torch, cell.dtype)
+    numbers = (_weight(cell) * cell.k**0.5 * (32 if cell.dtype == "int8" else 1)).to(dtype)
+    scales = np.full(cell.m, 1e-3, dtype=np.float32)
+    nbytes = numbers.numel() * 5 // 8
+    weights = [compress(numbers, "2:4", scales=scales) for _ in range(_copies(nbytes))]
+    wide = numbers.half()
+    matrices = [wide] + [wide.clone() for _ in range(_copies(2 * wide.numel()) - 1)]
+    rows = []
+    for n in cell.tokens:
+        x = (torch.randn(n, cell.k, device="cuda") * (32 if cell.dtype == "int8" else 1)).to(dtype)
+        y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=torch.float16)
+        matmul(weights[0], x, out=y)
+        error = _error(y.float() / 1e-3, x, numbers)
+        calls: list[list[Callable[[], object]]] = [
+            [partial(matmul, weight, x, out=y) for weight in weights],
+            [partial(torch.mm, x.half(), matrix.T, out=y) for matrix in matrices],
+        ]
+        (ours, spread), (theirs, their_spread) = race(calls)
+        moved = nbytes + n * cell.k + 2 * n * cell.m
+        rows.append(
+            Row(
+                *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
+                *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, 2 * wide.numel() / nbytes),
+                *(nbytes, moved / ours / 1e9, moved / ours / roof, error, 2 * n * wide.numel() / ours / 1e12),
             )
         )
     return rows
