@@ -13,6 +13,7 @@ from matrices import two_of_four, unstructured
 from sparsec.cuda import partition
 from sparsec.cuda.coo_streams import CooStreams
 from sparsec.cuda.lane_streams import LaneStreams
+from sparsec.cuda.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.nm24_streams import Nm24Streams
 from sparsec.cuda.weights import encode
 from sparsec.errors import ModelError
@@ -44,6 +45,31 @@ def test_nm24_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
     m, k, workers, seed = sizes
     bits = two_of_four(m, k, seed)
     assert np.array_equal(Nm24Streams.encode(bits, workers).decode(), bits)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SIZES)
+def test_nm24_byte_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
+    m, k, workers, seed = sizes
+    bits = (two_of_four(m, k, seed) >> 8).astype(np.uint8)
+    streams = Nm24ByteStreams.encode(bits, workers)
+    assert np.array_equal(streams.decode(), bits)
+    assert streams.units.nbytes == streams.partition.cuts[-1] * 16 * streams.step_bytes
+
+
+def test_a_byte_and_its_index_lie_where_lanes_take_them_from() -> None:
+    bits = np.zeros((32, 128), dtype=np.uint8)
+    bits[25, 110], bits[25, 111] = (
+        0x43,
+        0x21,
+    )  # the second 16 rows, row 8 + 1; 64 columns and 46, 47: group 11, places 2, 3
+    unit = Nm24ByteStreams.encode(bits, 1).units.reshape(-1, 2560)
+    step = unit[np.flatnonzero(unit.any(axis=1))[0]]
+    lane = 1 * 4 + 1  # groups 10 and 11 are lane 1's of four, of the second 32 columns: register 2 + 1
+    assert step[512 + (1 * 2 + 1) * 512 + lane * 16 + 3 * 4 :][:4].tolist() == [0, 0, 0x43, 0x21]
+    lane = 1 * 4 + 1 * 2 + 1  # its index word: the second 32 columns, row + 8
+    word = step[lane * 16 + (1 * 2 + 1) * 4 :][:4].view(np.uint32)[0]
+    assert word >> 3 * 4 & 15 == 2 | 3 << 2
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
