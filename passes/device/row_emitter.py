@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, gpu, memref, scf, vector
@@ -45,6 +46,7 @@ class RowEmitter:
         self._values: dict[_Place, list[ir.Value]] = {}  # at a place of a buffer: one for each chunk, or one a row
         self._rows: dict[tuple[tuple[int, int], ...], ir.Value] = {}  # where rows begin, by how they are walked
         self._sums = 0  # that went through shared memory
+        self._there: ir.Value | None = None  # whether this thread's row is one, where some are not
         with self._top:
             self._buffers = {base: _flat(argument) for base, argument in arguments.items()}
             self._row, self._thread, self._starts = self._places()
@@ -77,6 +79,9 @@ class RowEmitter:
         if dealt.together > 1:
             row = arith.addi(arith.muli(block, _i32(dealt.together)), arith.divui(thread, _i32(dealt.threads)))
             thread = arith.remui(thread, _i32(dealt.threads))
+        if dealt.rows % dealt.together:  # all threads of a warp go on, some of them with another's row
+            self._there = arith.cmpi(arith.CmpIPredicate.ult, row, _i32(dealt.rows))
+            row = arith.minui(row, _i32(dealt.rows - 1))
         first = arith.muli(thread, _i32(dealt.lanes))
         step = dealt.threads * dealt.lanes
         return row, thread, [first, *(arith.addi(first, _i32(step * each)) for each in range(1, dealt.chunks))]
@@ -90,12 +95,11 @@ class RowEmitter:
         return arith.divui(self._element, _i32(vectors)), column, [column]
 
     def _guard(self) -> ir.InsertionPoint:
-        """Where to write what only rows that there are need."""
+        """Where to write what only elements that there are need."""
         dealt = self._dealt
-        if dealt.rows % dealt.together == 0:
+        if dealt.threads > 1 or dealt.rows % dealt.together == 0:
             return self._top
-        place = self._element if dealt.threads == 1 else self._row
-        inside = scf.IfOp(arith.cmpi(arith.CmpIPredicate.ult, place, _i32(dealt.rows)))
+        inside = scf.IfOp(arith.cmpi(arith.CmpIPredicate.ult, self._element, _i32(dealt.rows)))
         return ir.InsertionPoint(inside.then_block)
 
     def _map(self, nest: Nest, walks: Sequence[Walk]) -> None:
@@ -135,11 +139,11 @@ class RowEmitter:
 
     def _over_threads(self, value: ir.Value, last: ir.Operation) -> ir.Value:
         value, warps = self._over_lanes(value, last), self._dealt.threads // WARP
-        return value if warps == 1 else self._over_warps(value, last, warps)
+        return value if warps <= 1 else self._over_warps(value, last, warps)
 
     def _over_lanes(self, value: ir.Value, last: ir.Operation) -> ir.Value:
-        """The sum of a value over the threads of a warp."""
-        distance = WARP // 2
+        """The sum of a value over the threads of a row in a warp."""
+        distance = min(self._dealt.threads, WARP) // 2
         while distance:
             shuffled = gpu.ShuffleOp(value, _i32(distance), _i32(WARP), gpu.ShuffleMode.XOR)
             value = _again(last, value, shuffled.results[0])
@@ -209,9 +213,12 @@ class RowEmitter:
 
     def _only(self, walk: Walk, chunk: int) -> ir.Value | None:
         """Which threads store; None for all."""
-        if walk.column:
-            return self._valid(chunk) if self._beyond(chunk) else None
-        return arith.cmpi(arith.CmpIPredicate.eq, self._thread, _i32(0)) if self._columns > 1 else None
+        conditions = [] if self._there is None else [self._there]
+        if walk.column and self._beyond(chunk):
+            conditions.append(self._valid(chunk))
+        elif not walk.column and self._columns > 1:
+            conditions.append(arith.cmpi(arith.CmpIPredicate.eq, self._thread, _i32(0)))
+        return reduce(arith.andi, conditions) if conditions else None
 
     def _alignment(self, walk: Walk) -> int:
         return min(ALIGNMENT, self._dealt.lanes * element_bytes(element_of(walk.base)))

@@ -16,6 +16,7 @@ from sparsec.passes.device.name_layers import name_layers
 from sparsec.passes.device.narrow_buffers import narrow_buffers
 from sparsec.passes.device.own_destinations import own_destinations
 from sparsec.passes.device.parallel_first import parallel_first
+from sparsec.passes.device.row_products import row_products
 from sparsec.passes.device.share_weights import share_weights
 from sparsec.passes.device.split_rounding import split_rounding
 from sparsec.passes.device.split_tails import split_tails
@@ -79,6 +80,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("parallel_first", parallel_first, "loop order is easiest to change before loops exist"),
     ("view_transposes", view_transposes, "once buffers are there to be looked at, and while copies are nests"),
+    ("row_products", row_products, "once it is known how matrices lie, and before copies are made for layers"),
     ("fit_operands", fit_operands, "the copies that it makes are loops like others"),
     ("group_rows", group_rows, "once all loops are there, and while they are generics"),
     ("narrow_buffers", narrow_buffers, "once it is known what stays in registers"),

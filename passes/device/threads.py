@@ -1,8 +1,9 @@
 """How rows and columns are dealt to the threads of a GPU.
 
-A nest without sums: each thread takes one vector of neighbouring columns. Rows with sums: a warp takes a row, or, where that
-would be more than `_MOST_CHUNKS` vectors for a thread, as large a block of threads as is needed; thread t takes vectors t, t +
-threads, …, so that a warp's accesses lie side by side, and keeps them in registers from the first nest to the last.
+A nest without sums: each thread takes one vector of neighbouring columns. Rows with sums: a warp takes a row, or several short
+ones, or, where that would be more than `_MOST_CHUNKS` vectors for a thread, as large a block of threads as is needed; thread t
+takes vectors t, t + threads, …, so that a warp's accesses lie side by side, and keeps them in registers from the first nest to
+the last.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _VECTOR_BYTES = 32  # of one access: two instructions
 _MOST_CHUNKS = 4
 _MOST_THREADS = 1024
 _ELEMENTWISE_BLOCK = 256
-_WARPS_IN_BLOCK = 4
+_ROWS_BLOCK = 128  # threads, of rows that take a warp or less
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,13 @@ def deal_rows(rows: int, columns: int, walks: Sequence[Walk]) -> Dealt:
     lanes = _lanes(columns, walks)
     vectors = columns // lanes
     threads = WARP
+    while threads > 2 and 2 * vectors <= threads:
+        threads //= 2
     while threads < _MOST_THREADS and vectors > threads * _MOST_CHUNKS:
         threads *= 2
-    return Dealt(rows, columns, lanes, -(-vectors // threads), threads, _WARPS_IN_BLOCK if threads == WARP else 1)
+    return Dealt(
+        rows, columns, lanes, -(-vectors // threads), threads, _ROWS_BLOCK // threads if threads <= WARP else 1
+    )
 
 
 def deal_elements(rows: int, columns: int, walks: Sequence[Walk]) -> Dealt:

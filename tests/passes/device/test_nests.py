@@ -79,7 +79,8 @@ def test_sums_along_columns_in_memory_stay_loops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "threads", "chunks"), [(8, 32, 1), (768, 32, 3), (1024, 32, 4), (1032, 64, 3), (32768, 1024, 4)]
+    ("columns", "threads", "chunks"),
+    [(8, 2, 1), (64, 8, 1), (96, 16, 1), (768, 32, 3), (1024, 32, 4), (1032, 64, 3), (32768, 1024, 4)],
 )
 def test_rows_take_warps_or_blocks(columns: int, threads: int, chunks: int) -> None:
     kind = f"memref<6x{columns}xf32>"
