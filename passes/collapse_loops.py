@@ -6,6 +6,8 @@ Before (the mean of each of 1280 planes of 7 x 7; the innermost loop makes seven
 After:
     %flat = memref.reinterpret_cast %x to offset: [0], sizes: [1280, 49], strides: [49, 1] : memref<1280x7x7xf32> to memref<...>
     linalg.generic {indexing_maps = [(c, p) -> (c, p), (c, p) -> (c)], iterator_types = [parallel, reduction]} ins(%flat)
+
+Loops of one step that an index adds to another loop (a pool's window that covers the plane) are left out first.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from collections.abc import Sequence
 from torch_mlir import ir
 
 from sparsec.ir.module import block_walk, element_of, find, shape_of
-from sparsec.passes.access import Access, accesses, composed, parallel_loops, renumbered, trip_counts
+from sparsec.passes.access import (
+    Access,
+    accesses,
+    composed,
+    indexing_maps,
+    parallel_loops,
+    renumbered,
+    trip_counts,
+)
 from sparsec.passes.unit import Unit
 
 
@@ -26,8 +36,31 @@ def collapse_loops(unit: Unit) -> None:
             if any(inner.name == "linalg.index" for inner in block_walk(op)):
                 continue
             with op.location:
+                _drop_single(op)
                 while (outer := _collapsible(op)) is not None:
                     _collapse(op, outer)
+
+
+def _drop_single(op: ir.Operation) -> None:
+    """Leave out loops of one step that are terms of an index, as those over the outputs of a pool over whole planes are."""
+    maps, counts = indexing_maps(op), trip_counts(op)
+    plain = {index.position for each in maps for index in each.results if isinstance(index, ir.AffineDimExpr)}
+    terms = [index for each in maps for index in each.results if isinstance(index, ir.AffineAddExpr)]
+    single = {loop for loop in plain if counts[loop] == 1 and any(_has(index, loop) for index in terms)}
+    if not single:
+        return
+    loops, kinds = len(counts), list(ir.ArrayAttr(op.attributes["iterator_types"]))
+    kept = [loop for loop in range(loops) if loop not in single]
+    left = [composed(list(each.results), renumbered(kept, loops)) for each in maps]
+    op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(each) for each in left])
+    op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in kept])
+
+
+def _has(index: ir.AffineExpr, loop: int) -> bool:
+    """Whether a loop is a term of a sum."""
+    if isinstance(index, ir.AffineAddExpr):
+        return _has(index.lhs, loop) or _has(index.rhs, loop)
+    return isinstance(index, ir.AffineDimExpr) and index.position == loop
 
 
 def _collapsible(op: ir.Operation) -> int | None:
