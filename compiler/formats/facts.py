@@ -75,7 +75,7 @@ class Facts:
 
     def seen_by(self, name: str) -> str:
         """The pattern in words, and what a format makes of it, if that is several things."""
-        return f"{self.pattern}; {self.parts}" if name == "split" else self.pattern
+        return f"{self.pattern}; {self.parts}" if name == "split" and self.nonzeros else self.pattern
 
     @property
     def pattern(self) -> str:

@@ -42,3 +42,25 @@ def test_windows_have_the_most_nonzeros_of_any(rows: int, columns: int, density:
     for width in WINDOWS:
         parts = [weight[:, start : start + width] for start in range(0, columns, width)]
         assert windows[width] == max((int(part.sum(axis=1).max(initial=0)) for part in parts), default=0)
+
+
+def test_rows_and_columns_that_are_nearly_full_are_told() -> None:
+    weight = np.zeros((64, 100), dtype=np.float32)
+    weight[:8, :95], weight[:, 40:60] = 1, 1
+    facts = facts_of(weight)
+    assert (facts.full_rows, facts.full_columns) == (8, 20)
+    assert "8 of 64 rows nearly full, 20 of 100 columns nearly full" in facts.pattern
+    assert "nearly full" not in facts_of(np.ones((4, 4), dtype=np.float32)).pattern
+
+
+def test_the_split_format_is_told_by_its_parts() -> None:
+    weight = np.eye(64, 128, dtype=np.float32)
+    weight[:4] = weight[8:10, 64:] = 1
+    facts = facts_of(weight)
+    assert facts.parts == "73 % of the nonzeros in columns of 4 rows, 18 % in columns of 2 rows, 9 % alone"
+    assert facts.seen_by("split") == f"{facts.pattern}; {facts.parts}"
+    assert facts.seen_by("csr") == facts.pattern
+    assert (
+        facts_of(np.zeros((4, 4), dtype=np.float32)).seen_by("split")
+        == "100.0 % zeros, 4 of 4 rows empty, 4 of 4 columns empty"
+    )
