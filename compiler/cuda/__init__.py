@@ -16,15 +16,36 @@ reads, `plan_check` makes sure of, and `packed` adds this folder's machine code 
 graph for each set of addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
 
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
-`coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and `w4_nm24_mma` for 2:4 of four
-bits a value (`compress_int4`, `w4_nm24_streams`). Each has X in shared memory in
-tiles, copied asynchronously, multiplies on tensor cores with sums in float32, and splits K so that all multiprocessors have
-equal work (`partition`). Bias and activation are applied before the one rounding. More than 64 tokens are done 64 at a
-time, so the weight is read again for each 64.
+`coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and, with four bits a value
+(`compress_int4`), `w4_nm24_mma` for 2:4 (`w4_nm24_streams`) and `w4_group_mma` for groups of 16 that are there or not
+(`w4_group_streams`). Each has X in shared memory in tiles, copied asynchronously, multiplies on tensor cores with sums in
+float32, and splits K so that all multiprocessors have equal work (`partition`). Bias and activation are applied before the one
+rounding. More than 64 tokens are done 64 at a time, so the weight is read again for each 64.
+
+**For one to eight tokens** of an unstructured weight, `spmv` (`spmv_streams`): no tensor cores, each lane has a row and gathers X
+from shared memory for each nonzero. A weight that was compressed without saying for how many `tokens` is encoded and copied
+for it at the first such product, where `device_cost` says that it is a tenth faster; then the weight is on the GPU twice.
 
 **For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`, made of the streams at the first product of more than 32
-tokens) and `bsr_wgmma` for blocks (`bsr_steps`). One warp copies tiles of X and of W to shared memory (tensor maps, barriers),
-two warpgroups multiply from there, blocks of threads stay and take tile after tile.
+tokens), `bsr_wgmma` for blocks by strips of 32 rows (`bsr_steps`) and `bsr_pairs_wgmma` for those of 64 rows and more
+(`bsr_pairs`). One warp copies tiles of X and of W to shared memory (tensor maps, barriers), two or three warpgroups multiply
+from there, blocks of threads stay and take tile after tile. On other GPUs, `nm24_tile_mma` multiplies 2:4 streams by tiles
+of 128 tokens.
+
+**Elements of eight bits**: 2:4 weights of int8 or float8 with scales of rows and tokens run on the same kernels for few and
+for many tokens (macro `KIND`, `factors`); two elements are told as one of 16 bits, so copies are the same. Sums of int8 are
+exact; those of float8 are tensor cores' own, about 13 bits. Hopper has float8 for warpgroups only, so up to eight tokens
+are multiplied as float16 within the instruction.
+
+**Patterns** (`patterns`) are checked by name. N:M with at most two of four nonzeros is 2:4 for many tokens; for few tokens
+all N:M but 2:4 are read as unstructured streams, whose bytes are fewer.
+
+**What is dense** in whole models: `dense` (a weight; `dense_few` up to 64 tokens, where its bytes are the cost, `dense_wgmma` on
+Hopper, cuBLAS where the machine has it and there is no bias), `dense_mma` (batches with any strides, either factor transposed, rows
+that begin anywhere), `attention` (softmax between two products, nothing of it in memory) and `convolution` (`conv_mma`: a
+product with pixels that are gathered as it goes; `conv_depthwise`). NHWC is the fast layout: eight channels are copied at a time. All have
+their bias, activation and residual before the one rounding. They are written in the words of `tensor_core.cuh`, which
+`tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for their products of warpgroups (`WGMMA`).
 
 **What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144 cycles
 for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2; and 700 W bound both, dense
@@ -38,7 +59,11 @@ shared memory and instructions. Each 1024 elements need 16 cycles of a multiproc
 however few of them there are, and about 18 more to be laid out (`bitmap_mma`) or 3 for each 32 nonzeros (`coo_mma`); X needs
 4 for each eight tokens. At 90 % that is 26 microseconds for 28672 x 8192, where memory needs 29; profiles show the pipe to
 shared memory and L1 busy for four fifths of the time. Warpgroup products (`wgmma`, fragments in registers) were tried and
-were slower for few tokens: four warps then wait for the slowest of them.
+were slower for few tokens: four warps then wait for the slowest of them. `spmv` is bound by memory for one to four tokens (5
+microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the time of lanes that
+do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16 tokens it is slower than
+`coo_mma`. Four bits are bound by instructions: nine for four numbers of a group, whether it is there or not. Two blocks of
+threads on a multiprocessor, so that a kernel begins in the one before it, were tried and were no faster.
 """
 
 from __future__ import annotations
