@@ -40,7 +40,7 @@ Pattern: TypeAlias = str  # as `patterns.parse` takes it
 Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams | W4GroupStreams
 Encoded: TypeAlias = Streams | BlockSteps | BlockPairs
 
-FEW = 32  # tokens, up to which streams are the fastest for 2:4
+FEW = 16  # tokens, up to which streams are the fastest for 2:4
 FEW_FLOAT8 = 8  # the same of float8, which Hopper has no instruction for but those of warpgroups
 
 PAIRED = 0.8  # of what pairs of blocks are multiplied by, that is not nothing but zeros, for which pairs are the faster
@@ -48,7 +48,6 @@ FLOAT8_ARCHITECTURE = (8, 9)  # the first that has products of it
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
-BARRIER_BYTES = 1 << 10  # of shared memory, which the barriers of warps take
 DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
 MULTIPROCESSORS, SHARED_BYTES = 132, 227 << 10  # of an H100, for a weight that is compressed where there is no GPU
 
@@ -109,7 +108,7 @@ class SparseWeight:
     def tiling(self, tokens: int) -> Tiling:
         """How a product with so many tokens is cut up; raises `TargetError`."""
         wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
-        available = self.device.shared_bytes - BARRIER_BYTES
+        available = self.device.shared_bytes
         for tiles in (each for each in reversed(TILES) if each <= wanted):
             rows = -(-tokens // (8 * tiles))
             for (steps, stages), columns in product(DEPTHS, COLUMNS):
