@@ -23,7 +23,7 @@ struct Way {
             by_keys(sums, swizzled_matrix(queries + part / 4 * (QUERIES * 128) + part % 4 * 32),
                     swizzled_matrix(keys + part / 4 * (KEYS * 128) + part % 4 * 32), part);
         end_products();
-        wait_for_products();
+        wait_for_products<0>();
         settle(sums);
     }
 
@@ -39,7 +39,7 @@ struct Way {
                 by_values((float(&)[32])sums[0][part * 8], (const u32(&)[4])powers[0][key / 8],
                           swizzled_matrix(values + part * (KEYS * 128) + key * 128));
         end_products();
-        wait_for_products();
+        wait_for_products<0>();
         settle((float(&)[SIZE / 2])sums[0]);
         settle((u32(&)[KEYS / 4])powers[0]);
     }

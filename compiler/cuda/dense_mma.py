@@ -58,24 +58,33 @@ class TileShape:
         return self.stages * (x + w) * STEP * 2
 
 
-# What there is code for, and cycles of a multiprocessor for 1024 multiplications of each.
-SHAPES: Mapping[TileShape, float] = {
-    TileShape(128, 256, 2, 4, 3): 0.9,
-    TileShape(128, 128, 2, 2, 3): 1.0,
-    TileShape(128, 64, 2, 2, 4): 1.2,
-    TileShape(64, 128, 2, 2, 4): 1.2,
-    TileShape(64, 64, 2, 2, 4): 1.5,
-    TileShape(32, 64, 1, 4, 4): 2.2,
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Cycles of a multiprocessor for 1024 multiplications, and how many blocks of threads it has at once."""
+
+    cycles: float
+    resident: int
+
+
+# What there is code for; speeds on Hopper are measured.
+SHAPES: Mapping[TileShape, Speed] = {
+    TileShape(128, 256, 2, 4, 3): Speed(1.4, 1),
+    TileShape(128, 128, 2, 2, 3): Speed(1.5, 2),
+    TileShape(128, 64, 2, 2, 4): Speed(1.7, 2),
+    TileShape(64, 128, 2, 2, 4): Speed(1.7, 2),
+    TileShape(64, 64, 2, 2, 4): Speed(1.9, 3),
+    TileShape(32, 64, 1, 4, 4): Speed(2.8, 3),
 }
-# The same for Hopper.
-HOPPER_SHAPES: Mapping[TileShape, float] = {
-    TileShape(128, 256, 8, 1, 4, wgmma=True): 0.98,
-    TileShape(128, 128, 8, 1, 3, wgmma=True): 1.2,
-    TileShape(128, 64, 8, 1, 4, wgmma=True): 1.6,
-    TileShape(64, 64, 4, 1, 4, wgmma=True): 1.8,
+HOPPER_SHAPES: Mapping[TileShape, Speed] = {
+    TileShape(128, 256, 8, 1, 4, wgmma=True): Speed(0.95, 1),
+    TileShape(128, 128, 8, 1, 3, wgmma=True): Speed(1.2, 2),
+    TileShape(128, 128, 8, 1, 6, wgmma=True): Speed(1.2, 1),
+    TileShape(128, 64, 8, 1, 4, wgmma=True): Speed(1.2, 2),
+    TileShape(64, 64, 4, 1, 4, wgmma=True): Speed(1.45, 3),
 }
 HOPPER = (9, 0)
-AROUND_TILE = 2000.0  # cycles
+_LATENCY = 1700.0  # cycles from the copy of a step to its product
+_AROUND_TILE, _WRITTEN = 500.0, 0.25  # cycles, and cycles for each sum that is written
 NARROW = 4  # pieces of a thread, at most, where elements are read one by one
 
 
@@ -145,9 +154,17 @@ def _best(sizes: DenseSizes, workers: int, shared_bytes: int, hopper: bool, narr
 
 def shapes(sizes: DenseSizes, workers: int, shared_bytes: int, *, hopper: bool) -> Iterator[tuple[TileShape, float]]:
     """Those that there is memory for, and about how many cycles each takes."""
-    for shape, cycles in (HOPPER_SHAPES if hopper else SHAPES).items():
+    for shape, speed in (HOPPER_SHAPES if hopper else SHAPES).items():
         if shape.shared_bytes(x_lines=True, w_lines=True) > shared_bytes:
             continue
         tiles = sizes.outer * sizes.inner * -(-sizes.m // shape.rows) * -(-sizes.tokens // shape.tokens)
-        steps = -(-sizes.k // STEP)
-        yield shape, -(-tiles // workers) * (steps * shape.rows * shape.tokens * STEP / 1024 * cycles + AROUND_TILE)
+        yield shape, _cycles(shape, speed, -(-tiles // workers), -(-sizes.k // STEP))
+
+
+def _cycles(shape: TileShape, speed: Speed, tiles: int, steps: int) -> float:
+    """Of a multiprocessor that has so many tiles, some of them at once: steps wait for their copies or for products."""
+    ahead = shape.stages - (2 if shape.wgmma else 1)
+    sums = shape.rows * shape.tokens
+    rounds = [speed.resident] * (tiles // speed.resident) + [tiles % speed.resident]
+    multiplied = sum(max(each * sums * STEP / 1024 * speed.cycles, _LATENCY / ahead) for each in rounds if each)
+    return steps * multiplied + tiles * (_AROUND_TILE + sums * _WRITTEN)

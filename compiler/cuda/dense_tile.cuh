@@ -11,6 +11,7 @@
 #define X_BYTES (X_LINES ? (TOKENS + 63) / 64 * 8192 : TOKENS * 128)
 #define W_BYTES (W_LINES ? (ROWS + 63) / 64 * 8192 : ROWS * 128)
 #define STAGE_BYTES (X_BYTES + W_BYTES)
+#define AHEAD (WGMMA ? STAGES - 2 : STAGES - 1) // steps that are copied before they are multiplied; `wgmma` begins with the next early
 #define RESIDENT (WGMMA && TOKENS * ROWS <= 128 * 128 ? 2 : 1) // blocks that are to fit into a multiprocessor's registers
 #define EIGHTS_AT_ONCE (WARP_ROWS / 8 < 8 ? WARP_ROWS / 8 : 8) // rows on their way out, of a warp
 
@@ -139,12 +140,14 @@ struct Sums {
     __device__ __forceinline__ void clear() {
 #pragma unroll
         for (int each = 0; each < WARP_TOKENS * WARP_ROWS / 32; ++each) (&values[0][0][0])[each] = 0.0f;
+#if WGMMA
+        settle((float(&)[ROWS / 2])values[0]);
+#endif
     }
 
     // Begin to add X W^T for a step that is in shared memory.
     __device__ __forceinline__ void multiply(u32 x, u32 w, int token, int row) {
 #if WGMMA
-        settle((float(&)[ROWS / 2])values[0]);
         begin_products();
 #pragma unroll
         for (int k = 0; k < STEP; k += 16) {
@@ -193,35 +196,33 @@ __device__ __forceinline__ void multiply_tile(const X &x, const W &w, const Epil
     const int steps = (k + STEP - 1) / STEP;
     Sums sums;
     sums.clear();
-#pragma unroll
-    for (int each = 0; each < STAGES - 1; ++each) {
-        if (each < steps) x.copy(base + each * STAGE_BYTES, each * STEP), w.copy(base + each * STAGE_BYTES + X_BYTES, each * STEP);
+    const auto copy = [&](int step, int stage) {
+        if (step < steps) x.copy(base + stage * STAGE_BYTES, step * STEP), w.copy(base + stage * STAGE_BYTES + X_BYTES, step * STEP);
         end_copies();
-    }
-    int from = 0, to = STAGES - 1;
+    };
+#pragma unroll
+    for (int each = 0; each < AHEAD; ++each) copy(each, each);
+    int from = 0, to = AHEAD;
     for (int step = 0; step < steps; ++step) {
-        wait_for_copies<STAGES - 2>();
+        wait_for_copies<AHEAD - 1>();
 #if WGMMA
         show_to_products();
-#endif
-        __syncthreads(); // this step is there, and all are done with the one before
-#if WGMMA
+        __syncthreads(); // this step is there, and all are done with the one before the last
         sums.multiply(base + from * STAGE_BYTES, base + from * STAGE_BYTES + X_BYTES, token, row);
-#endif
-        if (step + STAGES - 1 < steps) {
-            x.copy(base + to * STAGE_BYTES, (step + STAGES - 1) * STEP);
-            w.copy(base + to * STAGE_BYTES + X_BYTES, (step + STAGES - 1) * STEP);
-        }
-        end_copies();
-#if WGMMA
-        wait_for_products();
-        settle((float(&)[ROWS / 2])sums.values[0]);
+        copy(step + AHEAD, to);
+        wait_for_products<1>();
 #else
+        __syncthreads(); // this step is there, and all are done with the one before
+        copy(step + AHEAD, to);
         sums.multiply(base + from * STAGE_BYTES, base + from * STAGE_BYTES + X_BYTES, token, row);
 #endif
         from = from + 1 == STAGES ? 0 : from + 1;
         to = to + 1 == STAGES ? 0 : to + 1;
     }
+#if WGMMA
+    wait_for_products<0>();
+    settle((float(&)[ROWS / 2])sums.values[0]);
+#endif
     wait_for_copies<0>();
     __syncthreads();
     sums.store(out, first_token + token, first_row + row, shared + warp * AREA_BYTES(EIGHTS_AT_ONCE));
