@@ -21,12 +21,14 @@ SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 # What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
 TILES = {
-    **{(3, 1, tokens): 1.08 for tokens in (128, 160, 176, 192)},
-    **{(2, 1, tokens): 1.08 for tokens in (160, 176, 192, 208, 224, 256)},
-    (2, 2, 128): 1.35,
+    **{(3, 1, tokens): 1.33 for tokens in (128, 160, 176, 192)},
+    **{(2, 1, tokens): 1.28 for tokens in (160, 176, 192)},
+    **{(2, 1, tokens): 1.18 for tokens in (208, 224)},
+    (2, 1, 256): 1.08,
+    (2, 2, 128): 1.53,
     (2, 1, 128): 1.20,
     (1, 1, 128): 0.90,
-    (2, 1, 64): 1.45,
+    (2, 1, 64): 1.10,
     (1, 1, 64): 1.05,
 }
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -34,10 +36,10 @@ STAGES = 8  # at most
 SMALL_BYTES, LARGE_BYTES = 64 << 20, 128 << 20  # of W: what the L2 keeps most of, and what it keeps little of
 
 # Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
-# cycles around a tile and around parts; bytes of sums that are written or added up in a cycle.
+# cycles around a tile for each of its tokens, and around parts; bytes of sums that are written or added up in a cycle.
 _TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
-_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 3000.0, 5000.0, 12.0
-_LAUNCH, _CYCLES_OF_A_MICROSECOND = 3.0, 1500.0  # at the clock that its power allows
+_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 24.0, 5000.0, 12.0
+_LAUNCH, _CYCLES_OF_A_MICROSECOND = 2.5, 1600.0  # at the clock that its power allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def tilings(
             active = min(whole + (count - whole) * split, workers)
             from_memory = groups * blocks * block_bytes(size) / together / min(_ALONE, _FROM_MEMORY * workers / active)
             cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
-            cost = share * (waves * cycles + rounds * _AROUND_TILE) + added
+            cost = share * (waves * cycles + rounds * width * _AROUND_TILE) + added
             if stages >= 2:
                 aligned = token_tiles > 1 and whole > 2 * workers and w_bytes > LARGE_BYTES
                 yield Tiling(groups, blocks, width, stages, whole, split, together, aligned, size), cost
