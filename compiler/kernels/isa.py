@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 class Isa:
     """`suffix` ends kernel names; `masks` says that vectors have cheap per-lane masks for loads, stores and compression.
 
-    `bytes_dot` is the instruction that multiplies u8 by s8 and adds up exactly, `bf16_dot` that of bfloat16 pairs (names
-    as in `sparsec.kernels.words`); without one of bytes these are widened to 32 bits, without one of bfloat16 there
-    is no such arithmetic. `fp32_product` is that which multiplies and adds floats,
-    `fp16_product` that of twice as many float16, lane by lane.
-    `permutes` is that which picks lanes of a vector by positions in another (as in `sparsec.kernels.permutation`).
+    Instructions: `bytes_dot` multiplies u8 by s8 and adds up exactly, `bf16_dot` does that of bfloat16 pairs (names as in
+    `sparsec.kernels.words`); without one of bytes these are widened to 32 bits, without one of bfloat16 there is no such
+    arithmetic. `fp32_product` multiplies and adds floats, `fp16_product` twice as many float16, lane by lane. `permutes`
+    picks lanes of a vector by positions in another (names as in `sparsec.kernels.permutation`). The result of
+    `rounds_to_integers` is the nearest whole number as an integer.
     `expands_bytes` says that vectors of bytes are expanded under masks, and permuted (AVX-512 VBMI, VBMI2).
     `tile_registers` are those of AMX, with products of both kinds. `fuses` says that a multiply-add that is rounded once
-    is an instruction, `rounds_to_integers` names the one whose result is the nearest whole number as an integer. `early_loads` says that
-    what finishes the code moves all loads of a loop's body to its front, so that their results are in registers at once.
+    is an instruction. `early_loads` says that what finishes the code moves all loads of a loop's body to its front, so that
+    their results are in registers at once.
     `short_queue` says that a processor looks so few instructions ahead that what addresses wait for is best loaded a step
     before its use. `reach` is how many bytes from a register a load may read whatever their alignment, if that is few.
     """
