@@ -1,6 +1,6 @@
 """Sparse products on NVIDIA GPUs: a matrix goes in once, DLPack tensors on a GPU then go in and out.
 
-    weight = sparsec.cuda.compress(w)              # [m, k], float16 or bfloat16; or pattern="2:4", "block:32x32"
+    weight = sparsec.cuda.compress(w)              # [m, k], float16 or bfloat16; or pattern="2:4", "4:8", "block:32x32"
     y = sparsec.cuda.matmul(weight, x)             # [tokens, k] to [tokens, m], on torch's current stream
     sparsec.cuda.convert(net, x)                   # linear layers of a torch network, where it pays; `explain(net)`
     torch.compile(net, backend="sparsec")          # the same within torch's compiler
@@ -48,11 +48,16 @@ their bias, activation and residual before the one rounding. They are written in
 `tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for their products of warpgroups (`WGMMA`).
 
 **What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144 cycles
-for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2; and 700 W bound both, dense
-and sparse, to clocks of 1.4 to 1.5 GHz. Without copies the same products run at 1.66x cuBLAS, with them at 1.5 to 1.6x. X sent
-to two multiprocessors at once (clusters) and W fetched ahead to the L2 were tried and were slower. Blocks are bound neither
-by bytes nor by multiplications: about 100 cycles for each unit of 32 x 32 are spent on something else, with three
-warpgroups as with two.
+for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2, in pieces of 128 (rows of 64 bytes
+take as long); and 700 W bound both, dense and sparse, to clocks of 1.4 to 1.5 GHz. Without copies the same products run at 1.66x
+cuBLAS, with them at 1.5x. Tried and slower: X sent to two multiprocessors at once (clusters), W fetched ahead to the L2, and W from
+memory to registers (it comes too late, and there are too few registers to ask for it earlier).
+
+Blocks of 32 x 32 need for each product of a unit and 64 tokens 32 cycles of the tensor cores, 48 of shared memory and 50 to 70 of
+copies, and take 105 to 140. Tried and slower: products from registers, in unrolled code with a jump for each strip (1.5 times as
+long at 80 % of zeros, more at more); `mma.sync` (1.2 to 1.3 times: as many reads of shared memory, and warps that wait for the one
+with the most units); and pairs of strips with the most units in common as one product of 64 rows, in pieces of 32 columns (1.5
+times: twice as many copies). For blocks of 64 x 64, pairs are the fastest: 1.6 times as fast as strips.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
 shared memory and instructions. Each 1024 elements need 16 cycles of a multiprocessor's shared memory to become fragments,
