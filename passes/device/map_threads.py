@@ -26,6 +26,8 @@ from sparsec.passes.device.lower_products import PRODUCT
 from sparsec.passes.unit import Unit
 
 BLOCK = 256
+_EACH = 8  # iterations that a thread does where there are `_MANY`: what they share is computed once
+_MANY = 1 << 20
 
 
 def map_threads(unit: Unit) -> None:
@@ -73,30 +75,33 @@ def _map(func: ir.Operation, bound: int) -> int:
 
 
 def _spread(loop: ir.Operation) -> int:
-    """One iteration in each thread."""
+    """One iteration in each thread, or, of many, `_EACH` of the innermost loop, whose neighbours are other threads' then."""
     rank = len(loop.operands) // 3
     lower, upper, step = (
         [_constant(value) for value in list(loop.operands)[at * rank : (at + 1) * rank]] for at in range(3)
     )
     counts = [-(-(last - first) // stride) for first, last, stride in zip(lower, upper, step, strict=True)]
+    each = _EACH if math.prod(counts) >= _MANY and counts[-1] % _EACH == 0 else 1
+    counts[-1] //= each
     threads = math.prod(counts)
     with loop.location, ir.InsertionPoint(loop):
-        thread = arith.addi(
-            arith.muli(gpu.block_id(gpu.Dimension.x), _index(min(BLOCK, max(threads, 1)))),
-            gpu.thread_id(gpu.Dimension.x),
-        )
-        inside = scf.IfOp(arith.cmpi(arith.CmpIPredicate.ult, thread, _index(threads)))
-    block = inside.then_block
-    with loop.location, ir.InsertionPoint(block):
-        digits: list[ir.Value] = []
-        for count in reversed(counts):
-            digits.insert(0, arith.remui(thread, _index(count)))
-            thread = arith.divui(thread, _index(count))
+        block = arith.muli(_i32_of(gpu.block_id(gpu.Dimension.x)), _i32(min(BLOCK, max(threads, 1))))
+        thread = arith.addi(block, _i32_of(gpu.thread_id(gpu.Dimension.x)))
+        inside = scf.IfOp(arith.cmpi(arith.CmpIPredicate.ult, thread, _i32(threads)))
+    with loop.location, ir.InsertionPoint(inside.then_block):
+        digits = _digits(thread, counts)
+        end = scf.yield_([])
+    with loop.location, ir.InsertionPoint(end):
+        if each > 1:
+            turns = scf.ForOp(_index(0), _index(each), _index(1))
+            with ir.InsertionPoint(turns.body):
+                digits[-1] = arith.addi(digits[-1], arith.muli(turns.induction_variable, _index(counts[-1])))
+                end = scf.yield_([])
+    with loop.location, ir.InsertionPoint(end):
         places = [
             arith.addi(_index(first), arith.muli(digit, _index(stride)))
             for digit, first, stride in zip(digits, lower, step, strict=True)
         ]
-        end = scf.yield_([])
     body = loop.regions[0].blocks[0]
     for argument, place in zip(body.arguments, places, strict=True):
         argument.replace_all_uses_with(place)
@@ -105,6 +110,15 @@ def _spread(loop: ir.Operation) -> int:
             op.move_before(end)
     loop.erase()
     return max(threads, 1)
+
+
+def _digits(thread: ir.Value, counts: list[int]) -> list[ir.Value]:
+    """The place in each loop of a thread; divisions of 32 bits take a fraction of those of 64."""
+    digits: list[ir.Value] = []
+    for count in reversed(counts):
+        digits.insert(0, arith.index_cast(ir.IndexType.get(), arith.remui(thread, _i32(count))))
+        thread = arith.divui(thread, _i32(count))
+    return digits
 
 
 def _constant(value: ir.Value) -> int:
@@ -116,3 +130,11 @@ def _constant(value: ir.Value) -> int:
 
 def _index(value: int) -> ir.Value:
     return arith.constant(ir.IndexType.get(), value)
+
+
+def _i32(value: int) -> ir.Value:
+    return arith.constant(ir.IntegerType.get_signless(32), value)
+
+
+def _i32_of(index: ir.Value) -> ir.Value:
+    return arith.index_cast(ir.IntegerType.get_signless(32), index)

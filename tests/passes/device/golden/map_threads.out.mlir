@@ -7,30 +7,34 @@ module {
     %c8 = arith.constant 8 : index
     %cst = arith.constant 1.000000e+00 : f32
     %block_id_x = gpu.block_id x
-    %c32 = arith.constant 32 : index
-    %0 = arith.muli %block_id_x, %c32 : index
+    %0 = arith.index_cast %block_id_x : index to i32
+    %c32_i32 = arith.constant 32 : i32
+    %1 = arith.muli %0, %c32_i32 : i32
     %thread_id_x = gpu.thread_id x
-    %1 = arith.addi %0, %thread_id_x : index
-    %c32_1 = arith.constant 32 : index
-    %2 = arith.cmpi ult, %1, %c32_1 : index
-    scf.if %2 {
-      %c8_2 = arith.constant 8 : index
-      %3 = arith.remui %1, %c8_2 : index
-      %c8_3 = arith.constant 8 : index
-      %4 = arith.divui %1, %c8_3 : index
-      %c4_4 = arith.constant 4 : index
-      %5 = arith.remui %4, %c4_4 : index
-      %c4_5 = arith.constant 4 : index
-      %6 = arith.divui %4, %c4_5 : index
+    %2 = arith.index_cast %thread_id_x : index to i32
+    %3 = arith.addi %1, %2 : i32
+    %c32_i32_1 = arith.constant 32 : i32
+    %4 = arith.cmpi ult, %3, %c32_i32_1 : i32
+    scf.if %4 {
+      %c8_i32 = arith.constant 8 : i32
+      %5 = arith.remui %3, %c8_i32 : i32
+      %6 = arith.index_cast %5 : i32 to index
+      %c8_i32_2 = arith.constant 8 : i32
+      %7 = arith.divui %3, %c8_i32_2 : i32
+      %c4_i32 = arith.constant 4 : i32
+      %8 = arith.remui %7, %c4_i32 : i32
+      %9 = arith.index_cast %8 : i32 to index
+      %c4_i32_3 = arith.constant 4 : i32
+      %10 = arith.divui %7, %c4_i32_3 : i32
+      %c0_4 = arith.constant 0 : index
+      %c1_5 = arith.constant 1 : index
+      %11 = arith.muli %9, %c1_5 : index
+      %12 = arith.addi %c0_4, %11 : index
       %c0_6 = arith.constant 0 : index
       %c1_7 = arith.constant 1 : index
-      %7 = arith.muli %5, %c1_7 : index
-      %8 = arith.addi %c0_6, %7 : index
-      %c0_8 = arith.constant 0 : index
-      %c1_9 = arith.constant 1 : index
-      %9 = arith.muli %3, %c1_9 : index
-      %10 = arith.addi %c0_8, %9 : index
-      memref.store %cst, %arg0[%8, %10] : memref<4x8xf32>
+      %13 = arith.muli %6, %c1_7 : index
+      %14 = arith.addi %c0_6, %13 : index
+      memref.store %cst, %arg0[%12, %14] : memref<4x8xf32>
     }
     return
   }
