@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from torch_mlir import ir
 from torch_mlir.dialects import vector
 
-from sparsec.kernels.emit import Buffer, Vectors, define, loop, shuffle
+from sparsec.kernels.emit import Buffer, Vectors, define, local, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
-from sparsec.kernels.token_tile import MOVED, TokenTiles, beside
+from sparsec.kernels.token_tile import MOVED, Squares, TokenTiles, beside, emit_square
 
 GROUP = 4  # bytes of a word, and vectors of a tile
 ROWS = "byte rows"  # the buffer
@@ -26,7 +26,7 @@ LANE = 16  # bytes inside which instructions interleave
 
 @dataclass(frozen=True, slots=True)
 class ByteRows:
-    """x as [tiles][inputs, filled up to whole words][4 * lanes] bytes: the tiles of `tokens`, of words, turned once more."""
+    """x as [tiles][inputs, filled up to whole words][4 * lanes] bytes, for the tiles of `tokens`."""
 
     tokens: TokenTiles
 
@@ -48,10 +48,10 @@ class ByteRows:
         return self.tokens.tiles * self.tokens.inputs * GROUP * self.pitch
 
     def functions(self, isa: Isa) -> tuple[str, ...]:
-        """The copy to tiles, and that to rows."""
+        """The copy to rows."""
         tokens = self.tokens
         shape = f"{tokens.problem.tokens}x{tokens.problem.inputs}_{tokens.tiles}x{tokens.vectors}x{tokens.lanes}"
-        return *tokens.functions(isa), f"u8_byte_rows_{shape}_{isa.suffix}"
+        return (f"u8_byte_rows_{shape}_{isa.suffix}",)
 
     def follows(self, before: TokenTiles) -> bool:
         """Whether the sums of the tiles `before`, which are of as many outputs, are those of these tokens."""
@@ -75,30 +75,50 @@ class ByteRows:
         row.store(shuffle(whole, whole, places), target, (tile * (self.tokens.inputs * GROUP) + column) * self.pitch)
 
     def emit(self, module: ir.Module, isa: Isa) -> Call:
-        """Add the function that copies tiles of words to rows of bytes; one unit is a word of all tokens of a tile."""
-        tokens, pitch = self.tokens, self.pitch
-        lanes, vectors = tokens.lanes, tokens.vectors
-        name = self.functions(isa)[-1]
-        spec = {tokens.source: (tokens.words.dtype, tokens.elements), ROWS: (self.dtype, self.elements)}
-        units = tokens.tiles * tokens.inputs
+        """Add the function that copies x to rows; one unit is as many words of all tokens of a tile as a vector has, or the last ones.
+
+        Words are turned to words of all tokens on the stack first, and then to bytes.
+        """
+        tokens, squares = self.tokens, Squares.of(self.tokens)
+        (name,) = self.functions(isa)
+        problem = tokens.problem
+        spec = {
+            "x": (tokens.words.arithmetic.stored, problem.tokens * problem.inputs),
+            ROWS: (self.dtype, self.elements),
+        }
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            words, narrow = Vectors(lanes, "i32"), Vectors(pitch, "i8")
-            turned = [
-                LANE * lane + 4 * token + byte for lane in range(lanes // 4) for byte in range(4) for token in range(4)
-            ]
+            turned = local(tokens.dtype, squares.side * tokens.width)
+
+            def copy(tile: Index, column: Index, count: int, left: int | None = None) -> None:
+                for number in range(tokens.vectors):
+                    with when(Index(number) < tokens.split.length(tile)):
+                        at = tokens.first(tile, number) * problem.inputs + column * GROUP
+                        emit_square(buffers["x"], at, turned, Index(number * tokens.lanes), tokens, count, left)
+                with loop(0, count) as word:
+                    self._turn(turned, word * tokens.width, buffers[ROWS], tile * tokens.inputs + column + word)
+
             with loop(begin, end) as unit:
-                read = [words.load(buffers[tokens.source], unit * tokens.width + v * lanes) for v in range(vectors)]
-                read += [words.splat(0)] * (GROUP - vectors)
-                squares = [vector.bitcast(narrow.type, value) for value in read]
-                squares = [shuffle(value, value, turned) for value in squares]
-                low, high = _zip_halves(squares, 4)
-                for byte in range(GROUP):
-                    row = _zip(low[byte // 2], high[byte // 2], byte % 2, 8)
-                    narrow.store(row, buffers[ROWS], (unit * GROUP + byte) * pitch)
+                squares.each(unit % squares.parts, lambda *part: copy(unit // squares.parts, *part))
 
         define(module, name, spec, body)
-        return Call(name, tuple(spec), units, products=MOVED * self.elements)
+        return Call(name, tuple(spec), tokens.tiles * squares.parts, products=2 * MOVED * self.elements)
+
+    def _turn(self, words: Buffer, at: Index, rows: Buffer, number: Index) -> None:
+        """Store the four rows of a word of all tokens of a tile, which is word `number` of all."""
+        lanes, vectors, narrow = self.tokens.lanes, self.tokens.vectors, Vectors(self.pitch, self.dtype)
+        wide = Vectors(lanes, words.dtype)
+        turned = [
+            LANE * lane + 4 * token + byte for lane in range(lanes // 4) for byte in range(4) for token in range(4)
+        ]
+        read = [wide.load(words, at + v * lanes) for v in range(vectors)]
+        read += [wide.splat(0)] * (GROUP - vectors)
+        squares = [vector.bitcast(narrow.type, value) for value in read]
+        squares = [shuffle(value, value, turned) for value in squares]
+        low, high = _zip_halves(squares, 4)
+        for byte in range(GROUP):
+            row = _zip(low[byte // 2], high[byte // 2], byte % 2, 8)
+            narrow.store(row, rows, (number * GROUP + byte) * self.pitch)
 
 
 def interleaved(columns: Sequence[ir.Value], lanes: int) -> list[ir.Value]:

@@ -56,7 +56,7 @@ class Prepared(Layout, Protocol):
     """x as walkers read it, where that is not tiles of words."""
 
     def emit(self, module: ir.Module, isa: Isa) -> Call:
-        """Add the function that makes it of tiles of words."""
+        """Add the function that makes it of x."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,11 @@ class LinearRows:
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, self.products)
         if not tokens.copied:
             return LoweredLayer((call,), weights)
-        copies = [emit_transpose(module, tokens, isa)]
-        if self.prepared is not None:
-            copies.append(self.prepared.emit(module, isa))
-        scratch = dict([(tokens.source, (tokens.words.dtype, tokens.elements)), self.source])
+        copy = emit_transpose(module, tokens, isa) if self.prepared is None else self.prepared.emit(module, isa)
+        scratch = dict([self.source])
         if self.behind is not None:
             scratch[self.target[0]] = (epilogue.result, self.target[1])
-        return LoweredLayer((*copies, call), weights, scratch)
+        return LoweredLayer((copy, call), weights, scratch)
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem

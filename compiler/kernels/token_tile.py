@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -146,6 +146,43 @@ class TokenTiles:
         return minimum((self.split.start(tile) + vector) * self.lanes, self.problem.tokens - self.lanes)
 
 
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """The words of a token, `whole` and perhaps one of which only `left` elements are there, in parts of `side` words or one."""
+
+    whole: int
+    left: int
+    side: int
+
+    @classmethod
+    def of(cls, tokens: TokenTiles) -> Squares:
+        """Parts that are as wide as a vector of tokens is long, if there are so many words."""
+        whole, left = divmod(tokens.problem.inputs, tokens.words.group)
+        return cls(whole, left, tokens.lanes if whole >= tokens.lanes else 1)
+
+    @property
+    def full(self) -> int:
+        """Parts of whole words."""
+        return -(-self.whole // self.side)
+
+    @property
+    def parts(self) -> int:
+        return self.full + bool(self.left)
+
+    def each(self, part: Index, body: Callable[[Index, int, int | None], None]) -> None:
+        """Build `body(first word, words, elements of the one that is not whole)` for a part; the last full one may overlap."""
+
+        def several() -> None:
+            body(minimum(part * self.side, self.whole - self.side), self.side, None)
+
+        if not self.left:
+            several()
+        elif not self.whole:
+            body(Index(0), 1, self.left)
+        else:
+            choose(part < self.full, several, lambda: body(Index(self.whole), 1, self.left))
+
+
 def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
     """Add the function that copies x to tiles; one unit is `lanes` tokens by as many words, or by the last, ragged one."""
     problem, words = tokens.problem, tokens.words
@@ -156,44 +193,31 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
         "x": (words.arithmetic.stored, problem.tokens * problem.inputs),
         tokens.source: (words.dtype, tokens.elements),
     }
-    whole, left = divmod(problem.inputs, words.group)
-    side = tokens.lanes if whole >= tokens.lanes else 1
-    squares = -(-whole // side)
-    parts = squares + bool(left)
+    squares = Squares.of(tokens)
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         x, tiles = buffers["x"], buffers[tokens.source]
 
-        def copy(number: Index, column: Index, count: int, left: int | None = None) -> None:
+        def copy(number: Index, column: Index, count: int, left: int | None) -> None:
             tile, vector = number // tokens.vectors, number % tokens.vectors
             source = tokens.first(tile, vector) * problem.inputs + column * words.group
             target = (tile * tokens.inputs + column) * tokens.width + vector * tokens.lanes
             with when(vector < tokens.split.length(tile)):
-                _emit_square(x, source, tiles, target, tokens, count, left)
+                emit_square(x, source, tiles, target, tokens, count, left)
 
         with loop(begin, end) as unit:
-            number, part = unit // parts, unit % parts
-            if not left:
-                copy(number, minimum(part * side, whole - side), side)
-            elif not whole:
-                copy(number, Index(0), 1, left)
-            else:
-                choose(
-                    part < squares,
-                    lambda: copy(number, minimum(part * side, whole - side), side),
-                    lambda: copy(number, Index(whole), 1, left),
-                )
+            squares.each(unit % squares.parts, lambda *part: copy(unit // squares.parts, *part))
 
     define(module, name, spec, body)
     return Call(
         name,
         ("x", tokens.source),
-        tokens.tiles * tokens.vectors * parts,
+        tokens.tiles * tokens.vectors * squares.parts,
         products=MOVED * words.group * tokens.elements,
     )
 
 
-def _emit_square(
+def emit_square(
     x: Buffer, source: Index, tiles: Buffer, target: Index, tokens: TokenTiles, side: int, left: int | None
 ) -> None:
     """Copy `lanes` tokens by `side` words (as many, or 1, of which the first `left` elements are read)."""

@@ -26,8 +26,9 @@ def sparse(inputs: int, outputs: int, density: float, *, block: int = 1, bias: b
 
 
 def copies(model: CompiledModel) -> list[str]:
-    """The calls that copy an input to tiles."""
-    return [step.kernel for step in model.session.program.steps if "tile" in step.kernel]
+    """The calls that copy an input to tiles, or to rows of bytes."""
+    steps = model.session.program.steps
+    return [step.kernel for step in steps if "tile_tokens" in step.kernel or "byte_rows" in step.kernel]
 
 
 def check(net: nn.Module, x: torch.Tensor, expected_copies: int | None) -> None:
