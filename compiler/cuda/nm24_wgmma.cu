@@ -1,8 +1,9 @@
 // Y = W X for 2:4 W and many tokens on Hopper's sparse tensor cores: blocks of nm24_tiles.py.
 //
 // A block of threads has tiles of BLOCKS x 64 rows x TOKENS tokens, one after the other: one warp copies, for each 64
-// columns (128 of eight bits: X is told as if two were one of 16), a tile of X and the blocks of W to one of STAGES places in shared memory; GROUPS warpgroups have MT x 64 rows
-// each and multiply. What a multiprocessor takes in from the L2, about 54 bytes a cycle, bounds it: so tiles are large.
+// columns (128 of eight bits: X is told as if two were one of 16), a tile of X and the blocks of W to one of STAGES places
+// in shared memory; GROUPS warpgroups have MT x 64 rows each and multiply. What a multiprocessor takes in from the L2, about
+// 54 bytes a cycle, bounds it: so tiles are large.
 //
 // The tiles that are left when all multiprocessors have had equally many are cut into parts of K, for all of them; the last
 // one to have its part of a tile adds up the sums.
