@@ -88,6 +88,11 @@ def shared_bytes(columns: int, tokens: int) -> int:
     return (columns + 1) // 2 * 2 * COLUMN_BYTES[tokens]  # they are copied two at a time
 
 
+def fits(k: int, available: int) -> bool:
+    """Whether there is shared memory for all of one token, so that there is whatever columns a worker needs."""
+    return shared_bytes(k + 2, 1) <= available
+
+
 def most_columns(available: int) -> int:
     """Of X, that there is shared memory for with as many tokens as one launch does."""
     return available // COLUMN_BYTES[TOKENS[-1]] - 1

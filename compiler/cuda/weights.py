@@ -126,6 +126,8 @@ class SparseWeight:
         """The same matrix for few tokens, if it has no pattern and that is faster; encoded and copied at the first use."""
         if not isinstance(self.streams, LaneStreams | CooStreams) or tokens > spmv.TOKENS[-1]:
             return None
+        if not spmv.fits(self.streams.k, self.device.shared_bytes):
+            return None
         ordered = tokens > spmv.MOST_UNORDERED if self.few is None else self.few.streams.ordered
         m, k, nnz = self.streams.m, self.streams.k, self.streams.nnz
         own, other = (
@@ -213,7 +215,7 @@ def placed(
             got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
             next_step='compress it as "unstructured"',
         )
-    if isinstance(kind, Unstructured) and tokens:
+    if isinstance(kind, Unstructured) and tokens and spmv.fits(bits.shape[1], on.shared_bytes):
         m, k = bits.shape
         kernel = fastest(m, k, int(np.count_nonzero(bits << 1)), tokens, on)
         if kernel in ("spmv", "spmv_ordered"):

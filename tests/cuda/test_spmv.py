@@ -159,5 +159,10 @@ def test_columns_that_there_is_room_for() -> None:
         most_tokens(HOPPER_BYTES // 4 + 2, HOPPER_BYTES)
 
 
+def test_a_weight_with_more_columns_than_there_is_room_for_is_left_to_others() -> None:
+    assert spmv.fits(HOPPER_BYTES // 4 - 2, HOPPER_BYTES)
+    assert not spmv.fits(HOPPER_BYTES // 4, HOPPER_BYTES)
+
+
 def test_gathers_have_a_row_for_any_number_of_tokens() -> None:
     assert all(rows[-1].tokens == spmv.TOKENS[-1] for rows in device_cost.GATHERS.values())
