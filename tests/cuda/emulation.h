@@ -23,6 +23,8 @@
 
 using std::max;
 using std::min;
+inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 typedef unsigned int u32;
 typedef unsigned short u16;
 typedef unsigned long long u64;
