@@ -166,7 +166,8 @@ struct Output {
             for (int i = 0; i < 8; ++i)
                 if (row + i < m) words[i / 2] |= (u32)place[i] << i % 2 * 16;
         }
-        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
+                     : "memory");
     }
 
     // Eight results from shared memory, of which those past the last row are not written.
