@@ -72,7 +72,7 @@ class Attention(Sparsec.Operation, name="attention", traits=[ext.Pure]):
     q: ext.Operand[ext.Any]
     k: ext.Operand[ext.Any]
     v: ext.Operand[ext.Any]
-    mask: Optional[ext.Operand[ext.Any]]
+    mask: Optional[ext.Operand[ext.Any]]  # noqa: UP045  `ext` does not read the other spelling
     out: ext.Result[ext.Any]
 
 
