@@ -142,7 +142,7 @@ def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Calla
 
 def _ours(model: CompiledModel, feeds: Mapping[str, Array]) -> Calls[Arrays]:
     """Runs on tensors that are checked once, as those of the engines that can bind theirs."""
-    bound = model.bind(feeds)
+    bound = model.session.bind(feeds)
     return Calls(bound, lambda: tuple(bound.outputs.values()))
 
 

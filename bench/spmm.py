@@ -201,7 +201,7 @@ def _compile(cell: Cell, layer: Layer) -> CompiledModel:
 
 def _ours(model: CompiledModel, layer: Layer) -> Calls[F32]:
     """Runs on tensors that are checked once, as those of the engines that can bind theirs."""
-    bound = model.bind({"x": layer.tokens})
+    bound = model.session.bind({"x": layer.tokens})
     return Calls(bound, lambda: np.asarray(bound.outputs["y"], np.float32).T)
 
 

@@ -105,7 +105,7 @@ def _measure(
 
 
 def _calls(model: CompiledModel, feeds: Mapping[str, Array]) -> Calls[Arrays]:
-    bound = model.bind(feeds)
+    bound = model.session.bind(feeds)
     bound()
     return Calls(bound, lambda: tuple(bound.outputs.values()))
 

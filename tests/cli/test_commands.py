@@ -189,7 +189,9 @@ def test_every_command_takes_a_precision(sparsec: Sparsec, model: Path, tmp_path
     assert facts("benchmark", "--repeats", 1, "--threads", 1, "--json", "-")["precision"] == "bf16"
     assert any("precision bf16" in note for note in facts("explain", "--json")["notes"])
     assert any("precision bf16" in note for note in facts("explain", "--what-if", "0.9", "--json")["notes"])
-    means = [facts("run", "--random", "--json", "--precision", each)["outputs"]["y"]["mean"] for each in ("f32", "bf16")]
+    means = [
+        facts("run", "--random", "--json", "--precision", each)["outputs"]["y"]["mean"] for each in ("f32", "bf16")
+    ]
     assert means[0] != means[1]
     assert means[0] == pytest.approx(means[1], rel=1e-2)
     layers = facts("tune", "--budget", "10s", "--log", tmp_path / "t.db", "--json")["layers"]
