@@ -116,7 +116,7 @@ def split_pixels_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine
         block = min(COLUMN_BYTES // (isa.vector_bytes * most_vectors(height, isa)), span)
         if columns * block >= FEWEST * max(runs, 1) * span:
             most = min(most, most_vectors(height, isa))
-            bundles += bundle_cycles(height, columns, runs * span / block, vectors, tiles)
+            bundles += bundle_cycles(height, columns, runs * span / block, vectors, tiles, isa)
             stored -= height * columns
     return bundles + (
         _gathered_cycles(problem, stored, isa, most) if bundles else sparse_cycles(problem, facts, isa, machine)

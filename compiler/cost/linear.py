@@ -56,7 +56,7 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     vectors, tiles = token_vectors(problem, isa, most)
     cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, facts.singles, isa, machine, most)
     for height, columns, runs in held:
-        cycles += bundle_cycles(height, columns, runs, vectors, tiles)
+        cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa)
         span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))
         blocks = math.ceil(words_for(problem, isa).count(problem.inputs) / span)
         cycles += _SEARCH_CYCLES * math.ceil(facts.rows / GROUP) * blocks * tiles
