@@ -22,7 +22,7 @@ _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
 _PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
 # A column of a bundle of so many rows: per vector, per tile, and in a tile of one vector.
 _BUNDLE_CYCLES = {2: (0.95, 0.1, 1.35), 4: (2.06, 0.35, 2.7)}
-_BUNDLE_WIDTHS = {16: 1.0, 32: 0.85, 64: 1.0}  # times as long with vectors of so many bytes
+_BUNDLE_WIDTHS = {16: 1.0, 32: 0.9, 64: 1.0}  # times as long with vectors of so many bytes
 PACK_CYCLES = 12.0  # to convert 64 elements of x to words
 _INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one
 _SERVER_INSTRUCTIONS = {"vdpbf16ps": 8.0}  # the same on Intel, whose servers have tile registers for that
