@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from torch_mlir import ir
 from torch_mlir.dialects import vector
 
-from sparsec.kernels.emit import Buffer, Vectors, define, local, loop, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, define, joined, local, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
-from sparsec.kernels.token_tile import MOVED, Squares, TokenTiles, beside, emit_square
+from sparsec.kernels.token_tile import MOVED, Squares, TokenTiles, emit_square
 
 GROUP = 4  # bytes of a word, and vectors of a tile
 ROWS = "byte rows"  # the buffer
@@ -64,7 +64,7 @@ class ByteRows:
     def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
         """Store the vectors of a column of a tile: four tokens of each in turn."""
         lanes, narrow = self.tokens.lanes, Vectors(self.tokens.lanes, self.dtype)
-        whole = beside([*values, *[narrow.splat(0)] * (GROUP - len(values))], lanes)
+        whole = joined([*values, *[narrow.splat(0)] * (GROUP - len(values))])
         places = [
             which * lanes + first + number
             for first in range(0, lanes, GROUP)

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish_abreast, loop, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish_abreast, joined, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -240,8 +240,7 @@ def _columns(lines: Sequence[ir.Value], count: int) -> list[ir.Value]:
     Rows, which are loaded as they are, are put side by side and then turned inside their quarters: half the shuffles of a
     transposition of whole vectors.
     """
-    rows = [beside(lines[first::count], count) for first in range(count)]
-    return _turned(rows)
+    return _turned([joined(lines[first::count]) for first in range(count)])
 
 
 def _turned(lines: list[ir.Value]) -> list[ir.Value]:
@@ -257,15 +256,6 @@ def _turned(lines: list[ir.Value]) -> list[ir.Value]:
                 lines[i], lines[i + distance] = shuffle(*pair, upper), shuffle(*pair, lower)
         distance //= 2
     return lines
-
-
-def beside(parts: Sequence[ir.Value], lanes: int) -> ir.Value:
-    """The parts, of so many lanes, behind each other."""
-    parts = list(parts)
-    while len(parts) > 1:
-        parts = [shuffle(low, high, range(2 * lanes)) for low, high in zip(parts[::2], parts[1::2], strict=True)]
-        lanes *= 2
-    return parts[0]
 
 
 @dataclass(frozen=True, slots=True)
