@@ -8,7 +8,8 @@ After:
     %y = "sparsec.attention"(%q, %k, %v, %mask) {scale = 0.125}
 
 The products and all between them are then one kernel, which keeps rows of softmax on chip (Dao et al., "FlashAttention", 2022).
-Softmax may also be spelt out, with or without the choice of zeros for rows that are masked altogether: the kernels give zeros there.
+Softmax may also be spelt out. Where it chooses zeros for rows that are masked altogether, of which the kernels make NaN, the same
+choice is made of results, by the mask.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace
@@ -52,14 +54,16 @@ class _Scores:
     scale: float
     mask: ir.Value | None
     shape: tuple[int, ...]
+    guarded: bool  # rows that are masked altogether give zeros
 
 
 def form_attention(unit: Unit) -> None:
     """Replace every second product whose first operand is a softmax of the first's."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "sparsec.matmul"):
-            weights = _softmax(_plain(op.operands[0]))
-            scores = _scores(weights) if weights is not None else None
+            shares = _plain(op.operands[0])
+            weights = _softmax(shares)
+            scores = _scores(weights, guarded=_is_guarded(shares)) if weights is not None else None
             if scores is not None and _fits(op, scores):
                 _form(op, scores)
 
@@ -79,6 +83,11 @@ def _softmax(value: ir.Value) -> ir.Value | None:
             return _spelt_out(op)
         case _:
             return None
+
+
+def _is_guarded(value: ir.Value) -> bool:
+    op = definition(value)
+    return op is not None and op.name == "torch.aten.where.self"
 
 
 def _chosen(op: ir.Operation) -> ir.Value | None:
@@ -108,7 +117,7 @@ def _spelt_out(op: ir.Operation) -> ir.Value | None:
     return less.operands[0] if along <= {-1, last} else None
 
 
-def _scores(value: ir.Value) -> _Scores | None:
+def _scores(value: ir.Value, *, guarded: bool) -> _Scores | None:
     """The scores that `value` is."""
     shape = tensor_shape(value) or ()
     mask: ir.Value | None = None
@@ -124,7 +133,7 @@ def _scores(value: ir.Value) -> _Scores | None:
     product, scale = found
     (q, of_q), (k, of_k) = (_scaled(_plain(operand)) for operand in product.operands)
     shape = (1,) * (4 - len(shape)) + shape
-    return _Scores(q, k, "transposed" in product.attributes, scale * of_q * of_k, mask, shape)
+    return _Scores(q, k, "transposed" in product.attributes, scale * of_q * of_k, mask, shape, guarded)
 
 
 def _product(value: ir.Value) -> tuple[ir.Operation, float] | None:
@@ -203,8 +212,22 @@ def _form(op: ir.Operation, scores: _Scores) -> None:
     scale = {"scale": ir.FloatAttr.get(ir.F64Type.get(), scores.scale)}
     layer = build.create("sparsec.attention", [result], [build.to_builtin(each) for each in operands], scale)
     value = build.from_builtin(layer, tensor_type((batch, heads, queries, size), "f32", op.context))
+    if scores.guarded and scores.mask is not None:
+        value = _zero_where_masked(value, operands[-1], build)
     shape = tuple(ir.RankedTensorType(op.results[0].type).shape)
     replace(op, [build.to_builtin(_viewed(value, shape, build))])
+
+
+def _zero_where_masked(value: ir.Value, mask: ir.Value, build: TorchBuilder) -> ir.Value:
+    """Results, but zeros where a mask [batch, heads, queries, keys] is minus infinity for all keys."""
+    shape = tensor_shape(mask) or ()
+    f64 = ir.FloatAttr.get(ir.F64Type.get(), -math.inf)
+    lowest = build.create("torch.constant.float", [ir.Type.parse("!torch.float")], attributes={"value": f64})
+    masked = build.create("torch.aten.eq.Scalar", [tensor_type(shape, "i1", value.context)], [mask, lowest])
+    row = tensor_type((*shape[:-1], 1), "i1", value.context)
+    every = build.create("torch.aten.all.dim", [row], [masked, build.integer(-1), build.boolean(True)])
+    zero = build.literal(np.zeros((), np.float32))
+    return build.create("torch.aten.where.self", [value.type], [every, zero, value])
 
 
 def _viewed(value: ir.Value, shape: tuple[int, ...], build: TorchBuilder) -> ir.Value:

@@ -255,9 +255,10 @@ def _attend(step: Attention, memory: _Memory) -> None:
     if step.causal:
         late = np.arange(step.keys) > np.arange(step.queries)[:, None] + step.keys - step.queries
         scores = np.where(late, -np.inf, scores)
-    grown = np.exp(scores - scores.max(-1, keepdims=True))
     y = _heads(step, step.y, step.heads, step.queries, memory)
-    y[...] = ((grown / grown.sum(-1, keepdims=True)) @ v).astype(memory.half)
+    with np.errstate(invalid="ignore"):  # rows that are masked altogether are NaN, as in kernels
+        grown = np.exp(scores - scores.max(-1, keepdims=True))
+        y[...] = ((grown / grown.sum(-1, keepdims=True)) @ v).astype(memory.half)
 
 
 def _heads(step: Attention, of: Heads, heads: int, tokens: int, memory: _Memory) -> Array:

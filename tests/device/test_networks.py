@@ -95,6 +95,13 @@ def test_networks_of_halves_come_as_they_are(name: str, dtype: torch.dtype) -> N
     assert {spec.dtype for spec in (*plan.inputs, *plan.outputs)} == {plan.precision}
 
 
+def test_sequences_that_are_masked_altogether() -> None:
+    """torch's attention gives zeros there."""
+    net, (x, mask) = _encoder(2, 16, own=True)
+    mask[1] = -torch.inf
+    _checked(net, (x, mask))
+
+
 def test_an_encoder_block_is_eight_steps() -> None:
     net, inputs = CASES["encoder"]()
     kinds = [type(step) for step in _checked(net, inputs).steps]
