@@ -21,8 +21,9 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, gpu, scf
 
 from sparsec.errors import UnsupportedOpError
-from sparsec.ir.module import function, main_block
+from sparsec.ir.module import function, main_block, node_name
 from sparsec.passes.device.lower_products import PRODUCT
+from sparsec.passes.device.nests import LARGE
 from sparsec.passes.unit import Unit
 
 BLOCK = 256
@@ -84,6 +85,10 @@ def _spread(loop: ir.Operation) -> int:
     each = _EACH if math.prod(counts) >= _MANY and counts[-1] % _EACH == 0 else 1
     counts[-1] //= each
     threads = math.prod(counts)
+    if threads >= LARGE:
+        raise UnsupportedOpError(
+            "a loop is too long for one launch on a GPU", where=node_name(loop) or "", got=f"{threads}"
+        )
     with loop.location, ir.InsertionPoint(loop):
         block = arith.muli(_i32_of(gpu.block_id(gpu.Dimension.x)), _i32(min(BLOCK, max(threads, 1))))
         thread = arith.addi(block, _i32_of(gpu.thread_id(gpu.Dimension.x)))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.ir.module import block_walk, element_of
+from sparsec.ir.module import block_walk, element_of, shape_of
 from sparsec.passes.access import Access, accesses, parallel_loops, trip_counts
 from sparsec.passes.device.buffers import outputs_of
 
+LARGE = 1 << 31  # elements or threads, which kernels count in 32 bits
 COMBINERS = ("arith.addf", "arith.mulf", "arith.maximumf", "arith.minimumf", "arith.maxnumf", "arith.minnumf")
 
 
@@ -113,6 +114,8 @@ def nest_of(op: ir.Operation) -> Nest | None:
         for loop, (count, parallel) in enumerate(zip(trip_counts(op), parallel_loops(op), strict=True))
     ]
     if any(count == 0 for count in trip_counts(op)):
+        return None
+    if any(math.prod(shape_of(access.base)) >= LARGE for access in walked):
         return None
     rows = tuple(loop for loop, parallel in loops if parallel and loop.count > 1)
     sums = merged([loop for loop, parallel in loops if not parallel and loop.count > 1])

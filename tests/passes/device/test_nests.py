@@ -99,3 +99,8 @@ def test_vectors_begin_at_their_multiples(columns: int, lanes: int) -> None:
     walks = nest.walks(6, columns) if nest is not None else None
     assert walks is not None
     assert deal_rows(6, columns, walks).lanes == lanes
+
+
+def test_what_32_bits_cannot_count_stays_loops() -> None:
+    kind = "memref<32768x65536xf32>"
+    assert _nest((kind, kind), (_MATRIX, _MATRIX), f"{_P}, {_P}", _YIELD) is None
