@@ -26,7 +26,7 @@ rounding. More than 64 tokens are done 64 at a time, so the weight is read again
 from shared memory for each nonzero. A weight that was compressed without saying for how many `tokens` is encoded and copied
 for it at the first such product, where `device_cost` says that it is a tenth faster; then the weight is on the GPU twice.
 
-**For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`, made of the streams at the first product of more than 16
+**For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`, made of the streams at the first product of more than 32
 tokens), `bsr_wgmma` for blocks by strips of 32 rows (`bsr_steps`) and `bsr_pairs_wgmma` for those of 64 rows and more
 (`bsr_pairs`). One warp copies tiles of X and of W to shared memory (tensor maps, barriers), two or three warpgroups multiply
 from there, blocks of threads stay and take tile after tile. On other GPUs, `nm24_tile_mma` multiplies 2:4 streams by tiles

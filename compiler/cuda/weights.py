@@ -40,7 +40,7 @@ Pattern: TypeAlias = str  # as `patterns.parse` takes it
 Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams | W4GroupStreams
 Encoded: TypeAlias = Streams | BlockSteps | BlockPairs
 
-FEW = 16  # tokens, up to which streams are the fastest for 2:4
+FEW = 32  # tokens, up to which streams are the fastest for 2:4
 FEW_FLOAT8 = 8  # the same of float8, which Hopper has no instruction for but those of warpgroups
 
 PAIRED = 0.8  # of what pairs of blocks are multiplied by, that is not nothing but zeros, for which pairs are the faster
