@@ -11,7 +11,7 @@ GROUP_ROWS = 64
 LEAST_ROWS = 16  # rows that fill a vector on their way to y
 PAGE = 4096  # bytes; tokens of y so far apart share one set of the level-1 cache
 ROW_COST = 12  # a row without nonzeros costs as much as this many
-SERVER = 8  # groups at least, for a processor with tile registers: of two tiles of tokens they keep sixteen cores busy
+SERVER = 32  # groups at least, if they are not too small, for a processor with tile registers: sixteen cores share them evenly
 HEAVY = 1.25  # the most work of a group, in averages, if it has more than LEAST_ROWS rows
 
 

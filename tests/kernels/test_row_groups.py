@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsec.kernels.row_groups import HEAVY, LEAST_ROWS, ROW_COST, SERVER, RowGroups
+from sparsec.kernels.row_groups import GROUP_ROWS, HEAVY, LEAST_ROWS, ROW_COST, SERVER, RowGroups
 
 CHUNKS = 8  # that two threads take from each other
 
@@ -34,7 +34,7 @@ def test_groups_cover_all_rows_once(work: list[int], height: int, missing: int, 
 
 def test_servers_get_more_groups() -> None:
     work = np.full(1024, 100)
-    assert [RowGroups.of(work, 1024, least=least).parts for least in (1, SERVER)] == [4, SERVER]
+    assert [RowGroups.of(work, 1024, least=least).parts for least in (1, SERVER)] == [4, 1024 // GROUP_ROWS]
 
 
 def shares(work: NDArray[np.int64], groups: RowGroups, chunks: int) -> NDArray[np.float64]:
