@@ -81,7 +81,7 @@ def launch(
 def few_tiling(tokens: int, m: int, k: int, workers: int) -> FewTiling:
     """Enough blocks for all multiprocessors; with more tokens more rows, so that X is read less often."""
     slabs = 1 if tokens <= 16 else 2
-    units = 4 if tokens <= 32 else 2
+    units = 4 if tokens <= 16 else 2
     blocks = -(-m // (16 * slabs))
     parts = max(1, min(_RESIDENT * workers // blocks, k // (_COLUMNS * units)))
     return FewTiling(slabs, units, parts)
