@@ -189,7 +189,7 @@ MIXED: Mapping[str, Callable[[int, int, np.random.Generator], Mask]] = {
 
 def mixed(arithmetic: Arithmetic = F32) -> tuple[CostCell, ...]:
     """Weights whose parts have different densities, on which a split pays, beside random ones, on which it does not."""
-    problems = (
+    problems: tuple[ConvProblem | LinearProblem, ...] = (
         *(
             LinearProblem(tokens, inputs, outputs, arithmetic)
             for outputs, inputs in ((768, 768), (1536, 384), (768, 3072))

@@ -20,20 +20,20 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import spmv
-from sparsec.cuda.bsr_pairs import BlockPairs
-from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
-from sparsec.cuda.bsr_steps import BlockSteps
-from sparsec.cuda.bsr_wgmma import BsrWgmma
-from sparsec.cuda.driver import Device, device
-from sparsec.cuda.nm24_tiles import Nm24Tiles
-from sparsec.cuda.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.product import matmul
-from sparsec.cuda.spmv import SpmvWeight
-from sparsec.cuda.spmv_streams import SpmvStreams
-from sparsec.cuda.w4_group_streams import W4GroupStreams
-from sparsec.cuda.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
-from sparsec.cuda.weights import FEW, Encoded, Pattern, SparseWeight, Weight, compress, encode, fastest
+from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products import spmv
+from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
+from sparsec.cuda.products.bsr_wgmma import BsrWgmma
+from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
+from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.spmv import SpmvWeight
+from sparsec.cuda.products.weights import FEW, Encoded, Pattern, SparseWeight, Weight, compress, encode, fastest
+from sparsec.cuda.streams.bsr_pairs import BlockPairs
+from sparsec.cuda.streams.bsr_steps import BlockSteps
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.streams.spmv_streams import SpmvStreams
+from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
+from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
 
 if TYPE_CHECKING:
     import torch

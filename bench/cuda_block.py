@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from bench.cuda import LOUD, race
 from sparsec.cuda import convert
-from sparsec.cuda.driver import device
+from sparsec.cuda.device.driver import device
 
 RESULTS = Path(__file__).parent / "results" / "cuda_block.json"
 HIDDEN, FEED_FORWARD, HEADS, CONTEXT = 4096, 11008, 32, 512

@@ -19,13 +19,13 @@ import click
 import numpy as np
 
 from bench.cuda import COLD_BYTES, LOUD, race
-from sparsec.cuda import attention
-from sparsec.cuda.attention import AttentionSizes, HeadRows
-from sparsec.cuda.convolution import ConvolutionWeight, Geometry
-from sparsec.cuda.dense import DenseWeight
-from sparsec.cuda.dense_operands import Epilogue, Matrices
-from sparsec.cuda.driver import Device, device
-from sparsec.cuda.operands import Rows
+from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products import attention
+from sparsec.cuda.products.attention import AttentionSizes, HeadRows
+from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
+from sparsec.cuda.products.dense import DenseWeight
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
+from sparsec.cuda.products.operands import Rows
 from sparsec.kernels.problem import Axis
 
 if TYPE_CHECKING:
@@ -145,22 +145,38 @@ def _product(gpu: Device, tokens: int, m: int, k: int) -> Contest:
     )
 
 
+def _heads(tensor: torch.Tensor) -> HeadRows:
+    """Of a tensor [batch, tokens, heads, size]."""
+    return HeadRows(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1))
+
+
 def _attention(gpu: Device, batch: int, heads: int, queries: int, keys: int, size: int, causal: bool) -> Contest:
     import torch
 
     q, k, v = _halves(batch, queries, heads, size), _halves(batch, keys, heads, size), _halves(batch, keys, heads, size)
     y = _nothing(batch, queries, heads, size)
-    rows = [HeadRows(each.data_ptr(), each.stride(0), each.stride(2), each.stride(1)) for each in (q, k, v, y)]
-    sizes, own = AttentionSizes(batch, heads, heads, queries, keys, size), [each.transpose(1, 2) for each in (q, k, v)]
+    sizes = AttentionSizes(batch, heads, heads, queries, keys, size)
     attended = partial(torch.nn.functional.scaled_dot_product_attention, is_causal=causal)
 
     def ours(*_: object) -> None:
-        attention.launch(gpu, "float16", sizes, *rows, _stream(), scale=size**-0.5, causal=causal)
+        attention.launch(
+            gpu,
+            "float16",
+            sizes,
+            _heads(q),
+            _heads(k),
+            _heads(v),
+            _heads(y),
+            _stream(),
+            scale=size**-0.5,
+            causal=causal,
+        )
 
-    expected = attended(*(each.double() for each in own)).transpose(1, 2)
+    turned = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    expected = attended(turned[0].double(), turned[1].double(), turned[2].double()).transpose(1, 2)
     name = f"attention: {batch} x {heads} heads, {queries} x {keys}, {size}{', causal' if causal else ''}"
     meetings = batch * heads * queries * keys // (2 if causal else 1)
-    return Contest(name, [_kept(ours, q, k, v, y)], [partial(attended, *own)], 2 * meetings * size, y, expected)
+    return Contest(name, [_kept(ours, q, k, v, y)], [partial(attended, *turned)], 2 * meetings * size, y, expected)
 
 
 def _convolution(

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import sparsec
 from bench.cuda import LOUD, race
-from sparsec.cuda.driver import device
+from sparsec.cuda.device.driver import device
 
 RESULTS = Path(__file__).parent / "results" / "cuda_models.json"
 VOCABULARY = 30522

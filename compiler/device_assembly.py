@@ -13,8 +13,8 @@ from torch_mlir import ir
 
 from sparsec.artifact import JsonObject, Space, TensorSpec
 from sparsec.assemble import WeightBlob, status_offset
-from sparsec.cuda.lower_choice import Choice, Reference, choose_pattern
-from sparsec.cuda.plan import (
+from sparsec.cuda.network.lower_choice import Choice, Reference, choose_pattern
+from sparsec.cuda.network.plan import (
     Address,
     Attention,
     BatchedProduct,

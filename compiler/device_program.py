@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from sparsec.cuda.plan import DevicePlan
+from sparsec.cuda.network.plan import DevicePlan
 from sparsec.device_assembly import DeviceAssembly
 from sparsec.driver import Options, Progress, import_model
 from sparsec.environment import read_environment

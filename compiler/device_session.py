@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.artifact import JsonObject, TensorSpec
-from sparsec.cuda import arguments, plan_file
-from sparsec.cuda.binding import OnCopies, OnDevice
-from sparsec.cuda.driver import device
-from sparsec.cuda.executor import Executor
-from sparsec.cuda.packed import DeviceProgram, packed
-from sparsec.cuda.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
-from sparsec.cuda.staging import Staging
+from sparsec.cuda.device.driver import device
+from sparsec.cuda.network import arguments, plan_file
+from sparsec.cuda.network.binding import OnCopies, OnDevice
+from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.packed import DeviceProgram, packed
+from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
+from sparsec.cuda.network.staging import Staging
 from sparsec.errors import UsageError
 from sparsec.runtime import tensors
 from sparsec.runtime.tensors import Array, Feeds

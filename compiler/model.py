@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-    from sparsec.cuda.binding import OnCopies, OnDevice
-    from sparsec.cuda.packed import DeviceProgram
+    from sparsec.cuda.network.binding import OnCopies, OnDevice
+    from sparsec.cuda.network.packed import DeviceProgram
     from sparsec.device_session import DeviceSession
     from sparsec.frontends.torch import ExampleInputs
 
@@ -78,7 +78,7 @@ def compile(
     if kind != GPU:
         program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
         return CompiledModel(program, threads=threads)
-    from sparsec.cuda.packed import to_be_packed
+    from sparsec.cuda.network.packed import to_be_packed
     from sparsec.device_program import compile_device
 
     if threads is not None or storage != "fp32":
@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
 
 
 def _device_program_of(contents: Contents) -> DeviceProgram:
-    from sparsec.cuda.plan_file import program_of  # which programs for CPUs do without
+    from sparsec.cuda.network.plan_file import program_of  # which programs for CPUs do without
 
     return program_of(contents)
 

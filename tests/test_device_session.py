@@ -14,8 +14,9 @@ from recording import Recorder, recording_gpu
 
 import sparsec
 from sparsec import device_session
-from sparsec.cuda import packed, plan_file, program
-from sparsec.cuda.packed import DeviceProgram, to_be_packed
+from sparsec.cuda.code import program
+from sparsec.cuda.network import packed, plan_file
+from sparsec.cuda.network.packed import DeviceProgram, to_be_packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, TargetError, UsageError
 from sparsec.model import CompiledModel

@@ -56,7 +56,9 @@ def test_bf16_is_near_float32_and_says_so() -> None:
 def test_the_session_of_onnx_runtimes_interface_takes_it() -> None:
     source = two_layers().SerializeToString()
     x = np.random.default_rng(0).standard_normal((32, 24), dtype=np.float32)
-    (single,), (narrow,) = (sparsec.InferenceSession(source, precision=each).run(None, {"x": x}) for each in ("f32", "bf16"))
+    (single,), (narrow,) = (
+        sparsec.InferenceSession(source, precision=each).run(None, {"x": x}) for each in ("f32", "bf16")
+    )
     assert 1e-5 < np.abs(narrow - single).max() / np.abs(single).max() < 1e-2
 
 

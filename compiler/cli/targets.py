@@ -51,7 +51,7 @@ def command(calibrate: bool, seconds: float | None, target: str, as_json: bool) 
 
 def _gpu() -> str:
     """Whether models for GPUs run here, and on which, or why not."""
-    from sparsec.cuda.driver import device
+    from sparsec.cuda.device.driver import device
 
     try:
         found = device()

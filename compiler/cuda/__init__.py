@@ -5,13 +5,17 @@
     sparsec.cuda.convert(net, x)                   # linear layers of a torch network, where it pays; `explain(net)`
     torch.compile(net, backend="sparsec")          # the same within torch's compiler
 
-**How it is made.** Kernels are CUDA C++ in this folder, compiled for the GPU at hand by NVRTC from its PyPI package
+**Rooms.** `device`: the driver, memory, streams and graphs. `code`: the kernels and what compiles them. `streams`: how sparse
+matrices lie on a GPU. `products`: how each product is cut up, launched, and what it costs. `network`: whole models. `torch`: for
+torch's users.
+
+**How it is made.** Kernels are CUDA C++ in `code`, compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
 have no room for denser unstructured weights: `matmul` says so.
 
 **Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file` writes and
-reads, `plan_check` makes sure of, and `packed` adds this folder's machine code to, found by launching on a GPU that is not there
+reads, `plan_check` makes sure of, and `packed` adds machine code to, found by launching on a GPU that is not there
 (`absent`). An `executor` has it on a GPU: weights in the form that is fastest there (`resident`, `race`), work memory, and a CUDA
 graph for each set of addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
 
@@ -76,11 +80,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sparsec.cuda.product import Activation, matmul, prepare
-from sparsec.cuda.weights import Pattern, SparseWeight, compress, compress_int4, compress_quantized
+from sparsec.cuda.products.product import Activation, matmul, prepare
+from sparsec.cuda.products.weights import Pattern, SparseWeight, compress, compress_int4, compress_quantized
 
 if TYPE_CHECKING:
-    from sparsec.cuda.conversion import convert, explain
+    from sparsec.cuda.torch.conversion import convert, explain
 
 __all__ = [
     "Activation",
@@ -98,5 +102,5 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in ("convert", "explain"):  # which need torch
-        return getattr(import_module("sparsec.cuda.conversion"), name)
+        return getattr(import_module("sparsec.cuda.torch.conversion"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,17 @@ from torch_mlir import ir
 from sparsec.ir.weights import TO_TORCH_OP, WEIGHT_OP, dense_attribute, weight_name, weight_types
 
 FROM_TORCH_OP = "torch_c.to_builtin_tensor"
-_DTYPES = {"ui8": 0, "si8": 1, "si16": 2, "si32": 3, "si64": 4, "f16": 5, "f32": 6, "f64": 7, "bf16": 15}  # torch's numbers of element types
+_DTYPES = {
+    "ui8": 0,
+    "si8": 1,
+    "si16": 2,
+    "si32": 3,
+    "si64": 4,
+    "f16": 5,
+    "f32": 6,
+    "f64": 7,
+    "bf16": 15,
+}  # torch's numbers of element types
 _SCALARS = ("torch.constant.int", "torch.constant.float", "torch.constant.bool")
 
 

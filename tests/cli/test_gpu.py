@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sparsec as package
-from sparsec.cuda import driver
+from sparsec.cuda.device import driver
 from sparsec.errors import TargetError, UsageError
 from tests.cli.command_line import Finished, Sparsec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsec.cuda.driver import Device, device
+from sparsec.cuda.device.driver import Device, device
 from sparsec.errors import TargetError
 
 
@@ -18,7 +18,7 @@ def gpu() -> Device:
 
 @pytest.fixture(scope="session")
 def nvrtc() -> None:
-    from sparsec.cuda import nvrtc
+    from sparsec.cuda.code import nvrtc
 
     try:
         nvrtc.version()

@@ -23,8 +23,8 @@
 
 using std::max;
 using std::min;
-inline float __expf(float x) { return std::exp(x); }
-inline float __fdividef(float x, float y) { return x / y; }
+inline float reciprocal(float value) { return 1.0f / value; }
+inline float power_of_two(float value) { return std::exp2(value); }
 typedef unsigned int u32;
 typedef unsigned short u16;
 typedef unsigned long long u64;
@@ -234,7 +234,6 @@ inline uint4 streamed(const void *from) {
     if ((uintptr_t)from % 16) abort();
     return *(const uint4 *)from;
 }
-inline float power_of_two(float value) { return std::exp2(value); }
 
 inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     const u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};

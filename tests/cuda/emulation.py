@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda import program
-from sparsec.cuda.driver import Buffer
+from sparsec.cuda.code import program
+from sparsec.cuda.device.driver import Buffer
 
-EMULATED = ("tensor_core.cuh", "widened.cuh", "wgmma.cuh")  # whose functions are those of `emulation.h`
+EMULATED = ("special.cuh", "tensor_core.cuh", "widened.cuh", "wgmma.cuh")  # whose functions are those of `emulation.h`
 COMPILER = shutil.which("g++")
 
 
@@ -82,7 +82,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _compiled(kernel: str, macros: tuple[tuple[str, int], ...]) -> ctypes._NamedFuncPointer:
-    here = files("sparsec.cuda")
+    here = files("sparsec.cuda.code")
     texts = [(here / name).read_text() for name in program.HEADERS[kernel] if name not in EMULATED]
     body = f'extern "C" void run(const Operands *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ {kernel}(*o); }}); }}'
     header = Path(__file__).with_name("emulation.h")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsec.cuda.tensors import capsule_tensor
+from sparsec.cuda.device.tensors import capsule_tensor
 
 
 class OnGpu:

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.dense_operands import Matrices
+from sparsec.cuda.products.dense_operands import Matrices
 
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # half of what a rounding changes at most, relative

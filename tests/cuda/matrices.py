@@ -37,9 +37,7 @@ def blocks(m: int, k: int, side: int, density: float, seed: int) -> NDArray[np.u
     return unstructured(m, k, 1.0, seed) * np.kron(kept, np.ones((side, side), dtype=np.uint16))[:m, :k]
 
 
-def groups_of_four_bits(
-    m: int, k: int, density: float, seed: int
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def groups_of_four_bits(m: int, k: int, density: float, seed: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Numbers of four bits in groups of 16 columns at random places, some of them zero; scales for 128 columns."""
     generator = np.random.default_rng(seed)
     kept = np.repeat(generator.random((m, -(-k // 16))) < density, 16, axis=1)[:, :k]

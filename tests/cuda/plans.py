@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.artifact import Complaint, Space, TensorSpec
-from sparsec.cuda.plan import Address, DevicePlan, DeviceWeight, Launch, Product, Rows, Tail
+from sparsec.cuda.network.plan import Address, DevicePlan, DeviceWeight, Launch, Product, Rows, Tail
 
 ADD = """
 .version 7.0

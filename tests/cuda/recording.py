@@ -6,8 +6,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import cast
 
-from sparsec.cuda.absent import MODELS, Absent
-from sparsec.cuda.driver import Device
+from sparsec.cuda.device.absent import MODELS, Absent
+from sparsec.cuda.device.driver import Device
 
 _MADE = {
     "cuMemAlloc_v2": "cuMemFree_v2",

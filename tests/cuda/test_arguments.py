@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recording import Recorder, recording_gpu
 
 from sparsec.artifact import NUMPY_DTYPES, TensorSpec
-from sparsec.cuda import arguments
+from sparsec.cuda.network import arguments
 from sparsec.errors import InputError
 
 GPU = recording_gpu(Recorder())

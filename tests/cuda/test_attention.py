@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsec.cuda import attention, program
-from sparsec.cuda.attention import AttentionSizes, AttentionTile, HeadRows, MaskRows, best_tile, refusal
+from sparsec.cuda.code import program
+from sparsec.cuda.products import attention
+from sparsec.cuda.products.attention import AttentionSizes, AttentionTile, HeadRows, MaskRows, best_tile, refusal
 from sparsec.errors import InputError
 
 KINDS = [  # of kernels: size of a head, mask, tile, type

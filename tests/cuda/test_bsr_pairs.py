@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
-from sparsec.cuda.bsr_pairs import BlockPairs, alike
-from sparsec.cuda.bsr_pairs_wgmma import pair_tiling
-from sparsec.cuda.bsr_steps import BlockSteps
-from sparsec.cuda.weights import encode
+from sparsec.cuda.products.bsr_pairs_wgmma import pair_tiling
+from sparsec.cuda.products.weights import encode
+from sparsec.cuda.streams.bsr_pairs import BlockPairs, alike
+from sparsec.cuda.streams.bsr_steps import BlockSteps
 
 SHARED_BYTES = 227 << 10  # of an H100
 

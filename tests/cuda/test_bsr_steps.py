@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
-from sparsec.cuda.bsr_steps import UNIT_BYTES, BlockSteps
-from sparsec.cuda.bsr_wgmma import SHARED_BYTES, UNITS, block_tiling
+from sparsec.cuda.products.bsr_wgmma import SHARED_BYTES, UNITS, block_tiling
+from sparsec.cuda.streams.bsr_steps import UNIT_BYTES, BlockSteps
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 from test_device_cost import H100  # noqa: E402
 
 import sparsec.cuda  # noqa: E402
-from sparsec.cuda import conversion, torch_linear  # noqa: E402
-from sparsec.cuda.choice import choose, two_of_four  # noqa: E402
-from sparsec.cuda.conversion import convert, explain  # noqa: E402
-from sparsec.cuda.torch_linear import SparseLinear  # noqa: E402
+from sparsec.cuda.torch import conversion, torch_linear  # noqa: E402
+from sparsec.cuda.torch.choice import choose, two_of_four  # noqa: E402
+from sparsec.cuda.torch.conversion import convert, explain  # noqa: E402
+from sparsec.cuda.torch.torch_linear import SparseLinear  # noqa: E402
 from sparsec.errors import InputError, TargetError, UsageError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -193,7 +193,7 @@ def test_conversion_keeps_results_and_can_be_captured() -> None:
 @pytest.mark.usefixtures("gpu", "nvrtc")
 @pytest.mark.parametrize("rest", ["eager", "inductor"])
 def test_torch_compile_uses_sparse_kernels(rest: str) -> None:
-    from sparsec.cuda import torch_backend
+    from sparsec.cuda.torch import torch_backend
 
     net = Net()
     x = torch.randn(6, 2048, device="cuda", dtype=torch.float16)
@@ -212,7 +212,7 @@ def test_torch_compile_uses_sparse_kernels(rest: str) -> None:
 
 
 def test_the_backend_has_a_name_and_leaves_other_networks_alone() -> None:
-    from sparsec.cuda import torch_backend
+    from sparsec.cuda.torch import torch_backend
 
     assert "sparsec" in torch._dynamo.list_backends()
     net = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())

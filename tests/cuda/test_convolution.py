@@ -9,11 +9,11 @@ from halves import NUMPY, random_halves, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda import program
-from sparsec.cuda.convolution import ConvolutionWeight, Geometry
-from sparsec.cuda.dense_mma import TileShape
-from sparsec.cuda.dense_operands import Epilogue, Matrices
-from sparsec.cuda.plan import Layout
+from sparsec.cuda.code import program
+from sparsec.cuda.network.plan import Layout
+from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
+from sparsec.cuda.products.dense_mma import TileShape
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
 from sparsec.kernels.problem import Axis
 
 torch = pytest.importorskip("torch")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from emulation import EmulatedDevice
 
-from sparsec.cuda import cublas
-from sparsec.cuda.cublas import CublasLt, LtProduct
+from sparsec.cuda.products import cublas
+from sparsec.cuda.products.cublas import CublasLt, LtProduct
 from sparsec.errors import TargetError
 
 PRODUCT = LtProduct(200, 96, 64, 72, 64, 100, 104, "bfloat16", bias=True, relu=True)

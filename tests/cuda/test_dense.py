@@ -9,13 +9,14 @@ from halves import NUMPY, Guarded, random_halves, rounding_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda import cublas, program
-from sparsec.cuda.cublas import LtProduct
-from sparsec.cuda.dense import DenseWeight
-from sparsec.cuda.dense_few import few_tiling
-from sparsec.cuda.dense_operands import Epilogue, Matrices
-from sparsec.cuda.dense_wgmma import best_tiling, tilings
-from sparsec.cuda.operands import Rows
+from sparsec.cuda.code import program
+from sparsec.cuda.products import cublas
+from sparsec.cuda.products.cublas import LtProduct
+from sparsec.cuda.products.dense import DenseWeight
+from sparsec.cuda.products.dense_few import few_tiling
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
+from sparsec.cuda.products.dense_wgmma import best_tiling, tilings
+from sparsec.cuda.products.operands import Rows
 
 
 @settings(max_examples=30, deadline=None)

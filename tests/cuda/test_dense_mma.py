@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsec.cuda import dense_mma, program
-from sparsec.cuda.dense_mma import DenseSizes, TileShape, best_shape, shapes
-from sparsec.cuda.dense_operands import Epilogue, Matrices
+from sparsec.cuda.code import program
+from sparsec.cuda.products import dense_mma
+from sparsec.cuda.products.dense_mma import DenseSizes, TileShape, best_shape, shapes
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
 
 SMALL = TileShape(64, 64, 2, 2, 3)
 KINDS = [  # of kernels: tile, X and W transposed, what strides are multiples of, activation
@@ -136,4 +137,6 @@ def test_a_shape_is_chosen_that_there_is_memory_for() -> None:
         chosen = best_shape(few, on)  # type: ignore[arg-type]
         assert chosen.tokens * chosen.rows <= 8192
         assert chosen.wgmma == (on is hopper)
-    assert all(each.shared_bytes(x_lines=True, w_lines=True) <= 101376 for each, _ in shapes(large, 84, 101376, hopper=False))
+    assert all(
+        each.shared_bytes(x_lines=True, w_lines=True) <= 101376 for each, _ in shapes(large, 84, 101376, hopper=False)
+    )

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsec.cuda import attention, cublas, dense_few, dense_mma, dense_wgmma
-from sparsec.cuda.attention import AttentionSizes, HeadRows, MaskRows
-from sparsec.cuda.convolution import ConvolutionWeight, Geometry
-from sparsec.cuda.cublas import CublasLt, LtProduct
-from sparsec.cuda.dense import DenseKernel, DenseWeight
-from sparsec.cuda.dense_mma import DenseSizes
-from sparsec.cuda.dense_operands import Epilogue, Matrices
-from sparsec.cuda.driver import Device
-from sparsec.cuda.memory import Memory
-from sparsec.cuda.operands import Rows
-from sparsec.cuda.plan import Layout
+from sparsec.cuda.device.driver import Device
+from sparsec.cuda.device.memory import Memory
+from sparsec.cuda.network.plan import Layout
+from sparsec.cuda.products import attention, cublas, dense_few, dense_mma, dense_wgmma
+from sparsec.cuda.products.attention import AttentionSizes, HeadRows, MaskRows
+from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
+from sparsec.cuda.products.cublas import CublasLt, LtProduct
+from sparsec.cuda.products.dense import DenseKernel, DenseWeight
+from sparsec.cuda.products.dense_mma import DenseSizes
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
+from sparsec.cuda.products.operands import Rows
 from sparsec.kernels.problem import Axis
 
 torch = pytest.importorskip("torch")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsec.cuda.device_cost import GATHERS, ROWS, dense_microseconds, sparse_microseconds
+from sparsec.cuda.products.device_cost import GATHERS, ROWS, dense_microseconds, sparse_microseconds
 
 
 @dataclass(frozen=True, slots=True)

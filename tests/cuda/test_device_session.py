@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from plans import checked, residual_block, residual_block_reference, sparse_matrix, two_of_four, weight
 
-from sparsec.cuda import nvrtc
-from sparsec.cuda import program as kernels
-from sparsec.cuda.driver import Buffer, Device
-from sparsec.cuda.packed import DeviceProgram, packed
+from sparsec.cuda.code import nvrtc
+from sparsec.cuda.code import program as kernels
+from sparsec.cuda.device.driver import Buffer, Device
+from sparsec.cuda.network.packed import DeviceProgram, packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, UsageError
 

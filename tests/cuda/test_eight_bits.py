@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import two_of_four
 
-from sparsec.cuda import partition
-from sparsec.cuda.driver import Device
-from sparsec.cuda.factors import Factors
-from sparsec.cuda.nm24_byte_streams import Nm24ByteStreams
-from sparsec.cuda.nm24_tiles import Nm24Tiles
-from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
-from sparsec.cuda.operands import Results, Rows
-from sparsec.cuda.product import matmul
-from sparsec.cuda.weights import SparseWeight, compress
+from sparsec.cuda.device.driver import Device
+from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
+from sparsec.cuda.products.operands import Results, Rows
+from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.weights import SparseWeight, compress
+from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.factors import Factors
+from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sparsec.cuda.equal_steps import UNIT, encode, segments
-from sparsec.cuda.partition import WARPS, deal
+from sparsec.cuda.streams.equal_steps import UNIT, encode, segments
+from sparsec.cuda.streams.partition import WARPS, deal
 
 STEP_BYTES = 2 * UNIT
 

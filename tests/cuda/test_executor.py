@@ -10,10 +10,11 @@ import pytest
 from plans import checked, residual_block, sparse_matrix, weight
 from recording import Recorder, recording_gpu
 
-from sparsec.cuda import graphs, program
-from sparsec.cuda.executor import Executor
-from sparsec.cuda.plan import DevicePlan
-from sparsec.cuda.staging import Staging
+from sparsec.cuda.code import program
+from sparsec.cuda.device import graphs
+from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.plan import DevicePlan
+from sparsec.cuda.network.staging import Staging
 from sparsec.errors import TargetError, UsageError
 
 
@@ -115,7 +116,7 @@ def test_a_capture_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise TargetError("no")
 
-    monkeypatch.setattr("sparsec.cuda.steps.launch", fails)
+    monkeypatch.setattr("sparsec.cuda.network.steps.launch", fails)
     recorder.calls.clear()
     with pytest.raises(TargetError, match="no"):
         executor.run([4096], [8192], 0)

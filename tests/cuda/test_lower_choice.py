@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsec.cuda.lower_choice import Reference, choose_pattern, two_of_four
+from sparsec.cuda.network.lower_choice import Reference, choose_pattern, two_of_four
 
 
 def _bits(m: int, k: int, zeros: float) -> np.ndarray:

@@ -13,18 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import blocks, groups_of_four_bits, quantized, two_of_four, unstructured
 
-from sparsec.cuda import driver, partition, program
-from sparsec.cuda.bsr_pairs import BlockPairs
-from sparsec.cuda.bsr_pairs_wgmma import BsrPairsWgmma
-from sparsec.cuda.bsr_steps import BlockSteps
-from sparsec.cuda.bsr_wgmma import BsrWgmma
-from sparsec.cuda.driver import Device, device
-from sparsec.cuda.nm24_tiles import Nm24Tiles
-from sparsec.cuda.nm24_wgmma import Nm24Wgmma, tilings
-from sparsec.cuda.operands import Results, Rows
-from sparsec.cuda.product import matmul
-from sparsec.cuda.w4_nm24_streams import dequantize
-from sparsec.cuda.weights import SparseWeight, Weight, compress, compress_quantized, encode
+from sparsec.cuda.code import program
+from sparsec.cuda.device import driver
+from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
+from sparsec.cuda.products.bsr_wgmma import BsrWgmma
+from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
+from sparsec.cuda.products.operands import Results, Rows
+from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.weights import SparseWeight, Weight, compress, compress_quantized, encode
+from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.bsr_pairs import BlockPairs
+from sparsec.cuda.streams.bsr_steps import BlockSteps
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.streams.w4_nm24_streams import dequantize
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")

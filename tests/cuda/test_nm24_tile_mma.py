@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import two_of_four, unstructured
 
-from sparsec.cuda.lane_streams import LaneStreams
-from sparsec.cuda.nm24_byte_streams import Nm24ByteStreams
-from sparsec.cuda.nm24_streams import Nm24Streams
-from sparsec.cuda.nm24_tile_mma import ROWS, TOKENS, stream_tiling
+from sparsec.cuda.products.nm24_tile_mma import ROWS, TOKENS, stream_tiling
+from sparsec.cuda.streams.lane_streams import LaneStreams
+from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
+from sparsec.cuda.streams.nm24_streams import Nm24Streams
 
 
 @settings(max_examples=20, deadline=None)

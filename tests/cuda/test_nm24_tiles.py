@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import two_of_four
 
-from sparsec.cuda.nm24_tiles import Nm24Tiles
-from sparsec.cuda.nm24_wgmma import best_tiling, tilings
+from sparsec.cuda.products.nm24_wgmma import best_tiling, tilings
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.errors import ModelError
 
 SHARED_BYTES = 227 << 10  # of an H100

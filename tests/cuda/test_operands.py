@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsec.cuda.operands import Results
+from sparsec.cuda.products.operands import Results
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,12 @@ def test_sixteen_bytes_at_a_time_are_written_where_all_rows_allow_it(address: in
 @pytest.mark.parametrize(("address", "stride", "wide"), [(0, 0, 1), (160, 104, 1), (160, 103, 0), (168, 104, 0)])
 def test_what_is_added_is_read_so_too(address: int, stride: int, wide: int) -> None:
     output = Results(64, 128, 100, 0, 0, address, stride).output(7, 256)
-    assert (output.residual or 0, output.residual_stride, output.row_scales, output.wide) == (address, stride, 256, wide)
+    assert (output.residual or 0, output.residual_stride, output.row_scales, output.wide) == (
+        address,
+        stride,
+        256,
+        wide,
+    )
 
 
 def test_a_part_begins_with_its_first_token() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plans import ADD
 
-from sparsec.cuda.overlap import overlapping
+from sparsec.cuda.network.overlap import overlapping
 
 
 def test_each_kernel_waits_before_anything_else() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsec.cuda.partition import deal
+from sparsec.cuda.streams.partition import deal
 
 
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.integers(0, 1 << 30))

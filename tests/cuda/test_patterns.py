@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks, unstructured
 
-from sparsec.cuda.bsr_steps import BlockSteps
-from sparsec.cuda.lane_streams import LaneStreams
-from sparsec.cuda.nm24_streams import Nm24Streams
-from sparsec.cuda.nm24_tiles import Nm24Tiles
-from sparsec.cuda.patterns import Blocks, Groups, Unstructured, check, parse
-from sparsec.cuda.weights import encode
+from sparsec.cuda.products.weights import encode
+from sparsec.cuda.streams.bsr_steps import BlockSteps
+from sparsec.cuda.streams.lane_streams import LaneStreams
+from sparsec.cuda.streams.nm24_streams import Nm24Streams
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.streams.patterns import Blocks, Groups, Unstructured, check, parse
 from sparsec.errors import InputError, ModelError
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sparsec.cuda.plan import DeviceWeight
+from sparsec.cuda.network.plan import DeviceWeight
 
 _BITS = st.one_of(st.just(0), st.integers(0, 0xFFFF))
 

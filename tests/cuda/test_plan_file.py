@@ -15,9 +15,9 @@ from plans import checked, residual_block, sparse_matrix, weight
 from sparsec import artifact
 from sparsec.artifact import Space
 from sparsec.artifact.file import read_file
-from sparsec.cuda import plan_file
-from sparsec.cuda.packed import DeviceProgram
-from sparsec.cuda.plan import (
+from sparsec.cuda.network import plan_file
+from sparsec.cuda.network.packed import DeviceProgram
+from sparsec.cuda.network.plan import (
     Address,
     Attention,
     BatchedProduct,

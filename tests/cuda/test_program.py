@@ -6,12 +6,13 @@ import ctypes
 
 import pytest
 
-from sparsec.cuda import driver, library, program
-from sparsec.cuda.bsr_pairs_wgmma import WIDEST
-from sparsec.cuda.dense_wgmma import ROWS
-from sparsec.cuda.nm24_wgmma import TILES
-from sparsec.cuda.nvrtc import compile_source
-from sparsec.cuda.weights import FLOAT8_ARCHITECTURE
+from sparsec.cuda.code import program
+from sparsec.cuda.code.nvrtc import compile_source
+from sparsec.cuda.device import driver, library
+from sparsec.cuda.products.bsr_pairs_wgmma import WIDEST
+from sparsec.cuda.products.dense_wgmma import ROWS
+from sparsec.cuda.products.nm24_wgmma import TILES
+from sparsec.cuda.products.weights import FLOAT8_ARCHITECTURE
 from sparsec.errors import TargetError, ToolchainError
 
 

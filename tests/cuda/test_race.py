@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from recording import Recorder, recording_gpu
 
-from sparsec.cuda.race import LAUNCHES, ROUNDS, fastest
+from sparsec.cuda.network.race import LAUNCHES, ROUNDS, fastest
 
 
 class Timed(Recorder):

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from plans import residual_block, sparse_matrix, two_of_four, weight
 
-from sparsec.cuda import packed, program
-from sparsec.cuda.absent import absent_gpu
-from sparsec.cuda.dense import DenseKernel, DenseWeight
-from sparsec.cuda.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.packed import DeviceProgram
-from sparsec.cuda.plan import DevicePlan, Product
-from sparsec.cuda.resident import Dense, Resident, residents
-from sparsec.cuda.weights import FEW, SparseWeight
+from sparsec.cuda.code import program
+from sparsec.cuda.device.absent import absent_gpu
+from sparsec.cuda.network import packed
+from sparsec.cuda.network.packed import DeviceProgram
+from sparsec.cuda.network.plan import DevicePlan, Product
+from sparsec.cuda.network.resident import Dense, Resident, residents
+from sparsec.cuda.products.dense import DenseKernel, DenseWeight
+from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
+from sparsec.cuda.products.weights import FEW, SparseWeight
 
 K, M = 64, 128
 

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import unstructured
 
-from sparsec.cuda import device_cost, program, spmv
-from sparsec.cuda.driver import Device
-from sparsec.cuda.product import matmul
-from sparsec.cuda.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
-from sparsec.cuda.spmv_line import WARPS
-from sparsec.cuda.spmv_streams import SIGNED, SpmvStreams
-from sparsec.cuda.weights import SparseWeight, compress
+from sparsec.cuda.code import program
+from sparsec.cuda.device.driver import Device
+from sparsec.cuda.products import device_cost, spmv
+from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
+from sparsec.cuda.products.weights import SparseWeight, compress
+from sparsec.cuda.streams.spmv_line import WARPS
+from sparsec.cuda.streams.spmv_streams import SIGNED, SpmvStreams
 from sparsec.errors import TargetError
 
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda.spmv_line import WARPS, Line, line
+from sparsec.cuda.streams.spmv_line import WARPS, Line, line
 
 
 def spans(made: Line) -> list[tuple[int, int]]:

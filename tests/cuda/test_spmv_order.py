@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsec.cuda.spmv_order import BANKS, FARTHEST, NONE, spread
+from sparsec.cuda.streams.spmv_order import BANKS, FARTHEST, NONE, spread
 
 
 def columns(groups: int, count: int, density: float, seed: int) -> np.ndarray:

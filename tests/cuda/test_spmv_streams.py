@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import unstructured
 
-from sparsec.cuda.spmv_streams import SIGNED, WIDTHS, SpmvStreams, _packed, _unpacked
+from sparsec.cuda.streams.spmv_streams import SIGNED, WIDTHS, SpmvStreams, _packed, _unpacked
 
 MANY = 1 << 20  # columns
 

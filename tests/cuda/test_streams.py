@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import two_of_four, unstructured
 
-from sparsec.cuda import partition
-from sparsec.cuda.coo_streams import CooStreams
-from sparsec.cuda.lane_streams import LaneStreams
-from sparsec.cuda.nm24_byte_streams import Nm24ByteStreams
-from sparsec.cuda.nm24_streams import Nm24Streams
-from sparsec.cuda.weights import encode
+from sparsec.cuda.products.weights import encode
+from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.coo_streams import CooStreams
+from sparsec.cuda.streams.lane_streams import LaneStreams
+from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
+from sparsec.cuda.streams.nm24_streams import Nm24Streams
 from sparsec.errors import ModelError
 
 SIZES = st.tuples(st.integers(1, 1100), st.integers(1, 150), st.integers(1, 5), st.integers(0, 1 << 30))

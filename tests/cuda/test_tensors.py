@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sparsec.cuda import tensors
-from sparsec.cuda.driver import Buffer
-from sparsec.cuda.tensors import scratch, view
+from sparsec.cuda.device import tensors
+from sparsec.cuda.device.driver import Buffer
+from sparsec.cuda.device.tensors import scratch, view
 from sparsec.errors import InputError
 
 

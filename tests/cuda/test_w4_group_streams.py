@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import groups_of_four_bits
 
-from sparsec.cuda import partition
-from sparsec.cuda.w4_group_streams import W4GroupStreams
+from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
 from sparsec.errors import InputError
 
 

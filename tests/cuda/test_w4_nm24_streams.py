@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import quantized
 
-from sparsec.cuda import partition
-from sparsec.cuda.w4_nm24_streams import GROUP, W4Nm24Streams, dequantize, quantize
+from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.w4_nm24_streams import GROUP, W4Nm24Streams, dequantize, quantize
 from sparsec.errors import InputError, ModelError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsec.cuda.product import prepare
-from sparsec.cuda.weights import compress, compress_int4, compress_quantized, encode
+from sparsec.cuda.products.product import prepare
+from sparsec.cuda.products.weights import compress, compress_int4, compress_quantized, encode
 from sparsec.errors import InputError
 
 

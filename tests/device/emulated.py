@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from sparsec.artifact import NUMPY_DTYPES, Space
-from sparsec.cuda.plan import (
+from sparsec.cuda.network.plan import (
     Address,
     Attention,
     BatchedProduct,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsec.cuda.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product
+from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product
 from sparsec.device_program import compile_device_text
 from sparsec.driver import Options
 from tests.device.emulated import run_plan

@@ -1,0 +1,25 @@
+// What is done to a sum before it is rounded: ACTIVATION is its number in `product.py`.
+
+// value * (1 + erf(value / sqrt 2)) / 2 within 6e-7, with two instructions of the special function unit and no branch: an epilogue
+// does millions of them. 1 - erf as in Abramowitz and Stegun, 7.1.26; beyond 16 it is 0, so infinity stays.
+__device__ __forceinline__ float gelu(float value) {
+    const float size = fminf(fabsf(value), 16.0f), t = reciprocal(fmaf(0.2316419f, size, 1.0f));
+    float rest = fmaf(t, 0.5307027145f, -0.7265760135f); // half of theirs
+    rest = fmaf(t, rest, 0.7107068705f);
+    rest = fmaf(t, rest, -0.142248368f);
+    rest = t * fmaf(t, rest, 0.127414796f) * power_of_two(size * (size * -0.72134752f));
+    return fmaf(-size, rest, value < 0.0f ? 0.0f : value); // NaN stays
+}
+
+__device__ __forceinline__ float activated(float value) {
+#if ACTIVATION == 1
+    return value < 0.0f ? 0.0f : value; // relu, NaN stays
+#elif ACTIVATION == 2
+    return gelu(value);
+#elif ACTIVATION == 3
+    return value * reciprocal(1.0f + power_of_two(-1.44269504f * value)); // silu
+#else
+    return value;
+#endif
+}
+

@@ -1,0 +1,171 @@
+// Y = W X for block-sparse W and many tokens on Hopper's tensor cores: windows and units of bsr_steps.py.
+//
+// A block of threads has up to GROUPS x STRIPS strips of 32 rows and TILES x 64 tokens, a tile after the other. One warp copies
+// X, some steps of 64 columns together: a window, to one of STAGES places, and the window's units of W, 32 x 32 each, to a
+// ring of UNITS places. A warpgroup has STRIPS strips, whose sums are in registers. As a register has no run-time number,
+// it goes through its strips in a loop that is unrolled, and through a strip's units of the window in one that is not. All
+// warpgroups have the same windows, so it matters little how units are distributed among strips.
+
+#define GROUPS 2
+#define STRIPS (12 / TILES)
+#define TOKENS (64 * TILES)
+#define STEPS (4 / TILES) // of a window, at most
+#define STEP_BYTES (TOKENS * 128)
+#define UNIT_BYTES 2048 // 32 rows of 64 bytes, swizzled
+#define MOST 48 // units of a window
+#define STORE_PITCH 80 // bytes of a token's 32 rows on their way out
+#define STORE_BYTES (16 * STORE_PITCH) // of a warp
+
+// Units lie in the order of strips, then of columns, from `first` on; the second warpgroup's from `first + split` on.
+struct __align__(16) Window {
+    u32 first;
+    unsigned char units, steps, split, unused;
+    u16 columns[4]; // of each step, in 64
+    u32 counts[GROUPS][3]; // of the units of each strip, a byte each
+    u16 places[MOST]; // of what each unit is multiplied by, in 16 bytes within the window's part of X
+};
+
+struct RowTile {
+    int first_window, windows, strip, strips;
+};
+
+struct Operands {
+    TensorMap x; // boxes of 64 columns, TOKENS tokens
+    Output out;
+    const char *units;
+    const Window *windows;
+    const RowTile *tiles; // [row tiles]
+    Order order;
+};
+
+// The sums of a warp, 16 tokens x 32 rows, to y; `area` is STORE_BYTES of its own.
+__device__ __forceinline__ void store_strip(const float (&sums)[16], const Output &o, int first_row, int first_token, u32 area) {
+    const int lane = threadIdx.x & 31;
+    const u32 to = area + lane % 8 * STORE_PITCH + lane / 8 * 16;
+    const auto place = [&](int half) { return area + (half * 8 + lane / 4) * STORE_PITCH + lane % 4 * 16; };
+    const int token = first_token + lane / 4, out_row = first_row + lane % 4 * 8;
+    __syncwarp();
+    if (o.residual) {
+        const uint4 first = o.added(token, out_row), second = o.added(token + 8, out_row);
+        keep(place(0), first), keep(place(1), second);
+        __syncwarp();
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        u32 words[4] = {}; // 8 tokens x 8 rows
+        if (o.residual)
+            asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(to + half * 8 * STORE_PITCH) : "memory");
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+            const int row = first_row + 8 * part + lane % 4 * 2;
+            const float even = o.bias && row < o.m ? o.bias[row] : 0.0f, odd = o.bias && row + 1 < o.m ? o.bias[row + 1] : 0.0f;
+            const float *v = sums + 4 * part + 2 * half;
+            const float2 more = both_widened(words[part]); // zeros without a residual
+            words[part] = rounded(activated(v[0] + even) + more.x, activated(v[1] + odd) + more.y);
+        }
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + half * 8 * STORE_PITCH),
+                     "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+    }
+    __syncwarp();
+    if (token < o.tokens) o.write(token, out_row, place(0));
+    if (token + 8 < o.tokens) o.write(token + 8, out_row, place(1));
+}
+
+extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Operands o) {
+    extern __shared__ __align__(1024) char shared[];
+    const u32 x_stages = shared_address(shared), ring = x_stages + STAGES * STEPS * STEP_BYTES;
+    const u32 areas = ring + UNITS * UNIT_BYTES, windows = areas + GROUPS * 4 * STORE_BYTES;
+    const u32 full = windows + STAGES * sizeof(Window), read = full + 8 * STAGES;
+    const int group = __shfl_sync(~0u, threadIdx.x / 128, 0), lane = threadIdx.x & 31; // the compiler knows: of a warp
+    make_barriers<STAGES>(full, GROUPS * 4);
+    wait_for_kernel_before();
+    Stage<STAGES> stage = {0, 0};
+    u32 place = 0; // in the ring
+
+    if (group == GROUPS) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+        if (threadIdx.x == GROUPS * 128) {
+            Stage<STAGES> oldest = {0, 0};
+            u32 taken = 0, units = 0; // of the stages and of the ring
+            for (int number = blockIdx.x; number < o.order.count(); number += gridDim.x) {
+                int row_tile, token_tile;
+                o.order.find(number, row_tile, token_tile);
+                const Window *from = o.windows + o.tiles[row_tile].first_window;
+                for (int left = o.tiles[row_tile].windows; left > 0; --left, ++from) {
+                    const uint4 head = *(const uint4 *)from;
+                    const u32 own = head.y & 0xFF, steps = head.y >> 8 & 0xFF;
+                    while (taken == STAGES || units + own > UNITS) {
+                        wait_for(read + 8 * oldest.index, oldest.parity);
+                        units -= loaded(windows + oldest.index * sizeof(Window) + 4) & 0xFF, --taken;
+                        oldest.next();
+                    }
+                    ++taken, units += own;
+                    const u32 barrier = full + 8 * stage.index, x = x_stages + stage.index * STEPS * STEP_BYTES;
+                    expect(barrier, sizeof(Window) + steps * STEP_BYTES + own * UNIT_BYTES);
+                    copy_bytes(windows + stage.index * sizeof(Window), from, sizeof(Window), barrier);
+                    for (u32 step = 0; step < steps; ++step) {
+                        const u32 column = (step < 2 ? head.z : head.w) >> (step % 2 * 16) & 0xFFFF;
+                        copy_box(x + step * STEP_BYTES, o.x, column * 64, token_tile * TOKENS, barrier);
+                    }
+                    const char *first = o.units + (long long)head.x * UNIT_BYTES;
+                    const u32 whole = min(own, UNITS - place); // before the ring's end
+                    copy_bytes(ring + place * UNIT_BYTES, first, whole * UNIT_BYTES, barrier);
+                    if (own > whole) copy_bytes(ring, first + whole * UNIT_BYTES, (own - whole) * UNIT_BYTES, barrier);
+                    place = (place + own) % UNITS;
+                    stage.next();
+                }
+            }
+        }
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+        const int warp = threadIdx.x / 32 % 4;
+        const u32 area = areas + threadIdx.x / 32 * STORE_BYTES;
+        for (int number = blockIdx.x; number < o.order.count(); number += gridDim.x) {
+            int row_tile, token_tile;
+            o.order.find(number, row_tile, token_tile);
+            const RowTile tile = o.tiles[row_tile];
+            float sums[STRIPS][TILES][16];
+#pragma unroll
+            for (int each = 0; each < 16 * TILES * STRIPS; ++each) (&sums[0][0][0])[each] = 0.0f;
+            for (int left = tile.windows; left > 0; --left) {
+                wait_for(full + 8 * stage.index, stage.parity);
+                const Window &window = *(const Window *)(shared + (windows - x_stages) + stage.index * sizeof(Window));
+                const u32 x = matrix_place(x_stages + stage.index * STEPS * STEP_BYTES);
+                u32 unit = group ? window.split : 0, counts[3];
+#pragma unroll
+                for (int each = 0; each < 3; ++each) counts[each] = window.counts[group][each];
+                u32 at = (place + unit) % UNITS, next = window.places[unit];
+                begin_products();
+#pragma unroll
+                for (int strip = 0; strip < STRIPS; ++strip)
+#pragma unroll 1
+                    for (u32 some = counts[strip / 4] >> (strip % 4 * 8) & 0xFF; some; --some) {
+                        const u32 a = x + next, b = matrix_place(ring) + at * (UNIT_BYTES / 16);
+                        next = window.places[++unit];
+                        at = at + 1 == UNITS ? 0 : at + 1;
+#pragma unroll
+                        for (int tokens = 0; tokens < TILES; ++tokens) {
+                            const u32 own = a + tokens * (64 * 128 / 16);
+                            wgmma(sums[strip][tokens], matrix_from<1>(own), matrix_from<2>(b));
+                            wgmma(sums[strip][tokens], matrix_from<1>(own + 2), matrix_from<2>(b + 2)); // the other 16 columns
+                        }
+                    }
+                end_products();
+                place = (place + window.units) % UNITS;
+                wait_for_products<0>();
+                arrive(read + 8 * stage.index);
+                stage.next();
+            }
+            const int first_token = token_tile * TOKENS + warp * 16;
+#pragma unroll
+            for (int strip = 0; strip < STRIPS; ++strip)
+#pragma unroll
+                for (int tokens = 0; tokens < TILES; ++tokens) {
+                    const int which = group * STRIPS + strip, token = first_token + tokens * 64;
+                    if (which < tile.strips && token < o.out.tokens)
+                        store_strip(sums[strip][tokens], o.out, (tile.strip + which) * 32, token, area);
+                }
+        }
+    }
+}

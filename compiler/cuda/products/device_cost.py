@@ -1,0 +1,126 @@
+"""What a product costs on a GPU: time of cuBLAS and of our own kernels, so that dense stays dense where it is faster.
+
+A kernel's time is a launch, elements times what one costs whether it is there or not, nonzeros times what one costs, and
+more for each eight tokens after the first; without tensor cores a launch and the stream's bytes; dense products cost the
+weight's bytes, or their arithmetic. Fitted to what an
+H100 took (`python -m bench cuda`), a tenth off at most; elements scale with the multiprocessors of another GPU, bytes with
+its memory's data sheet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from sparsec.cuda.streams.spmv_order import FARTHEST
+from sparsec.cuda.streams.spmv_streams import SIGNED, STEP, WIDTHS
+
+Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "nm24_mma", "spmv", "spmv_ordered"]
+
+CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
+
+_MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
+_DENSE_LAUNCH, _DENSE_SHARE = 4.5, 0.88  # microseconds, share of the memory's data sheet
+_DENSE_FLOPS = 5e12  # of a multiprocessor
+_STREAM_SHARE = 0.886  # of the memory's data sheet, that `spmv` reads its streams at
+
+
+class Processor(Protocol):
+    """What the model needs to know of a device."""
+
+    @property
+    def multiprocessors(self) -> int: ...
+
+    @property
+    def bytes_per_second(self) -> float: ...
+
+    @property
+    def architecture(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What eight tokens after the first add: microseconds, and picoseconds of an element."""
+
+    launch: float
+    element: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Of a kernel: microseconds of a launch, picoseconds on the whole GPU of an element and of a nonzero; what eight more
+    tokens add, up to 32 tokens and from there to 64."""
+
+    launch: float
+    element: float
+    nonzero: float
+    few: Tiles
+    more: Tiles
+
+
+ROWS: dict[Kernel, Row] = {
+    "bitmap_mma": Row(6.9, 0.141, 0.632, Tiles(0.89, 0.027), Tiles(1.73, 0.040)),
+    "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
+    "nm24_mma": Row(3.8, 0.000, 0.806, Tiles(0.89, 0.016), Tiles(1.20, 0.050)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Of a kernel without tensor cores, for at most so many tokens at a time: microseconds of a launch, and how much longer
+    than from memory its bytes take."""
+
+    tokens: int
+    launch: float
+    slower: float
+
+
+GATHERS: dict[Kernel, tuple[Gather, ...]] = {
+    "spmv": (Gather(1, 4.9, 1.0), Gather(4, 5.5, 1.02), Gather(8, 7.8, 1.63)),
+    "spmv_ordered": (Gather(1, 4.9, 1.0), Gather(4, 5.5, 1.02), Gather(8, 8.0, 1.05)),
+}
+
+
+def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
+    """Of one product of a weight [m, k] with so many nonzeros and so many tokens; 2:4 weights count half as nonzero."""
+    if kernel in GATHERS:
+        return _gathered_microseconds(kernel, m, k, nnz, tokens, on)
+    row = ROWS[kernel]
+    slower, narrower = _MULTIPROCESSORS / on.multiprocessors, _BYTES_PER_SECOND / on.bytes_per_second
+    whole, rest = divmod(tokens, 64)
+    total = row.launch
+    for part in [64] * whole + [rest] * (rest > 0):  # each reads the weight
+        tiles, added = -(-part // 8) - 1, row.few if part <= 32 else row.more
+        elements = m * k * (row.element + tiles * added.element) * slower + nnz * row.nonzero * narrower
+        total += tiles * added.launch + 1e-6 * elements
+    return total
+
+
+def _gathered_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, on: Processor) -> float:
+    rows = GATHERS[kernel]
+    microseconds = 1e6 * _stream_bytes(kernel, m, k, nnz) / (_STREAM_SHARE * on.bytes_per_second)
+    total, most = 0.0, rows[-1].tokens
+    for first in range(0, tokens, most):
+        row = next(each for each in rows if min(tokens - first, most) <= each.tokens)
+        total += row.launch + row.slower * microseconds
+    return total
+
+
+def _stream_bytes(kernel: Kernel, m: int, k: int, nnz: int) -> float:
+    """Of a matrix whose nonzeros are anywhere: values and distances, zeros where a distance is too long for its bits, and half
+    a step behind each row."""
+
+    def nbytes(bits: int, longest: int) -> float:
+        alone = (1 - nnz / (m * k)) ** longest  # nonzeros that are farther from the one before
+        return ((nnz / (1 - alone) if nnz else 0.0) + m * STEP / 2) * (2 + bits / 8)
+
+    if kernel == "spmv_ordered":
+        return nbytes(SIGNED, FARTHEST)
+    return min(nbytes(bits, (1 << bits) - 1) for bits in WIDTHS)
+
+
+def dense_microseconds(m: int, k: int, tokens: int, on: Processor) -> float:
+    """Of cuBLAS with 16-bit elements."""
+    moved = 2.0 * (m * k + tokens * (m + k)) / (_DENSE_SHARE * on.bytes_per_second)
+    multiplied = 2.0 * m * k * tokens / (_DENSE_FLOPS * on.multiprocessors)
+    return _DENSE_LAUNCH + 1e6 * max(moved, multiplied)

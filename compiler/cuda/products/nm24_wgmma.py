@@ -1,0 +1,177 @@
+"""2:4 weights for many tokens, on Hopper's sparse tensor cores: how products are cut up and launched."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator
+from ctypes import c_char, c_int, c_void_p
+from dataclasses import dataclass
+
+from sparsec.cuda.code.program import function
+from sparsec.cuda.device.driver import Device, TensorMap
+from sparsec.cuda.device.memory import Memory
+from sparsec.cuda.device.tensors import BFLOAT16
+from sparsec.cuda.products.operands import Output, Results, Rows
+from sparsec.cuda.streams.factors import Factors
+from sparsec.cuda.streams.nm24_tiles import ROW_BYTES, ROWS, Nm24Tiles, block_bytes
+
+ARCHITECTURE = (9, 0)  # what there is a kernel for
+SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
+AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
+# What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
+TILES = {
+    **{(3, 1, tokens): 1.33 for tokens in (128, 160, 176, 192)},
+    **{(2, 1, tokens): 1.28 for tokens in (160, 176, 192)},
+    **{(2, 1, tokens): 1.18 for tokens in (208, 224)},
+    (2, 1, 256): 1.08,
+    (2, 2, 128): 1.53,
+    (2, 1, 128): 1.20,
+    (1, 1, 128): 0.90,
+    (2, 1, 64): 1.30,
+    (1, 1, 64): 1.05,
+}
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+STAGES = 8  # at most
+SMALL_BYTES, LARGE_BYTES = 64 << 20, 128 << 20  # of W: what the L2 keeps most of, and what it keeps little of
+
+# Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
+# cycles around a tile for each of its tokens, and around parts; bytes of sums that are written or added up in a cycle.
+_TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
+_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 24.0, 5000.0, 12.0
+_LAUNCH, _CYCLES_OF_A_MICROSECOND = 2.5, 1600.0  # at the clock that its power allows
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Of a product: a block of threads has tiles of 64 x `groups` x `blocks` rows and `tokens` tokens, and so many `stages` of
+    128 bytes of X's rows in shared memory, whose elements have `size` bytes. Tiles past the first `whole` are done in
+    `split` parts of K. All rows are done for `together` tiles of tokens before the next ones; if `aligned`,
+    multiprocessors begin with tiles at the same time."""
+
+    groups: int
+    blocks: int
+    tokens: int
+    stages: int
+    whole: int
+    split: int
+    together: int
+    aligned: bool = False
+    size: int = 2
+
+    @property
+    def rows(self) -> int:
+        """Of a tile."""
+        return ROWS * self.groups * self.blocks
+
+    @property
+    def stage_bytes(self) -> int:
+        """Shared memory of a stage."""
+        return self.tokens * ROW_BYTES + self.groups * self.blocks * block_bytes(self.size)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Of a block of threads: stages with their barriers, results."""
+        return self.stages * (self.stage_bytes + 16) + self.groups * AREA_BYTES
+
+
+class _Operands(ctypes.Structure):
+    _fields_ = (
+        ("x", TensorMap),
+        ("out", Output),
+        *((name, c_void_p) for name in ("blocks", "partial", "counters")),
+        *((name, c_int) for name in ("row_blocks", "steps", "row_tiles", "token_tiles", "together", "whole", "split")),
+        ("begun", c_void_p),
+        ("padding", c_char * 56),  # to a multiple of 64 bytes
+    )
+
+
+class Nm24Wgmma:
+    """A 2:4 matrix W [m, k] on one GPU, in blocks of 64 rows; results are float16 or bfloat16 (`dtype`)."""
+
+    def __init__(self, tiles: Nm24Tiles, dtype: str, on: Device, factors: Factors | None = None) -> None:
+        self.tiles = tiles
+        self.dtype = dtype
+        self.factors = factors or Factors(dtype)
+        self.device = on
+        self._memory = Memory(self, on)
+        self._blocks = self._memory.upload(tiles.blocks)
+        self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.tiles.m, self.tiles.k
+
+    def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
+        """Put a product on a stream."""
+        tiles = self.tiles
+        on = self.device
+        by = tiling or best_tiling(x.tokens, tiles.m, tiles.k, on.multiprocessors, on.shared_bytes, tiles.size)
+        row_tiles, token_tiles = -(-tiles.m // by.rows), -(-x.tokens // by.tokens)
+        cut = row_tiles * token_tiles - by.whole
+        slots = cut * by.groups * by.blocks if by.split > 1 else 0
+        blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
+        operands = _Operands(
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, ROW_BYTES // 2)),
+            y.output(x.tokens, self.scales.address if self.scales else 0),
+            self._blocks.address,
+            self._memory.scratch("sums", slots * by.split * ROWS * by.tokens * 4).address,
+            self._memory.scratch("counters", slots * 4).address,
+            *(len(tiles.blocks), tiles.steps, row_tiles, token_tiles, by.together, by.whole, by.split),
+            self._memory.scratch(f"begun by {blocks}", 4).address if by.aligned else None,
+        )
+        macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
+        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation, "KIND": self.factors.kind}
+        kernel = function(self.device, "nm24_wgmma", macros, by.shared_bytes)
+        self.device.launch(kernel, (blocks, 1), 128 * (by.groups + 1), operands, stream)
+
+
+def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int = 2) -> Tiling:
+    """The one that should take the fewest cycles on a GPU with so many multiprocessors and so much shared memory."""
+    return _best(tokens, m, k, workers, shared_bytes, size)[0]
+
+
+def microseconds(tokens: int, m: int, k: int, workers: int) -> float:
+    """About how long a product with a matrix [m, k] of 16 bits takes on Hopper."""
+    return _LAUNCH + _best(tokens, m, k, workers, SHARED_BYTES, 2)[1] / _CYCLES_OF_A_MICROSECOND
+
+
+@functools.lru_cache(maxsize=1024)
+def _best(tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int) -> tuple[Tiling, float]:
+    return min(tilings(tokens, m, k, workers, shared_bytes, size), key=lambda each: each[1])
+
+
+def tilings(
+    tokens: int, m: int, k: int, workers: int, shared_bytes: int, size: int = 2
+) -> Iterator[tuple[Tiling, float]]:
+    """Those that there are for elements of so many bytes, and about how many cycles each takes."""
+    steps = -(-k * size // ROW_BYTES)
+    w_bytes = -(-m // ROWS) * steps * block_bytes(size)
+    for (groups, blocks, width), share in TILES.items():
+        tile = Tiling(groups, blocks, width, 0, 0, 1, 1, size=size)
+        stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
+        row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)
+        count = row_tiles * token_tiles
+        together = min(token_tiles, _together(width * k * size, w_bytes))
+        # The instruction reads all of X and its part of W from shared memory, 128 bytes a cycle.
+        computed = groups * blocks * 2 * (width / 2 + 16)
+        for split in (each for each in SPLITS if each <= steps):
+            whole = count if split == 1 else count // workers * workers
+            parts = -(-(count - whole) * split // workers) / split
+            waves = -(-whole // workers) + parts
+            rounds = -(-whole // workers) + parts * split
+            added = 0.0 if split == 1 else parts * split * (_AROUND_PARTS + 2 * tile.rows * width * 4 / _ADDED_UP)
+            active = min(whole + (count - whole) * split, workers)
+            from_memory = groups * blocks * block_bytes(size) / together / min(_ALONE, _FROM_MEMORY * workers / active)
+            cycles = steps * max(computed, tile.stage_bytes / _TAKEN_IN, from_memory)
+            cost = share * (waves * cycles + rounds * width * _AROUND_TILE) + added
+            if stages >= 2:
+                aligned = token_tiles > 1 and whole > 2 * workers and w_bytes > LARGE_BYTES
+                yield Tiling(groups, blocks, width, stages, whole, split, together, aligned, size), cost
+
+
+def _together(x_bytes: int, w_bytes: int) -> int:
+    """How many tiles of tokens, each of so many bytes of X, to do for all rows of W before the next ones, as measured."""
+    if w_bytes > LARGE_BYTES:
+        return -(-(16 << 20) // x_bytes)
+    return max(1, round((9 << 20 if w_bytes < SMALL_BYTES else 4 << 20) / x_bytes))

@@ -1,0 +1,205 @@
+"""Coordinate streams: a matrix of few nonzeros, each with its place in a tile, as lanes scatter them.
+
+A warp has 32 rows and its part of the columns of a step, 32, 64 or 128: a tile. A tile is rounds of 32 points, one for each
+lane: 16 bits of the nonzero, then 16 bits of its byte in the tile as the warp keeps it in shared memory. Points are in an
+order in which those of a round have banks of their own as far as can be; the last round is filled with zeros that go
+behind the tile.
+
+In the tile lie fragments of `mma.m16n8k16`, for each 32 columns (16 columns: kt; 16 rows: mt), 16 bytes for a lane: with
+g = lane / 4, t = lane % 4, register 2 h + i is of row g + 8 i and columns 2 t + 8 h, + 1.
+
+Bytes per element: 4 x density, and half a round for each tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda.products.device_cost import Kernel
+from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
+
+LANES = 32
+WORD = 32  # columns
+PAD = 128  # bytes behind a tile, for points that are none
+DENSEST = 0.12  # for which this is faster than lane streams
+MOST_ROUNDS = 20  # of a tile, for which a lane has registers
+POINTS = 435  # that a tile should have at most, on average
+WORDS = (4, 2, 1)  # of 32 columns in a tile
+
+Bits = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class CooStreams:
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+
+    `units` is uint32 [rounds, 32]. `offsets[i]` is where the rounds of step i begin: those of a worker's first warp, in
+    order, then those of its second, and so on. A step has from `least` to `rounds` rounds.
+    """
+
+    kernel: ClassVar[Kernel] = "coo_mma"
+
+    m: int
+    k: int
+    words: int
+    least: int
+    rounds: int
+    nnz: int
+    partition: Partition
+    offsets: NDArray[np.uint32]
+    units: NDArray[np.uint32]
+
+    @classmethod
+    def encode(cls, weight: Bits, workers: int, widest: int = WORDS[0]) -> CooStreams:
+        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped.
+
+        `widest` is the most that `words` may be: 2 for GPUs with little shared memory.
+        """
+        m, k = weight.shape
+        nnz = int(np.count_nonzero(weight << 1))
+        density = nnz / (m * k)
+        fitting = [words for words in WORDS if words <= widest]
+        words = next((each for each in fitting if density * each * ROWS * WORD <= POINTS), WORDS[-1])
+        least = int(0.92 * density * words * WORD)
+        halves = halves_for(m, k, workers)
+        partition = deal(_costs(weight, words, halves), workers, halves)
+        with ThreadPoolExecutor() as pool:
+            parts = map(partition.parts, range(partition.workers))
+            found = list(pool.map(lambda each: _points(_tiles(weight, words, partition, each), least), parts))
+        counts = np.concatenate([counts for _, counts in found])
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+        units = np.concatenate([points for points, _ in found])
+        rounds = int(max(1, counts.max()))
+        return cls(m, k, words, least, rounds, nnz, partition, offsets, units)
+
+    def decode(self) -> Bits:
+        """The matrix."""
+        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
+
+        def worker(number: int) -> None:
+            parts = self.partition.parts(number)
+            count = sum(end - begin for _, begin, end in parts)
+            first = int(self.partition.cuts[number]) * WARPS
+            tiles, at = self._tiles(first, first + count * WARPS).reshape(WARPS, count, -1), 0
+            for block, begin, end in parts:
+                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+                piece = _piece(tiles[:, at : at + end - begin], self.partition, self.words)
+                out[rows, begin * self.step : end * self.step] = piece
+                at += end - begin
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(worker, range(self.partition.workers)))
+        return out[: self.m, : self.k]
+
+    def _tiles(self, first: int, last: int) -> Bits:
+        """Some tiles [last - first, elements], by doing what the kernel does."""
+        points = self.units[self.offsets[first] : self.offsets[last]]
+        offsets = self.offsets[first : last + 1].astype(np.int64)
+        tile = np.repeat(np.arange(last - first), offsets[1:] - offsets[:-1])
+        area = np.zeros((last - first, (ROWS * WORD * self.words * 2 + PAD) // 2), dtype=np.uint16)
+        area[tile[:, None], points >> 17] = points & 0xFFFF
+        return area[:, : -PAD // 2]
+
+    @property
+    def even(self) -> bool:
+        """Whether no part of the matrix is much denser than the rest."""
+        return self.rounds <= MOST_ROUNDS
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"WORDS": self.words, "LEAST": self.least, "ROUNDS": self.rounds, "UNITS": 0}
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return WORD * self.words * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes + self.offsets.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with sums of so many tiles of tokens, and of a warp in it; any number of steps."""
+        own = max(ROWS * WORD * self.words * 2 + PAD, -(-self.partition.area_bytes(tiles) // PAD) * PAD)
+        return 128 + WARPS * own, own
+
+
+def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
+    """Bytes of each step of each block, and half a byte per element for loading it: [blocks, steps]."""
+    rows, step = ROWS * WARPS // halves, WORD * words * halves
+    return np.float64(4.0) * nonzeros(weight, step, halves) + rows * step / 4
+
+
+def _tiles(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
+    """The tiles of a worker: [warps * steps, elements], zero outside of the matrix."""
+    groups, halves = partition.groups, partition.halves
+    pieces = []
+    for block, first, last in parts:
+        piece = partition.piece(weight, WORD * words * halves, block, first, last)
+        # group, mt, i, g | step, half, word, kt, h, t, column % 2
+        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
+        ordered = split.transpose(5, 0, 4, 6, 7, 1, 3, 9, 8, 2, 10)
+        pieces.append(ordered.reshape(WARPS, last - first, ROWS * WORD * words))
+    return np.concatenate(pieces, axis=1).reshape(-1, ROWS * WORD * words)
+
+
+def _piece(tiles: Bits, partition: Partition, words: int) -> Bits:
+    """The rows of a block for steps [WARPS, steps, elements]; the inverse of `_tiles`."""
+    groups, halves, steps = partition.groups, partition.halves, tiles.shape[1]
+    # half, group, step, word, kt, mt, g, t, h, i, column % 2
+    split = tiles.reshape(halves, groups, steps, words, 2, 2, 8, 4, 2, 2, 2)
+    return split.transpose(1, 5, 9, 6, 2, 0, 3, 4, 8, 7, 10).reshape(partition.rows, -1)
+
+
+def _points(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The rounds of tiles, [rounds, 32], and how many each tile has."""
+    nonzero = (tiles << 1) != 0
+    by_bank = nonzero.reshape(len(tiles), -1, 32, 2).swapaxes(1, 2).reshape(len(tiles), 32, -1)
+    loads = by_bank.sum(axis=2, dtype=np.int64)
+    counts = np.maximum(-(-loads.sum(axis=1) // LANES), least)
+    begins = np.cumsum(counts) - counts
+    tile, bank, at = np.nonzero(by_bank)
+    places = at // 2 * 64 + bank * 2 + at % 2
+    firsts = (np.cumsum(loads) - loads.ravel()).reshape(loads.shape)
+    turns = _turns(loads, counts)[tile, bank, np.arange(len(tile)) - firsts[tile, bank]]
+    rounds = begins[tile] + turns
+    order = np.argsort(rounds, kind="stable")
+    sizes = np.bincount(rounds, minlength=int(counts.sum()))
+    lanes = np.arange(len(tile)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    tile, places, rounds = tile[order], places[order], rounds[order]
+    points = np.full((int(counts.sum()), LANES), tiles.shape[1] << 17, dtype=np.uint32)
+    points[rounds, lanes] = tiles[tile, places].astype(np.uint32) | places.astype(np.uint32) << 17
+    return points, counts
+
+
+def _turns(loads: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int16]:
+    """For banks with so many points, [tiles, 32], the round of each: [tiles, 32, points of a bank].
+
+    Each round takes from the fullest banks, as few from one as leaves no more than can be had from it later.
+    """
+    left = loads.copy()
+    turns = np.zeros((*loads.shape, max(1, int(loads.max(initial=0)))), dtype=np.int16)
+    number = np.arange(turns.shape[2])
+    for done in range(int(counts.max(initial=0))):
+        most = -(-left.max(axis=1) // np.maximum(counts - done, 1))
+        order = np.argsort(-left, axis=1)
+        wanted = np.minimum(np.take_along_axis(left, order, axis=1), most[:, None])
+        before = np.cumsum(wanted, axis=1) - wanted
+        taken = np.empty_like(left)
+        np.put_along_axis(taken, order, np.clip(LANES - before, 0, wanted), axis=1)
+        left -= taken
+        turns += number >= (loads - left)[:, :, None]
+    return turns

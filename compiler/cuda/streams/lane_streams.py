@@ -1,0 +1,236 @@
+"""Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per element and the nonzero values.
+
+A warp has 32 rows and its part of the columns of a step, which are 32, 64 or 128: a mask word of each lane for each 32
+columns, then values. A lane holds the elements of the fragments of `mma.m16n8k16` that it feeds, 32 for a mask word, and
+consumes its nonzeros one after the other, in chunks of eight. In a step, each lane in turn takes the chunks that it lacks.
+So a stream has no pointers, no padding within, and is read front to back.
+
+Bytes per element: 1/8 + 2 x density (bitmap and values), and half a chunk for each lane at the end of a worker's part.
+
+Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
+c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 16 * kt + 8 * h + 2 * (lane % 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda.products.device_cost import Kernel
+from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
+
+LANES = 32
+WORD = 32  # columns of a mask word
+CHUNK = 8  # values
+UNIT = 16  # bytes
+SHARED_BYTES = 208 << 10  # that three steps should not exceed
+WORDS = ((4, 0.15), (2, 0.45), (1, 1.0))  # of a step, up to a density: longer steps cost less, shorter ones fit
+
+Bits = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStreams:
+    """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
+
+    `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
+    order, then those of its second, and so on. `words` is the number of mask words of a step, `chunks` the most that a
+    lane takes in one, `step_units` the most units of one.
+    """
+
+    kernel: ClassVar[Kernel] = "bitmap_mma"
+
+    m: int
+    k: int
+    words: int
+    chunks: int
+    step_units: int
+    nnz: int
+    partition: Partition
+    offsets: NDArray[np.uint32]
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def encode(cls, weight: Bits, workers: int) -> LaneStreams:
+        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped."""
+        m, k = weight.shape
+        nnz = int(np.count_nonzero(weight << 1))
+        for words, density in WORDS:
+            if nnz <= density * m * k:
+                made = cls._with_steps(weight, nnz, workers, words)
+                if words == 1 or made.block_bytes(3, 1)[0] <= SHARED_BYTES:
+                    return made
+        raise AssertionError("the last row of WORDS is for any density")
+
+    @classmethod
+    def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int) -> LaneStreams:
+        m, k = weight.shape
+        halves = halves_for(m, k, workers)
+        partition = deal(_costs(weight, words, halves), workers, halves)
+        with ThreadPoolExecutor() as pool:
+            parts = map(partition.parts, range(partition.workers))
+            found = list(pool.map(lambda each: _streams(_elements(weight, words, partition, each)), parts))
+        sizes = np.concatenate([sizes.ravel() for _, sizes, _ in found])
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
+        units = np.concatenate([units for units, _, _ in found])
+        chunks = max(most for _, _, most in found)
+        return cls(m, k, words, chunks, int(sizes.max()), nnz, partition, offsets, units)
+
+    def decode(self) -> Bits:
+        """The matrix."""
+        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
+
+        def worker(number: int) -> None:
+            parts = self.partition.parts(number)
+            count = sum(end - begin for _, begin, end in parts)
+            first = int(self.partition.cuts[number]) * WARPS
+            offsets = self.offsets[first : first + count * WARPS + 1].astype(np.int64)
+            elements, at = _read(self.units[offsets[0] : offsets[-1]], offsets - offsets[0], count, self.words), 0
+            for block, begin, end in parts:
+                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
+                piece = _piece(elements[:, at : at + end - begin], self.partition, self.words)
+                out[rows, begin * self.step : end * self.step] = piece
+                at += end - begin
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(worker, range(self.partition.workers)))
+        return out[: self.m, : self.k]
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"UNITS": self.padded_units, "WORDS": self.words, "CHUNK_BITS": self.chunks.bit_length()}
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return WORD * self.words * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes + self.offsets.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with so many steps and sums of so many tiles of tokens; slots of a lane in it.
+
+        A slot is a value; the sums of a group of rows pass through a warp's slots.
+        """
+        slots = max(self.slots, -(-self.partition.area_bytes(tiles) // (LANES * 4)))
+        return WARPS * (steps * self.padded_units * UNIT + slots * LANES * 4), slots
+
+    @property
+    def padded_units(self) -> int:
+        """Units that a step has place for."""
+        return -(-self.step_units // LANES) * LANES
+
+    @property
+    def slots(self) -> int:
+        """Of a lane's values: one chunk from before, and what it takes in a step at most."""
+        return CHUNK * (self.chunks + 1)
+
+
+def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
+    """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
+    rows, step = ROWS * WARPS // halves, WORD * words * halves
+    return np.float64(2.0) * nonzeros(weight, step, halves) + rows * step * (1 / 8 + 1 / 10)
+
+
+def _elements(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
+    """The elements of a worker as lanes take them: [warps, steps, lanes, 32 * words], zero outside of the matrix."""
+    groups, halves = partition.groups, partition.halves
+    pieces = []
+    for block, first, last in parts:
+        piece = partition.piece(weight, WORD * words * halves, block, first, last)
+        # group, mt, b / 2, g | step, half, word, kt, h, t, b % 2
+        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
+        ordered = split.transpose(5, 0, 4, 3, 9, 6, 7, 1, 8, 2, 10)
+        pieces.append(ordered.reshape(WARPS, last - first, LANES, WORD * words))
+    return np.concatenate(pieces, axis=1)
+
+
+def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Mask words [..., words] of elements [..., 32 * words]."""
+    bits = nonzero.reshape(*nonzero.shape[:-1], -1, 8, 4).swapaxes(-1, -2)
+    return np.ascontiguousarray(np.packbits(bits, axis=-1)[..., 0]).view("<u4")[..., 0]
+
+
+def _streams(elements: Bits) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    """A worker's units, how many each step of each warp has, and the most chunks that a lane takes in a step."""
+    _, _, lanes, width = elements.shape
+    nonzero = (elements << 1) != 0
+    counts = nonzero.sum(axis=3, dtype=np.int64)  # [warps, steps, lanes]
+    fetched = np.cumsum(counts, axis=1) // CHUNK + 1  # one value more than needed, for the kernel's last word
+    taken = np.diff(fetched, axis=1, prepend=0)
+    header = width * lanes // 8 // UNIT
+    sizes = header + taken.sum(axis=2)
+    number = np.arange(int(taken.max(initial=1)))
+    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
+    begins = np.cumsum(sizes.ravel()) - sizes.ravel()
+    is_header = np.zeros(int(sizes.sum()), dtype=bool)
+    is_header[begins[:, None] + np.arange(header)] = True
+    units = np.empty((is_header.size, UNIT), dtype=np.uint8)
+    units[is_header] = _masks(nonzero).view(np.uint8).reshape(-1, UNIT)
+    values = _chunks(elements, nonzero, counts, warp, lane, (fetched - taken)[warp, step, lane] + turn)
+    units[~is_header] = values.view(np.uint8)
+    return units, sizes, len(number)
+
+
+def _chunks(
+    elements: Bits,
+    nonzero: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+    warp: NDArray[np.intp],
+    lane: NDArray[np.intp],
+    chunk: NDArray[np.int64],
+) -> Bits:
+    """Chunk number `chunk[i]` of lane `lane[i]` of warp `warp[i]`, for all i; zeros behind a lane's last value."""
+    by_lane = nonzero.swapaxes(1, 2)
+    values = elements.swapaxes(1, 2)[by_lane]
+    totals = counts.sum(axis=1).ravel()
+    begins = np.cumsum(totals) - totals
+    which = warp * counts.shape[2] + lane
+    inside = chunk[:, None] * CHUNK + np.arange(CHUNK)
+    exists = inside < totals[which][:, None]
+    places = np.where(exists, begins[which][:, None] + inside, 0)
+    padded = values if values.size else np.zeros(1, dtype=np.uint16)
+    return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
+
+
+def _read(units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int, words: int) -> Bits:
+    """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
+    header = words * LANES * 4 // UNIT
+    is_header = np.zeros(len(units), dtype=bool)
+    is_header[offsets[:-1, None] + np.arange(header)] = True
+    masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
+    bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
+    nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)
+    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // CHUNK + 1
+    taken = np.diff(fetched, axis=1, prepend=0)
+    number = np.arange(int(taken.max(initial=1)))
+    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
+    values = np.zeros((WARPS, LANES, int(fetched.max(initial=1)), CHUNK), dtype=np.uint16)
+    values[warp, lane, (fetched - taken)[warp, step, lane] + turn] = units[~is_header].view(np.uint16)
+    by_lane = nonzero.swapaxes(1, 2)
+    there = np.arange(values.shape[2] * CHUNK) < by_lane.sum(axis=(2, 3))[:, :, None]
+    elements = np.zeros(by_lane.shape, dtype=np.uint16)
+    elements[by_lane] = values.reshape(there.shape)[there]
+    return elements.swapaxes(1, 2)
+
+
+def _piece(elements: Bits, partition: Partition, words: int) -> Bits:
+    """The rows of a block for steps [WARPS, steps, lanes, 32 * words]; the inverse of `_elements`."""
+    groups, halves, steps = partition.groups, partition.halves, elements.shape[1]
+    # half, group, step, g, t | word, kt, mt, h, b / 2, b % 2
+    split = elements.reshape(halves, groups, steps, 8, 4, words, 2, 2, 2, 2, 2)
+    return split.transpose(1, 7, 9, 3, 2, 0, 5, 6, 8, 4, 10).reshape(partition.rows, -1)

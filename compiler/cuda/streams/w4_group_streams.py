@@ -1,0 +1,172 @@
+"""Group-sparse streams of four bits a value: groups of 16 neighbours in a row are there or not (GQSA: Zeng et al., 2024).
+
+A warp has 32 rows and its part of the columns of a step, which are 128 and share a scale in each row:
+
+* 32 bytes of masks, a word for each g: bit 4 kt + 2 mt + h is of the group of row 16 mt + 8 h + g and columns 16 kt and on;
+* 128 bytes of scales, float32: for each g of rows g, g + 8, g + 16, g + 24;
+* the groups that are there, 8 bytes each, those of g = 0 first, in the order of their bits. Byte 2 t has the numbers of
+  columns 2 t (the lower bits) and 2 t + 8, byte 2 t + 1 those of 2 t + 1 and 2 t + 9, all plus 8. So lane 4 g + t has its
+  part of the fragments of `mma.m16n8k16` in two bytes. After an odd number of groups eight bytes are left free.
+
+Bytes per element: 5/128, and density of groups / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.streams.w4_nm24_streams import GROUP, Numbers, Scales, check
+
+SIDE = 16  # columns of a group
+UNIT = 16  # bytes
+HEADER = (32 + 128) // 8  # words of 8 bytes
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class W4GroupStreams:
+    """A matrix [m, k] of whole numbers from -8 to 7 times the scale of each row and 128 columns.
+
+    `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
+    order, then those of its second, and so on.
+    """
+
+    kernel: ClassVar[str] = "w4_group_mma"
+
+    m: int
+    k: int
+    step_units: int
+    partition: Partition
+    offsets: NDArray[np.uint32]
+    units: NDArray[np.uint8]
+
+    @classmethod
+    def encode(cls, numbers: Numbers, scales: Scales, workers: int) -> W4GroupStreams:
+        """Encode numbers [m, k] and scales [m, groups of 128] for a GPU with so many multiprocessors.
+
+        Raises `InputError` for what has other shapes or numbers.
+        """
+        check(numbers, scales)
+        m, k = numbers.shape
+        halves = halves_for(m, k, workers)
+        partition = deal(_costs(numbers, halves), workers, halves)
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda each: _worker(numbers, scales, partition, each), range(partition.workers)))
+        sizes = np.concatenate([sizes for sizes, _ in found])
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
+        units = np.concatenate([words for _, words in found]).view(np.uint8).reshape(-1, UNIT)
+        return cls(m, k, int(sizes.max()), partition, offsets, units)
+
+    def decode(self) -> tuple[Numbers, Scales]:
+        """The numbers and the scales, from what lanes load."""
+        partition, groups = self.partition, self.steps * self.partition.halves
+        numbers = np.zeros((partition.blocks * partition.rows, groups * GROUP), dtype=np.int8)
+        scales = np.zeros((len(numbers), groups), dtype=np.float32)
+        steps = self._steps()
+        for worker in range(partition.workers):
+            for warp in range(WARPS):
+                half, group = divmod(warp, partition.groups)
+                for block, first, last in partition.parts(worker):
+                    rows = slice(block * partition.rows + group * ROWS, block * partition.rows + (group + 1) * ROWS)
+                    for step in range(first, last):
+                        at = step * partition.halves + half
+                        numbers[rows, at * GROUP : (at + 1) * GROUP], scales[rows, at] = next(steps)
+        return numbers[: self.m, : self.k], scales[: self.m, : -(-self.k // GROUP)]
+
+    def _steps(self) -> Iterator[tuple[Numbers, Scales]]:
+        """Numbers [32, 128] and scales [32] of each step."""
+        for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            words = self.units[begin:end].reshape(-1).view(np.uint64)
+            masks = words[:4].view(np.uint8).reshape(8, 4)
+            kept = np.unpackbits(masks, axis=1, bitorder="little").astype(bool)
+            groups = np.full((8, 32), 0x8888888888888888, dtype=np.uint64)
+            groups[kept] = words[HEADER : HEADER + int(kept.sum())]
+            yield _rows(groups), words[4:HEADER].view(np.float32).reshape(8, 4).T.reshape(ROWS)
+
+    @property
+    def macros(self) -> Mapping[str, int]:
+        """What the kernel is to be compiled with for this matrix."""
+        return {"UNITS": self.padded_units}
+
+    @property
+    def padded_units(self) -> int:
+        """Units that a step has place for."""
+        return -(-self.step_units // 32) * 32
+
+    @property
+    def step(self) -> int:
+        """Columns of a step, of all warps."""
+        return GROUP * self.partition.halves
+
+    @property
+    def steps(self) -> int:
+        """Of a row block."""
+        return -(-self.k // self.step)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a product reads."""
+        return self.units.nbytes + self.offsets.nbytes
+
+    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
+        areas = self.partition.groups * self.partition.area_bytes(tiles)
+        return WARPS * steps * self.padded_units * UNIT + areas, 0
+
+
+def _costs(numbers: Numbers, halves: int) -> NDArray[np.float64]:
+    """Bytes of each step of each block, and as many as 64 groups have for taking it apart: [blocks, steps]."""
+    m, k = numbers.shape
+    rows, columns = ROWS * WARPS // halves, GROUP * halves
+    kept = np.logical_or.reduceat(numbers != 0, np.arange(0, k, SIDE), axis=1)
+    by_step = np.add.reduceat(kept, np.arange(0, kept.shape[1], columns // SIDE), axis=1, dtype=np.int64)
+    return 8.0 * np.add.reduceat(by_step, np.arange(0, m, rows), axis=0) + WARPS * (8 * HEADER + 8 * 64)
+
+
+def _worker(numbers: Numbers, scales: Scales, partition: Partition, worker: int) -> tuple[NDArray[np.int64], Words]:
+    """Units of each step of each warp, and all of them in words of 8 bytes."""
+    pieces = [_segment(numbers, scales, partition, *part) for part in partition.parts(worker)]
+    groups, factors = (np.concatenate(each, axis=1) for each in zip(*pieces, strict=True))
+    steps = WARPS * groups.shape[1]
+    groups = groups.reshape(steps, 256)
+    kept = groups != 0x8888888888888888
+    counts = kept.sum(axis=1)
+    sizes = HEADER // 2 + -(-counts // 2)
+    begins = 2 * (np.cumsum(sizes) - sizes)
+    words = np.zeros(2 * sizes.sum(), dtype=np.uint64)
+    masks = np.packbits(kept.reshape(steps, 8, 32), axis=2, bitorder="little")
+    words[begins[:, None] + np.arange(4)] = masks.reshape(steps, 32).view(np.uint64)
+    words[begins[:, None] + np.arange(4, HEADER)] = np.ascontiguousarray(factors).reshape(steps, 32).view(np.uint64)
+    step, _ = np.nonzero(kept)
+    words[begins[step] + HEADER + np.arange(len(step)) - (np.cumsum(counts) - counts)[step]] = groups[kept]
+    return sizes, words
+
+
+def _segment(
+    numbers: Numbers, scales: Scales, partition: Partition, block: int, first: int, last: int
+) -> tuple[Words, Scales]:
+    """Groups [warps, steps, g, 32] and scales [warps, steps, g, 4] of a segment."""
+    halves, count = partition.halves, last - first
+    piece = partition.piece(numbers, GROUP * halves, block, first, last).astype(np.uint8) + np.uint8(8)
+    # rows, mt, h, g | step, half, kt, columns 8 and on, t, one of two
+    split = piece.reshape(partition.groups, 2, 2, 8, count, halves, 8, 2, 4, 2)
+    nibbles = split.transpose(5, 0, 4, 3, 6, 1, 2, 8, 9, 7)
+    packed = nibbles[..., 0] | nibbles[..., 1] << 4
+    groups = np.ascontiguousarray(packed).reshape(-1).view(np.uint64).reshape(WARPS, count, 8, 32)
+    factors = partition.piece(scales, halves, block, first, last).reshape(partition.groups, 2, 2, 8, count, halves)
+    return groups, factors.transpose(5, 0, 4, 3, 1, 2).reshape(WARPS, count, 8, 4)
+
+
+def _rows(groups: Words) -> Numbers:
+    """The numbers [32, 128] of a step's groups [g, 32]: the inverse of what `_segment` does."""
+    packed = groups.view(np.uint8).reshape(8, 8, 2, 2, 4, 2)  # g, kt, mt, h, t, one of two
+    nibbles = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.int8) - np.int8(8)
+    return nibbles.transpose(2, 3, 0, 1, 6, 4, 5).reshape(ROWS, GROUP)
