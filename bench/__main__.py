@@ -273,6 +273,21 @@ def _cost(
     raise SystemExit(cost_model.run(cells, path, target=target, seconds=seconds, minutes=budget))
 
 
+def _cuda_part(part: str, json_file: Path | None, *, quick: bool) -> int:
+    """Time one part of the table; returns the exit code: 1 if a result was wrong."""
+    from bench import cuda
+
+    match part:
+        case "few":
+            return cuda.run(json_file or cuda.RESULTS, cuda.cells(quick=quick))
+        case "many":
+            return cuda.run(json_file or cuda.RESULTS_OF_MANY, cuda.cells_of_many(quick=quick))
+        case _:
+            chosen = import_module(f"bench.cuda_{part}")
+            code: int = chosen.run(json_file or chosen.RESULTS)
+            return code
+
+
 @bench.command("cuda")
 @click.option("--quick", is_flag=True, help="A few products.")
 @click.option("--many", is_flag=True, help="Products of many tokens, instead of few.")
@@ -280,20 +295,20 @@ def _cost(
 @click.option("--dense", "which", flag_value="dense", help="Dense products, attention and convolutions, instead.")
 @click.option("--models", "which", flag_value="models", help="Whole networks, compiled, instead.")
 @click.option(
+    "--all", "which", flag_value="all", help="All of these, one after the other; each keeps a file of its own."
+)
+@click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block|...].json]"
 )
 def _cuda(json_file: Path | None, which: str | None, *, quick: bool, many: bool) -> None:
     """Sparse products, and what else models need, on an NVIDIA GPU against torch's."""
-    from bench import cuda
-
     if which is not None and (many or quick):
         raise click.UsageError(f"--{which} goes without --many and --quick")
+    if which == "all" and json_file is not None:
+        raise click.UsageError("--all keeps several files, and goes without --json")
+    parts = ("few", "many", "block", "dense", "models") if which == "all" else (which or ("many" if many else "few"),)
     try:
-        if which is not None:
-            chosen = import_module(f"bench.cuda_{which}")
-            raise SystemExit(chosen.run(json_file or chosen.RESULTS))
-        cells = cuda.cells_of_many(quick=quick) if many else cuda.cells(quick=quick)
-        raise SystemExit(cuda.run(json_file or (cuda.RESULTS_OF_MANY if many else cuda.RESULTS), cells))
+        raise SystemExit(max(_cuda_part(part, json_file, quick=quick) for part in parts))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error
 
