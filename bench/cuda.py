@@ -22,14 +22,11 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products import spmv
-from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
-from sparsec.cuda.products.bsr_wgmma import BsrWgmma
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.sparse_weight import FEW
 from sparsec.cuda.products.spmv import SpmvWeight
-from sparsec.cuda.products.weights import FEW, Encoded, Pattern, SparseWeight, Weight, compress, encode, fastest
-from sparsec.cuda.streams.bsr_pairs import BlockPairs
-from sparsec.cuda.streams.bsr_steps import BlockSteps
+from sparsec.cuda.products.weights import Encoded, Pattern, Weight, compress, encode, fastest, on_gpu
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.spmv_streams import SpmvStreams
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
@@ -261,12 +258,8 @@ def _on_gpu(encoded: Encoded | Nm24Tiles | SpmvStreams, dtype: str, gpu: Device)
             return SpmvWeight(encoded, dtype, gpu)
         case Nm24Tiles():
             return Nm24Wgmma(encoded, dtype, gpu)
-        case BlockSteps():
-            return BsrWgmma(encoded, dtype, gpu)
-        case BlockPairs():
-            return BsrPairsWgmma(encoded, dtype, gpu)
         case _:
-            return SparseWeight(encoded, dtype, gpu)
+            return on_gpu(encoded, dtype, gpu)
 
 
 def _cusparselt(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[Callable[[], object]]:

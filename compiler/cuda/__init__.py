@@ -81,7 +81,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sparsec.cuda.products.product import Activation, matmul, prepare
-from sparsec.cuda.products.weights import Pattern, SparseWeight, compress, compress_int4, compress_quantized
+from sparsec.cuda.products.sparse_weight import SparseWeight
+from sparsec.cuda.products.weights import Pattern, compress, compress_int4, compress_quantized
 
 if TYPE_CHECKING:
     from sparsec.cuda.torch.conversion import convert, explain

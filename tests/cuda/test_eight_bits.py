@@ -15,7 +15,8 @@ from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
-from sparsec.cuda.products.weights import SparseWeight, compress
+from sparsec.cuda.products.sparse_weight import SparseWeight
+from sparsec.cuda.products.weights import compress
 from sparsec.cuda.streams import partition
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams

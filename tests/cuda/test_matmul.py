@@ -16,15 +16,12 @@ from matrices import blocks, groups_of_four_bits, quantized, two_of_four, unstru
 from sparsec.cuda.code import program
 from sparsec.cuda.device import driver
 from sparsec.cuda.device.driver import Device, device
-from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
-from sparsec.cuda.products.bsr_wgmma import BsrWgmma
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
-from sparsec.cuda.products.weights import SparseWeight, Weight, compress, compress_quantized, encode
+from sparsec.cuda.products.sparse_weight import SparseWeight
+from sparsec.cuda.products.weights import Weight, compress, compress_quantized, encode, on_gpu
 from sparsec.cuda.streams import partition
-from sparsec.cuda.streams.bsr_pairs import BlockPairs
-from sparsec.cuda.streams.bsr_steps import BlockSteps
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.w4_nm24_streams import dequantize
 from sparsec.errors import InputError
@@ -132,8 +129,7 @@ def test_any_shape_density_and_number_of_workers(
     m, k, tokens = sizes
     values = weight_values(pattern, m, k, density, dtype, seed)
     encoded = encode(values.view(np.uint16), pattern, workers)
-    kind = {BlockSteps: BsrWgmma, BlockPairs: BsrPairsWgmma}.get(type(encoded), SparseWeight)
-    weight = kind(encoded, dtype, gpu)
+    weight = on_gpu(encoded, dtype, gpu)
     check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation, residual=seed % 3 == 0)
 
 

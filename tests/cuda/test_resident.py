@@ -17,7 +17,7 @@ from sparsec.cuda.network.plan import DevicePlan, Product
 from sparsec.cuda.network.resident import Dense, Resident, residents
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.products.weights import FEW, SparseWeight
+from sparsec.cuda.products.sparse_weight import FEW, SparseWeight
 
 K, M = 64, 128
 

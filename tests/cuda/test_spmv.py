@@ -15,8 +15,9 @@ from sparsec.cuda.code import program
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products import device_cost, spmv
 from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
-from sparsec.cuda.products.weights import SparseWeight, compress
+from sparsec.cuda.products.weights import compress
 from sparsec.cuda.streams.spmv_line import WARPS
 from sparsec.cuda.streams.spmv_streams import SIGNED, SpmvStreams
 from sparsec.errors import TargetError

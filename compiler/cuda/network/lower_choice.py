@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.products.weights import FEW, Pattern
+from sparsec.cuda.products.sparse_weight import FEW
+from sparsec.cuda.products.weights import Pattern
 from sparsec.cuda.streams.coo_streams import DENSEST
 from sparsec.report import Candidate
 

@@ -16,7 +16,8 @@ from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.product import Activation
-from sparsec.cuda.products.weights import FEW, Pattern, Weight, placed
+from sparsec.cuda.products.sparse_weight import FEW
+from sparsec.cuda.products.weights import Pattern, Weight, placed
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 
 

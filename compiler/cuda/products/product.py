@@ -15,8 +15,9 @@ from sparsec.cuda.products import nm24_tile_mma
 from sparsec.cuda.products.nm24_tile_mma import StreamTiling, stream_tiling
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.operands import Results, Rows
+from sparsec.cuda.products.sparse_weight import MOST_TOKENS, SparseWeight
 from sparsec.cuda.products.spmv import SpmvWeight
-from sparsec.cuda.products.weights import MOST_TOKENS, SparseWeight, Weight
+from sparsec.cuda.products.weights import Weight
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.partition import WARPS
 from sparsec.errors import InputError

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ctypes import c_int, c_longlong, c_void_p
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsec.cuda.code.program import function
 from sparsec.cuda.device import tensors
@@ -51,6 +52,12 @@ class SpmvWeight:
         workers = np.zeros((WORKERS, 4), dtype=np.int32)
         workers[: len(streams.line.workers)] = streams.line.workers
         self._workers = (c_int * workers.size).from_buffer_copy(workers.tobytes())
+
+    @classmethod
+    def encode(cls, bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
+        """Encode a matrix [m, k] given as its bits, its nonzeros ordered by banks or not."""
+        workers = min(on.multiprocessors, WORKERS)
+        return cls(SpmvStreams.encode(bits, workers, most_columns(on.shared_bytes), ordered=ordered), dtype, on)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -9,7 +9,8 @@ import torch
 
 from sparsec.cuda.products import nm24_wgmma
 from sparsec.cuda.products.device_cost import CERTAIN, Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.products.weights import FEW, Pattern, fastest
+from sparsec.cuda.products.sparse_weight import FEW
+from sparsec.cuda.products.weights import Pattern, fastest
 
 _TYPES = (torch.float16, torch.bfloat16)
 
