@@ -3,6 +3,7 @@
 model.wasm     code, and the weights unless they lie beside it in weights.bin
 model.mjs      loads and runs it; an ES module without dependencies
 model.d.ts     its types, with the names of this network's tensors
+threads.mjs, worker.mjs    what more threads than one need, for targets that have them
 package.json, README.md
 """
 
@@ -37,6 +38,7 @@ def package_files(plan: Plan, module: bytes, *, weights_inside: bool) -> dict[st
     """The files of the package by name."""
     texts = {
         "model.mjs": _script(plan),
+        **{name: _web(name) for name in _scripts_of_threads(plan)},
         "model.d.ts": _types(plan),
         "package.json": json.dumps(_package(plan, weights_inside=weights_inside), indent=2) + "\n",
         "README.md": _readme(plan, module, weights_inside=weights_inside),
@@ -52,13 +54,26 @@ def write_package(folder: Path, contents: Mapping[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
+def _web(name: str) -> str:
+    return (files("sparsec.runtime") / "web" / name).read_text()
+
+
+def _scripts_of_threads(plan: Plan) -> list[str]:
+    return ["threads.mjs", "worker.mjs"] if "atomics" in plan.target.features else []
+
+
 def _script(plan: Plan) -> str:
-    source = (files("sparsec.runtime") / "web" / "model.mjs").read_text()
-    return source.replace("/* sparsec: features */ []", json.dumps(list(plan.target.features)))
+    source = _web("model.mjs").replace("/* sparsec: features */ []", json.dumps(list(plan.target.features)))
+    if not _scripts_of_threads(plan):
+        return source.replace(" // sparsec: threads", "")
+    return source.replace(
+        "const threading = null; // sparsec: threads", 'import * as threading from "./threads.mjs";\n'
+    )
 
 
 def _package(plan: Plan, *, weights_inside: bool) -> dict[str, object]:
     weights = [] if weights_inside else ["weights.bin"]
+    scripts = _scripts_of_threads(plan)
     return {
         "name": f"sparsec-{_slug(plan.name)}",
         "version": "1.0.0",
@@ -70,9 +85,9 @@ def _package(plan: Plan, *, weights_inside: bool) -> dict[str, object]:
             ".": {"types": "./model.d.ts", "default": "./model.mjs"},
             **{f"./{name}": f"./{name}" for name in ("model.wasm", *weights)},
         },
-        "files": ["model.wasm", "model.mjs", "model.d.ts", *weights],
+        "files": ["model.wasm", "model.mjs", "model.d.ts", *scripts, *weights],
         "engines": {"node": ">=21" if "relaxed-simd" in plan.target.features else ">=18"},
-        "sideEffects": False,
+        "sideEffects": ["./worker.mjs"] if scripts else False,
     }
 
 
@@ -81,9 +96,10 @@ def _slug(name: str) -> str:
 
 
 def _types(plan: Plan) -> str:
-    source = (files("sparsec.runtime") / "web" / "model.d.ts").read_text()
-    return source.replace("/* sparsec: inputs */", _members(plan.inputs)).replace(
-        "/* sparsec: outputs */", _members(plan.outputs)
+    return (
+        _web("model.d.ts")
+        .replace("/* sparsec: inputs */", _members(plan.inputs))
+        .replace("/* sparsec: outputs */", _members(plan.outputs))
     )
 
 
@@ -125,9 +141,28 @@ Arrays are row-major. `load({{ onProgress: (loaded, total) => ... }})` tells how
 `load({{ wasm, weights }})` takes a URL, bytes, or a response for either. `model.buffers` are the tensors in the
 module's own memory: fill those of the inputs and call `model.execute()` to copy nothing. `model.profile()` gives
 milliseconds per step.
-
+{_about_threads(plan)}
 Without JavaScript: the module exports `memory`, `i32 run()` (0, or the number of the check that failed),
 `i32 input(i32)`, `i32 output(i32)` and `i32 weights()` (addresses); its custom section `sparsec` describes them in JSON.
+{_about_hosts(plan)}"""
+
+
+def _about_threads(plan: Plan) -> str:
+    if not _scripts_of_threads(plan):
+        return ""
+    return """
+`load({ threads: 4 })` computes on four threads; the results are the same to the bit. They need a page that is cross-origin
+isolated, whose server sends `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp` with
+the page and with worker.mjs; on others, `model.threads` is 1. `model.close()` ends them. `run` waits until all is computed: in
+a page, the thread that draws it cannot sleep meanwhile, and so is busy; where that matters, load the model in a worker.
+"""
+
+
+def _about_hosts(plan: Plan) -> str:
+    if not _scripts_of_threads(plan):
+        return ""
+    return """It imports a shared `sparsec.memory` of as many pages as that JSON says, which its export `void initialise()` fills, and
+`void threads.share(i32 step, i32 most)`, which has to call the export `void part(i32 step, i32 chunk, i32 chunks)` for each chunk.
 """
 
 

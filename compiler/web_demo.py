@@ -99,5 +99,11 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
+    def end_headers(self) -> None:
+        """With what makes the page cross-origin isolated: only then threads may share memory."""
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing: the command line says where the page is, and that is all."""

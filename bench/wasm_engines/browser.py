@@ -87,6 +87,16 @@ class Browser:
     def open(self, address: str) -> None:
         self.call("Page.navigate", self._session, url=address)
 
+    def evaluate(self, expression: str) -> object:
+        """What an expression gives in the page, or its promise; raises `RuntimeError` for what it throws."""
+        settings = {"awaitPromise": True, "returnByValue": True}
+        answer = self.call("Runtime.evaluate", self._session, expression=expression, **settings)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(str(answer["exceptionDetails"]))
+        result = answer["result"]
+        assert isinstance(result, dict)
+        return result.get("value")
+
     def screenshot(self, file: Path) -> None:
         """Write what the page shows as a PNG file."""
         shown = self.call("Page.captureScreenshot", self._session, format="png")

@@ -13,8 +13,11 @@ import wasmtime
 
 from bench.wasm_engines.engine import Array
 from sparsec.artifact import NUMPY_DTYPES
-from sparsec.targets.wasm_binary import HEADER, Reader
+from sparsec.targets.wasm_binary import HEADER, Reader, name
 from sparsec.targets.wasm_math import FROM_HOST
+from sparsec.targets.wasm_memory import HOST, INITIALISE
+from sparsec.targets.wasm_module import HOSTS
+from sparsec.targets.wasm_runner import PART, SHARE
 
 _HOST: Mapping[str, Callable[..., float]] = {"fmod": math.fmod, "exp10": lambda x: 10.0**x}
 
@@ -30,26 +33,44 @@ def section(module: bytes, title: str) -> bytes:
     raise KeyError(title)
 
 
+def unshared(module: bytes) -> bytes:
+    """The module with a memory of the usual kind where it would share one: wasmtime's package cannot import such."""
+    memory = name(HOST) + name("memory") + b"\2"
+    return module.replace(memory + b"\3", memory + b"\1", 1)
+
+
 class FailedCheckError(Exception):
     """A check of the network failed; the number of its complaint."""
 
 
 class Instance:
-    """A module that is ready to run; what it imports comes from Python's `math`."""
+    """A module that is ready to run in one thread; the functions that it imports come from Python's `math`."""
 
     def __init__(self, module: bytes) -> None:
         self.store = wasmtime.Store()
-        compiled = wasmtime.Module(self.store.engine, module)
-        imports = []
-        for each in compiled.imports:
-            assert each.module == "math"
-            assert each.name in FROM_HOST
-            name = str(each.name)
-            double = name if name in _HOST or hasattr(math, name) else name.removesuffix("f")
-            assert isinstance(each.type, wasmtime.FuncType)
-            imports.append(wasmtime.Func(self.store, each.type, _HOST.get(double) or getattr(math, double)))
+        compiled = wasmtime.Module(self.store.engine, unshared(module))
+        imports = [self._import(str(each.module), str(each.name), each.type) for each in compiled.imports]
         self.instance = wasmtime.Instance(self.store, compiled, imports)
         self.exports = self.instance.exports(self.store)
+        if INITIALISE in self.exports:
+            self.call(INITIALISE)
+
+    def _import(self, module: str, name: str, kind: wasmtime.AsExternType) -> wasmtime.Func | wasmtime.Memory:
+        if isinstance(kind, wasmtime.MemoryType):
+            pages = kind.limits.min
+            return wasmtime.Memory(self.store, wasmtime.MemoryType(wasmtime.Limits(pages, pages)))
+        assert isinstance(kind, wasmtime.FuncType)
+        if module == HOSTS[SHARE]:
+            return wasmtime.Func(self.store, kind, lambda step, most: self._deal(step, most))
+        assert module == "math"
+        assert name in FROM_HOST
+        double = name if name in _HOST or hasattr(math, name) else name.removesuffix("f")
+        return wasmtime.Func(self.store, kind, _HOST.get(double) or getattr(math, double))
+
+    def _deal(self, step: int, most: int) -> None:
+        """All chunks of a step, the last one first."""
+        for chunk in reversed(range(most)):
+            self.call(PART, step, chunk, most)
 
     def call(self, name: str, *arguments: int | float) -> int | float:
         function = self.exports[name]

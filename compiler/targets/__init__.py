@@ -16,6 +16,8 @@ from sparsec.targets import (
     aarch64_i8mm,
     wasm32,
     wasm32_relaxed,
+    wasm32_relaxed_threads,
+    wasm32_threads,
     x86_64_v3,
     x86_64_v3_vnni,
     x86_64_v4,
@@ -44,6 +46,8 @@ TARGETS: Mapping[str, Target] = {
     "aarch64-i8mm": aarch64_i8mm.TARGET,
     "wasm32": wasm32.TARGET,
     "wasm32-relaxed": wasm32_relaxed.TARGET,
+    "wasm32-threads": wasm32_threads.TARGET,
+    "wasm32-relaxed-threads": wasm32_relaxed_threads.TARGET,
 }
 
 

@@ -42,6 +42,11 @@ class Target:
         return self.triple.startswith("wasm")
 
     @property
+    def has_threads(self) -> bool:
+        """True if its code is a WebAssembly module whose memory several threads share; elsewhere threads are the runtime's."""
+        return self.is_wasm and "atomics" in self.requires
+
+    @property
     def spec(self) -> TargetSpec:
         """What the artifact records."""
         return TargetSpec(self.triple, self.name, self.requires)

@@ -1,13 +1,12 @@
 """A planned network as one WebAssembly module: its memory, its kernels, and what runs them step by step.
 
-    [ stack | weights | arena | inputs | outputs | stored weights | constants of the kernels ]
-    0       STACK_BYTES                                                    all fixed before code is generated
-
-Stored weights are only there if memory is made of them; see `wasm_half`.
-
 Exports, all plain C: `memory`; `i32 run()`, which gives 0, or the number of the check that failed, counted from 1;
 `i32 step(i32)`, the same for one step alone (for profiles); `i32 input(i32)`, `i32 output(i32)`, `i32 weights()`: addresses.
 The custom section `sparsec` describes tensors, weights and steps in JSON.
+
+For a target with threads the memory is the host's (see `wasm_memory`), and so is the dealing of steps: the module calls
+`void threads.share(i32 step, i32 most)`, and the host calls the export `void part(i32 step, i32 chunk, i32 chunks)` for
+each of as many chunks as it likes, `most` at most, in any order, in any of the module's instances.
 """
 
 from __future__ import annotations
@@ -15,52 +14,19 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sparsec.artifact import WEIGHT_ALIGNMENT, Buffer, JsonObject, JsonValue, Plan, Space, TensorSpec
-from sparsec.targets import abi, parallel, wasm_math
+from sparsec.artifact import JsonObject, JsonValue, Plan, TensorSpec
+from sparsec.targets import parallel, wasm_binary, wasm_math
 from sparsec.targets.target import Target
-from sparsec.targets.wasm_half import widening
-from sparsec.targets.wasm_link import Segment, link, undefined
+from sparsec.targets.wasm_layout import STACK_BYTES, Layout
+from sparsec.targets.wasm_link import Module, link, undefined
+from sparsec.targets.wasm_memory import Segment
+from sparsec.targets.wasm_runner import PART, SHARE, runner
 
-STACK_BYTES = 1 << 20
 EXPORTS = ("run", "step", "input", "output", "weights")
+HOSTS = {SHARE: "threads"}
 SECTION = "sparsec"
 MANIFEST_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Addresses; `end` is the first free one, `stored` where the weights are loaded to."""
-
-    weights: int
-    stored: int
-    arena: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    end: int
-
-    @classmethod
-    def of(cls, plan: Plan) -> Layout:
-        tensors = [max(spec.nbytes, 1) for spec in (*plan.inputs, *plan.outputs)]
-        starts = [STACK_BYTES]
-        for size in (plan.weight_bytes, plan.arena_bytes, *tensors, plan.weights.nbytes if plan.pieces else 0):
-            starts.append(starts[-1] + -(-size // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT)
-        weights, arena, *places, stored, end = starts
-        count, source = len(plan.inputs), stored if plan.pieces else weights
-        return cls(weights, source, arena, tuple(places[:count]), tuple(places[count:]), end)
-
-    def address(self, buffer: Buffer) -> int:
-        match buffer.space:
-            case Space.INPUT:
-                return self.inputs[buffer.position]
-            case Space.OUTPUT:
-                return self.outputs[buffer.position]
-            case Space.WEIGHTS:
-                return self.weights + buffer.position
-            case Space.ARENA:
-                return self.arena + buffer.position
 
 
 def emit_module(llvm_ir: str, target: Target, plan: Plan, *, weights_inside: bool, jobs: int | None = None) -> bytes:
@@ -68,102 +34,26 @@ def emit_module(llvm_ir: str, target: Target, plan: Plan, *, weights_inside: boo
 
     Raises `ToolchainError`; `UnsupportedOpError` for a function that WebAssembly has no code for.
     """
-    layout = Layout.of(plan)
+    layout, shared = Layout.of(plan), target.has_threads
     objects = parallel.emit_objects(llvm_ir, target, plan.kernels, jobs) if plan.kernels else []
-    objects.append(parallel.emit_object(_runner(plan, layout), target, ()))
-    library = wasm_math.code(undefined(objects))
+    objects.append(parallel.emit_object(runner(plan, layout, shared=shared), target, ()))
+    library = wasm_math.code(undefined(objects) - {SHARE})
     if library:
         objects.append(parallel.emit_object(library, target, ()))
-    return link(
+    module = link(
         objects,
         stack_top=STACK_BYTES,
         constants=layout.end,
-        exports=EXPORTS,
+        exports=(*EXPORTS, PART) if shared else EXPORTS,
         segments=[Segment(layout.stored, plan.weights.tobytes())] if weights_inside else [],
-        sections={SECTION: json.dumps(_manifest(plan, layout, weights_inside=weights_inside)).encode()},
+        shared=shared,
+        hosts=HOSTS,
     )
+    manifest = _manifest(plan, layout, module, weights_inside=weights_inside)
+    return module.content + wasm_binary.custom(SECTION, json.dumps(manifest).encode())
 
 
-def _runner(plan: Plan, layout: Layout) -> str:
-    """LLVM IR of the exports.
-
-    define i32 @step(i32 %number) {
-      switch i32 %number, label %end [ i32 0, label %step0 ... ]
-    step0:
-      call void @entry_conv(ptr getelementptr (i8, ptr @arguments, i32 0), i64 0, i64 12)
-      br label %end
-      ...
-    """
-    places, steps, first = list[int](), list[str](), 0
-    for number, step in enumerate(plan.steps):
-        places += [layout.address(argument) for argument in step.args]
-        entry, table = f'@"{abi.entry_symbol(step.kernel)}"', f"ptr getelementptr (i8, ptr @arguments, i32 {4 * first})"
-        steps.append(f"step{number}:\n  call void {entry}({table}, i64 0, i64 {step.extent})\n  br label %end\n")
-        first = len(places)
-    declarations = [f'declare void @"{abi.entry_symbol(kernel)}"(ptr, i64, i64)' for kernel in plan.kernels]
-    cases = " ".join(f"i32 {number}, label %step{number}" for number in range(len(plan.steps)))
-    status = f"ptr inttoptr (i32 {layout.arena + (plan.status or 0)} to ptr)"
-    checked = plan.status is not None
-    return "\n".join(
-        [
-            _table("arguments", places),
-            _table("inputs", layout.inputs),
-            _table("outputs", layout.outputs),
-            *declarations,
-            widening(plan.pieces, layout.stored, layout.weights) if plan.pieces else "",
-            "define i32 @step(i32 %number) noinline {",
-            "  call void @widen()" if plan.pieces else "",
-            f"  switch i32 %number, label %end [ {cases} ]",
-            *steps,
-            "end:",
-            f"  %failed = load i32, {status}" if checked else "  %failed = add i32 0, 0",
-            "  ret i32 %failed",
-            "}",
-            "define i32 @run() {",
-            "start:",
-            f"  store i64 0, {status}" if checked else "",
-            "  br label %head",
-            "head:",
-            "  %number = phi i32 [ 0, %start ], [ %next, %body ]",
-            f"  %more = icmp ult i32 %number, {len(plan.steps)}",
-            "  br i1 %more, label %body, label %done",
-            "body:",
-            "  %failed = call i32 @step(i32 %number)",
-            "  %next = add i32 %number, 1",
-            "  %good = icmp eq i32 %failed, 0",
-            "  br i1 %good, label %head, label %bad",
-            "done:",
-            "  ret i32 0",
-            "bad:",
-            "  ret i32 %failed",
-            "}",
-            _lookup("input", "inputs", len(layout.inputs)),
-            _lookup("output", "outputs", len(layout.outputs)),
-            f"define i32 @weights() {{\n  ret i32 {layout.stored}\n}}",
-        ]
-    )
-
-
-def _table(name: str, values: Sequence[int]) -> str:
-    numbers = ", ".join(f"i32 {value}" for value in values) or "i32 0"
-    return f"@{name} = internal constant [{max(len(values), 1)} x i32] [{numbers}], align 8"
-
-
-def _lookup(name: str, table: str, count: int) -> str:
-    """A function from a number to an address; 0 for a number that is too large."""
-    return f"""define i32 @{name}(i32 %number) {{
-  %known = icmp ult i32 %number, {count}
-  br i1 %known, label %found, label %none
-found:
-  %place = getelementptr i32, ptr @{table}, i32 %number
-  %address = load i32, ptr %place
-  ret i32 %address
-none:
-  ret i32 0
-}}"""
-
-
-def _manifest(plan: Plan, layout: Layout, *, weights_inside: bool) -> JsonObject:
+def _manifest(plan: Plan, layout: Layout, module: Module, *, weights_inside: bool) -> JsonObject:
     return {
         "format": "sparsec-wasm",
         "version": MANIFEST_VERSION,
@@ -178,6 +68,7 @@ def _manifest(plan: Plan, layout: Layout, *, weights_inside: bool) -> JsonObject
             "crc32": zlib.crc32(plan.weights.data),
             "inside": weights_inside,
         },
+        "memory": {"pages": module.pages, "stack": STACK_BYTES},
         "steps": [[step.kernel, step.layer] for step in plan.steps],
         "complaints": [[complaint.where, complaint.what] for complaint in plan.complaints],
     }

@@ -1,6 +1,7 @@
 // A network compiled by sparsec: loads model.wasm (and weights.bin, if the weights lie beside it) and runs it.
 // Works in browsers, in Node 18 and later, and in workers; has no dependencies. What it exports is in model.d.ts.
 
+const threading = null; // sparsec: threads
 const FEATURES = /* sparsec: features */ [];
 const ARRAYS = {
   float64: Float64Array,
@@ -46,7 +47,7 @@ export function missingFeatures() {
 }
 
 /** Load the model; without options, from the files beside this one. */
-export async function load({ wasm, weights, onProgress } = {}) {
+export async function load({ wasm, weights, onProgress, threads } = {}) {
   const missing = missingFeatures();
   if (missing.length) {
     throw new SparsecError("This WebAssembly engine lacks instructions that the model was compiled for.", {
@@ -54,9 +55,12 @@ export async function load({ wasm, weights, onProgress } = {}) {
       got: `none of ${missing.join(", ")}`,
     });
   }
+  checkThreads(threads);
   const module = await compiled(wasm ?? new URL("./model.wasm", import.meta.url));
   const manifest = manifestOf(module);
-  const { exports } = await WebAssembly.instantiate(module, { math: HOST_MATH });
+  const team = threading && new threading.Team(manifest.memory, await threading.threadsFor(threads));
+  const { exports } = await WebAssembly.instantiate(module, { math: HOST_MATH, ...team?.imports });
+  team?.begin(exports);
   if (!manifest.weights.inside) {
     const place = new Uint8Array(exports.memory.buffer, manifest.weights.address, manifest.weights.bytes);
     await fill(place, weights ?? new URL("./weights.bin", import.meta.url), onProgress);
@@ -68,18 +72,34 @@ export async function load({ wasm, weights, onProgress } = {}) {
       });
     }
   }
-  return new Model(exports, manifest);
+  await team?.start(module).catch((cause) => {
+    throw new SparsecError("The threads of the model could not be started.", { got: cause.message, cause });
+  });
+  return new Model(exports, manifest, team);
+}
+
+function checkThreads(wanted) {
+  const most = threading ? threading.MOST_THREADS : 1;
+  if (wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most)) return;
+  throw new SparsecError("The model cannot have so many threads.", {
+    expected: threading ? `a whole number from 1 to ${most}` : "1, as it was compiled without: see --target wasm32-threads",
+    got: String(wanted),
+  });
 }
 
 /** A loaded network. One run at a time; for several at once, load it several times. */
 export class Model {
   #exports;
   #manifest;
+  #team;
+  #closed = false;
 
-  constructor(exports, manifest) {
+  constructor(exports, manifest, team) {
     this.#exports = exports;
     this.#manifest = manifest;
+    this.#team = team;
     this.name = manifest.name;
+    this.threads = team?.threads ?? 1;
     this.inputs = manifest.inputs.map(described);
     this.outputs = manifest.outputs.map(described);
     // The tensors in the module's own memory, for those who want no copies; see `execute`.
@@ -104,6 +124,7 @@ export class Model {
 
   /** Run on what `buffers.inputs` hold; the results are in `buffers.outputs` until the next run. */
   execute() {
+    if (this.#closed) throw new SparsecError("The model is closed.");
     this.#report(this.#exports.run());
   }
 
@@ -115,6 +136,12 @@ export class Model {
       this.#report(this.#exports.step(number));
       return { layer, kernel, milliseconds: performance.now() - start };
     });
+  }
+
+  /** End the threads; the model runs no more. */
+  close() {
+    this.#closed = true;
+    this.#team?.close();
   }
 
   #report(failed) {
@@ -185,11 +212,19 @@ const isBytes = (source) => source instanceof ArrayBuffer || ArrayBuffer.isView(
 
 async function compiled(source) {
   if (source instanceof WebAssembly.Module) return source;
+  if (threading && !threading.canShare()) return WebAssembly.compile(threading.unshared(await bytesOf(source)));
   if (isBytes(source)) return WebAssembly.compile(source);
   if (isLocal(source)) return WebAssembly.compile(await local(source));
   const response = await fetched(source);
   const streams = response.headers.get("content-type")?.startsWith("application/wasm");
   return streams ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** The bytes of `source`, all at once. */
+async function bytesOf(source) {
+  if (isLocal(source)) return local(source);
+  const bytes = isBytes(source) ? source : await (await fetched(source)).arrayBuffer();
+  return bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Copy the bytes of `source` to `place`, as they come, and say how many are there. */
@@ -200,10 +235,8 @@ async function fill(place, source, onProgress) {
     filled += bytes.length;
     onProgress?.(filled, place.length);
   };
-  if (isBytes(source)) {
-    take(source instanceof ArrayBuffer ? new Uint8Array(source) : new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
-  } else if (isLocal(source)) {
-    take(await local(source));
+  if (isBytes(source) || isLocal(source)) {
+    take(await bytesOf(source));
   } else {
     const reader = (await fetched(source)).body.getReader();
     for (let part = await reader.read(); !part.done; part = await reader.read()) take(part.value);
@@ -226,8 +259,8 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-// Functions that few networks need and WebAssembly has no instructions for.
-const HOST_MATH = (() => {
+// Functions that few networks need and WebAssembly has no instructions for; for worker.mjs, too.
+export const HOST_MATH = (() => {
   const names = "acos acosh asin asinh atan atan2 atanh cbrt cos cosh exp expm1 hypot log log10 log1p log2 pow sin sinh tan tanh";
   const functions = Object.fromEntries(names.split(" ").map((name) => [name, Math[name]]));
   functions.exp2 = (x) => 2 ** x;

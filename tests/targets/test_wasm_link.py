@@ -6,13 +6,15 @@ import struct
 
 import numpy as np
 import pytest
+import wasmtime
 
-from bench.wasm_engines.module import Instance, section
+from bench.wasm_engines.module import Instance, unshared
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS
 from sparsec.targets.backend import emit_object
 from sparsec.targets.wasm_binary import HEADER, Reader, signed, unsigned
-from sparsec.targets.wasm_link import PAGE, Segment, link, undefined
+from sparsec.targets.wasm_link import link, undefined
+from sparsec.targets.wasm_memory import PAGE, Segment
 
 WASM = TARGETS["wasm32"]
 CALLER = """
@@ -65,7 +67,7 @@ last:
 
 def linked(*texts: str, exports: list[str], **options: object) -> bytes:
     objects = [emit_object(text, WASM) for text in texts]
-    return link(objects, stack_top=PAGE, constants=PAGE, exports=exports, **options)  # type: ignore[arg-type]
+    return link(objects, stack_top=PAGE, constants=PAGE, exports=exports, **options).content  # type: ignore[arg-type]
 
 
 def test_functions_and_data_of_several_objects_find_each_other() -> None:
@@ -99,8 +101,34 @@ def test_segments_lie_where_they_were_placed() -> None:
     np.testing.assert_array_equal(Instance(module).read(3 * PAGE, "float32", 5), data)
 
 
-def test_custom_sections_are_kept() -> None:
-    assert section(linked(CALLEE, exports=["scale"], sections={"sparsec": b"{}"}), "sparsec") == b"{}"
+def test_a_shared_memory_is_filled_by_a_call() -> None:
+    """The host makes it; `Instance` makes a usual one, and calls `initialise`."""
+    segment = Segment(3 * PAGE, b"data")
+    module = linked(CALLER, CALLEE, exports=["look", "twice", "through"], segments=[segment], shared=True)
+    assert unshared(module) != module
+    instance = Instance(module)
+    assert [instance.call("look", i) for i in range(3)] == [10, 20, 30]
+    assert instance.call("twice", 4.0) == 25.0
+    assert instance.read(segment.address, "uint8", 4).tobytes() == b"data"
+    instance.write(segment.address, np.zeros(4, np.uint8))
+    instance.call("initialise")
+    assert instance.read(segment.address, "uint8", 4).tobytes() == b"data"
+
+
+def test_instances_of_a_shared_memory_have_stacks_of_their_own() -> None:
+    instance = Instance(linked(STACK, exports=["sum"], segments=[Segment(2 * PAGE, bytes(PAGE))], shared=True))
+    pointer = instance.exports["stack_pointer"]
+    assert isinstance(pointer, wasmtime.Global)
+    pointer.set_value(instance.store, 3 * PAGE)
+    assert instance.call("sum", 20) == sum(range(21))
+    assert instance.read(2 * PAGE, "uint8", PAGE).any()
+    assert not instance.read(0, "uint8", PAGE).any()
+
+
+def test_functions_come_from_the_modules_that_have_them() -> None:
+    text = "declare void @share(i32, i32)\ndefine void @f() {\n call void @share(i32 0, i32 8)\n ret void\n}"
+    module = wasmtime.Module(wasmtime.Engine(), linked(text, exports=["f"], hosts={"share": "threads"}))
+    assert [(each.module, each.name) for each in module.imports] == [("threads", "share")]
 
 
 def test_equal_objects_give_equal_modules() -> None:

@@ -14,7 +14,8 @@ from bench.wasm_engines.module import Instance
 from sparsec.errors import UnsupportedOpError
 from sparsec.targets import TARGETS, wasm_math
 from sparsec.targets.backend import emit_object
-from sparsec.targets.wasm_link import PAGE, link
+from sparsec.targets.wasm_link import link
+from sparsec.targets.wasm_memory import PAGE
 
 NAMES = ["fmaf", "fmaxf", "fminf", "fmax", "fmin", "roundf", "round", "__powisf2", "__powidf2"]
 LOOPS = """
@@ -38,7 +39,7 @@ FLOATS = st.floats(width=32)
 def library() -> Instance:
     text = wasm_math.code([*NAMES, "__extendhfsf2", "__truncsfhf2"])
     objects = [emit_object(each, TARGETS["wasm32"]) for each in (text, LOOPS)]
-    return Instance(link(objects, stack_top=PAGE, constants=PAGE, exports=[*NAMES, "widen", "narrow"]))
+    return Instance(link(objects, stack_top=PAGE, constants=PAGE, exports=[*NAMES, "widen", "narrow"]).content)
 
 
 def same(got: float, expected: float) -> bool:

@@ -30,8 +30,8 @@ def test_every_half_is_widened_exactly() -> None:
     pieces = (Piece(4, False), Piece(4 * halves.size, True), Piece(8, False))
     source = widening(pieces, SOURCE, TARGET).replace("define internal", "define")
     code = parallel.emit_object(source, TARGETS["wasm32"], ())
-    module = link([code], stack_top=1 << 16, constants=TARGET + (1 << 20), exports=["widen"], segments=[], sections={})
-    instance = Instance(module)
+    module = link([code], stack_top=1 << 16, constants=TARGET + (1 << 20), exports=["widen"])
+    instance = Instance(module.content)
     stored = b"abcd" + halves.tobytes() + b"12345678"
     instance.write(SOURCE, np.frombuffer(stored, np.uint8))
     instance.call("widen")
