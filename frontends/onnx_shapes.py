@@ -20,8 +20,8 @@ from sparsec.ir.weights import Weight
 FOLD_ELEMENTS = 1 << 16
 """A node of any kind is folded when neither an operand nor a result has more elements than this."""
 
-FOLD_CHEAP_ELEMENTS = 1 << 25
-"""The same limit for the kinds that only move or convert elements."""
+FOLD_CHEAP_ELEMENTS = 1 << 28
+"""The same limit for the kinds that only move or convert elements: no weight is larger that is transposed to become a layer's."""
 
 CHEAP = frozenset(
     [

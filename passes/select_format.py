@@ -11,7 +11,7 @@ After:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch_mlir import ir
@@ -26,7 +26,7 @@ from sparsec.ir.module import node_name
 from sparsec.kernels.arithmetic import F32, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, OwnInstruction
-from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
 from sparsec.kernels.words import words_of
 from sparsec.passes.contraction import FLOAT32_BECAUSE
@@ -45,7 +45,9 @@ def select_format(unit: Unit) -> None:
             layer.op.attributes["layer"] = ir.StringAttr.get(name)
             problem, facts = layer.problem(), facts_of_layer(layer, unit)
             results = results_of(layer, problem, facts, unit)
-            report = decide(name, problem, facts, unit.isa, unit.machine, results, dense_only=unit.dense_only)
+            report = decide(
+                name, problem, facts, unit.isa, unit.machine, results, dense_only=unit.dense_only, kernels=unit.kernels
+            )
             if FLOAT32_BECAUSE in layer.contraction.attributes:
                 because = ir.StringAttr(layer.contraction.attributes[FLOAT32_BECAUSE]).value
                 report = replace(report, reason=f"{report.reason}; quantised, but stays in float32: {because}")
@@ -80,14 +82,18 @@ def decide(
     results: Mapping[str, Result] | None = None,
     *,
     dense_only: bool = False,
+    kernels: Collection[str] | None = None,
 ) -> LayerReport:
-    """Choose a kernel by the cost model and by `results` of measurements, by kernel; of dense weights if `dense_only`.
+    """Choose a kernel by the cost model and by `results` of measurements, by kernel; of dense weights if `dense_only`, and
+    of those named by `kernels`, if given.
 
     Raises `UnsupportedOpError` if no kernel computes the layer.
     """
     listed = candidates(problem, facts, isa, machine, results or {})
     if dense_only:
-        listed = [each if each.format == "dense" else _unwanted(each) for each in listed]
+        listed = [each if each.format == "dense" else _unwanted(each, "zeros are not to be used") for each in listed]
+    if kernels is not None:
+        listed = [each if each.kernel in kernels else _unwanted(each, "not asked for") for each in listed]
     able = sorted((c for c in listed if c.refusal is None), key=_predicted)
     if not able:
         reasons = "; ".join(f"{c.kernel}: {c.refusal}" for c in listed)
@@ -106,8 +112,8 @@ def decide(
     )
 
 
-def _unwanted(candidate: Candidate) -> Candidate:
-    return replace(candidate, predicted_ns=None, refusal=candidate.refusal or "zeros are not to be used")
+def _unwanted(candidate: Candidate, reason: str) -> Candidate:
+    return replace(candidate, predicted_ns=None, refusal=candidate.refusal or reason)
 
 
 def candidates(
@@ -121,7 +127,12 @@ def candidates(
     ]
 
 
-OPS: Mapping[type[Problem], str] = {ConvProblem: "conv", LinearProblem: "linear", MatmulProblem: "matmul"}
+OPS: Mapping[type[Problem], str] = {
+    ConvProblem: "conv",
+    LinearProblem: "linear",
+    MatmulProblem: "matmul",
+    AttentionProblem: "attention",
+}
 
 
 def results_of(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) -> Mapping[str, Result]:
@@ -129,7 +140,7 @@ def results_of(layer: Layer, problem: Problem, facts: Facts | None, unit: Unit) 
     if unit.measurements is None:
         return {}
     weight = unit.weights[layer.weight] if layer.weight is not None else None
-    key = LayerKey.of(problem, layer.epilogue().tag, unit.isa, facts, weight)
+    key = LayerKey.of(problem, layer.epilogue().tag, unit.isa, facts, weight, unit.machine.threads)
     return unit.measurements.results(key, {name: kernel_version(kernel) for name, kernel in KERNELS.items()})
 
 
@@ -217,3 +228,5 @@ def describe(problem: Problem) -> str:
             return f"{problem.tokens} x {problem.inputs} -> {problem.outputs}"
         case MatmulProblem():
             return f"{problem.batch} x [{problem.rows} x {problem.inner}] [{problem.inner} x {problem.columns}]"
+        case AttentionProblem():
+            return f"{problem.matrices} heads of {problem.size}: {problem.queries} queries, {problem.keys} keys"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from torch_mlir import ir
@@ -31,6 +31,7 @@ class Unit:
     notes: list[str] = field(default_factory=list)  # for the report
     precision: Arithmetic = F32  # in which layers of float32 may multiply
     dense_only: bool = False  # zeros of weights are not to be used
+    kernels: Collection[str] | None = None  # that layers may use; None for all
     half: str = "f16"  # on a GPU: what float32 is rounded to between steps
     quantised: bool = False  # contractions of codes of 8 bit were found
     _facts: dict[str, Facts] = field(default_factory=dict)

@@ -44,13 +44,20 @@ class LayerKey:
 
     @classmethod
     def of(
-        cls, problem: Problem, epilogue: str, isa: Isa, facts: Facts | None, weight: NDArray[np.generic] | Coo | None
+        cls,
+        problem: Problem,
+        epilogue: str,
+        isa: Isa,
+        facts: Facts | None,
+        weight: NDArray[np.generic] | Coo | None,
+        threads: int = 1,
     ) -> LayerKey:
         """The key of a layer with the epilogue of tag `epilogue`; `facts` and `weight` are None for two activations."""
         pattern = signature(facts, weight) if facts is not None and weight is not None else "activations"
         words = words_of(problem.arithmetic, isa)
         instruction = words.instruction if words is not None else "none"
-        return cls(problem_text(problem), epilogue, problem.arithmetic.name, f"{isa.suffix} {instruction}", pattern)
+        name = f"{isa.suffix} {instruction}"
+        return cls(problem_text(problem), epilogue, problem.arithmetic.name, name, pattern, threads)
 
 
 def problem_text(problem: Problem) -> str:

@@ -1,8 +1,8 @@
-"""What the cost model must know of a machine: its roofs for one core."""
+"""What the cost model must know of a machine: its roofs for one core, and what its cores share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,9 @@ class Machine:
 
     A vector is one of the target's own width. `loaded_fma_per_cycle` counts multiply-adds that read an operand from L1,
     `broadcast_fma_per_cycle` those that read one element of it into all lanes. `far_bytes_per_cycle` is the bandwidth
-    of what lies behind L2, `memory_bytes_per_cycle` that of what lies behind `l3_bytes`. `cores` share L3 and memory.
+    of what lies behind L2, `memory_bytes_per_cycle` that of what lies behind `l3_bytes`. `cores` share L3 and memory: all
+    that L3 and memory can give is what so many cores read, `far_cores` and `memory_cores`.
+    Predictions are for `threads` threads, each on a core of its own.
     """
 
     name: str
@@ -27,6 +29,19 @@ class Machine:
     loaded_fma_per_cycle: float = 2.0
     broadcast_fma_per_cycle: float = 2.0
     cores: int = 1
+    far_cores: float = 8.0
+    memory_cores: float = 4.0
+    threads: int = 1
+
+    def one_of(self, cores: float) -> Machine:
+        """One of so many cores that have equal parts of a layer: its share of L3 and of memory; what all of them read again
+        and again stays in the caches of all."""
+        return replace(
+            self,
+            l2_bytes=int(cores * self.l2_bytes),
+            far_bytes_per_cycle=self.far_bytes_per_cycle * min(1.0, self.far_cores / cores),
+            memory_bytes_per_cycle=self.memory_bytes_per_cycle * min(1.0, self.memory_cores / cores),
+        )
 
 
 # A server core of 2022 or later with full-width vector units.

@@ -1,4 +1,4 @@
-"""The analytic cost model: nanoseconds of a kernel on one core, from vectors multiplied and bytes moved.
+"""The analytic cost model: nanoseconds of a kernel on one core or several, from vectors multiplied and bytes moved.
 
 Each estimate is the larger of an arithmetic and a memory time, plus what the format adds per nonzero. It is meant to rank
 candidates; `python -m bench` measures how well it does. Kernels of dense weights and of blocks, which serve several kinds of
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sparsec.cost.convolution import (
     depthwise_bytes_cycles,
@@ -37,23 +38,32 @@ from sparsec.cost.steps import (
     vectors_per_row,
     words_for,
 )
+from sparsec.cost.threads import cores_at_work, waiting_ns
 from sparsec.cost.tile_registers import amx_bitmap_cycles, amx_cycles, amx_gathered_cycles
 from sparsec.formats.facts import Facts
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_blocked import tile_vectors as tile_vectors_of_blocks
-from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
 
 CALL_NS = 40.0  # handing one step to the runtime
+_OF_TWO = "attention is two products"
 _DENSE_EFFICIENCY = 0.97  # of the multiply-add peak, in long tiles
 _STORE_CYCLES = 1.0  # per vector of a dense output
+_SOFTMAX_CYCLES = 7.0  # per vector of scores
 _LOAD_CYCLES = 1.8  # of a dense convolution, per vector of input; filters share it
 
 
 def predict(kernel: str, problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """Predicted nanoseconds on one core of a layer computed by `kernel`, a name in `sparsec.kernels.table.KERNELS`."""
-    return CALL_NS + _CYCLES[kernel](problem, facts, isa, machine) / machine.ghz
+    """Predicted nanoseconds, on as many threads as `machine` says, of a layer computed by `kernel`, a name in
+    `sparsec.kernels.table.KERNELS`.
+
+    Each of the cores at work does its part of the cycles of one core, with its part of what cores share.
+    """
+    cores = cores_at_work(kernel, problem, machine.threads)
+    cycles = _CYCLES[kernel](problem, facts, isa, machine.one_of(cores)) / cores
+    return CALL_NS + waiting_ns(kernel, problem, machine.threads) + cycles / machine.ghz
 
 
 def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -72,6 +82,15 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     products = stored * (depth * per_vector + _STORE_CYCLES)
     exposed = min(max(4 * weight_bytes / machine.l3_bytes - 1.5, 0.0), 1.0)  # of the shorter, where L3 holds no more
     return max(products, streaming) + exposed * min(products, streaming) + copied
+
+
+def _attention_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
+    """Its two products, and the exponentials between them."""
+    assert isinstance(problem, AttentionProblem)
+    scores = MatmulProblem(problem.matrices, problem.queries, problem.size, problem.keys, arithmetic=problem.arithmetic)
+    results = replace(scores, inner=problem.keys, columns=problem.size)
+    products = sum(_dense_cycles(each, facts, isa, machine) for each in (scores, results))
+    return products + _SOFTMAX_CYCLES * _output_vectors(scores, isa)
 
 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -104,6 +123,8 @@ def _output_vectors(problem: Problem, isa: Isa) -> float:
             return float(problem.tokens * math.ceil(problem.outputs / lanes))
         case MatmulProblem():
             return float(problem.batch * problem.rows * math.ceil(problem.columns / lanes))
+        case AttentionProblem():
+            raise AssertionError(_OF_TWO)
 
 
 def _reduction(problem: Problem) -> int:
@@ -115,6 +136,8 @@ def _reduction(problem: Problem) -> int:
             return problem.inputs
         case MatmulProblem():
             return problem.inner
+        case AttentionProblem():
+            raise AssertionError(_OF_TWO)
 
 
 def _rows(problem: Problem) -> int:
@@ -126,6 +149,8 @@ def _rows(problem: Problem) -> int:
             return problem.outputs
         case MatmulProblem():
             return problem.columns
+        case AttentionProblem():
+            raise AssertionError(_OF_TWO)
 
 
 Cycles = Callable[[Problem, Facts | None, Isa, Machine], float]
@@ -179,4 +204,5 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_bitmap": bitmap_cycles,
     "f32_matmul_dense": _dense_cycles,
     "u8s8_matmul_dense": _dense_cycles,
+    "f32_attention_dense": _attention_cycles,
 }

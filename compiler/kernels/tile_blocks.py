@@ -156,17 +156,17 @@ class TileBlocks:
     def _store(
         self, memory: Mapping[str, Buffer], spill: Buffer, down: Index, across: Index, epilogue: Epilogue
     ) -> None:
-        """Epilogue and store of the sums of a block."""
+        """Epilogue and store of the sums of a block, tile by tile: what only the channel decides is computed once for all tokens."""
         n, m = self.problem.tokens, self.problem.outputs
         vectors, results = Vectors(SIDE, spill.dtype), Vectors(SIDE, epilogue.result)
         first = self.down.start(down) * SIDE
-        with (
-            loop(0, minimum(self.down.length(down) * SIDE, n - first)) as row,
-            loop(0, self.across.length(across)) as number,
-        ):
+        with loop(0, self.across.length(across)) as number:
             column = (self.across.start(across) + number) * SIDE
             mask = vectors.mask(minimum(SIDE, m - column)) if m % SIDE else None
-            total = vectors.load(spill, (row * self.across.most + number) * SIDE)
-            at = (first + row) * m + column
-            value = finish(vectors, epilogue, memory, total, element=at, channel=column, mask=mask, along_channels=True)
-            results.store(value, memory["y"], at, mask)
+            with loop(0, minimum(self.down.length(down) * SIDE, n - first)) as row:
+                total = vectors.load(spill, (row * self.across.most + number) * SIDE)
+                at = (first + row) * m + column
+                value = finish(
+                    vectors, epilogue, memory, total, element=at, channel=column, mask=mask, along_channels=True
+                )
+                results.store(value, memory["y"], at, mask)

@@ -1,4 +1,4 @@
-"""Measuring in this process, on one thread."""
+"""Measuring in this process."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ _WARM_UP_RUNS = 3
 
 
 class LocalMeasurer:
-    """Compiles each kernel as a program of one layer with the real weight, checks it, and times all of them in turns."""
+    """Compiles each kernel as a program of one layer with the real weight, checks it, and times all of them in turns, on so
+    many threads."""
 
-    def __init__(self, target: Target) -> None:
-        self._target, self._isa = target, isa_of(target)
+    def __init__(self, target: Target, threads: int = 1) -> None:
+        self._target, self._isa, self._threads = target, isa_of(target), threads
 
     @property
     def machine(self) -> str:
@@ -52,7 +53,8 @@ class LocalMeasurer:
         with ExitStack() as stack:
             for name in kernels:
                 try:
-                    sessions[name] = stack.enter_context(Session(self._checked(name, task, feeds, expected), threads=1))
+                    program = self._checked(name, task, feeds, expected)
+                    sessions[name] = stack.enter_context(Session(program, threads=self._threads))
                 except _WrongResultError as wrong:
                     faults[name] = str(wrong)
                 except (SparsecError, AssertionError, ValueError) as error:
@@ -153,8 +155,11 @@ def _runs_per_turn(session: Session, feeds: Sequence[Array]) -> int:
 def _nanoseconds(session: Session, feeds: Sequence[Array], runs: int) -> float:
     """Time of one run: the median of `runs`, or their mean processor time where that is less.
 
-    The first leaves out what Python adds to short runs, the second what other processes take from long ones.
+    The first leaves out what Python adds to short runs, the second what other processes take from long ones. Of several
+    threads, one says nothing of what the others lose.
     """
     start = time.thread_time_ns()
     wall = float(np.median(session.profile(feeds, runs).sum(axis=1)))
+    if session.threads > 1:
+        return wall
     return min(wall, (time.thread_time_ns() - start) / (runs + 1))  # a profile begins with a run that it does not count

@@ -15,7 +15,7 @@ from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import Problem
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer
+from sparsec.passes.layer import Layer
 from sparsec.passes.select_format import candidates, describe, facts_of_layer, named_layers
 from sparsec.passes.unit import Unit
 from sparsec.report import Candidate
@@ -66,7 +66,7 @@ def tasks_of(unit: Unit) -> list[Task]:
         for name, layer in named_layers(unit):
             problem, facts, epilogue = layer.problem(), facts_of_layer(layer, unit), layer.epilogue()
             weight = unit.weights[layer.weight] if layer.weight is not None else None
-            key = LayerKey.of(problem, epilogue.tag, unit.isa, facts, weight)
+            key = LayerKey.of(problem, epilogue.tag, unit.isa, facts, weight, unit.machine.threads)
             if key in found:
                 found[key] = replace(found[key], names=(*found[key].names, name))
                 continue
@@ -79,7 +79,7 @@ def tasks_of(unit: Unit) -> list[Task]:
 def _constants(layer: Layer, unit: Unit) -> dict[str, NDArray[np.generic]]:
     """Scales, say, that bring its sums into the range of 8 bit; random ones would not."""
     found = {}
-    for number, value in enumerate(layer.inputs[CONTRACTION_OPERANDS:]):
+    for number, value in enumerate(layer.inputs[layer.arity :]):
         owner = value.owner
         if isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP:
             found[f"epilogue.{number}"] = unit.weights.dense(weight_name(owner.operation))
