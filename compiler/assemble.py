@@ -26,18 +26,19 @@ _LOOP_OPERATIONS_PER_NS = 10.0  # of vectorised element-wise loops, which wait f
 
 
 class Assembly:
-    """What a planned unit says of the program, apart from its code."""
+    """What a planned unit says of the program, apart from its code. Its weights are in a pool that units may share."""
 
-    def __init__(self, unit: Unit, imported: Imported) -> None:
+    def __init__(self, unit: Unit, imported: Imported, pool: WeightPool) -> None:
         self._unit, self._imported = unit, imported
-        self._blob = WeightBlob(unit.weights)
+        self._pool = pool
+        blob = WeightBlob(unit.weights, pool)
         with unit.module.context:
-            self._steps = _steps(unit, len(imported.inputs), self._blob)
+            self._steps = _steps(unit, len(imported.inputs), blob)
             self._arena = ir.IntegerAttr(function(unit.module, "main").attributes["arena_bytes"]).value
             self._status = status_offset(unit)
 
     def plan(self, target: Target) -> Plan:
-        """All of the program but its code."""
+        """All of the program but its code, when the pool is complete."""
         return Plan(
             name=self._imported.name,
             target=target.spec,
@@ -45,11 +46,11 @@ class Assembly:
             outputs=tuple(TensorSpec(*spec) for spec in self._imported.outputs),
             arena_bytes=self._arena,
             steps=tuple(self._steps),
-            weights=self._blob.bytes(),
+            weights=self._pool.bytes(),
             report=self._report().as_dict(),  # type: ignore[arg-type]
             status=self._status,
             complaints=tuple(self._unit.complaints),
-            floats=self._blob.floats,
+            floats=self._pool.floats,
         )
 
     def _report(self) -> Report:
@@ -63,30 +64,29 @@ def status_offset(unit: Unit) -> int | None:
     return next((ir.IntegerAttr(op.attributes["arena_offset"]).value for op in marked), None)
 
 
-class WeightBlob:
-    """Lays out the weights that steps use at aligned offsets; equal arrays are stored once, whatever their names."""
+class WeightPool:
+    """Arrays at aligned offsets; equal ones are stored once, whatever their names and whosever they are."""
 
-    def __init__(self, weights: WeightStore) -> None:
-        self._weights = weights
-        self._offsets: dict[str, int] = {}
+    def __init__(self) -> None:
+        self._blob: NDArray[np.uint8] | None = None
         self._known: dict[tuple[bytes, np.dtype[np.generic]], int] = {}  # digest -> offset
         self._parts: list[tuple[int, NDArray[np.uint8]]] = []
         self._floats: list[tuple[int, int]] = []
         self._size = 0
 
-    def offset(self, name: str) -> int:
-        if name not in self._offsets:
-            array = np.ascontiguousarray(self._weights.dense(name)).reshape(-1)
-            raw = array.view(np.uint8)
-            digest = hashlib.blake2b(raw.data, digest_size=16).digest(), array.dtype
-            if digest not in self._known:
-                self._known[digest] = self._size
-                self._parts.append((self._size, raw))
-                if array.dtype == np.float32:
-                    self._floats.append((self._size, array.size))
-                self._size += -(-raw.nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
-            self._offsets[name] = self._known[digest]
-        return self._offsets[name]
+    def offset(self, array: NDArray[np.generic]) -> int:
+        """Where an array is, added if it is not there yet; not after `bytes`."""
+        assert self._blob is None, "the pool is complete"
+        array = np.ascontiguousarray(array).reshape(-1)
+        raw = array.view(np.uint8)
+        digest = hashlib.blake2b(raw.data, digest_size=16).digest(), array.dtype
+        if digest not in self._known:
+            self._known[digest] = self._size
+            self._parts.append((self._size, raw))
+            if array.dtype == np.float32:
+                self._floats.append((self._size, array.size))
+            self._size += -(-raw.nbytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+        return self._known[digest]
 
     @property
     def floats(self) -> tuple[tuple[int, int], ...]:
@@ -94,10 +94,27 @@ class WeightBlob:
         return tuple(self._floats)
 
     def bytes(self) -> NDArray[np.uint8]:
-        blob = np.zeros(self._size, np.uint8)
-        for offset, raw in self._parts:
-            blob[offset : offset + raw.nbytes] = raw
-        return blob
+        """All of them: the same array each time."""
+        if self._blob is None:
+            self._blob = np.zeros(self._size, np.uint8)
+            for offset, raw in self._parts:
+                self._blob[offset : offset + raw.nbytes] = raw
+            self._parts.clear()
+        return self._blob
+
+
+class WeightBlob:
+    """Where in a pool the weights are that steps use, by their names."""
+
+    def __init__(self, weights: WeightStore, pool: WeightPool) -> None:
+        self._weights, self._pool = weights, pool
+        self._offsets: dict[str, int] = {}
+
+    def offset(self, name: str) -> int:
+        """Where this weight begins, added to the pool if it is not there yet."""
+        if name not in self._offsets:
+            self._offsets[name] = self._pool.offset(self._weights.dense(name))
+        return self._offsets[name]
 
 
 def _steps(unit: Unit, inputs: int, blob: WeightBlob) -> list[Step]:

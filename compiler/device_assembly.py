@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import ml_dtypes
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.artifact import JsonObject, Space, TensorSpec
-from sparsec.assemble import WeightBlob, status_offset
+from sparsec.assemble import WeightBlob, WeightPool, status_offset
 from sparsec.cuda.network.lower_choice import Choice, Reference, choose_pattern
 from sparsec.cuda.network.plan import (
     Address,
@@ -51,15 +53,43 @@ _HALVES: Mapping[str, tuple[Half, str, np.dtype[np.generic]]] = {  # by MLIR's n
 }
 
 
-class DeviceAssembly:
-    """What a planned unit says of the plan, apart from its PTX."""
+class DevicePool:
+    """Constants, and weights of products, that plans for several shapes have in common; equal ones are kept once."""
 
-    def __init__(self, unit: Unit, imported: Imported) -> None:
-        self._unit, self._imported = unit, imported
+    def __init__(self) -> None:
+        self.constants = WeightPool()
+        self._weights: list[DeviceWeight] = []
+        self._arrays: dict[tuple[bytes, tuple[int, ...]], DeviceWeight] = {}
+        self._known: dict[tuple[bytes, tuple[int, ...], str | None], int] = {}
+
+    @property
+    def weights(self) -> tuple[DeviceWeight, ...]:
+        """In the order of their numbers."""
+        return tuple(self._weights)
+
+    def weight(self, name: str, bits: NDArray[np.uint16], dtype: Half, pattern: str | None) -> int:
+        """The number of a weight that is multiplied by as `pattern` says, added if there is none like it.
+
+        One that is multiplied by in several ways has several numbers, and the same arrays.
+        """
+        array = hashlib.blake2b(np.ascontiguousarray(bits).data, digest_size=16).digest(), bits.shape
+        key = *array, pattern
+        if key not in self._known:
+            if array not in self._arrays:
+                self._arrays[array] = DeviceWeight.of(name, bits, dtype, pattern)
+            self._known[key] = len(self._weights)
+            self._weights.append(replace(self._arrays[array], pattern=pattern))
+        return self._known[key]
+
+
+class DeviceAssembly:
+    """What a planned unit says of the plan, apart from its PTX. Its weights are in a pool that units may share."""
+
+    def __init__(self, unit: Unit, imported: Imported, pool: DevicePool) -> None:
+        self._unit, self._imported, self._pool = unit, imported, pool
         self._half, self._precision, self._dtype = _HALVES[unit.half]
-        self._blob = WeightBlob(unit.weights)
-        self._weights: dict[tuple[str, str | None], int] = {}  # name and pattern -> number
-        self._made: list[DeviceWeight] = []
+        self._blob = WeightBlob(unit.weights, pool.constants)
+        self._weights: dict[tuple[str, str | None], int] = {}  # name and pattern -> number in the pool
         self._reports: list[LayerReport] = []
         with unit.module.context:
             calls = [op.operation for op in main_block(unit.module).operations if op.operation.name == "func.call"]
@@ -68,7 +98,7 @@ class DeviceAssembly:
             self._status = status_offset(unit)
 
     def plan(self, ptx: str) -> DevicePlan:
-        """All of the plan, with the text of its kernels."""
+        """All of the plan, with the text of its kernels, when the pool is complete."""
         return DevicePlan(
             name=self._imported.name,
             precision=self._half,
@@ -77,8 +107,8 @@ class DeviceAssembly:
             outputs=tuple(TensorSpec(*spec) for spec in self._imported.outputs),
             arena_bytes=self._arena,
             steps=tuple(self._steps),
-            weights=tuple(self._made),
-            constants=self._blob.bytes(),
+            weights=self._pool.weights,
+            constants=self._pool.constants.bytes(),
             ptx=ptx,
             report=cast("JsonObject", self._report().as_dict()),
             status=self._status,
@@ -221,8 +251,7 @@ class DeviceAssembly:
     def _weight(self, name: str, bits: NDArray[np.uint16], choice: Choice) -> int:
         key = name, choice.pattern
         if key not in self._weights:
-            self._weights[key] = len(self._made)
-            self._made.append(DeviceWeight.of(name, bits, self._half, choice.pattern))
+            self._weights[key] = self._pool.weight(name, bits, self._half, choice.pattern)
         return self._weights[key]
 
     def _describe(self, call: ir.Operation, problem: Problem, choice: Choice, weight: str | None) -> None:

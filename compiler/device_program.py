@@ -1,13 +1,14 @@
-"""Compiling for GPUs: a model goes in, a `DevicePlan` comes out; needs no GPU."""
+"""Compiling for GPUs: a model goes in, a `DevicePlan` for each of its shapes comes out; needs no GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sparsec.cuda.network.plan import DevicePlan
-from sparsec.device_assembly import DeviceAssembly
-from sparsec.driver import Options, Progress, import_model
+from sparsec.device_assembly import DeviceAssembly, DevicePool
+from sparsec.driver import Options, Progress, Shapes, import_model, in_turn
 from sparsec.environment import read_environment
 from sparsec.errors import ToolchainError, UsageError
 from sparsec.frontends.imported import Imported
@@ -29,17 +30,18 @@ _ISA = Isa("cuda", 16, 255, True)  # what passes that CPUs share ask for
 
 def compile_device(
     source: Source,
-    options: Options = DEFAULTS,
+    options: Options,
+    shapes: Sequence[Shapes | None],
     *,
     example_inputs: object = None,
     progress: Progress | None = None,
-) -> DevicePlan:
-    """Compile a model (as `compile_program` takes it) to a plan for GPUs.
+) -> tuple[DevicePlan, ...]:
+    """Compile a model (as `compile_program` takes it) to plans for GPUs, over the same weights and constants.
 
-    `options.precision` is fp16 or bf16: what float32 is rounded to between steps. Raises a `SparsecError` that names the node
-    where something cannot be compiled.
+    There is one for each of these `shapes`, which stand for the options' own. `options.precision` is fp16 or bf16: what
+    float32 is rounded to between steps. Raises a `SparsecError` that names the node where something cannot be compiled.
     """
-    return compile_device_text(source, options, example_inputs=example_inputs, progress=progress)[0]
+    return tuple(plan for plan, _ in _compile_all(source, options, shapes, example_inputs, progress))
 
 
 def compile_device_text(
@@ -50,20 +52,35 @@ def compile_device_text(
     progress: Progress | None = None,
 ) -> tuple[DevicePlan, str]:
     """The plan, and the LLVM IR of its kernels; raises as `compile_device` does."""
-    trace = Trace(read_environment())
-    report = _reporter(progress)
-    report("import")
-    imported = import_model(source, options, example_inputs)
-    unit = _lowered(imported, options, report, trace)
-    report("generate_code")
-    assembly = DeviceAssembly(unit, imported)
-    text = device_text(unit.module)
-    ptx = emit_ptx(text) if text else ""
-    if trace.wants_code:
-        trace.code(ptx)
-    plan = assembly.plan(ptx)
-    trace.report(plan.report)
-    return plan, text
+    (made,) = _compile_all(source, options, [options.shapes], example_inputs, progress)
+    return made
+
+
+def _compile_all(
+    source: Source,
+    options: Options,
+    shapes: Sequence[Shapes | None],
+    example_inputs: object,
+    progress: Progress | None,
+) -> list[tuple[DevicePlan, str]]:
+    trace, pool = Trace(read_environment()), DevicePool()
+    made: list[tuple[DeviceAssembly, str, str]] = []
+    for number, each in enumerate(shapes):
+        report = _reporter(in_turn(progress, number, len(shapes)))
+        report("import")
+        imported = import_model(source, replace(options, shapes=each), example_inputs)
+        unit = _lowered(imported, options, report, trace)
+        report("generate_code")
+        assembly = DeviceAssembly(unit, imported, pool)
+        text = device_text(unit.module)
+        ptx = emit_ptx(text) if text else ""
+        if trace.wants_code:
+            trace.code(ptx)
+        made.append((assembly, ptx, text))
+    plans = [(assembly.plan(ptx), text) for assembly, ptx, text in made]
+    for plan, _ in plans:
+        trace.report(plan.report)
+    return plans
 
 
 def _lowered(imported: Imported, options: Options, report: Callable[[str], None], trace: Trace) -> Unit:

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.artifact import JsonObject, TensorSpec
+from sparsec.artifact import TensorSpec
 from sparsec.cuda.device.driver import device
 from sparsec.cuda.network import arguments, plan_file
 from sparsec.cuda.network.binding import OnCopies, OnDevice
+from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.packed import DeviceProgram, packed
 from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
 from sparsec.cuda.network.staging import Staging
 from sparsec.errors import UsageError
 from sparsec.runtime import tensors
+from sparsec.runtime.shapes import pick
 from sparsec.runtime.tensors import Array, Feeds
 
 HOST_GPU = 0  # that runs on a host's arrays use
 
 
 class DeviceSession:
-    """A plan that is loaded onto a GPU when the first tensors on that GPU, or of the host, come.
+    """Plans of a network, each loaded onto a GPU when the first tensors of its shapes on that GPU, or of the host, come.
 
-    It may be called from several threads; runs on one GPU are one after another. Calls raise `TargetError` in one sentence
+    They share the weights there. Without more said, the first is meant. It may be called from several threads; runs on one GPU
+    are one after another. Calls raise `TargetError` in one sentence
     if there is no GPU that can be used, or if it lacks something that the plan needs.
     """
 
     def __init__(self, program: DeviceProgram) -> None:
         self._program = program
+        self._inputs = [plan.inputs for plan in program.plans]
         self._lock = threading.Lock()
-        self._executors: dict[int, Executor] = {}
-        self._staging: Staging | None = None
+        self._networks: dict[int, Network] = {}  # by the number of a GPU
+        self._executors: dict[tuple[int, int], Executor] = {}  # by that, and the number of a plan
+        self._stagings: dict[int, Staging] = {}  # by the number of a plan
         self._is_closed = False
 
     @property
@@ -46,33 +52,28 @@ class DeviceSession:
         return self._program
 
     @property
-    def name(self) -> str:
-        """The network's."""
-        return self._program.plan.name
-
-    @property
-    def report(self) -> JsonObject:
-        """What the compiler said."""
-        return self._program.plan.report
+    def programs(self) -> tuple[DevicePlan, ...]:
+        """One for each shape."""
+        return self._program.plans
 
     @property
     def target(self) -> str:
         """What it was compiled for: the oldest architecture, and kinds of GPUs that need nothing but the driver."""
-        major, minor = self._program.plan.architecture
+        major, minor = self.programs[0].architecture
         return f"cuda (sm_{major}{minor} and later{''.join(f', {name}' for name in self._program.gpus)})"
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Bytes of weights and constants, of code, and of the arena."""
-        plan, images = self._program.plan, self._program.images
-        weights = sum(each.values.nbytes + (0 if each.bitmap is None else each.bitmap.nbytes) for each in plan.weights)
-        code = len(plan.ptx) + sum(map(len, images.values()))
-        return plan.constants.nbytes + weights, code, plan.arena_bytes
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of weights and constants, and of code, for all shapes."""
+        plan, images = self.programs[0], self._program.images
+        arrays = {id(array): array.nbytes for each in plan.weights for array in each.arrays}
+        code = sum(len(each.ptx) for each in self.programs) + sum(map(len, images.values()))
+        return plan.constants.nbytes + sum(arrays.values()), code
 
-    @property
-    def calls(self) -> tuple[tuple[str, str], ...]:
-        """The kernel and the layer of each step; of products, the pattern of the weight stands for the kernel."""
-        return tuple((_kernel(step, self._program.plan), step.layer) for step in self._program.plan.steps)
+    def calls(self, number: int) -> tuple[tuple[str, str], ...]:
+        """The kernel and the layer of each step of a plan; of products, the pattern of the weight stands for the kernel."""
+        plan = self.programs[number]
+        return tuple((_kernel(step, plan), step.layer) for step in plan.steps)
 
     @property
     def runs_on(self) -> str:
@@ -87,16 +88,6 @@ class DeviceSession:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact, with machine code for the GPUs that it is for; raises `ArtifactError`."""
         plan_file.write(packed(self._program), path)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """Names, dtypes and shapes of the inputs."""
-        return self._program.plan.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """Names, dtypes and shapes of the outputs."""
-        return self._program.plan.outputs
 
     def launch(self, feeds: Feeds, *, out: Feeds | None = None, stream: int | None = None) -> dict[str, object]:
         """Put a run on tensors on a GPU on a stream, and return the outputs, by name.
@@ -113,19 +104,20 @@ class DeviceSession:
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
         """Run once on a host's arrays and return outputs by name, as `Session.run` does; the copies are waited for."""
-        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
-        arrays = [tensors.readable(*pair) for pair in pairs]
+        number = pick(feeds, self._inputs)
+        plan = self.programs[number]
+        arrays = _readable(feeds, plan.inputs)
         if out is None:
-            results = [tensors.fresh(spec) for spec in self.outputs]
+            results = [tensors.fresh(spec) for spec in plan.outputs]
         else:
-            given = tensors.match(out, self.outputs, "output")
-            results = [tensors.writable(*pair) for pair in zip(given, self.outputs, strict=True)]
-        staging = self._staged()
+            given = tensors.match(out, plan.outputs, "output")
+            results = [tensors.writable(*pair) for pair in zip(given, plan.outputs, strict=True)]
+        staging = self._staged(number)
         with self._lock:
             staging.give(arrays)
             staging.run()
             staging.take(results)
-        return {spec.name: array for spec, array in zip(self.outputs, results, strict=True)}
+        return {spec.name: array for spec, array in zip(plan.outputs, results, strict=True)}
 
     __call__ = run
 
@@ -142,9 +134,10 @@ class DeviceSession:
             raise UsageError(
                 "What is bound to copies on a GPU leaves its outputs there.", next_step="bind tensors on a GPU"
             )
-        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
-        staging = Staging(self._executor(HOST_GPU))
-        staging.give([tensors.readable(*pair) for pair in pairs])
+        number = pick(feeds, self._inputs)
+        arrays = _readable(feeds, self._inputs[number])
+        staging = Staging(self._executor(HOST_GPU, number))
+        staging.give(arrays)
         return OnCopies(staging)
 
     def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
@@ -152,15 +145,20 @@ class DeviceSession:
         if repeats < 1:
             raise UsageError("A profile needs at least one run.", got=str(repeats))
         self.run(feeds)
-        return self._executor(HOST_GPU).profile(*self._staged().addresses, repeats)
+        number = pick(feeds, self._inputs)
+        return self._executor(HOST_GPU, number).profile(*self._staged(number).addresses, repeats)
 
     def close(self) -> None:
         """Wait for what runs, and give the GPU's memory back; further calls raise `UsageError`."""
         with self._lock:
-            self._is_closed, self._staging = True, None
+            self._is_closed = True
+            self._stagings.clear()
             for executor in self._executors.values():
                 executor.close()
             self._executors.clear()
+            for network in self._networks.values():
+                network.close()
+            self._networks.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -172,37 +170,48 @@ class DeviceSession:
 
     def _placed(self, feeds: Feeds, out: Feeds | None, *, can_copy: bool) -> OnDevice:
         """A run on tensors on a GPU; `can_copy` says whether an input may be copied on torch's current stream."""
-        given = tensors.match(feeds, self.inputs, "input")
+        number = pick(feeds, self._inputs)
+        plan = self.programs[number]
+        given = tensors.match(feeds, plan.inputs, "input")
         on = device(arguments.gpu_of(given))
         if can_copy:
-            given = [arguments.read_in_place(*each) for each in zip(given, self.inputs, strict=True)]
-        made = arguments.empty_like_torch(self.outputs, given, on) if out is None else None
-        results = made or tensors.match(out or (), self.outputs, "output")
+            given = [arguments.read_in_place(*each) for each in zip(given, plan.inputs, strict=True)]
+        made = arguments.empty_like_torch(plan.outputs, given, on) if out is None else None
+        results = made or tensors.match(out or (), plan.outputs, "output")
         inputs, outputs = (
             [arguments.address(value, spec, what, on) for value, spec in zip(values, specs, strict=True)]
-            for values, specs, what in ((given, self.inputs, "input"), (results, self.outputs, "output"))
+            for values, specs, what in ((given, plan.inputs, "input"), (results, plan.outputs, "output"))
         )
         if made is None:
-            read, written = zip(inputs, self.inputs, strict=True), zip(outputs, self.outputs, strict=True)
+            read, written = zip(inputs, plan.inputs, strict=True), zip(outputs, plan.outputs, strict=True)
             arguments.check_apart(list(written), list(read))
-        named = {spec.name: value for spec, value in zip(self.outputs, results, strict=True)}
-        return OnDevice(self._executor(on.index), given, inputs, outputs, named)
+        named = {spec.name: value for spec, value in zip(plan.outputs, results, strict=True)}
+        return OnDevice(self._executor(on.index, number), given, inputs, outputs, named)
 
-    def _executor(self, index: int) -> Executor:
+    def _executor(self, index: int, number: int) -> Executor:
+        """The plan of this number on the GPU of this index."""
         with self._lock:
             if self._is_closed:
                 raise UsageError("The session is closed.", next_step="open a new one")
-            if index not in self._executors:
+            if index not in self._networks:
                 on = device(index)
                 on.images.update(self._program.images)
-                self._executors[index] = Executor(self._program.plan, on)
-            return self._executors[index]
+                self._networks[index] = Network(self.programs, on, EncodedWeights(self._program.encoded))
+            if (index, number) not in self._executors:
+                self._executors[index, number] = Executor(self.programs[number], self._networks[index])
+            return self._executors[index, number]
 
-    def _staged(self) -> Staging:
-        executor = self._executor(HOST_GPU)
+    def _staged(self, number: int) -> Staging:
+        executor = self._executor(HOST_GPU, number)
         with self._lock:
-            self._staging = self._staging or Staging(executor)
-            return self._staging
+            if number not in self._stagings:
+                self._stagings[number] = Staging(executor)
+            return self._stagings[number]
+
+
+def _readable(feeds: Feeds, specs: Sequence[TensorSpec]) -> list[Array]:
+    """A host's arrays, in the order of the inputs."""
+    return [tensors.readable(*pair) for pair in zip(tensors.match(feeds, specs, "input"), specs, strict=True)]
 
 
 def _kernel(step: Step, plan: DevicePlan) -> str:

@@ -5,7 +5,7 @@ A model goes in, a `Program` comes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsec.artifact import Plan, Program
-from sparsec.assemble import Assembly
+from sparsec.assemble import Assembly, WeightPool
 from sparsec.c_library import kernel_prefix
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
@@ -60,6 +60,7 @@ _PERMUTES = (  # target feature, instruction of it that picks lanes by positions
     ("relaxed-simd", "i8x16.relaxed_swizzle"),
     ("simd128", "i8x16.swizzle"),
 )
+Shapes = Mapping[str, tuple[int, ...]]  # of inputs, by name
 Progress = Callable[[str, int, int], None]  # stage, number of the stage, number of stages
 
 
@@ -70,17 +71,20 @@ class Options:
     `measurements` is the database of the tuner; None for the user's own, if there is one. `use_measurements` says
     whether choices may follow it. `weights` replaces weights of the model, by name. `precision` is
     the arithmetic that layers of float32 may use: f32, bf16 or fp16. `storage` is how weights of float32 are stored: fp32, or fp16
-    with half the bytes, widened before the first run. With `dense_only` no layer uses its zeros: for comparison.
+    with half the bytes, widened before the first run. With `dense_only` no layer uses its zeros, with `kernels` all use those
+    named, or there is an error: for comparison. Choices are for `threads` threads per run.
     """
 
     target: str = "native"
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Shapes | None = None
     measurements: Path | None = None
     use_measurements: bool = True
     weights: Mapping[str, object] | None = None
     precision: str = F32.name
     dense_only: bool = False
+    kernels: tuple[str, ...] | None = None
     storage: str = FP32
+    threads: int = 1
 
 
 def compile_program(
@@ -90,6 +94,19 @@ def compile_program(
 
     Raises a `SparsecError` that names the node where something cannot be compiled.
     """
+    (program,) = compile_programs(source, options, [options.shapes], example_inputs=example_inputs, progress=progress)
+    return program
+
+
+def compile_programs(
+    source: Source,
+    options: Options,
+    shapes: Sequence[Shapes | None],
+    *,
+    example_inputs: object = None,
+    progress: Progress | None = None,
+) -> tuple[Program, ...]:
+    """A program for each of these `shapes` in the place of the options' own, over one array of weights."""
     target = resolve(options.target)
     if target.is_wasm:
         raise TargetError(
@@ -97,8 +114,8 @@ def compile_program(
             got=target.name,
             next_step="sparsec compile --emit wasm",
         )
-    plan, text = _compile(source, options, example_inputs, progress)
-    return plan.with_code(emit_image(text, target, plan.kernels))
+    made = _compile_all(source, options, shapes, example_inputs, progress)
+    return tuple(plan.with_code(emit_image(text, target, plan.kernels)) for plan, text in made)
 
 
 def compile_objects(
@@ -168,18 +185,42 @@ def compile_text(
 
 def _compile(source: Source, options: Options, example_inputs: object, progress: Progress | None) -> tuple[Plan, str]:
     """What is the same for every kind of artifact: the plan, and LLVM IR of the kernels that its steps call."""
-    target, report, trace = resolve(options.target), _reporter(progress), Trace(read_environment())
+    (made,) = _compile_all(source, options, [options.shapes], example_inputs, progress)
+    return made
+
+
+def _compile_all(
+    source: Source,
+    options: Options,
+    shapes: Sequence[Shapes | None],
+    example_inputs: object,
+    progress: Progress | None,
+) -> list[tuple[Plan, str]]:
+    """The same for each of several shapes; the plans have one array of weights."""
+    target, trace, pool = resolve(options.target), Trace(read_environment()), WeightPool()
     store = storage_of(options.storage)
-    imported, unit = _run_passes(source, options, example_inputs, report, trace)
-    assembly = Assembly(unit, imported)
-    report("lower_llvm")
-    text = _kernels_text(unit)
-    report("generate_code")
-    if trace.wants_code:
-        trace.code(emit_assembly(text, target))
-    plan = store(assembly.plan(target))
-    trace.report(plan.report)
-    return plan, text
+    made: list[tuple[Assembly, str]] = []
+    for number, each in enumerate(shapes):
+        report = _reporter(in_turn(progress, number, len(shapes)))
+        imported, unit = _run_passes(source, replace(options, shapes=each), example_inputs, report, trace)
+        assembly = Assembly(unit, imported, pool)
+        report("lower_llvm")
+        text = _kernels_text(unit)
+        report("generate_code")
+        if trace.wants_code:
+            trace.code(emit_assembly(text, target))
+        made.append((assembly, text))
+    plans = store([assembly.plan(target) for assembly, _ in made])
+    for plan in plans:
+        trace.report(plan.report)
+    return [(plan, text) for plan, (_, text) in zip(plans, made, strict=True)]
+
+
+def in_turn(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """What is told of the progress of one of several compilations, one after another."""
+    if progress is None:
+        return None
+    return lambda stage, done, stages: progress(stage, number * stages + done, count * stages)
 
 
 def _reporter(progress: Progress | None) -> Callable[[str], None]:
@@ -200,10 +241,10 @@ def _run_passes(
     report("import")
     imported = import_model(source, options, example_inputs)
     target = resolve(options.target)
-    known = _known_machine(target)
+    known = _known_machine(target, options.threads)
     unit = Unit(imported.module, imported.weights, isa_of(target), machine=known.machine, notes=[known.note])
     unit.precision = precision_of(options.precision, target)
-    unit.dense_only = options.dense_only
+    unit.dense_only, unit.kernels = options.dense_only, options.kernels
     trace.after("import", unit.module)
     with _measurements(options) as unit.measurements:
         for name, run, _ in PASSES:
@@ -219,12 +260,14 @@ def _run_passes(
     return imported, unit
 
 
-def _known_machine(target: Target) -> Known:
-    """The machine that predictions are for: this one if it was calibrated, else one that the target names."""
+def _known_machine(target: Target, threads: int) -> Known:
+    """The machine that predictions are for, with so many threads: this one if it was calibrated, else one that the target
+    names."""
     known = load_machine(target.name)
-    if target.machine is None or known.machine != GENERIC:
-        return known
-    return Known(target.machine, f"predictions are for {target.machine.name}")
+    if target.machine is not None and known.machine == GENERIC:
+        known = Known(target.machine, f"predictions are for {target.machine.name}")
+    together = f", for {threads} threads" if threads > 1 else ""
+    return Known(replace(known.machine, threads=threads), f"{known.note}{together}")
 
 
 @contextmanager
@@ -255,7 +298,13 @@ def import_model(source: Source, options: Options, example_inputs: object) -> Im
         return import_onnx(source, context=context, shapes=options.shapes, weights=options.weights)  # type: ignore[arg-type]
     from sparsec.frontends.torch import import_torch
 
-    return import_torch(source, example_inputs, context=context, weights=options.weights)  # type: ignore[arg-type]
+    return import_torch(
+        source,
+        example_inputs,  # type: ignore[arg-type]
+        context=context,
+        shapes=options.shapes,
+        weights=options.weights,
+    )
 
 
 def precision_of(name: str, target: Target) -> Arithmetic:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,6 +19,7 @@ from sparsec.artifact.file import Contents, read_file
 from sparsec.errors import InputError, ModelError, UsageError
 from sparsec.report import Report
 from sparsec.runtime.session import Binding, Session
+from sparsec.runtime.shapes import Shapes, find, sets_of
 from sparsec.runtime.tensors import Array, Feeds
 from sparsec.source import Kind, kind_of, read_exported
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from sparsec.cuda.network.binding import OnCopies, OnDevice
     from sparsec.cuda.network.packed import DeviceProgram
+    from sparsec.cuda.network.plan import DevicePlan
     from sparsec.device_session import DeviceSession
     from sparsec.frontends.torch import ExampleInputs
 
@@ -42,7 +45,7 @@ def compile(
     example_inputs: ExampleInputs | None = None,
     *,
     target: str = "native",
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Shapes | Sequence[Shapes] | None = None,
     threads: int | None = None,
     measurements: str | os.PathLike[str] | None = None,
     use_measurements: bool = True,
@@ -56,9 +59,11 @@ def compile(
     `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or
     an `ExportedProgram`. `target` is a name that `sparsec targets` lists: "cuda" is any NVIDIA GPU, and "cuda:a100,h100"
     has saved artifacts run on these kinds of GPUs with nothing but the driver ("cuda" alone: on an H100). `shapes` fixes
-    the inputs of an ONNX model that have unknown dimensions; `threads` is how many one call may use (default: all that the
-    process may). Choices follow what `sparsec tune` measured on this machine, kept in the file `measurements` (default:
-    the user's own, if there is one), unless `use_measurements` is False.
+    the inputs of an ONNX model that have unknown dimensions, or is for some inputs of a module in the place of their examples';
+    with a sequence of such mappings the model is for all of them, over the same weights, and runs what it is called with.
+    `threads` is how many one call may use (default: all that the process may), and what kernels are chosen for (default: 1).
+    Choices follow what `sparsec tune` measured on this machine, kept in the file `measurements` (default: the user's own, if
+    there is one), unless `use_measurements` is False.
     `weights` replaces weights of the model by name, with arrays of NumPy, SciPy (sparse) or torch (sparse or not), or
     anything that speaks DLPack: sparse ones are never made dense, and dense ones are read in place.
     With `precision` "bf16" or "fp16" rather than "f32", layers of float32 multiply in bfloat16 or float16 where that is
@@ -68,23 +73,24 @@ def compile(
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
-    from sparsec.driver import Options, compile_program  # loads MLIR and LLVM
+    from sparsec.driver import Options, compile_programs  # loads MLIR and LLVM
 
     kind, _, gpus = target.partition(":")
     database = Path(measurements) if measurements is not None else None
     chosen = precision or ("fp16" if kind == GPU else "f32")
     name = kind if kind == GPU else target
-    options = Options(name, shapes, database, use_measurements, weights, chosen, storage=storage)
+    sets = sets_of(shapes)
+    options = Options(name, None, database, use_measurements, weights, chosen, storage=storage, threads=threads or 1)
     if kind != GPU:
-        program = compile_program(readable(source), options, example_inputs=example_inputs, progress=progress)
-        return CompiledModel(program, threads=threads)
+        programs = compile_programs(readable(source), options, sets, example_inputs=example_inputs, progress=progress)
+        return CompiledModel(programs, threads=threads)
     from sparsec.cuda.network.packed import to_be_packed
     from sparsec.device_program import compile_device
 
     if threads is not None or storage != "fp32":
         raise UsageError("Threads, and how weights are stored, cannot be chosen for GPUs.", got=target)
-    plan = compile_device(readable(source), options, example_inputs=example_inputs, progress=progress)
-    return CompiledModel(to_be_packed(plan, gpus))
+    plans = compile_device(readable(source), options, sets, example_inputs=example_inputs, progress=progress)
+    return CompiledModel(to_be_packed(plans, gpus))
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> CompiledModel:
@@ -92,8 +98,8 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
 
     Raises `ArtifactError` if the file is damaged, of another version, or for another machine.
     """
-    readers: dict[str, Callable[[Contents], Program | DeviceProgram]] = {
-        artifact.KIND: artifact.program_of,
+    readers: dict[str, Callable[[Contents], tuple[Program, ...] | DeviceProgram]] = {
+        artifact.KIND: artifact.programs_of,
         GPU: _device_program_of,
     }
     return CompiledModel(read_file(path, readers), threads=threads)
@@ -122,7 +128,8 @@ def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was compiled: for which target; bytes of the weights as they are stored, of code, and of work memory."""
+    """What was compiled: for which target; bytes of the weights as they are stored and of code, for all shapes, and of work
+    memory."""
 
     target: str
     weight_bytes: int
@@ -141,12 +148,17 @@ class Call:
 class CompiledModel:
     """A network that is ready to run; may be called from several threads at once.
 
-    One for GPUs is loaded onto a GPU when it is called with tensors on that GPU, or with a host's: calls raise `TargetError`
-    in one sentence where there is no GPU that it can run on.
+    One that was compiled for several shapes runs those that it is called with. One for GPUs is loaded onto a GPU when it is
+    called with tensors on that GPU, or with a host's: calls raise `TargetError` in one sentence where there is no GPU that it
+    can run on.
     """
 
-    def __init__(self, program: Program | DeviceProgram, *, threads: int | None = None) -> None:
-        self._session = Session(program, threads=threads) if isinstance(program, Program) else _on_gpus(program)
+    def __init__(self, program: Program | Sequence[Program] | DeviceProgram, *, threads: int | None = None) -> None:
+        if isinstance(program, (Program, Sequence)):
+            self._session: Session | DeviceSession = Session(program, threads=threads)
+        else:
+            self._session = _on_gpus(program)
+        self._number = 0  # of the shapes that it tells of
 
     def __call__(self, *args: object, **kwargs: object) -> Output | tuple[Output, ...]:
         """Run on tensors in the order of the inputs, or by name: NumPy, torch, DLPack.
@@ -193,35 +205,51 @@ class CompiledModel:
         """Run `repeats` times and return nanoseconds, shape [repeats, calls], after one run that is not counted."""
         return self._session.profile(feeds, repeats)
 
+    def at(self, shapes: Shapes) -> CompiledModel:
+        """The same model, of which `inputs`, `outputs`, `report`, `calls` and `summary` tell what is for these shapes.
+
+        `shapes` has those of some inputs, by name, so that they are one set's. Calls are as before, for all shapes. Raises
+        `UsageError` that names the shapes that there are.
+        """
+        other = copy(self)
+        other._number = find(shapes, [program.inputs for program in self._session.programs])
+        return other
+
+    @property
+    def shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
+        """All that it was compiled for: shapes of the inputs, by name."""
+        return tuple({spec.name: spec.shape for spec in program.inputs} for program in self._session.programs)
+
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """Name, dtype and shape of each input."""
-        return self._session.inputs
+        """Name, dtype and shape of each input; of several shapes the first, as in what follows."""
+        return self._program.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Name, dtype and shape of each output."""
-        return self._session.outputs
+        return self._program.outputs
 
     @property
     def report(self) -> Report:
         """What was chosen for each layer, and why."""
-        return Report.from_dict(self._session.report)
+        return Report.from_dict(self._program.report)
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The steps in their order."""
         if not isinstance(self._session, Session):
-            return tuple(Call(*each) for each in self._session.calls)
-        return tuple(Call(step.kernel, step.layer) for step in self._session.program.steps)
+            return tuple(Call(*each) for each in self._session.calls(self._number))
+        return tuple(Call(step.kernel, step.layer) for step in self._session.programs[self._number].steps)
 
     @property
     def summary(self) -> Summary:
         """Its target and its size."""
+        arena_bytes = self._program.arena_bytes
         if not isinstance(self._session, Session):
-            return Summary(self._session.target, *self._session.sizes)
-        program = self._session.program
-        return Summary(program.target.isa, program.weights.nbytes, len(program.code.image), program.arena_bytes)
+            return Summary(self._session.target, *self._session.sizes, arena_bytes)
+        first, code = self._session.program, sum(len(program.code.image) for program in self._session.programs)
+        return Summary(first.target.isa, first.weights.nbytes, code, arena_bytes)
 
     @property
     def threads(self) -> int | None:
@@ -248,11 +276,15 @@ class CompiledModel:
         if not isinstance(self._session, Session):
             self._session.save(path)
         else:
-            artifact.write(self._session.program, Path(path))
+            artifact.write_all(self._session.programs, Path(path))
 
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
-        return f"<sparsec model {self._session.name!r} for {self.summary.target}: ({inputs}) -> ({outputs})>"
+        return f"<sparsec model {self._program.name!r} for {self.summary.target}: ({inputs}) -> ({outputs})>"
+
+    @property
+    def _program(self) -> Program | DevicePlan:
+        return self._session.programs[self._number]
 
     def _feeds(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
         names = [spec.name for spec in self.inputs]

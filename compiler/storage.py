@@ -1,9 +1,13 @@
-"""How weights of float32 are stored in artifacts of every kind: `STORAGES`, each of which takes and gives a plan."""
+"""How weights of float32 are stored in artifacts of every kind: `STORAGES`.
+
+Each takes and gives plans of a network for several shapes, which share their weights before and after.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +21,22 @@ LEAST_ELEMENTS = 64  # shorter arrays, such as single constants, stay exact
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def as_they_are(plan: Plan) -> Plan:
-    """The plan itself."""
-    return plan
+Storage: TypeAlias = Callable[[Sequence[Plan]], tuple[Plan, ...]]
 
 
-def stored_in_half(plan: Plan) -> Plan:
-    """The plan with its weights as they are stored: float32 arrays as float16, if their numbers fit, the rest as it is.
+def as_they_are(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans themselves."""
+    return tuple(plans)
+
+
+def stored_in_half(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans with their weights as they are stored: float32 arrays as float16, if their numbers fit, the rest as it is.
 
     A weight is rounded to the nearest number, ties to even, and widened before the first run: products and sums stay
     float32. Arrays in which numbers stand among indices (the packed form of N:M) stay, too. The report says how much that is.
     """
     pieces, parts, at, kept = list[Piece](), list[NDArray[np.uint8]](), 0, 0
+    plan = plans[0]
     for offset, count in plan.floats:
         end = offset + 4 * count
         values = plan.weights[offset:end].view(np.float32)
@@ -41,14 +49,17 @@ def stored_in_half(plan: Plan) -> Plan:
         at = end
     pieces.append(Piece(plan.weights.nbytes - at, False))
     parts.append(plan.weights[at:])
-    report = _stated(plan, pieces, kept).as_dict()
-    return replace(plan, weights=np.concatenate(parts), pieces=tuple(pieces), report=report)  # type: ignore[arg-type]
+    stored, made = np.concatenate(parts), tuple(pieces)
+    return tuple(
+        replace(each, weights=stored, pieces=made, report=_stated(each, pieces, kept).as_dict())  # type: ignore[arg-type]
+        for each in plans
+    )
 
 
-STORAGES: Mapping[str, Callable[[Plan], Plan]] = {FP32: as_they_are, FP16: stored_in_half}
+STORAGES: Mapping[str, Storage] = {FP32: as_they_are, FP16: stored_in_half}
 
 
-def storage_of(name: str) -> Callable[[Plan], Plan]:
+def storage_of(name: str) -> Storage:
     """The storage of that name; raises `UsageError` if there is none."""
     if name not in STORAGES:
         raise UsageError("There is no such storage of weights.", expected=", ".join(STORAGES), got=name)

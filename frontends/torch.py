@@ -23,14 +23,15 @@ def import_torch(
     example_inputs: ExampleInputs | None = None,
     *,
     context: ir.Context,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     weights: Mapping[str, object] | None = None,
 ) -> Imported:
     """Import a module, exported for the shapes of `example_inputs` (a tensor, or positional or named arguments).
 
     The module is exported in evaluation mode and is left as it was. Its weights are not copied: don't train it while
-    compiling. `weights` come instead of its own, by their names in the state dictionary. Raises `UsageError` when torch or
-    the example inputs are missing or a weight does not fit, `ModelError` when the export fails, `UnsupportedOpError`
-    when an operator cannot be expressed.
+    compiling. `shapes` are of some inputs, by name, in the place of those of their examples. `weights` come instead of its
+    own, by their names in the state dictionary. Raises `UsageError` when torch or the example inputs are missing, or a shape or
+    a weight does not fit, `ModelError` when the export fails, `UnsupportedOpError` when an operator cannot be expressed.
     """
     try:
         importlib.import_module("torch")
@@ -40,4 +41,4 @@ def import_torch(
         ) from error
     from sparsec.frontends.torch_export import import_program
 
-    return import_program(model, example_inputs, context, weights or {})
+    return import_program(model, example_inputs, context, shapes or {}, weights or {})

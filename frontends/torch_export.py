@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -43,11 +44,18 @@ def import_program(
     model: nn.Module | ExportedProgram,
     example_inputs: ExampleInputs | None,
     context: ir.Context,
+    shapes: Mapping[str, tuple[int, ...]],
     given: Mapping[str, object],
 ) -> Imported:
     """See `sparsec.frontends.torch.import_torch`."""
     apart = given_weights(given, _known(model), type(model).__name__)
     if isinstance(model, ExportedProgram):
+        if shapes:
+            raise UsageError(
+                "An exported program has the shapes that it was exported with",
+                got=", ".join(shapes),
+                next_step="compile the module, or export it for each shape",
+            )
         program, name = model, "program"
     else:
         if example_inputs is None:
@@ -56,7 +64,7 @@ def import_program(
                 where=type(model).__name__,
                 expected="example_inputs=(tensor, ...)",
             )
-        args, kwargs = _arguments(example_inputs)
+        args, kwargs = _shaped(model, *_arguments(example_inputs), shapes)
         with _hollow_sparse_weights(model) as sparse, _evaluating(model):
             program = _export(model, args, kwargs)
         apart = {**sparse, **apart}
@@ -102,6 +110,29 @@ def _arguments(example_inputs: ExampleInputs) -> tuple[tuple[object, ...], dict[
     if isinstance(example_inputs, torch.Tensor):
         return (example_inputs,), {}
     return tuple(example_inputs), {}
+
+
+def _shaped(
+    model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The examples, those of these names (of the parameters of `forward`) with other shapes, of zeros."""
+    names = list(inspect.signature(model.forward).parameters)[: len(args)]
+    known = {
+        name for name, each in (*zip(names, args, strict=False), *kwargs.items()) if isinstance(each, torch.Tensor)
+    }
+    if unknown := shapes.keys() - known:
+        raise UsageError(
+            "There is no such input that is a tensor",
+            where=type(model).__name__,
+            expected=", ".join(sorted(known)) or "none",
+            got=", ".join(sorted(unknown)),
+        )
+
+    def shaped(name: str, example: object) -> object:
+        return example.new_zeros(shapes[name]) if name in shapes and isinstance(example, torch.Tensor) else example
+
+    first = [shaped(*each) for each in zip(names, args, strict=False)]
+    return (*first, *args[len(names) :]), {name: shaped(name, each) for name, each in kwargs.items()}
 
 
 def _export(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> ExportedProgram:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparsec.artifact import PAGE, Program, Space
+from sparsec.artifact import PAGE, Piece, Program, Space
 from sparsec.errors import ArtifactError, InputError, SparsecError
 
-_INTERFACE = 3  # SPARSEC_INTERFACE of native/sparsec.h
+_INTERFACE = 4  # SPARSEC_INTERFACE of native/sparsec.h
 _SPACES = {Space.INPUT: 0, Space.OUTPUT: 1, Space.WEIGHTS: 2, Space.ARENA: 3}
 _OK, _NO_MEMORY, _UNKNOWN_IMPORT, _NO_EXECUTABLE_MEMORY, _BAD_IMAGE, _FAILED_CHECK = range(6)
 _NO_STATUS = 2**64 - 1  # SPARSEC_NO_STATUS
@@ -90,6 +91,8 @@ def _core() -> ctypes.CDLL:
         ctypes.POINTER(ctypes.c_void_p),
         ctypes.POINTER(ctypes.c_uint64),
     )
+    core.sparsec_model_weights.restype = ctypes.c_void_p
+    core.sparsec_model_weights.argtypes = (ctypes.c_void_p,)
     core.sparsec_model_destroy.restype = None
     core.sparsec_model_destroy.argtypes = (ctypes.c_void_p,)
     core.sparsec_model_run.argtypes = (
@@ -150,18 +153,28 @@ class Pool:
 
 
 class Model:
-    """A program mapped executable; may run in many threads at once; closed once, after the last run."""
+    """A program mapped executable; may run in many threads at once; closed once, after the last run.
+
+    `beside` is a model of the same weights for another shape, whose memory they stay in: it is to be closed after this one.
+    """
 
     __slots__ = ("_complaints", "_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
 
-    def __init__(self, program: Program) -> None:
-        self._weights = program.weights if program.pieces else _aligned(program.weights)
+    def __init__(self, program: Program, beside: Model | None = None) -> None:
+        self._weights: NDArray[np.uint8]
+        stored: Sequence[Piece] = ()
+        if beside is not None:
+            self._weights = beside._weights
+            address = _core().sparsec_model_weights(beside._handle)
+        else:
+            self._weights, stored = program.weights if program.pieces else _aligned(program.weights), program.pieces
+            address = self._weights.ctypes.data
         self._inputs = ctypes.c_void_p * len(program.inputs)
         self._outputs = ctypes.c_void_p * len(program.outputs)
         self._run = _core().sparsec_model_run
         self._complaints = program.complaints
         self.step_count = len(program.steps)
-        self._handle: int | None = _create(program, self._weights)
+        self._handle: int | None = _create(program, address, stored)
 
     def tensors(self, inputs: Sequence[int], outputs: Sequence[int]) -> Tensors:
         """The addresses of the tensors of a run, as the core takes them."""
@@ -189,7 +202,7 @@ class Model:
             _core().sparsec_model_destroy(handle)
 
 
-def _aligned(weights: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _aligned(weights: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return `weights` at an address that is a multiple of the page: as it is when mapped from a file, else copied."""
     if weights.ctypes.data % PAGE == 0 or weights.nbytes == 0:
         return weights
@@ -199,7 +212,7 @@ def _aligned(weights: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> np.ndarray[
     return room[start : start + weights.nbytes]
 
 
-def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> int:
+def _create(program: Program, weights: int, stored: Sequence[Piece]) -> int:
     code = program.code
     symbols = list(code.imports)
     imports = (_Import * len(symbols))(*(_Import(name.encode(), code.imports[name]) for name in symbols))
@@ -210,7 +223,7 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
     for row, step in zip(steps, program.steps, strict=True):
         row.entry, row.first_arg, row.extent, row.grain = code.entries[step.kernel], first, step.extent, step.grain
         first += len(step.args)
-    pieces = (_Piece * len(program.pieces))(*(_Piece(each.bytes, each.half) for each in program.pieces))
+    pieces = (_Piece * len(stored))(*(_Piece(each.bytes, each.half) for each in stored))
     description = _Program(
         image=code.image,
         image_bytes=len(code.image),
@@ -221,7 +234,7 @@ def _create(program: Program, weights: np.ndarray[tuple[int], np.dtype[np.uint8]
         step_count=len(steps),
         buffers=buffers,
         buffer_count=len(buffers),
-        weights=weights.ctypes.data,
+        weights=weights,
         arena_bytes=program.arena_bytes,
         status=_NO_STATUS if program.status is None else program.status,
         pieces=pieces,

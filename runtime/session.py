@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,12 +16,14 @@ from sparsec import artifact
 from sparsec.artifact import JsonObject, Program, TargetSpec, TensorSpec
 from sparsec.errors import ArtifactError, InputError, UsageError
 from sparsec.runtime import library, tensors
+from sparsec.runtime.shapes import pick
 from sparsec.runtime.tensors import Array, Feeds
 
 
 class Session:
-    """A program that is ready to run.
+    """A program that is ready to run; or several, of one network for several shapes: a run is of that whose shapes it has.
 
+    Those share the weights and the threads, and each gets ready when it is first used. Without more said, the first is meant.
     `threads` defaults to the processors that this process may use. Calls from several threads run at once: the first
     uses the session's threads, the others each work on the thread that called. After a fork, the child gets threads
     of its own.
@@ -29,46 +31,54 @@ class Session:
     Raises `ArtifactError` if the file is damaged or compiled for features that this processor lacks.
     """
 
-    def __init__(self, program: Program | str | os.PathLike[str], *, threads: int | None = None) -> None:
-        if isinstance(program, Program):
-            artifact.check(program)
+    def __init__(
+        self, program: Program | Sequence[Program] | str | os.PathLike[str], *, threads: int | None = None
+    ) -> None:
+        if isinstance(program, (str, os.PathLike)):
+            self._programs = artifact.read_all(program)
         else:
-            program = artifact.read(program)
-        _check_machine(program.target)
-        self._program = program
+            self._programs = (program,) if isinstance(program, Program) else tuple(program)
+            artifact.check_all(self._programs)
+        _check_machine(self.program.target)
+        self._inputs = [each.inputs for each in self._programs]
         self._threads = _thread_count(threads)
-        self._model = library.Model(program)
+        self._models = {0: library.Model(self.program)}
         self._pool = library.Pool(self._threads)
         self._lock = threading.Lock()
         self._running = 0
         self._closed = False
-        self._native_closed = weakref.finalize(self, _close_native, self._model, self._pool)
+        self._native_closed = weakref.finalize(self, _close_native, self._models, self._pool)
         _sessions.add(self)
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """What is loaded: one for each shape."""
+        return self._programs
+
+    @property
     def program(self) -> Program:
-        """What is loaded."""
-        return self._program
+        """The first of them."""
+        return self._programs[0]
 
     @property
     def name(self) -> str:
         """The network's."""
-        return self._program.name
+        return self.program.name
 
     @property
     def report(self) -> JsonObject:
         """What the compiler said."""
-        return self._program.report
+        return self.program.report
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Names, dtypes and shapes of the inputs."""
-        return self._program.inputs
+        return self.program.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Names, dtypes and shapes of the outputs."""
-        return self._program.outputs
+        return self.program.outputs
 
     @property
     def threads(self) -> int:
@@ -94,20 +104,21 @@ class Session:
         Each call of the result reads what the arrays of `feeds` hold by then, and writes to those of `out` (fresh ones
         without it), which are its `outputs`. Raises `InputError`, also for inputs that `run` would have to copy first.
         """
-        pairs = zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+        program, model = self._for(feeds)
+        pairs = zip(tensors.match(feeds, program.inputs, "input"), program.inputs, strict=True)
         inputs = [tensors.in_place(*pair) for pair in pairs]
         apart = list(inputs)
-        outputs = _fresh(self.outputs) if out is None else _given(out, self.outputs, apart)
-        for spec, array, other in zip(self.inputs, inputs, apart, strict=True):
+        outputs = _fresh(program.outputs) if out is None else _given(out, program.outputs, apart)
+        for spec, array, other in zip(program.inputs, inputs, apart, strict=True):
             if array is not other:
                 raise InputError(f"The input {spec.name!r} cannot be bound: it shares memory with an output.")
-        return Binding(self, inputs, outputs)
+        return Binding(self, program, model, inputs, outputs)
 
     def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
         """Run `repeats` times and return nanoseconds, shape [repeats, steps], after one run that is not counted."""
         if repeats < 1:
             raise UsageError("A profile needs at least one run.", got=str(repeats))
-        times = np.zeros((repeats, self._model.step_count), np.int64)
+        times = np.zeros((repeats, self._for(feeds)[1].step_count), np.int64)
         out = self._run(feeds, None, None)
         for row in times:
             self._run(feeds, out, tensors.address(row))
@@ -130,25 +141,36 @@ class Session:
         self.close()
 
     def _run(self, feeds: Feeds, out: Feeds | None, step_ns: int | None) -> dict[str, Array]:
+        program, model = self._for(feeds)
         inputs = [
             tensors.readable(*pair)
-            for pair in zip(tensors.match(feeds, self.inputs, "input"), self.inputs, strict=True)
+            for pair in zip(tensors.match(feeds, program.inputs, "input"), program.inputs, strict=True)
         ]
-        outputs = _fresh(self.outputs) if out is None else _given(out, self.outputs, inputs)
-        self._start(self._addresses(inputs, outputs), step_ns)
-        return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
+        outputs = _fresh(program.outputs) if out is None else _given(out, program.outputs, inputs)
+        self._start(model, _addresses(model, inputs, outputs), step_ns)
+        return {spec.name: array for spec, array in zip(program.outputs, outputs, strict=True)}
 
-    def _addresses(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> library.Tensors:
-        return self._model.tensors([*map(tensors.address, inputs)], [*map(tensors.address, outputs)])
+    def _for(self, feeds: Feeds) -> tuple[Program, library.Model]:
+        """The program for tensors of these shapes, ready to run; raises `InputError` if there is none."""
+        number = pick(feeds, self._inputs)
+        if number not in self._models:
+            with self._lock:
+                self._require_open()
+                if number not in self._models:
+                    self._models[number] = library.Model(self._programs[number], self._models[0])
+        return self._programs[number], self._models[number]
 
-    def _start(self, addresses: library.Tensors, step_ns: int | None = None) -> None:
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError("The session is closed.", next_step="open a new one")
+
+    def _start(self, model: library.Model, addresses: library.Tensors, step_ns: int | None = None) -> None:
         """Run, unless the session is closed; the last run to end after `close` releases what it used."""
         with self._lock:
-            if self._closed:
-                raise UsageError("The session is closed.", next_step="open a new one")
+            self._require_open()
             self._running += 1
         try:
-            self._model.run(self._pool, addresses, step_ns)
+            model.run(self._pool, addresses, step_ns)
         finally:
             with self._lock:
                 self._running -= 1
@@ -164,20 +186,27 @@ class Session:
             return
         self._pool.close()
         self._pool = library.Pool(self._threads)
-        self._native_closed = weakref.finalize(self, _close_native, self._model, self._pool)
+        self._native_closed = weakref.finalize(self, _close_native, self._models, self._pool)
 
 
 class Binding:
     """A session and the tensors of its runs: what `Session.bind` makes. It keeps the arrays alive."""
 
-    def __init__(self, session: Session, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        self._session, self._inputs = session, inputs
-        self._addresses = session._addresses(inputs, outputs)
-        self.outputs = {spec.name: array for spec, array in zip(session.outputs, outputs, strict=True)}
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        model: library.Model,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+    ) -> None:
+        self._session, self._model, self._inputs = session, model, inputs
+        self._addresses = _addresses(model, inputs, outputs)
+        self.outputs = {spec.name: array for spec, array in zip(program.outputs, outputs, strict=True)}
 
     def __call__(self) -> dict[str, Array]:
         """Run once and return `outputs`, overwritten. Raises `InputError` if the network cannot take a value."""
-        self._session._start(self._addresses)
+        self._session._start(self._model, self._addresses)
         return self.outputs
 
 
@@ -192,9 +221,14 @@ def _restart_all() -> None:
 os.register_at_fork(after_in_child=_restart_all)
 
 
-def _close_native(model: library.Model, pool: library.Pool) -> None:
+def _close_native(models: Mapping[int, library.Model], pool: library.Pool) -> None:
     pool.close()
-    model.close()
+    for number in sorted(models, reverse=True):  # the weights are the first's
+        models[number].close()
+
+
+def _addresses(model: library.Model, inputs: Sequence[Array], outputs: Sequence[Array]) -> library.Tensors:
+    return model.tensors([*map(tensors.address, inputs)], [*map(tensors.address, outputs)])
 
 
 def _fresh(specs: Sequence[TensorSpec]) -> list[Array]:

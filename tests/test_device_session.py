@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_tensors import OnGpu
-from plans import checked, residual_block, sparse_matrix, weight
+from plans import checked, residual_block, residual_blocks, sparse_matrix, weight
 from recording import Recorder, recording_gpu
 
 import sparsec
@@ -40,7 +40,16 @@ def block() -> DeviceProgram:
         weight("first", sparse_matrix(M, K, 0.3, 1), "unstructured"),
         weight("second", sparse_matrix(K, M, 1, 2), None),
     )
-    return DeviceProgram(residual_block(TOKENS, *weights, np.zeros(M, np.float32)), ("h100",))
+    return DeviceProgram((residual_block(TOKENS, *weights, np.zeros(M, np.float32)),), ("h100",))
+
+
+def blocks(*tokens: int) -> DeviceProgram:
+    """The same for several numbers of tokens."""
+    weights = (
+        weight("first", sparse_matrix(512, 128, 0.3, 1), "unstructured"),
+        weight("second", sparse_matrix(128, 512, 1, 2), None),
+    )
+    return DeviceProgram(residual_blocks(tokens, *weights, np.zeros(512, np.float32)), ("h100",))
 
 
 def tensor() -> OnGpu:
@@ -53,8 +62,8 @@ def test_nothing_is_loaded_before_the_first_call(recorder: Recorder) -> None:
     session = DeviceSession(block())
     assert recorder.calls == []
     assert session.target == "cuda (sm_80 and later, h100)"
-    assert [kernel for kernel, _ in session.calls] == ["product (unstructured)", "product (dense)", "add_half"]
-    assert session.inputs[0].shape == (TOKENS, K)
+    assert [kernel for kernel, _ in session.calls(0)] == ["product (unstructured)", "product (dense)", "add_half"]
+    assert session.programs[0].inputs[0].shape == (TOKENS, K)
 
 
 def test_tensors_on_a_gpu_are_used_in_place(recorder: Recorder) -> None:
@@ -81,6 +90,47 @@ def test_arrays_of_the_host_are_copied(recorder: Recorder) -> None:
     recorder.calls.clear()
     session.bind([x])()
     assert "cuGraphLaunch" in recorder.calls
+
+
+def test_each_shape_is_loaded_when_it_comes_and_the_weights_once(recorder: Recorder) -> None:
+    session = DeviceSession(blocks(24, 16, 32))
+    session.run([np.zeros((16, 128), np.float16)])
+    assert recorder.calls.count("cuModuleLoadDataEx") > 1
+    assert "cuMemcpyHtoD_v2" in recorder.calls
+    recorder.calls.clear()
+    session.run([np.zeros((16, 128), np.float16)])
+    assert "cuModuleLoadDataEx" not in recorder.calls
+    session.run([np.zeros((24, 128), np.float16)])
+    assert "cuModuleLoadDataEx" in recorder.calls
+    assert "cuMemcpyHtoD_v2" not in recorder.calls
+    session.close()
+    assert recorder.device_bytes == 0
+
+
+@pytest.mark.usefixtures("recorder")
+def test_other_shapes_than_there_are_name_those() -> None:
+    session = DeviceSession(blocks(24, 16))
+    with pytest.raises(
+        InputError, match=r"not compiled for these shapes(.|\n)*x\[24, 128\] or x\[16, 128\](.|\n)*x\[8, 128\]"
+    ):
+        session.run([np.zeros((8, 128), np.float16)])
+
+
+def test_a_saved_model_has_all_its_shapes_and_the_weights_once(recorder: Recorder, tmp_path: Path) -> None:
+    sizes = []
+    for tokens in ((24,), (24, 16), (24, 16, 32)):
+        plan_file.write(blocks(*tokens), tmp_path / "block.sparsec")
+        sizes.append((tmp_path / "block.sparsec").stat().st_size)
+    weights = sum(array.nbytes for each in blocks(24).plans[0].weights for array in each.arrays)
+    assert sizes[2] - sizes[0] < weights / 4
+    model = CompiledModel(blocks(24, 16))
+    model.save(tmp_path / "block.sparsec")
+    loaded = sparsec.load(tmp_path / "block.sparsec")
+    assert loaded.shapes == model.shapes == ({"x": (24, 128)}, {"x": (16, 128)})
+    assert loaded.at({"x": (16, 128)}).outputs[0].shape == (16, 128)
+    for rows in (16, 24):
+        assert loaded.run([np.zeros((rows, 128), np.float16)])["y"].shape == (rows, 128)
+    assert recorder.calls
 
 
 def test_what_is_closed_is_given_back_and_says_so(recorder: Recorder) -> None:
@@ -111,7 +161,7 @@ def test_wrong_tensors_are_refused() -> None:
 
 
 def test_a_check_that_fails_is_raised_with_its_node(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = DeviceSession(DeviceProgram(checked()))
+    session = DeviceSession(DeviceProgram((checked(),)))
     copied = recorder.call
 
     def call(function: str, *arguments: object, **options: object) -> int:
@@ -142,14 +192,14 @@ def test_a_saved_model_has_its_machine_code_and_asks_for_no_other(
 
 
 def test_kinds_of_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = block().plan
-    assert to_be_packed(plan, "h100, a100,h100").gpus == ("h100", "a100")
+    plans = block().plans
+    assert to_be_packed(plans, "h100, a100,h100").gpus == ("h100", "a100")
     with pytest.raises(UsageError, match=r"no such GPU(.|\n)*a100(.|\n)*abacus"):
-        to_be_packed(plan, "abacus")
+        to_be_packed(plans, "abacus")
     monkeypatch.setattr(packed.nvrtc, "is_there", lambda: False)
-    assert to_be_packed(plan, "").gpus == ()
+    assert to_be_packed(plans, "").gpus == ()
     monkeypatch.setattr(packed.nvrtc, "is_there", lambda: True)
-    assert to_be_packed(plan, "").gpus == ("h100",)
+    assert to_be_packed(plans, "").gpus == ("h100",)
     assert plan_file.KIND == "cuda"
 
 

@@ -41,7 +41,7 @@ def test_pieces_make_up_all_weights(arrays: list[tuple[bool, int]], seed: int) -
             floats.append((at, array.size))
         at += array.nbytes
     plan = plan_of(np.concatenate([np.zeros(0, np.uint8), *parts]), tuple(floats))
-    stored = stored_in_half(plan)
+    (stored,) = stored_in_half([plan])
     assert stored.weight_bytes == plan.weights.nbytes
     rest, found = stored.weights, []
     for piece in stored.pieces:
@@ -61,7 +61,7 @@ def test_pieces_make_up_all_weights(arrays: list[tuple[bool, int]], seed: int) -
 def test_numbers_that_float16_has_not_stay(outlier: float) -> None:
     array = np.ones(128, np.float32)
     array[5] = outlier
-    stored = stored_in_half(plan_of(array, ((0, 128),)))
+    (stored,) = stored_in_half([plan_of(array, ((0, 128),))])
     assert not any(piece.half for piece in stored.pieces)
     assert stored.weights.tobytes() == array.tobytes()
     (note,) = stored.report["notes"]
@@ -71,7 +71,7 @@ def test_numbers_that_float16_has_not_stay(outlier: float) -> None:
 def test_arrays_of_an_odd_number_of_halves_are_stored() -> None:
     """The next array then starts at an address of the file that is no multiple of four."""
     plan = plan_of(np.arange(160, dtype=np.float32), ((0, 65), (320, 80)))
-    stored = stored_in_half(plan)
+    (stored,) = stored_in_half([plan])
     assert [(piece.bytes, piece.half) for piece in stored.pieces] == [
         (0, False),
         (260, True),

@@ -22,6 +22,26 @@ def check(program: Program) -> None:
     _check_steps(program)
 
 
+def check_all(programs: Sequence[Program]) -> None:
+    """Raise `ArtifactError` unless each is consistent, and they are programs of one network for several shapes."""
+    require(bool(programs), "there is no program")
+    for program in programs:
+        check(program)
+    first = programs[0]
+    for other in programs[1:]:
+        alike = (other.name, other.target, other.pieces) == (first.name, first.target, first.pieces)
+        require(alike and other.weights is first.weights, "its shapes do not share a network and its weights")
+    check_shapes([(program.inputs, program.outputs) for program in programs])
+
+
+def check_shapes(tensors: Sequence[tuple[Sequence[TensorSpec], Sequence[TensorSpec]]]) -> None:
+    """Raise `ArtifactError` unless these inputs and outputs of programs differ by the shapes of inputs, and by nothing else."""
+    names = {tuple(tuple((spec.name, spec.dtype) for spec in specs) for specs in each) for each in tensors}
+    require(len(names) <= 1, "its shapes have inputs or outputs of different names or dtypes")
+    shapes = {tuple(spec.shape for spec in inputs) for inputs, _ in tensors}
+    require(len(shapes) == len(tensors), "two of its shapes are the same")
+
+
 def _check_code(code: CodeImage) -> None:
     size = len(code.image)
     require(code.writable_offset % PAGE == 0, "the writable part of the code does not start at a page")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.artifact.container import Member, check_intact, read_members, write_members
-from sparsec.artifact.fields import JsonObject, as_int, as_object, as_str
+from sparsec.artifact.fields import JsonObject, as_int, as_list, as_object, as_str
 from sparsec.errors import ArtifactError
 
 FORMAT_VERSION = 4
-_READABLE_VERSIONS = (2, 3, FORMAT_VERSION)  # 2 had no pieces, and programs before 4 are for CPUs
+SEVERAL_SHAPES = 5  # the version of files that have more programs than one, which is all that is new in it
+_READABLE_VERSIONS = (2, 3, FORMAT_VERSION, SEVERAL_SHAPES)  # 2 had no pieces, and programs before 4 are for CPUs
 _MANIFEST, _SUFFIX = "manifest.json", ".bin"
+_MORE = "more_shapes"
 _FIRST_KIND = "cpu"
 
 Made = TypeVar("Made")
@@ -41,11 +43,12 @@ class Contents:
 def write_file(path: str | os.PathLike[str], kind: str, facts: JsonObject, blobs: Mapping[str, memoryview]) -> None:
     """Write a file, whole or not at all; equal ones are equal byte for byte. Raises `ArtifactError`.
 
-    Of a blob, `facts` may hold an object with more than its size and sum.
+    Of a blob, `facts` may hold an object with more than its size and sum. Facts of more programs than one are as `by_shape`
+    puts them together.
     """
     head: JsonObject = {
         "format": "sparsec",
-        "format_version": FORMAT_VERSION,
+        "format_version": SEVERAL_SHAPES if _MORE in facts else FORMAT_VERSION,
         "sparsec_version": _product_version(),
         "kind": kind,
     }
@@ -59,6 +62,18 @@ def write_file(path: str | os.PathLike[str], kind: str, facts: JsonObject, blobs
         write_members(Path(path), members)
     except OSError as error:
         raise ArtifactError("The artifact cannot be written.", where=str(path), got=error.strerror) from error
+
+
+def by_shape(shared: JsonObject, own: Sequence[JsonObject]) -> JsonObject:
+    """Facts of programs for several shapes: what they share and what the first has of its own, then a list of the others."""
+    first, *others = own
+    more: JsonObject = {_MORE: [*others]} if others else {}
+    return {**first, **shared, **more}
+
+
+def each_shape(facts: JsonObject) -> list[JsonObject]:
+    """The facts of each program of a file; the first's are among what all share."""
+    return [facts, *(as_object(each, _MORE) for each in as_list(facts.get(_MORE, [])))]
 
 
 def read_file(

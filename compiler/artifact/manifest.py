@@ -1,12 +1,18 @@
-"""A program for a CPU as the facts and blobs of a file, and back."""
+"""Programs for a CPU as the facts and blobs of a file, and back.
+
+Each shape has its own code: of the first in `code.bin`, of the second in `code_1.bin`. They share the weights.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from sparsec.artifact.check import check
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.artifact.check import check_all
 from sparsec.artifact.fields import JsonObject, JsonValue, as_int, as_list, as_object, as_str
-from sparsec.artifact.file import Contents
+from sparsec.artifact.file import Contents, by_shape, each_shape
 from sparsec.artifact.program import (
     Buffer,
     CodeImage,
@@ -25,16 +31,20 @@ _STORED_AS = {False: "bytes", True: "float16"}  # what the manifest calls a piec
 _BEFORE_PIECES = 2
 
 
-def facts_of(program: Program) -> JsonObject:
+def facts_of(programs: Sequence[Program]) -> JsonObject:
     """What the manifest says."""
+    target, pieces = programs[0].target, programs[0].pieces
+    shared: JsonObject = {
+        "name": programs[0].name,
+        "target": {"triple": target.triple, "isa": target.isa, "features": list(target.features)},
+        "weights": {"pieces": [[piece.bytes, _STORED_AS[piece.half]] for piece in pieces]},
+    }
+    return by_shape(shared, [_own_facts(each) for each in programs])
+
+
+def _own_facts(program: Program) -> JsonObject:
     code = program.code
     return {
-        "name": program.name,
-        "target": {
-            "triple": program.target.triple,
-            "isa": program.target.isa,
-            "features": list(program.target.features),
-        },
         "inputs": [tensor_json(spec) for spec in program.inputs],
         "outputs": [tensor_json(spec) for spec in program.outputs],
         "arena_bytes": program.arena_bytes,
@@ -46,44 +56,58 @@ def facts_of(program: Program) -> JsonObject:
             "entries": dict(code.entries),
             "imports": dict(code.imports),
         },
-        "weights": {"pieces": [[piece.bytes, _STORED_AS[piece.half]] for piece in program.pieces]},
         "report": program.report,
     }
 
 
-def blobs_of(program: Program) -> dict[str, memoryview]:
-    """The code and the weights."""
-    weights = np.ascontiguousarray(program.weights, dtype=np.uint8).reshape(-1).data
-    return {"code": memoryview(program.code.image), "weights": weights}
+def blobs_of(programs: Sequence[Program]) -> dict[str, memoryview]:
+    """The codes and the weights."""
+    weights = np.ascontiguousarray(programs[0].weights, dtype=np.uint8).reshape(-1).data
+    codes = {_code_blob(number): memoryview(program.code.image) for number, program in enumerate(programs)}
+    return {**codes, "weights": weights}
 
 
-def program_of(contents: Contents) -> Program:
-    """The program that a file holds, checked. Raises `ArtifactError`, and others for facts of another form."""
+def _code_blob(number: int) -> str:
+    return f"code_{number}" if number else "code"
+
+
+def programs_of(contents: Contents) -> tuple[Program, ...]:
+    """The programs that a file holds, checked. Raises `ArtifactError`, and others for facts of another form."""
     facts = contents.facts
-    code, weights, target = (as_object(facts[name], name) for name in ("code", "weights", "target"))
-    program = Program(
-        name=as_str(facts["name"]),
-        target=TargetSpec(
-            as_str(target["triple"]), as_str(target["isa"]), tuple(as_str(item) for item in as_list(target["features"]))
-        ),
-        inputs=tuple(tensor(item) for item in as_list(facts["inputs"])),
-        outputs=tuple(tensor(item) for item in as_list(facts["outputs"])),
-        arena_bytes=as_int(facts["arena_bytes"]),
-        steps=tuple(_step(item) for item in as_list(facts["steps"])),
-        code=CodeImage(
-            image=contents.blobs["code"].tobytes(),
-            writable_offset=as_int(code["writable_offset"]),
-            entries={name: as_int(value) for name, value in as_object(code["entries"], "entries").items()},
-            imports={name: as_int(value) for name, value in as_object(code["imports"], "imports").items()},
-        ),
-        weights=contents.blobs["weights"],
-        report=as_object(facts["report"], "report"),
-        status=None if facts["status"] is None else as_int(facts["status"]),
-        complaints=tuple(_complaint(item) for item in as_list(facts["complaints"])),
-        pieces=tuple(_piece(item) for item in as_list(weights["pieces"])) if contents.version > _BEFORE_PIECES else (),
+    weights, target = (as_object(facts[name], name) for name in ("weights", "target"))
+    name = as_str(facts["name"])
+    machine = TargetSpec(
+        as_str(target["triple"]), as_str(target["isa"]), tuple(as_str(item) for item in as_list(target["features"]))
     )
-    check(program)
-    return program
+    pieces = tuple(_piece(item) for item in as_list(weights["pieces"])) if contents.version > _BEFORE_PIECES else ()
+    programs = tuple(
+        Program(
+            name=name,
+            target=machine,
+            inputs=tuple(tensor(item) for item in as_list(own["inputs"])),
+            outputs=tuple(tensor(item) for item in as_list(own["outputs"])),
+            arena_bytes=as_int(own["arena_bytes"]),
+            steps=tuple(_step(item) for item in as_list(own["steps"])),
+            code=_code(as_object(own["code"], "code"), contents.blobs[_code_blob(number)]),
+            weights=contents.blobs["weights"],
+            report=as_object(own["report"], "report"),
+            status=None if own["status"] is None else as_int(own["status"]),
+            complaints=tuple(_complaint(item) for item in as_list(own["complaints"])),
+            pieces=pieces,
+        )
+        for number, own in enumerate(each_shape(facts))
+    )
+    check_all(programs)
+    return programs
+
+
+def _code(code: JsonObject, image: NDArray[np.uint8]) -> CodeImage:
+    return CodeImage(
+        image=image.tobytes(),
+        writable_offset=as_int(code["writable_offset"]),
+        entries={name: as_int(value) for name, value in as_object(code["entries"], "entries").items()},
+        imports={name: as_int(value) for name, value in as_object(code["imports"], "imports").items()},
+    )
 
 
 def tensor_json(spec: TensorSpec) -> JsonObject:

@@ -14,8 +14,8 @@ from sparsec.cli.models import make_feeds, open_model, reference_of, require_wri
 from sparsec.cli.parameters import (
     compiles,
     input_option,
+    one_shape,
     parse_inputs,
-    parse_shapes,
     seed_option,
     threads_option,
 )
@@ -57,7 +57,7 @@ def command(
     peer is slower. Inputs that are not given are random. On a GPU, a run is timed from its launch to its end, with inputs
     and outputs in the GPU's memory; peers run on the CPU.
     """
-    given, sizes, peers = parse_inputs(inputs), parse_shapes(shapes), _peers(against)
+    given, sizes, peers = parse_inputs(inputs), one_shape(shapes), _peers(against)
     if json_file not in (None, "-"):
         require_writable(Path(json_file))
     compiled = open_model(model, target, sizes, precision, threads)

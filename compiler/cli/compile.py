@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import click
 
 from sparsec.cli.console import print_json, progress, say, size
 from sparsec.cli.models import compile_model, make_feeds, reference_of, require_writable, write_whole
-from sparsec.cli.parameters import Shapes, compiles, json_option, parse_shapes
+from sparsec.cli.parameters import Shapes, chosen_for_option, compiles, json_option, one_shape, parse_shapes
 from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
 from sparsec.errors import UsageError
@@ -69,6 +71,7 @@ SUFFIXES = {
     help="Use the measurements in FILE, and keep those of --tune there [default: the user's own].",
 )
 @click.option("--no-tune-cache", is_flag=True, help="Follow the cost model only, whatever was measured.")
+@chosen_for_option
 @json_option
 def command(
     model: str,
@@ -83,14 +86,16 @@ def command(
     tune: str | None,
     tune_log: Path | None,
     no_tune_cache: bool,
+    threads: int | None,
     as_json: bool,
 ) -> int:
     """Compile MODEL (.onnx, .onnx.gz or .pt2) to one file that runs without the compiler.
 
+    A name that --shape names again begins another set of shapes: the file is for all of them, and runs what it is given.
     `sparsec run` and `sparsec.load` read it. --emit wasm, for the target wasm32, makes a package for browsers and Node;
     --emit static or shared makes a library for programs in C, with a header.
     """
-    sizes = parse_shapes(shapes)
+    sets = parse_shapes(shapes) if emit == ARTIFACT else [one_shape(shapes, f"--emit {emit}")]
     if no_tune_cache and (tune is not None or tune_log is not None):
         raise click.UsageError("--no-tune-cache goes with neither --tune nor --tune-log")
     seconds = parse_budget(tune, "--tune") if tune is not None else None
@@ -104,7 +109,7 @@ def command(
     if emit in FOLDERS:
         assert output is not None
         named = "wasm32" if emit == WASM and target == NATIVE else target
-        options = _options(named, sizes, tune_log, not no_tune_cache, precision, storage)
+        options = _options(named, sets[0], tune_log, not no_tune_cache, precision, storage, threads)
         if output.exists() and not output.is_dir():
             raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
         inside = weights == "inside"
@@ -114,29 +119,34 @@ def command(
     if output is not None:
         require_writable(output)
     if seconds is not None:
-        tune_model(model, target, sizes, precision, seconds, tune_log, quiet=as_json)
+        for shape in sets or [{}]:
+            tune_model(model, target, shape, precision, seconds / max(len(sets), 1), tune_log, threads, quiet=as_json)
     if output is None or emit != ARTIFACT:
-        return _emit_text(model, output, emit, _options(target, sizes, tune_log, not no_tune_cache, precision, storage))
+        options = _options(target, sets[0], tune_log, not no_tune_cache, precision, storage, threads)
+        return _emit_text(model, output, emit, options)
     start = time.perf_counter()
     compiled = compile_model(
         model,
         target,
-        sizes,
+        sets or {},
         precision,
-        None,
+        threads,
         storage=storage,
         measurements=tune_log,
         use_measurements=not no_tune_cache,
     )
     seconds = time.perf_counter() - start
-    verification = _verify(model, compiled) if check else None
-    passed = verification is None or verification.passed
+    found = [compiled.at(each) for each in compiled.shapes]
+    verifications = [_verify(model, each) for each in found] if check else []
+    passed = all(each.passed for each in verifications)
     if passed:
         compiled.save(output)
     if as_json:
-        print_json(_summary(compiled, output if passed else None, seconds, verification))
+        print_json(_summary(found, output if passed else None, seconds, verifications))
     else:
-        if verification is not None:
+        for each, verification in zip(found, verifications, strict=False):
+            if len(found) > 1:
+                click.echo(", ".join(map(str, each.inputs)))
             print_verification(verification)
         _tell(compiled, output, seconds) if passed else say("nothing was written")
     return 0 if passed else 1
@@ -152,11 +162,25 @@ def _verify(model: str, compiled: CompiledModel) -> Verification:
 
 
 def _options(
-    target: str, shapes: Shapes, measurements: Path | None, use_measurements: bool, precision: str | None, storage: str
+    target: str,
+    shapes: Shapes,
+    measurements: Path | None,
+    use_measurements: bool,
+    precision: str | None,
+    storage: str,
+    threads: int | None,
 ) -> Options:
     from sparsec.driver import Options
 
-    return Options(target, shapes, measurements, use_measurements, precision=precision or "f32", storage=storage)
+    return Options(
+        target,
+        shapes,
+        measurements,
+        use_measurements,
+        precision=precision or "f32",
+        storage=storage,
+        threads=threads or 1,
+    )
 
 
 def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
@@ -212,29 +236,40 @@ def _emit_text(model: str, output: Path | None, emit: str, options: Options) -> 
 
 
 def _summary(
-    compiled: CompiledModel, output: Path | None, seconds: float, verification: Verification | None
+    models: Sequence[CompiledModel], output: Path | None, seconds: float, verifications: Sequence[Verification]
 ) -> dict[str, object]:
-    found = compiled.summary
+    """Of a model for each of its shapes: of the first, as if it were the only one, and then of each."""
+    first = models[0]
+    found = first.summary
+    shapes = [_shape_facts(*each) for each in zip_longest(models, verifications)]
     return {
         "output": str(output) if output else None,
         "bytes": output.stat().st_size if output else None,
         "target": found.target,
-        "precision": compiled.report.precision,
-        "storage": compiled.report.storage,
-        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
-        "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
+        "precision": first.report.precision,
+        "storage": first.report.storage,
+        **shapes[0],
         "weight_bytes": found.weight_bytes,
         "code_bytes": found.code_bytes,
-        "arena_bytes": found.arena_bytes,
         "compile_seconds": seconds,
+        "shapes": shapes,
+    }
+
+
+def _shape_facts(compiled: CompiledModel, verification: Verification | None) -> dict[str, object]:
+    return {
+        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
+        "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
+        "arena_bytes": compiled.summary.arena_bytes,
         "verification": verification.as_dict() if verification else None,
     }
 
 
 def _tell(compiled: CompiledModel, output: Path, seconds: float) -> None:
     found = compiled.summary
+    several = f" and {len(compiled.shapes)} shapes" if len(compiled.shapes) > 1 else ""
     sparse = sum(layer.format != "dense" for layer in compiled.report.layers)
     say(
         f"{output}: {size(output.stat().st_size)}, of it {size(found.weight_bytes)} of weights; "
-        f"for {found.target}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
+        f"for {found.target}{several}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
     )

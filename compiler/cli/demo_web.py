@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sparsec.cli.console import progress, say
-from sparsec.cli.parameters import parse_shapes, shape_option
+from sparsec.cli.parameters import one_shape, shape_option
 
 
 @click.command()
@@ -25,7 +25,12 @@ from sparsec.cli.parameters import parse_shapes, shape_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the page there; serve nothing."
 )
-@click.option("--target", type=click.Choice(["wasm32", "wasm32-relaxed"]), default="wasm32", show_default=True)
+@click.option(
+    "--target",
+    type=click.Choice(["wasm32", "wasm32-relaxed", "wasm32-threads", "wasm32-relaxed-threads"]),
+    default="wasm32-threads",
+    show_default=True,
+)
 @shape_option
 def command(
     model: str, port: int, peer: Path | None, output: Path | None, target: str, shapes: tuple[str, ...]
@@ -38,7 +43,7 @@ def command(
     from sparsec.web_demo import find_peer, serve, write_page
 
     found = find_peer(peer)
-    options = Options(target, parse_shapes(shapes))
+    options = Options(target, one_shape(shapes))
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with progress(f"compiling {Path(model).name} twice") as stages:

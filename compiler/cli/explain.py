@@ -6,7 +6,7 @@ import click
 
 from sparsec.cli.console import duration, make_table, print_json, print_table
 from sparsec.cli.models import make_feeds, open_model
-from sparsec.cli.parameters import compiles, json_option, parse_shapes, threads_option
+from sparsec.cli.parameters import compiles, json_option, one_shape, threads_option
 from sparsec.cli.what_if import print_what_if
 from sparsec.explain import Explanation, explain
 from sparsec.report import Candidate, LayerReport
@@ -37,14 +37,14 @@ def command(
 ) -> None:
     """Say for each layer of MODEL_OR_ARTIFACT what was chosen, and why.
 
-    Times are predicted for one thread, and measured on all that may be used, or as --threads says.
+    Choices and predicted times are for one thread, measured ones for all that may be used; or as --threads says.
     """
     if what_if is not None:
         if profile or candidates:
             raise click.UsageError("--what-if goes with neither --profile nor --candidates")
-        print_what_if(model, what_if, target, parse_shapes(shapes), precision, as_json=as_json)
+        print_what_if(model, what_if, target, one_shape(shapes), precision, threads, as_json=as_json)
         return
-    compiled = open_model(model, target, parse_shapes(shapes), precision, threads)
+    compiled = open_model(model, target, one_shape(shapes), precision, threads)
     feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
     rows = explain(compiled, feeds)
     if as_json:

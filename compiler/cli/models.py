@@ -29,7 +29,7 @@ RANDOM = "random"
 def compile_model(
     path: str,
     target: str,
-    shapes: Shapes,
+    shapes: Shapes | Sequence[Shapes],
     precision: str | None,
     threads: int | None,
     *,
@@ -62,10 +62,11 @@ def open_model(path: str, target: str, shapes: Shapes, precision: str | None, th
 
 
 def load_artifact(path: str, target: str, shapes: Shapes, precision: str | None, threads: int | None) -> CompiledModel:
-    """Load an artifact; raises `UsageError` for options of a compilation."""
-    if shapes or target != "native" or precision is not None:
-        raise UsageError("An artifact is compiled already: --shape, --target and --precision do not apply.", where=path)
-    return load(path, threads=threads)
+    """Load an artifact, to tell of one of its shapes; raises `UsageError` for other options of a compilation."""
+    if target != "native" or precision is not None:
+        raise UsageError("An artifact is compiled already: --target and --precision do not apply.", where=path)
+    model = load(path, threads=threads)
+    return model.at(shapes) if shapes else model
 
 
 def reference_of(path: str, model: CompiledModel, threads: int | None = None) -> Engine:

@@ -14,18 +14,30 @@ Command = TypeVar("Command", bound=Callable[..., object])
 Shapes = dict[str, tuple[int, ...]]
 
 
-def parse_shapes(texts: tuple[str, ...]) -> Shapes:
-    """Read `NAME=1,3,224,224` texts; raises `UsageError`."""
-    shapes: Shapes = {}
+def parse_shapes(texts: tuple[str, ...]) -> list[Shapes]:
+    """Read `NAME=1,3,224,224` texts: sets of shapes, of which a name that is given again begins another.
+
+    Raises `UsageError` for texts of another form, and unless each name is given equally often.
+    """
+    shapes: dict[str, list[tuple[int, ...]]] = {}
     for text in texts:
         name, equals, numbers = text.rpartition("=")
         sizes = [number.strip() for number in numbers.split(",")] if numbers.strip() else []
         if not equals or not name or not all(each.isdecimal() for each in sizes):
             raise UsageError("The option --shape has a wrong form.", expected="NAME=1,3,224,224", got=text)
-        if name in shapes:
-            raise UsageError(f"The shape of {name!r} is given twice.", got=text)
-        shapes[name] = tuple(int(each) for each in sizes)
-    return shapes
+        shapes.setdefault(name, []).append(tuple(int(each) for each in sizes))
+    if len({len(each) for each in shapes.values()}) > 1:
+        got = ", ".join(f"{len(each)} of {name}" for name, each in shapes.items())
+        raise UsageError("Each set of shapes needs one of each input that --shape names.", got=got)
+    return [dict(zip(shapes, each, strict=True)) for each in zip(*shapes.values(), strict=True)]
+
+
+def one_shape(texts: tuple[str, ...], what: str = "This command") -> Shapes:
+    """Read the same for `what` is about one set of shapes; empty for none. Raises `UsageError`."""
+    sets = parse_shapes(texts)
+    if len(sets) > 1:
+        raise UsageError(f"{what} is for one set of shapes.", expected="each --shape once", got=f"{len(sets)} sets")
+    return sets[0] if sets else {}
 
 
 def parse_inputs(texts: tuple[str, ...]) -> dict[str, str]:
@@ -49,10 +61,16 @@ shape_option = click.option(
     "shapes",
     multiple=True,
     metavar="NAME=1,3,224,224",
-    help="Fix the shape of an input that has unknown dimensions; may be repeated.",
+    help="Fix the shape of an input that has unknown dimensions, or say which shape of an artifact is meant; one for each input.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 4096), metavar="N", help="Threads per run [default: all that may be used]."
+)
+chosen_for_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Choose kernels for so many threads per run [default: 1].",
 )
 input_option = click.option(
     "--input",

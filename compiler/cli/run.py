@@ -14,8 +14,8 @@ from sparsec.cli.parameters import (
     compiles,
     input_option,
     json_option,
+    one_shape,
     parse_inputs,
-    parse_shapes,
     seed_option,
     threads_option,
 )
@@ -44,7 +44,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Run MODEL_OR_ARTIFACT once and describe, or with -o write, its outputs."""
-    given, sizes = parse_inputs(inputs), parse_shapes(shapes)
+    given, sizes = parse_inputs(inputs), one_shape(shapes)
     if output is not None:
         require_writable(output)
     compiled = open_model(model, target, sizes, precision, threads)

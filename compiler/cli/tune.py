@@ -10,7 +10,7 @@ import click
 
 from sparsec.cli.console import duration, make_table, print_json, print_table, progress, say
 from sparsec.cli.interrupt import interrupts_held
-from sparsec.cli.parameters import Shapes, compiles, json_option, parse_shapes
+from sparsec.cli.parameters import Shapes, chosen_for_option, compiles, json_option, one_shape
 from sparsec.errors import UsageError
 from sparsec.source import Kind, kind_of
 from sparsec.tune.budget import parse_budget
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     help="The database of measurements [default: the user's own, which every compilation uses].",
 )
 @compiles
+@chosen_for_option
 @json_option
 def command(
     model: str,
@@ -37,16 +38,18 @@ def command(
     target: str,
     shapes: tuple[str, ...],
     precision: str | None,
+    threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure the cost model's best candidates for each distinct layer of MODEL on this machine, on one thread.
+    """Measure the cost model's best candidates for each distinct layer of MODEL on this machine, on one thread or --threads.
 
     Every result is kept at once: Ctrl-C loses nothing, and a second run goes on where this one stopped. `compile` takes
     a measured winner where it is faster than noise explains. A kernel with a wrong result is rejected and reported.
-    With --precision bf16, a layer that was measured without it too gets the faster of both.
+    With --precision bf16, a layer that was measured without it too gets the faster of both. What was measured on several
+    threads counts for compilations with as many.
     """
     seconds = parse_budget(budget, "--budget")
-    outcomes = tune_model(model, target, parse_shapes(shapes), precision, seconds, log, quiet=as_json)
+    outcomes = tune_model(model, target, one_shape(shapes), precision, seconds, log, threads, quiet=as_json)
     if as_json:
         print_json({"layers": [each.as_dict() for each in outcomes], **_summary(outcomes)})
         return
@@ -60,6 +63,7 @@ def tune_model(
     precision: str | None,
     seconds: float,
     log: Path | None,
+    threads: int | None,
     *,
     quiet: bool = False,
 ) -> list[Outcome]:
@@ -77,9 +81,11 @@ def tune_model(
         raise UsageError("An artifact is compiled already; tuning needs the model.", where=model)
     with Database(log or default_database()) as database:
         with progress(f"reading {Path(model).name}") as stages:
-            options = Options(target, shapes, use_measurements=False, precision=precision or "f32")
+            options = Options(
+                target, shapes, use_measurements=False, precision=precision or "f32", threads=threads or 1
+            )
             tasks = tasks_of(compile_layers(readable(model), options, progress=stages))
-        measurer = LocalMeasurer(resolve(target))
+        measurer = LocalMeasurer(resolve(target), options.threads)
         try:
             return tune(tasks, measurer, database, seconds, None if quiet else _tell)
         except KeyboardInterrupt:

@@ -12,8 +12,8 @@ from sparsec.cli.parameters import (
     compiles,
     input_option,
     json_option,
+    one_shape,
     parse_inputs,
-    parse_shapes,
     seed_option,
     threads_option,
 )
@@ -46,7 +46,7 @@ def command(
     --storage fp16 has a tolerance of its own. Inputs that are not given are random.
     Exits with 1 if an output fails.
     """
-    given, sizes = parse_inputs(inputs), parse_shapes(shapes)
+    given, sizes = parse_inputs(inputs), one_shape(shapes)
     if artifact:
         compiled = load_artifact(artifact, target, sizes, precision, threads)
     else:

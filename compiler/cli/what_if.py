@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sparsec.what_if import Prediction, Scenario
 
 
-def print_what_if(model: str, text: str, target: str, shapes: Shapes, precision: str | None, *, as_json: bool) -> None:
+def print_what_if(
+    model: str, text: str, target: str, shapes: Shapes, precision: str | None, threads: int | None, *, as_json: bool
+) -> None:
     """Predict every layer of `model` in the scenarios that `text` names, and print a table or JSON."""
     with interrupts_held():  # loads MLIR and LLVM
         from sparsec.driver import Options, compile_layers
@@ -30,7 +32,8 @@ def print_what_if(model: str, text: str, target: str, shapes: Shapes, precision:
     if kind_of(model) is Kind.ARTIFACT:
         raise UsageError("An artifact has no weights to ask --what-if about.", where=model, next_step="name the model")
     with progress(f"reading {Path(model).name}") as stages:
-        unit = compile_layers(readable(model), Options(target, shapes, precision=precision or "f32"), progress=stages)
+        options = Options(target, shapes, precision=precision or "f32", threads=threads or 1)
+        unit = compile_layers(readable(model), options, progress=stages)
     predictions = what_if(unit, scenarios)
     if as_json:
         print_json(_document(predictions, scenarios, unit.notes))

@@ -156,6 +156,11 @@ int sparsec_model_create(const sparsec_program *program, sparsec_model **result,
     return SPARSEC_OK;
 }
 
+const uint8_t *sparsec_model_weights(const sparsec_model *model)
+{
+    return model->weights;
+}
+
 void sparsec_model_destroy(sparsec_model *model)
 {
     if (!model) return;

@@ -19,7 +19,7 @@
 #endif
 
 /* Counts changes of what is below, for whoever loads the library. */
-#define SPARSEC_INTERFACE 3
+#define SPARSEC_INTERFACE 4
 SPARSEC_API int sparsec_interface(void);
 
 /* The uniform entry of a kernel: does units [begin, end) on the buffers in `args`. */
@@ -87,6 +87,8 @@ SPARSEC_API int64_t sparsec_pool_threads(const sparsec_pool *pool);
 
 /* Copy and map the program. On SPARSEC_UNKNOWN_IMPORT `*culprit` is the index of the import. */
 SPARSEC_API int sparsec_model_create(const sparsec_program *program, sparsec_model **model, uint64_t *culprit);
+/* The weights as kernels read them: the caller's or, if there are pieces, the model's, which other models may be given. */
+SPARSEC_API const uint8_t *sparsec_model_weights(const sparsec_model *model);
 /* No run may be in flight. */
 SPARSEC_API void sparsec_model_destroy(sparsec_model *model);
 

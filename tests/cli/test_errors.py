@@ -74,7 +74,7 @@ def test_artifact_where_a_model_is_wanted(sparsec: Sparsec, artifact: Path, outp
 
 
 def test_options_that_an_artifact_cannot_follow(sparsec: Sparsec, model: Path, artifact: Path) -> None:
-    assert_refused(sparsec("run", artifact, "--shape", "x=1,24"), "compiled already")
+    assert_refused(sparsec("run", artifact, "--shape", "x=1,24"), "compiled for no such shape", "x[2, 24]")
     assert_refused(sparsec("run", artifact, "--target", "x86-64-v3"), "compiled already")
     for command in ("run", "explain", "benchmark"):
         assert_refused(sparsec(command, artifact, "--precision", "bf16"), "compiled already", "--precision")

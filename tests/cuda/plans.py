@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -80,6 +81,15 @@ def residual_block(tokens: int, first: DeviceWeight, second: DeviceWeight, bias:
         Launch("add_half", (tokens * k // 64, 1, 1), (64, 1, 1), 0, (INPUT, added, OUTPUT), "sum"),
     )
     return _plan("block", (tokens, k), end + tokens * k * 2, steps, (first, second), bias.view(np.uint8))
+
+
+def residual_blocks(
+    tokens: Sequence[int], first: DeviceWeight, second: DeviceWeight, bias: NDArray[np.float32]
+) -> tuple[DevicePlan, ...]:
+    """The same for several numbers of tokens, over the same weights and constants."""
+    plans = [residual_block(each, first, second, bias) for each in tokens]
+    shared = plans[0]
+    return tuple(replace(plan, weights=shared.weights, constants=shared.constants) for plan in plans)
 
 
 def residual_block_reference(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plans import checked, residual_block, residual_block_reference, sparse_matrix, two_of_four, weight
+from plans import checked, residual_block, residual_block_reference, residual_blocks, sparse_matrix, two_of_four, weight
 
 from sparsec.cuda.code import nvrtc
 from sparsec.cuda.code import program as kernels
@@ -26,7 +26,7 @@ FIRST, SECOND = sparse_matrix(HIDDEN, K, 0.3, 1), sparse_matrix(K, HIDDEN, 1.0, 
 
 def session(tokens: int = TOKENS) -> DeviceSession:
     weights = weight("first", FIRST, "unstructured"), weight("second", SECOND, None)
-    return DeviceSession(DeviceProgram(residual_block(tokens, *weights, BIAS)))
+    return DeviceSession(DeviceProgram((residual_block(tokens, *weights, BIAS),)))
 
 
 def numbers(seed: int, tokens: int = TOKENS) -> np.ndarray:
@@ -60,11 +60,32 @@ def test_tensors_on_the_gpu_and_poisoned_outputs() -> None:
 def test_patterns_and_tokens(tokens: int, pattern: str | None) -> None:
     first = two_of_four(HIDDEN, K, 3)
     weights = weight("first", first, pattern), weight("second", SECOND, None)
-    running = DeviceSession(DeviceProgram(residual_block(tokens, *weights, BIAS)))
+    running = DeviceSession(DeviceProgram((residual_block(tokens, *weights, BIAS),)))
     x = numbers(tokens, tokens)
     expected = residual_block_reference(x, first, SECOND, BIAS)
     found = running.run([x])["y"]
     assert float(np.abs(found - expected).max()) < 4e-3 * float(np.abs(expected).max())
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4", None])
+def test_shapes_take_turns(pattern: str | None) -> None:
+    """On the GPU's tensors and a host's, in any order: each shape is loaded at its first call, among runs of others."""
+    first, sizes = two_of_four(HIDDEN, K, 3), (1, 3, 24, 129, 512)
+    weights = weight("first", first, pattern), weight("second", SECOND, None)
+    running = DeviceSession(DeviceProgram(residual_blocks(sizes, *weights, BIAS)))
+    streams, results = [torch.cuda.Stream() for _ in range(2)], []
+    for number in np.random.default_rng(0).integers(0, len(sizes), 40):
+        x = numbers(int(number), sizes[number])
+        with torch.cuda.stream(streams[len(results) % 2]):
+            placed = torch.from_numpy(x).cuda()
+            results.append((x, running.launch([placed])["y"]))
+    torch.cuda.synchronize()
+    for x, y in [*results, *((x, running.run([x])["y"]) for x, _ in results[:10])]:
+        expected = residual_block_reference(x, first, SECOND, BIAS)
+        found = y.cpu().numpy() if isinstance(y, torch.Tensor) else y
+        assert float(np.abs(found - expected).max()) < 4e-3 * float(np.abs(expected).max())
+    with pytest.raises(InputError, match=r"not compiled for these shapes(.|\n)*x\[24, 128\](.|\n)*x\[2, 128\]"):
+        running.launch([torch.zeros((2, K), dtype=torch.float16, device="cuda")])
 
 
 def test_streams_wait_for_each_other() -> None:
@@ -126,7 +147,7 @@ def test_a_hundred_calls_and_a_closed_session_leave_no_memory_behind(
 
 
 def test_a_value_that_the_network_cannot_take_is_named() -> None:
-    running = DeviceSession(DeviceProgram(checked()))
+    running = DeviceSession(DeviceProgram((checked(),)))
     bad, good = np.ones(64, np.float16), np.ones(64, np.float16)
     good[0] = 0
     for _ in range(2):
@@ -164,7 +185,7 @@ def test_a_profile_has_a_time_for_each_step() -> None:
 def test_machine_code_in_the_program_is_enough(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     if (gpu.architecture, gpu.multiprocessors) != ((9, 0), 132):
         pytest.skip("needs an H100 of 132 multiprocessors, which there is machine code for")
-    program = packed(DeviceProgram(session().program.plan, ("h100",)))
+    program = packed(DeviceProgram(session().programs, ("h100",)))
     monkeypatch.setattr(nvrtc, "compile_source", lambda *_: pytest.fail("compiled"))
     monkeypatch.setattr(kernels, "cache_folder", lambda: Path("/nowhere"))
     gpu.functions.clear()

@@ -12,7 +12,10 @@ from recording import Recorder, recording_gpu
 
 from sparsec.cuda.code import program
 from sparsec.cuda.device import graphs
+from sparsec.cuda.device.driver import Device
+from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.plan import DevicePlan
 from sparsec.cuda.network.staging import Staging
 from sparsec.errors import TargetError, UsageError
@@ -28,9 +31,13 @@ def block(first: str | None = "unstructured") -> DevicePlan:
     return residual_block(16, *weights, np.zeros(64, np.float32))
 
 
+def loaded(plan: DevicePlan, on: Device) -> Executor:
+    return Executor(plan, Network([plan], on, EncodedWeights({})))
+
+
 def test_a_run_is_one_graph_that_is_recorded_once() -> None:
     recorder = Recorder()
-    executor = Executor(block(), recording_gpu(recorder))
+    executor = loaded(block(), recording_gpu(recorder))
     recorder.calls.clear()
     executor.run([4096], [8192], 7)
     assert recorder.calls.count("cuLaunchKernelEx") == 3
@@ -53,7 +60,7 @@ def test_a_run_is_one_graph_that_is_recorded_once() -> None:
 
 def test_graphs_are_changed_for_further_addresses_or_made_again() -> None:
     recorder = Recorder()
-    executor = Executor(block(), recording_gpu(recorder))
+    executor = loaded(block(), recording_gpu(recorder))
     for number in range(graphs.MOST):
         executor.run([4096 * (number + 1)], [1 << 20], 0)
     recorder.calls.clear()
@@ -76,7 +83,7 @@ def test_everything_is_given_back(first: str | None) -> None:
         plan = residual_block(48, *weights, np.zeros(64, np.float32))
     else:
         plan = block(first)
-    executor = Executor(plan, recording_gpu(recorder))
+    executor = loaded(plan, recording_gpu(recorder))
     staging = Staging(executor)
     staging.give([np.ones(plan.inputs[0].shape, np.float16)])
     staging.run()
@@ -92,7 +99,7 @@ def test_everything_is_given_back(first: str | None) -> None:
 
 def test_what_is_collected_is_given_back() -> None:
     recorder = Recorder()
-    executor = Executor(block(), recording_gpu(recorder))
+    executor = loaded(block(), recording_gpu(recorder))
     executor.run([4096], [8192], 0)
     del executor
     gc.collect()
@@ -104,14 +111,14 @@ def test_what_is_collected_is_given_back() -> None:
 def test_too_little_memory_is_said_and_what_was_taken_is_given_back(limit: int) -> None:
     recorder = Recorder(limit=limit)
     with pytest.raises(TargetError, match="not enough memory"):
-        Executor(block(), recording_gpu(recorder))
+        loaded(block(), recording_gpu(recorder))
     gc.collect()
     assert recorder.alive == {}
 
 
 def test_a_capture_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
-    executor = Executor(block(), recording_gpu(recorder))
+    executor = loaded(block(), recording_gpu(recorder))
 
     def fails(*_: object) -> None:
         raise TargetError("no")
@@ -125,7 +132,7 @@ def test_a_capture_that_fails_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_status_of_checks_is_reset_in_each_run() -> None:
     recorder = Recorder()
-    executor = Executor(checked(), recording_gpu(recorder))
+    executor = loaded(checked(), recording_gpu(recorder))
     recorder.calls.clear()
     executor.run([4096], [8192], 0)
     assert recorder.calls.index("cuMemsetD8Async") < recorder.calls.index("cuLaunchKernelEx")
@@ -134,11 +141,11 @@ def test_the_status_of_checks_is_reset_in_each_run() -> None:
 
 def test_a_plan_for_blocks_on_another_gpu_is_refused() -> None:
     with pytest.raises(TargetError, match="no kernels for block-sparse weights"):
-        Executor(block("block:32x32"), recording_gpu(Recorder("a100")))
+        loaded(block("block:32x32"), recording_gpu(Recorder("a100")))
 
 
 def test_a_plan_for_newer_gpus_is_refused() -> None:
     recorder = Recorder("a100")
     with pytest.raises(TargetError, match=r"newer GPUs(.|\n)*9\.0 or later(.|\n)*8\.0"):
-        Executor(replace(block(), architecture=(9, 0)), recording_gpu(recorder))
+        loaded(replace(block(), architecture=(9, 0)), recording_gpu(recorder))
     assert recorder.alive == {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import checked, residual_block, sparse_matrix, weight
+from plans import checked, residual_block, residual_blocks, sparse_matrix, weight
 
 from sparsec import artifact
 from sparsec.artifact import Space
@@ -71,12 +71,16 @@ def all_kinds() -> DevicePlan:
 
 
 def same(one: DeviceProgram, other: DeviceProgram) -> bool:
+    equal = (one.gpus, dict(one.images)) == (other.gpus, dict(other.images))
+    return equal and all(map(same_plans, one.plans, other.plans)) and len(one.plans) == len(other.plans)
+
+
+def same_plans(one: DevicePlan, other: DevicePlan) -> bool:
     arrays = ("weights", "constants")
     plain = [field.name for field in fields(DevicePlan) if field.name not in arrays]
-    equal = all(getattr(one.plan, name) == getattr(other.plan, name) for name in plain)
-    equal &= bool(np.array_equal(one.plan.constants, other.plan.constants))
-    equal &= (one.gpus, dict(one.images)) == (other.gpus, dict(other.images))
-    pairs = zip(one.plan.weights, other.plan.weights, strict=True)
+    equal = all(getattr(one, name) == getattr(other, name) for name in plain)
+    equal &= bool(np.array_equal(one.constants, other.constants))
+    pairs = zip(one.weights, other.weights, strict=True)
     return equal and all(
         (a.name, a.shape, a.dtype, a.pattern) == (b.name, b.shape, b.dtype, b.pattern)
         and np.array_equal(a.bits(), b.bits())
@@ -86,12 +90,36 @@ def same(one: DeviceProgram, other: DeviceProgram) -> bool:
 
 @pytest.mark.parametrize("plan", [block(), block("2:4", 0.0), block(None, 1.0), checked(), all_kinds()])
 def test_what_is_written_is_read(place: Path, plan: DevicePlan) -> None:
-    program = DeviceProgram(plan, ("h100",), {"one": b"machine code", "none": b""})
+    program = DeviceProgram((plan,), ("h100",), {"one": b"machine code", "none": b""})
     plan_file.write(program, place)
     assert same(read(place), program)
     first = place.read_bytes()
     plan_file.write(read(place), place)
     assert place.read_bytes() == first
+
+
+def test_plans_for_several_shapes_are_read(place: Path) -> None:
+    first, second = sparse_matrix(64, 32, 0.3, 1), sparse_matrix(32, 64, 1, 2)
+    weights = weight("first", first, "unstructured"), weight("second", second, None)
+    program = DeviceProgram(residual_blocks((16, 2, 40), *weights, np.ones(64, np.float32)))
+    plan_file.write(program, place)
+    found = read(place)
+    assert same(found, program)
+    assert found.plans[2].weights is found.plans[0].weights
+    first_bytes = place.read_bytes()
+    plan_file.write(found, place)
+    assert place.read_bytes() == first_bytes
+
+
+def test_plans_that_are_not_of_one_network_are_refused(place: Path) -> None:
+    one, other = block(), block()
+    for plans, message in (
+        ((one, other), "do not share a network and its weights"),
+        ((one, one), "two of its shapes are the same"),
+        ((), "there is no plan"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            plan_file.write(DeviceProgram(plans), place)
 
 
 @settings(max_examples=50, deadline=None)
@@ -108,19 +136,19 @@ def test_weights_constants_and_machine_code_are_read(
     weights = tuple(weight(name, sparse_matrix(m, k, share, index), None) for index, name in enumerate(names))
     constants = np.frombuffer(data, np.uint8)
     plan = replace(block(), steps=(), weights=weights, constants=constants, ptx="// ünïcode")
-    program = DeviceProgram(plan, (), dict.fromkeys(names, data))
+    program = DeviceProgram((plan,), (), dict.fromkeys(names, data))
     plan_file.write(program, place)
     assert same(read(place), program)
 
 
 def test_a_reader_for_another_kind_says_so(place: Path) -> None:
-    plan_file.write(DeviceProgram(block()), place)
+    plan_file.write(DeviceProgram((block(),)), place)
     with pytest.raises(ArtifactError, match=r"another kind of processor(.|\n)*cpu(.|\n)*cuda"):
         artifact.read(place)
 
 
 def test_a_flipped_byte_is_noticed_or_harmless(place: Path) -> None:
-    program = DeviceProgram(all_kinds(), ("h100",), {"one": bytes(range(256))})
+    program = DeviceProgram((all_kinds(),), ("h100",), {"one": bytes(range(256))})
     plan_file.write(program, place)
     whole, random = place.read_bytes(), np.random.default_rng(0)
     for position in random.integers(0, len(whole), 100):
@@ -183,9 +211,9 @@ def _faults() -> Iterator[tuple[DevicePlan, str]]:
 @pytest.mark.parametrize(("plan", "message"), list(_faults()))
 def test_inconsistent_plans_are_refused(place: Path, plan: DevicePlan, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        plan_file.write(DeviceProgram(plan), place)
+        plan_file.write(DeviceProgram((plan,)), place)
 
 
 def test_a_launch_of_an_empty_plan_is_consistent(place: Path) -> None:
     plan = replace(block(), steps=(Launch("add_half", (1, 1, 1), (1, 1, 1), 0, (INPUT, INPUT, OUTPUT), "sum"),))
-    plan_file.write(DeviceProgram(plan), place)
+    plan_file.write(DeviceProgram((plan,)), place)

@@ -12,6 +12,8 @@ from plans import residual_block, sparse_matrix, two_of_four, weight
 from sparsec.cuda.code import program
 from sparsec.cuda.device.absent import absent_gpu
 from sparsec.cuda.network import packed
+from sparsec.cuda.network.encoded import EncodedWeights
+from sparsec.cuda.network.forms import Forms
 from sparsec.cuda.network.packed import DeviceProgram
 from sparsec.cuda.network.plan import DevicePlan, Product
 from sparsec.cuda.network.resident import Dense, Resident, residents
@@ -50,7 +52,7 @@ def test_the_form_that_wins_is_kept(winner: int, kind: type) -> None:
     again = replace(
         plan, steps=(*plan.steps, replace(plan.steps[0], weight=2)), weights=(*plan.weights, plan.weights[0])
     )
-    found = residents(again, absent_gpu("h100"), loader)
+    found = residents(again, Forms([again], absent_gpu("h100"), EncodedWeights({})), loader)
     assert [type(found[number, None]) for number in range(3)] == [kind, Dense, kind]
     assert loader.races == [(plan.steps[0], [Nm24Wgmma, Dense, Dense]), (plan.steps[1], [Dense, Dense])]
     first = found[0, None]
@@ -59,12 +61,13 @@ def test_the_form_that_wins_is_kept(winner: int, kind: type) -> None:
 
 def test_there_is_no_race_for_few_tokens() -> None:
     loader = Loader(0)
-    found = residents(block(FEW), absent_gpu("h100"), loader)
+    plan = block(FEW)
+    found = residents(plan, Forms([plan], absent_gpu("h100"), EncodedWeights({})), loader)
     assert isinstance(found[0, None], SparseWeight)
     assert loader.races == []
 
 
 def test_machine_code_is_packed_for_whatever_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "compiled", lambda kernel, *_: kernel.encode())
-    images = packed.packed(DeviceProgram(block(4096), ("h100",))).images
+    images = packed.packed(DeviceProgram((block(4096),), ("h100",))).images
     assert {b"nm24_wgmma", b"dense_wgmma"} <= set(images.values())

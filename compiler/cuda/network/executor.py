@@ -1,9 +1,8 @@
-"""A plan on one GPU: its memory, its kernels, and runs on addresses, in the order of the caller's streams."""
+"""A plan on one GPU: its kernels, its graphs, and runs on addresses, in the order of the caller's streams."""
 
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,43 +15,38 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.device.driver import Device, Function
 from sparsec.cuda.device.graphs import Graphs
-from sparsec.cuda.device.memory import Memory, Workspace
 from sparsec.cuda.device.order import Event, Stream, is_capturing
 from sparsec.cuda.network import steps
+from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.overlap import overlapping
 from sparsec.cuda.network.plan import DevicePlan, Launch, Product
 from sparsec.cuda.network.race import fastest
 from sparsec.cuda.network.resident import Resident, residents, use_of
 from sparsec.cuda.network.steps import Loaded, Places
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
-from sparsec.errors import InputError, TargetError, UsageError
+from sparsec.errors import InputError, UsageError
 
 _STATUS_BYTES = 8
 
 
 class Executor:
-    """A plan, loaded: weights encoded and copied, kernels ready; memory is given back with `close`, or when it is collected.
+    """A plan of a network, loaded: weights in the forms that its products need, kernels ready.
 
-    Runs share one arena, so those on several streams wait for each other. Raises `TargetError` if the GPU lacks what the plan
-    needs, memory for instance.
+    What it has is given back with `close`, or when it is collected. Runs of all plans of a network share one arena, so those
+    on several streams wait for each other. Raises `TargetError` if the GPU lacks what the plan needs, memory for instance.
     """
 
-    def __init__(self, plan: DevicePlan, on: Device) -> None:
-        _check_architecture(plan, on)
+    def __init__(self, plan: DevicePlan, network: Network) -> None:
+        on = network.device
         self.plan = plan
         self.device = on
-        self._lock = threading.Lock()
-        with on.current(), ExitStack() as kept:
-            memory = Memory(self, on)
-            kept.callback(memory.close)
-            self._arena = memory.allocate(plan.arena_bytes).address
-            self._constants = memory.upload(plan.constants).address
+        self._network = network
+        with network.lock, on.current(), ExitStack() as kept:
+            network.wait()  # for what uses the arena, as trying out does
             functions = _functions(plan, on, kept)
-            self._done, self._last = Event(on), 0
-            kept.callback(self._done.close)
-            loaded = Loaded(on, functions, {}, Workspace(memory))
+            loaded = Loaded(on, functions, {}, network.workspace)
             with self._stand_ins() as places:
-                weights = residents(plan, on, _Loader(loaded, places))
+                weights = residents(plan, network.forms, _Loader(loaded, places))
                 self._loaded = replace(loaded, weights=weights)
                 self._try_out(places)
             self._graphs = Graphs(on)
@@ -68,32 +62,30 @@ class Executor:
         `InputError` for those that it cannot take. If the stream is being captured, the run becomes part of that graph, which
         nothing checks, and which must not run at the same time as others.
         """
-        places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
-        with self._lock, self.device.current():
+        places, network = self._places(inputs, outputs), self._network
+        with network.lock, self.device.current():
             if not self._closed.alive:
                 raise UsageError("The model is closed.", next_step="load it again")
             if is_capturing(self.device, stream):
                 self._launch(places, stream)
                 return
-            if self._last != stream:
-                self._done.before(stream)
+            network.begin(stream)
             self._graphs.launch((*inputs, *outputs), partial(self._launch, places), stream)
-            self._done.record(stream)
-            self._last = stream
+            network.end(stream)
             self._check_values()
 
     def profile(self, inputs: Sequence[int], outputs: Sequence[int], repeats: int) -> NDArray[np.int64]:
         """Nanoseconds on the GPU [repeats, steps], in a graph where a step begins when the one before it has ended; waits."""
-        places = Places(self._arena, self._constants, tuple(inputs), tuple(outputs))
+        places, network = self._places(inputs, outputs), self._network
         times = np.zeros((repeats, len(self.plan.steps)), np.int64)
-        with self._lock, self.device.current(), ExitStack() as kept:
+        with network.lock, self.device.current(), ExitStack() as kept:
             stream, graphs = Stream(self.device), Graphs(self.device)
             kept.callback(stream.close)
             kept.callback(graphs.close)
             events = [Event(self.device, timed=True) for _ in range(len(self.plan.steps) + 1)]
             for event in events:
                 kept.callback(event.close)
-            self._done.before(stream.handle)
+            network.wait()
             for row in times:
                 graphs.launch((), partial(self._launch_timed, places, events), stream.handle)
                 stream.synchronize()
@@ -102,8 +94,11 @@ class Executor:
 
     def close(self) -> None:
         """Wait for what runs, and give everything back; further runs raise `UsageError`."""
-        with self._lock:
+        with self._network.lock:
             self._closed()
+
+    def _places(self, inputs: Sequence[int], outputs: Sequence[int]) -> Places:
+        return Places(self._network.arena, self._network.constants, tuple(inputs), tuple(outputs))
 
     def _launch(self, places: Places, stream: int) -> None:
         self._reset(stream)
@@ -120,28 +115,28 @@ class Executor:
     def _check_values(self) -> None:
         if self.plan.status is None:
             return
-        self._done.synchronize()
+        self._network.wait()
         status = ctypes.c_int64()
-        self.device.call("cuMemcpyDtoH_v2", ctypes.byref(status), self._arena + self.plan.status, _STATUS_BYTES)
+        self.device.call("cuMemcpyDtoH_v2", ctypes.byref(status), self._network.arena + self.plan.status, _STATUS_BYTES)
         if status.value:
             failed = self.plan.complaints[status.value - 1]
             raise InputError(f"A check failed while the model ran: {failed.what}.", where=failed.where)
 
     def _reset(self, stream: int) -> None:
         if self.plan.status is not None:
-            self.device.call("cuMemsetD8Async", self._arena + self.plan.status, 0, _STATUS_BYTES, stream)
+            self.device.call("cuMemsetD8Async", self._network.arena + self.plan.status, 0, _STATUS_BYTES, stream)
 
     @contextmanager
     def _stand_ins(self) -> Iterator[Places]:
         """With inputs and outputs of zeros."""
         with ExitStack() as kept:
-            addresses: list[tuple[int, ...]] = []
+            addresses: list[list[int]] = []
             for specs in (self.plan.inputs, self.plan.outputs):
                 buffers = [self.device.zeros(spec.nbytes) for spec in specs]
                 for buffer in buffers:
                     kept.callback(self.device.free, buffer)
-                addresses.append(tuple(buffer.address for buffer in buffers))
-            yield Places(self._arena, self._constants, *addresses)
+                addresses.append([buffer.address for buffer in buffers])
+            yield self._places(*addresses)
 
     def _try_out(self, places: Places) -> None:
         """Run once: kernels are loaded and work memory is there when a run is recorded."""
@@ -170,16 +165,6 @@ class _Loader:
             for form in forms
         ]
         return fastest(self.loaded.device, launches)
-
-
-def _check_architecture(plan: DevicePlan, on: Device) -> None:
-    if on.architecture < plan.architecture:
-        names = [f"{major}.{minor}" for major, minor in (plan.architecture, on.architecture)]
-        raise TargetError(
-            "The model was compiled for newer GPUs.",
-            expected=f"compute capability {names[0]} or later",
-            got=f"{on.name}, {names[1]}",
-        )
 
 
 def _functions(plan: DevicePlan, on: Device, kept: ExitStack) -> dict[tuple[str, int], Function]:

@@ -1,48 +1,59 @@
-"""A plan with machine code of the kernels that it needs on some kinds of GPUs: those run it with nothing but the driver."""
+"""Plans with what loading them onto some kinds of GPUs needs: machine code of kernels, and weights encoded for these GPUs.
+
+Those run them with nothing but the driver, and begin as soon as the weights are copied.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sparsec.cuda.code import nvrtc, program
 from sparsec.cuda.device.absent import absent_gpu
 from sparsec.cuda.device.driver import Device
+from sparsec.cuda.network.encoded import EncodedWeights, Key
 from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.plan import DevicePlan
+from sparsec.cuda.products.weights import Encoded
 
 _USUAL = "h100"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceProgram:
-    """A plan and machine code, named as `program.key_of` names it.
+    """Plans of a network, one for each of its shapes, and machine code, named as `program.key_of` names it.
 
-    Other GPUs than the `gpus` that it was made for need NVRTC for this package's own kernels; the plan's are PTX.
+    The plans share their weights and constants. Other GPUs than the `gpus` that it was made for need NVRTC for this package's
+    own kernels (the plans' are PTX), and weights are encoded for them when they are loaded.
     """
 
-    plan: DevicePlan
+    plans: tuple[DevicePlan, ...]
     gpus: tuple[str, ...] = ()
     images: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    encoded: Mapping[Key, Encoded] = field(default_factory=dict, repr=False)
 
 
-def to_be_packed(plan: DevicePlan, gpus: str) -> DeviceProgram:
+def to_be_packed(plans: Sequence[DevicePlan], gpus: str) -> DeviceProgram:
     """A program without machine code yet, for GPUs by name (names of `absent.MODELS`, between commas); if there are none, for
     an H100 where there is NVRTC to compile for it. Raises `UsageError` for other names."""
     names = tuple(dict.fromkeys(name.strip() for name in gpus.split(",") if name.strip()))
     for name in names:
         absent_gpu(name)
-    return DeviceProgram(plan, names or ((_USUAL,) if nvrtc.is_there() else ()))
+    return DeviceProgram(tuple(plans), names or ((_USUAL,) if nvrtc.is_there() else ()))
 
 
 def packed(made: DeviceProgram) -> DeviceProgram:
-    """The program with machine code, if it has none yet; raises `TargetError` without NVRTC."""
-    images = dict(made.images)
+    """The program with machine code and encoded weights, if it has none yet; raises `TargetError` without NVRTC."""
+    images, weights = dict(made.images), EncodedWeights(made.encoded, keeps=True)
     for name in () if images else made.gpus:
         on = absent_gpu(name)
-        Executor(made.plan, on).close()
+        network = Network(made.plans, on, weights)
+        for plan in made.plans:
+            Executor(plan, network).close()
+        network.close()
         images |= _images(on)
-    return replace(made, images=images)
+    return replace(made, images=images, encoded=weights.known)
 
 
 def _images(on: Device) -> dict[str, bytes]:

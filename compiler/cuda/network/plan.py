@@ -207,6 +207,16 @@ class DeviceWeight:
             return cls(name, bits.shape, dtype, pattern, values, np.packbits(kept, bitorder="little"))
         return cls(name, bits.shape, dtype, pattern, np.ascontiguousarray(bits).reshape(-1))
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """What it is kept in."""
+        return (self.values,) if self.bitmap is None else (self.values, self.bitmap)
+
+    @property
+    def nonzeros(self) -> int:
+        """How many elements are not zero."""
+        return self.values.size if self.bitmap is not None else int(np.count_nonzero(self.values << 1))
+
     def bits(self) -> NDArray[np.uint16]:
         """All elements, in the weight's shape."""
         if self.bitmap is None:
@@ -219,8 +229,9 @@ class DeviceWeight:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DevicePlan:
-    """A compiled network for GPUs of compute capability `architecture` and later.
+    """A compiled network for GPUs of compute capability `architecture` and later, for one set of shapes.
 
+    Plans for several shapes have the same `weights` and `constants`.
     `inputs` and `outputs` are the model's own tensors, without gaps. `constants` lie in device memory from the load on;
     products' weights are not among them. `status` is the arena offset of an int64 that is zero before a run: a check of
     the network that fails stores its number plus one there, and `complaints` has a sentence for each number. None, for a

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparsec.artifact import Space
-from sparsec.artifact.check import check_tensors, require
+from sparsec.artifact.check import check_shapes, check_tensors, require
 from sparsec.cuda.network.plan import (
     Address,
     Attention,
@@ -29,8 +29,25 @@ _MOST_THREADS = 1024
 _POSSIBLE = 2**48  # what no size reaches
 
 
+def check_all(plans: Sequence[DevicePlan]) -> None:
+    """Raise `ArtifactError` unless each is consistent, and they are plans of one network for several shapes."""
+    require(bool(plans), "there is no plan")
+    first = plans[0]
+    for weight in first.weights:
+        _check_weight(weight)
+    for plan in plans:
+        check(plan)
+        alike = (plan.name, plan.precision, plan.architecture) == (first.name, first.precision, first.architecture)
+        alike &= plan.constants is first.constants and plan.weights == first.weights
+        require(alike, "its shapes do not share a network and its weights")
+    check_shapes([(plan.inputs, plan.outputs) for plan in plans])
+
+
 def check(plan: DevicePlan) -> None:
-    """Raise `ArtifactError` unless all that steps touch is inside what it belongs to; of launches, where they begin."""
+    """Raise `ArtifactError` unless all that steps touch is inside what it belongs to; of launches, where they begin.
+
+    Its weights are taken to be what their shapes say.
+    """
     check_tensors(plan.inputs, "input")
     check_tensors(plan.outputs, "output")
     require(0 <= plan.arena_bytes < _POSSIBLE, "the arena size is impossible")
@@ -38,8 +55,6 @@ def check(plan: DevicePlan) -> None:
     if plan.status is not None:
         inside = 0 <= plan.status <= plan.arena_bytes - _STATUS and plan.status % _STATUS == 0
         require(inside, "the status of checks lies outside the arena")
-    for weight in plan.weights:
-        _check_weight(weight)
     for number, step in enumerate(plan.steps):
         each = _Step(plan, f"step {number} ({step.layer})")
         match step:

@@ -1,8 +1,9 @@
 """A program for GPUs as the facts and blobs of a `.sparsec` file, and back.
 
-constants.bin   the plan's constants
+constants.bin   the plans' constants
 weights.bin     values of each weight, then its bitmap if it has one, at the places that the manifest says
-code.bin        the plan's PTX, then machine code of this package's own kernels, each with its name in the manifest
+code.bin        the plans' PTX, then machine code of this package's own kernels, each with its name in the manifest
+encoded.bin     what loading the weights onto the GPUs that the program was made for would compute, if there are any
 """
 
 from __future__ import annotations
@@ -14,40 +15,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.artifact.fields import JsonObject, JsonValue, as_int, as_list, as_object, as_str
-from sparsec.artifact.file import Contents, write_file
+from sparsec.artifact.file import Contents, by_shape, each_shape, write_file
 from sparsec.artifact.records import Reader, to_json
+from sparsec.cuda.network import encoded
+from sparsec.cuda.network.blob import Blob, part
 from sparsec.cuda.network.packed import DeviceProgram
 from sparsec.cuda.network.plan import DevicePlan, DeviceWeight, Half
-from sparsec.cuda.network.plan_check import check
+from sparsec.cuda.network.plan_check import check_all
 from sparsec.cuda.products.product import Activation
 from sparsec.cuda.products.weights import Pattern
 
 KIND = "cuda"
-_PLAIN = ("name", "precision", "architecture", "inputs", "outputs", "arena_bytes", "steps", "status", "complaints")
-_ALIGNMENT = 64
+_SHARED = ("name", "precision", "architecture")  # by the plans for all shapes
+_OWN = ("inputs", "outputs", "arena_bytes", "steps", "status", "complaints")
 
 
 def write(program: DeviceProgram, path: str | os.PathLike[str]) -> None:
     """Write a program to `path`, whole or not at all; equal programs give equal bytes. Raises `ArtifactError`."""
-    plan = program.plan
-    check(plan)
-    weights, code = _Blob(), _Blob()
-    plain: JsonObject = {name: to_json(getattr(plan, name)) for name in _PLAIN}
-    facts: JsonObject = {
-        **plain,
-        "gpus": list(program.gpus),
-        "report": plan.report,
-        "weights": {"arrays": [_weight_json(each, weights) for each in plan.weights]},
-        "code": {
-            "ptx": code.add(np.frombuffer(plan.ptx.encode(), np.uint8)),
-            "images": {
-                name: code.add(np.frombuffer(image, np.uint8)) for name, image in sorted(program.images.items())
-            },
-        },
+    check_all(program.plans)
+    first, weights, code, streams = program.plans[0], Blob(), Blob(), Blob()
+    own = [_own_facts(plan, code) for plan in program.plans]
+    images: JsonObject = {
+        name: code.add(np.frombuffer(image, np.uint8)) for name, image in sorted(program.images.items())
     }
-    constants = np.ascontiguousarray(plan.constants, np.uint8).reshape(-1)
+    shared: JsonObject = {
+        **{name: to_json(getattr(first, name)) for name in _SHARED},
+        "gpus": list(program.gpus),
+        "weights": {"arrays": [_weight_json(each, weights) for each in first.weights]},
+        "code": {**as_object(own[0]["code"], "code"), "images": images},
+        "encoded": encoded.to_json(program.encoded, streams),
+    }
+    constants = np.ascontiguousarray(first.constants, np.uint8).reshape(-1)
     blobs = {"constants": constants.data, "weights": weights.joined().data, "code": code.joined().data}
-    write_file(path, KIND, facts, blobs)
+    blobs["encoded"] = streams.joined().data
+    write_file(path, KIND, by_shape(shared, own), blobs)
+
+
+def _own_facts(plan: DevicePlan, code: Blob) -> JsonObject:
+    plain: JsonObject = {name: to_json(getattr(plan, name)) for name in _OWN}
+    return {**plain, "report": plan.report, "code": {"ptx": code.add(np.frombuffer(plan.ptx.encode(), np.uint8))}}
 
 
 def program_of(contents: Contents) -> DeviceProgram:
@@ -57,49 +63,30 @@ def program_of(contents: Contents) -> DeviceProgram:
     hints = reader.hints(DevicePlan)
     code = as_object(facts["code"], "code")
     arrays = as_list(as_object(facts["weights"], "weights")["arrays"])
-    plan = DevicePlan(
-        **{name: reader.read(hints[name], facts[name]) for name in _PLAIN},  # type: ignore[arg-type]
-        weights=tuple(_weight(each, reader, blobs["weights"]) for each in arrays),
-        constants=blobs["constants"],
-        ptx=_part(blobs["code"], code["ptx"]).tobytes().decode(),
-        report=as_object(facts["report"], "report"),
+    weights = tuple(_weight(each, reader, blobs["weights"]) for each in arrays)
+    shared = {name: reader.read(hints[name], facts[name]) for name in _SHARED}
+    plans = tuple(
+        DevicePlan(
+            **shared,  # type: ignore[arg-type]
+            **{name: reader.read(hints[name], own[name]) for name in _OWN},  # type: ignore[arg-type]
+            weights=weights,
+            constants=blobs["constants"],
+            ptx=part(blobs["code"], as_object(own["code"], "code")["ptx"]).tobytes().decode(),
+            report=as_object(own["report"], "report"),
+        )
+        for own in each_shape(facts)
     )
-    check(plan)
+    check_all(plans)
     images = as_object(code["images"], "images")
     return DeviceProgram(
-        plan,
+        plans,
         tuple(as_str(name) for name in as_list(facts["gpus"])),
-        {name: _part(blobs["code"], place).tobytes() for name, place in images.items()},
+        {name: part(blobs["code"], place).tobytes() for name, place in images.items()},
+        encoded.from_json(as_object(facts["encoded"], "encoded"), blobs["encoded"]) if "encoded" in facts else {},
     )
 
 
-class _Blob:
-    """Arrays one after another, each at a multiple of 64 bytes."""
-
-    def __init__(self) -> None:
-        self._parts: list[NDArray[np.uint8]] = []
-        self._size = 0
-
-    def add(self, array: NDArray[np.generic]) -> list[JsonValue]:
-        """Where it is and how many bytes it has."""
-        part, begin = array.view(np.uint8), self._size
-        gap = -part.nbytes % _ALIGNMENT
-        self._parts += [part, np.zeros(gap, np.uint8)]
-        self._size += part.nbytes + gap
-        return [begin, part.nbytes]
-
-    def joined(self) -> NDArray[np.uint8]:
-        return np.concatenate([np.zeros(0, np.uint8), *self._parts])
-
-
-def _part(blob: NDArray[np.uint8], place: JsonValue) -> NDArray[np.uint8]:
-    begin, size = map(as_int, as_list(place))
-    if not 0 <= begin <= begin + size <= blob.nbytes:
-        raise ValueError(f"{place} is outside its member")
-    return blob[begin : begin + size]
-
-
-def _weight_json(weight: DeviceWeight, blob: _Blob) -> JsonObject:
+def _weight_json(weight: DeviceWeight, blob: Blob) -> JsonObject:
     bitmap = None if weight.bitmap is None else blob.add(weight.bitmap)
     return {
         "name": weight.name,
@@ -119,6 +106,6 @@ def _weight(value: JsonValue, reader: Reader, blob: NDArray[np.uint8]) -> Device
         tuple(as_int(length) for length in as_list(facts["shape"])),
         cast(Half, reader.read(Half, facts["dtype"])),
         cast("Pattern | None", reader.read(Pattern | None, facts["pattern"])),
-        _part(blob, facts["values"]).view(np.uint16),
-        None if bitmap is None else _part(blob, bitmap),
+        part(blob, facts["values"]).view(np.uint16),
+        None if bitmap is None else part(blob, bitmap),
     )

@@ -1,4 +1,4 @@
-"""A plan's weights on the GPU at hand: encoded for its multiprocessors, in the form that the products with them need."""
+"""In which form each product of a plan has its weight on the GPU at hand."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sparsec.cuda.device.driver import Device
-from sparsec.cuda.network.plan import Convolution, DevicePlan, DeviceWeight, Product
-from sparsec.cuda.products import nm24_wgmma
+from sparsec.cuda.network.forms import Forms
+from sparsec.cuda.network.plan import Convolution, DevicePlan, Product
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
-from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.product import Activation
 from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.weights import Pattern, Weight, placed
-from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.products.weights import Pattern, Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Loader(Protocol):
         ...
 
 
-def residents(plan: DevicePlan, on: Device, loader: Loader) -> dict[Use, Resident]:
+def residents(plan: DevicePlan, forms: Forms, loader: Loader) -> dict[Use, Resident]:
     """The weights of a plan, in each of their uses; raises `TargetError` for what this GPU has no kernel for.
 
     For more than a few tokens, a weight is kept in the form that wins a race, with its zeros or without: one race for all
@@ -63,11 +57,11 @@ def residents(plan: DevicePlan, on: Device, loader: Loader) -> dict[Use, Residen
     won: dict[_Kind, str] = {}
     for step in plan.steps:
         if isinstance(step, Convolution):
-            weight, (number, geometry) = plan.weights[step.weight], use_of(step)
+            number, geometry = use_of(step)
             if (number, geometry) not in found and geometry is not None:
-                found[number, geometry] = ConvolutionWeight(weight.bits(), weight.dtype, geometry, on)
+                found[number, geometry] = forms.convolution(number, geometry)
         elif isinstance(step, Product) and use_of(step) not in found:
-            found[use_of(step)] = _of_product(step, plan.weights[step.weight], on, loader, won)
+            found[use_of(step)] = _of_product(step, forms, loader, won)
     return found
 
 
@@ -84,27 +78,21 @@ class _Kind:
     bias: bool
 
 
-def _of_product(step: Product, weight: DeviceWeight, on: Device, loader: Loader, won: dict[_Kind, str]) -> Resident:
-    bits, pattern, tail = weight.bits(), weight.pattern, step.tail
+def _of_product(step: Product, forms: Forms, loader: Loader, won: dict[_Kind, str]) -> Resident:
+    weight, tail = forms.weights[step.weight], step.tail
+    pattern = weight.pattern
     if step.tokens <= FEW and pattern is not None:
-        return placed(bits, weight.dtype, pattern, on)
+        return forms.few(step.weight, step.tokens)
     added = tail.residual is not None, tail.bias is not None
     kind = _Kind(weight.shape, weight.dtype, pattern, step.tokens, tail.activation, *added)
-    forms: dict[str, Resident] = {}
+    found: dict[str, Resident] = {}
     if pattern is not None and won.get(kind, pattern) == pattern:
-        forms[pattern] = _sparse(bits, weight.dtype, pattern, on)
+        found[pattern] = forms.many(step.weight)
     if won.get(kind) != pattern or pattern is None:
-        dense = DenseWeight(bits, weight.dtype, on)
-        forms |= {kernel: Dense(dense, kernel) for kernel in loader.dense_kernels(step, dense)}
-    if won.get(kind) not in forms:
-        names = list(forms)
+        dense = forms.dense(step.weight)
+        found |= {kernel: Dense(dense, kernel) for kernel in loader.dense_kernels(step, dense)}
+    if won.get(kind) not in found:
+        names = list(found)
         raced = len(names) > 1 and step.tokens > FEW
-        won[kind] = names[loader.fastest(step, list(forms.values())) if raced else 0]
-    return forms[won[kind]]
-
-
-def _sparse(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device) -> Resident:
-    """For many tokens."""
-    if pattern == "2:4" and on.architecture == nm24_wgmma.ARCHITECTURE:
-        return Nm24Wgmma(Nm24Tiles.encode(bits), dtype, on)
-    return placed(bits, dtype, pattern, on)
+        won[kind] = names[loader.fastest(step, list(found.values())) if raced else 0]
+    return found[won[kind]]

@@ -56,8 +56,7 @@ class SpmvWeight:
     @classmethod
     def encode(cls, bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
         """Encode a matrix [m, k] given as its bits, its nonzeros ordered by banks or not."""
-        workers = min(on.multiprocessors, WORKERS)
-        return cls(SpmvStreams.encode(bits, workers, most_columns(on.shared_bytes), ordered=ordered), dtype, on)
+        return cls(encoded(bits, on, ordered=ordered), dtype, on)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,6 +82,12 @@ class SpmvWeight:
                 *(x.stride, y.stride, y.residual_stride, y.m, x.k, x.tokens, 0, self._workers),
             )
             self.device.launch(kernel, (len(line.workers), 1), 32 * line.warps, operands, stream)
+
+
+def encoded(bits: NDArray[np.uint16], on: Device, *, ordered: bool) -> SpmvStreams:
+    """What is copied to such a GPU of a matrix [m, k] given as its bits, its nonzeros ordered by banks or not."""
+    workers = min(on.multiprocessors, WORKERS)
+    return SpmvStreams.encode(bits, workers, most_columns(on.shared_bytes), ordered=ordered)
 
 
 def macros(tokens: int, warps: int) -> Mapping[str, int]:

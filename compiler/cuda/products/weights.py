@@ -29,12 +29,13 @@ from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.streams.nm24_streams import Nm24Streams
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.patterns import Blocks, Groups, Unstructured
+from sparsec.cuda.streams.spmv_streams import SpmvStreams
 from sparsec.cuda.streams.w4_group_streams import SIDE, W4GroupStreams
 from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, quantize
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = str  # as `patterns.parse` takes it
-Encoded: TypeAlias = Streams | BlockSteps | BlockPairs
+Encoded: TypeAlias = Streams | BlockSteps | BlockPairs | SpmvStreams | Nm24Tiles
 
 
 PAIRED = 0.8  # of what pairs of blocks are multiplied by, that is not nothing but zeros, for which pairs are the faster
@@ -54,7 +55,7 @@ def compress(
     scales: NDArray[np.float32] | None = None,
     out: str = FLOAT16,
     gpu: int = 0,
-) -> SparseWeight | BlockWeight | SpmvWeight:
+) -> Weight:
     """Compress a matrix [m, k] and copy it to a GPU.
 
     `weight` is a NumPy array of float16 or ml_dtypes.bfloat16, or a torch tensor of float16 or bfloat16; for "2:4" also of
@@ -89,10 +90,19 @@ def compress(
     return SparseWeight(Nm24ByteStreams.encode(bits.view(np.uint8), on.multiprocessors), out, on, Factors(dtype, rows))
 
 
-def placed(
-    bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device, tokens: Sequence[int] = ()
-) -> SparseWeight | BlockWeight | SpmvWeight:
+def placed(bits: NDArray[np.uint16], dtype: str, pattern: Pattern, on: Device, tokens: Sequence[int] = ()) -> Weight:
     """Compress a matrix given as its bits and copy it to a GPU; takes and raises what `compress` does."""
+    kind, encoded = patterns.parse(pattern), encoded_for(bits, pattern, on, tokens)
+    weight = on_gpu(encoded, dtype, on)
+    on_hopper = on.architecture == nm24_wgmma.ARCHITECTURE
+    many = isinstance(kind, Groups) and kind.two_of_four and on_hopper and not isinstance(encoded, Nm24Streams)
+    if many and isinstance(weight, SparseWeight):
+        weight.tiled = Nm24Wgmma(Nm24Tiles.encode(bits), dtype, on)
+    return weight
+
+
+def encoded_for(bits: NDArray[np.uint16], pattern: Pattern, on: Device, tokens: Sequence[int] = ()) -> Encoded:
+    """What is copied to such a GPU of a matrix given as its bits; takes and raises what `compress` does."""
     kind = patterns.parse(pattern)
     on_hopper = on.architecture == nm24_wgmma.ARCHITECTURE
     if isinstance(kind, Blocks) and kind.large and not on_hopper:
@@ -106,18 +116,17 @@ def placed(
         m, k = bits.shape
         kernel = fastest(m, k, int(np.count_nonzero(bits << 1)), tokens, on)
         if kernel in ("spmv", "spmv_ordered"):
-            return SpmvWeight.encode(bits, dtype, on, ordered=kernel == "spmv_ordered")
-    encoded = encode(bits, pattern, on.multiprocessors, on.shared_bytes)
-    weight = on_gpu(encoded, dtype, on)
-    many = isinstance(kind, Groups) and kind.two_of_four and on_hopper and not isinstance(encoded, Nm24Streams)
-    if many and isinstance(weight, SparseWeight):
-        weight.tiled = Nm24Wgmma(Nm24Tiles.encode(bits), dtype, on)
-    return weight
+            return spmv.encoded(bits, on, ordered=kernel == "spmv_ordered")
+    return encode(bits, pattern, on.multiprocessors, on.shared_bytes)
 
 
-def on_gpu(encoded: Encoded, dtype: str, on: Device) -> SparseWeight | BlockWeight:
+def on_gpu(encoded: Encoded, dtype: str, on: Device) -> Weight:
     """Copy what was encoded to a GPU, for its kernel."""
     match encoded:
+        case SpmvStreams():
+            return SpmvWeight(encoded, dtype, on)
+        case Nm24Tiles():
+            return Nm24Wgmma(encoded, dtype, on)
         case BlockSteps():
             return BsrWgmma(encoded, dtype, on)
         case BlockPairs():

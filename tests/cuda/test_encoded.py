@@ -1,0 +1,101 @@
+"""Encoded weights in files: what is written is read, and used in the place of encoding again; needs no GPU."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plans import residual_blocks, sparse_matrix, two_of_four, weight
+
+from sparsec.artifact.file import read_file
+from sparsec.cuda.code import program
+from sparsec.cuda.device.absent import absent_gpu
+from sparsec.cuda.network import encoded, forms, plan_file
+from sparsec.cuda.network.blob import Blob, part
+from sparsec.cuda.network.encoded import EncodedWeights, Key
+from sparsec.cuda.network.executor import Executor
+from sparsec.cuda.network.network import Network
+from sparsec.cuda.network.packed import DeviceProgram, packed
+from sparsec.cuda.products.weights import Encoded, encoded_for
+from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+
+M, K = 256, 512
+H100 = absent_gpu("h100")
+
+
+def same(one: object, other: object) -> bool:
+    """Whether dataclasses are equal, arrays and all."""
+    if isinstance(one, np.ndarray):
+        return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
+    if not is_dataclass(one):
+        return one == other
+    return type(one) is type(other) and all(
+        same(getattr(one, each.name), getattr(other, each.name)) for each in fields(one)
+    )
+
+
+def of_each_kind() -> list[Encoded]:
+    dense, half = sparse_matrix(M, K, 0.6, 1).view(np.uint16), two_of_four(M, K, 2).view(np.uint16)
+    sparse, few = sparse_matrix(M, K, 0.05, 3).view(np.uint16), np.zeros((5, 7), np.uint16)
+    blocks = np.kron(np.eye(8, dtype=np.float16), np.ones((32, 64), np.float16)).view(np.uint16)
+    large = np.kron(np.eye(4, dtype=np.float16), np.ones((64, 128), np.float16)).view(np.uint16)
+    return [
+        *(
+            encoded_for(each, "unstructured", H100, tokens)
+            for each in (dense, sparse, few)
+            for tokens in ((), (1,), (8,))
+        ),
+        *(encoded_for(half, "2:4", H100), Nm24Tiles.encode(half)),
+        *(encoded_for(each, "block:32x32", H100) for each in (blocks, large)),
+    ]
+
+
+@pytest.mark.parametrize("streams", of_each_kind(), ids=lambda streams: type(streams).__name__)
+def test_what_is_written_is_read(streams: Encoded) -> None:
+    blob, key = Blob(), Key.on(H100, 3, "some")
+    facts = json.loads(json.dumps(encoded.to_json({key: streams}, blob)))
+    found = encoded.from_json(facts, blob.joined())
+    assert list(found) == [key]
+    assert same(found[key], streams)
+
+
+def test_those_of_other_sources_mean_nothing() -> None:
+    blob = Blob()
+    facts = encoded.to_json({Key.on(H100, 0, "some"): of_each_kind()[0]}, blob)
+    assert encoded.from_json({**facts, "sources": "others"}, blob.joined()) == {}
+
+
+def test_arrays_are_inside_the_blob() -> None:
+    blob = Blob()
+    place = blob.add(np.arange(10))
+    assert blob.add(np.arange(3, dtype=np.uint8)) == [128, 3]
+    assert part(blob.joined(), place).view(np.int64).tolist() == list(range(10))
+    for outside in ([0, 300], [-1, 3], [5, -3]):
+        with pytest.raises(ValueError, match="outside"):
+            part(blob.joined(), outside)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+def test_what_was_packed_is_not_encoded_again(pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "compiled", lambda *_: b"machine code")
+    weights = weight("first", two_of_four(M, K, 2), pattern), weight("second", sparse_matrix(K, M, 1.0, 1), None)
+    plans = residual_blocks((1, 8, 16, 64), *weights, np.zeros(M, np.float32))
+    plan_file.write(packed(DeviceProgram(plans, ("h100",))), tmp_path / "plan.sparsec")
+    found = read_file(tmp_path / "plan.sparsec", {plan_file.KIND: plan_file.program_of})
+    assert {key.weight for key in found.encoded} == {0}
+    monkeypatch.setattr(forms, "encoded_for", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(Nm24Tiles, "encode", lambda *_: pytest.fail("encoded again"))
+    network = Network(found.plans, absent_gpu("h100"), EncodedWeights(found.encoded))
+    for plan in found.plans:
+        Executor(plan, network).close()
+
+
+def test_other_gpus_encode_for_themselves() -> None:
+    streams, made = of_each_kind()[0], of_each_kind()[1]
+    weights = EncodedWeights({Key.on(H100, 0, "some"): streams})
+    assert weights.get(Key.on(H100, 0, "some"), lambda: made) is streams
+    assert weights.get(Key.on(absent_gpu("a100"), 0, "some"), lambda: made) is made
+    assert list(weights.known) == [Key.on(H100, 0, "some")]
