@@ -188,19 +188,22 @@ def _threads(
 @click.argument("pattern", default="")
 @click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="How long to measure each.")
 @click.option("--networks", is_flag=True, help="Compare outputs of networks in each engine, and no times.")
+@click.option("--threads", is_flag=True, help="Race one thread against more of this machine's, and no other engine.")
 @click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path),
-    help="[default: wasm.json or wasm_networks.json of bench/results]",
+    help="[default: wasm.json, wasm_networks.json or wasm_threads.json of bench/results]",
 )
-def _wasm(pattern: str, seconds: float, json_file: Path | None, *, networks: bool) -> None:
+def _wasm(pattern: str, seconds: float, json_file: Path | None, *, networks: bool, threads: bool) -> None:
     """WebAssembly in Node against ONNX Runtime Web: cells whose names contain PATTERN, or all."""
-    from bench import wasm, wasm_networks
+    from bench import wasm, wasm_networks, wasm_threads
 
     try:
         if networks:
             raise SystemExit(wasm_networks.run(pattern, json_file or wasm_networks.RESULTS))
+        if threads:
+            raise SystemExit(wasm_threads.run(pattern, seconds, json_file or wasm_threads.RESULTS))
         raise SystemExit(wasm.run(pattern, seconds, json_file or wasm.RESULTS))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error

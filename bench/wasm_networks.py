@@ -2,7 +2,7 @@
 
 Convolutional networks in int8 have to give equal numbers. In transformers only the products are whole numbers, and what
 stands between is rounded by each machine in its own way, now and then to the next step: outputs are near, and a network
-of all those products alone has to give equal numbers.
+of all those products alone has to give equal numbers. Packages for threads run on two or more, except in wasmtime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.wasm_engines.table import ENGINES
 from bench.wasm_results import put_rows
 
 RESULTS = Path(__file__).parent / "results" / "wasm_networks.json"
-TARGETS = ("wasm32", "wasm32-relaxed")
+TARGETS = ("wasm32", "wasm32-relaxed", "wasm32-threads")
 FLOAT, STEPS = 1e-4, 1e-2  # tolerance of fp32, and where a value may be rounded to the next of 256 steps
 
 

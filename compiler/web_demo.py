@@ -21,6 +21,7 @@ from sparsec.driver import Options, Progress, compile_wasm
 from sparsec.errors import UsageError
 from sparsec.model import readable
 from sparsec.source import Kind, kind_of
+from sparsec.targets import resolve
 from sparsec.wasm_package import package_files, write_package
 
 _PEER_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -35,6 +36,7 @@ def write_page(
 
     With `report`, the page sends what it measured to its server. Raises a `SparsecError`.
     """
+    threads = resolve(options.target).has_threads
     for name, build in (("sparse", options), ("dense", replace(options, dense_only=True))):
         plan, module = compile_wasm(readable(model), build, progress=progress)
         write_package(folder / name, package_files(plan, module, weights_inside=True))
@@ -42,7 +44,7 @@ def write_page(
     pages = files("sparsec.runtime") / "web"
     for source, target in (("demo.html", "index.html"), ("demo.mjs", "demo.mjs")):
         (folder / target).write_bytes((pages / source).read_bytes())
-    (folder / "settings.json").write_text(json.dumps({"peer": version, "report": report}))
+    (folder / "settings.json").write_text(json.dumps({"peer": version, "report": report, "threads": threads}))
 
 
 def find_peer(given: Path | None) -> Path | None:

@@ -26,15 +26,22 @@ function pixels(image, layout) {
   return values;
 }
 
-/** {name, run(values) -> outputs by name}: the sparse and the dense build, and ONNX Runtime Web where it is served. */
+/** {name, run(values) -> outputs by name}: the sparse and the dense build, the first on more threads if they are allowed,
+ * and ONNX Runtime Web where it is served. */
 async function openEngines() {
   const engines = [];
-  for (const [folder, name] of [["sparse", "sparsec"], ["dense", "sparsec, zeros not used"]]) {
+  const open = async (folder, name, threads) => {
     const { load } = await import(`./${folder}/model.mjs`);
     const show = (loaded, total) => (element("status").textContent = `loading ${name}: ${Math.round((100 * loaded) / total)} %`);
-    const model = await load({ onProgress: show });
+    const model = await load({ onProgress: show, threads });
     const [input] = model.inputs;
-    engines.push({ name, model, run: (values) => model.run({ [input.name]: values }) });
+    return { name, model, run: (values) => model.run({ [input.name]: values }) };
+  };
+  engines.push(await open("sparse", "sparsec", 1), await open("dense", "sparsec, zeros not used", 1));
+  if (settings.threads) {
+    const together = await open("sparse", "sparsec");
+    const { threads } = together.model;
+    if (threads > 1) engines.push({ ...together, name: `sparsec, ${threads} threads` });
   }
   if (settings.peer) {
     const ort = await import("./ort/ort.wasm.min.mjs");

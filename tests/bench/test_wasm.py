@@ -11,6 +11,7 @@ from bench.wasm import _row
 from bench.wasm import run as race
 from bench.wasm_cells import cells
 from bench.wasm_results import put_rows
+from bench.wasm_threads import rows_of
 from sparsec.errors import UsageError
 
 FOUND = {
@@ -31,6 +32,15 @@ def test_ratios_are_of_cpu_times_round_by_round() -> None:
     assert row.ratio == 4.0
     assert row.p10 < 4.0 < row.p90
     assert (row.cell, row.goal, row.bytes, row.weight_bytes) == (cell.name, 0.95, 7, 5)
+
+
+def test_threads_are_compared_with_the_first_number_of_them() -> None:
+    walls = {"1": [4.0, 6.0, 8.0], "2": [2.0, 3.0, 16.0]}
+    found = {"node": "v20", "rows": {count: {"wall": wall, "same": True} for count, wall in walls.items()}}
+    first, second = rows_of("cell", found)
+    assert (first.threads, first.milliseconds, first.speedup, first.best) == (1, 6.0, 1.0, 1.0)
+    assert (second.threads, second.milliseconds, second.speedup) == (2, 3.0, 2.0)
+    assert 1.9 < second.best < 2.1
 
 
 def test_an_unknown_cell_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
