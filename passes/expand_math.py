@@ -19,7 +19,8 @@ SSE4.1), sin, cos, tan and pow still call it.
 
 Marked `fastmath<afn>`, exp is of a number that is at most 0, may give 0 instead of less than 2.5e-38, and loses an ulp
 for every 2^-31 that it is below 1; erf and tanh are within 6e-7 instead; where
-registers can hold tables, these two look polynomials up there, and take a constant factor of their argument with them.
+registers can hold tables, all three look polynomials up there; the last two take a constant factor of their argument with
+them.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -142,7 +143,11 @@ def _expand(top: ir.Operation, found: list[list[ir.Operation]], *, looks_up: boo
 
 def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
     """An approximation from tables in registers, where there is one."""
-    if op.name not in lookup.FUNCTIONS or not lookup.is_covered(op.result.type) or not _is_approximate(op):
+    if not lookup.is_covered(op.result.type) or not _is_approximate(op):
+        return None
+    if op.name == "math.exp":
+        return lookup.exp_falling(builder.wrap(op.operands[0]))
+    if op.name not in lookup.FUNCTIONS:
         return None
     argument, factor = _factored(op.operands[0])
     return lookup.odd(op.name, builder.wrap(argument), factor)

@@ -13,7 +13,7 @@ The generic's first loops are the axes of y; the operands of the contraction hav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch_mlir import ir
 
@@ -27,12 +27,15 @@ _ELEMENTS = ("f32", "i32", "i8")  # that kernels load and store
 _MAX_OPERANDS = 10  # a kernel passes each operand as one pointer
 
 
-def fuse_epilogue(unit: Unit) -> None:
-    """Wrap every layer op, then absorb consumers until none fits; later layers first, so that they get the residual adds."""
+def fuse_epilogue(unit: Unit, *, bare: Collection[str] = ()) -> None:
+    """Wrap every layer op, then absorb consumers until none fits; later layers first, so that they get the residual adds.
+
+    Kernels of the contractions `bare` have no epilogues.
+    """
     with unit.module.context, ir.Location.unknown():
         for layer in reversed(find(unit.module, lambda op: op.name in LAYERS)):
             fused = _wrap(layer)
-            while (consumer := _absorbable(fused)) is not None:
+            while Layer(fused).contraction.name not in bare and (consumer := _absorbable(fused)) is not None:
                 fused = _absorb(fused, consumer)
 
 
@@ -105,10 +108,7 @@ def _absorbable(layer: ir.Operation) -> ir.Operation | None:
     identity = ir.AffineMap.get_identity(len(shape))
     if destination[1] != identity or list(body.arguments[len(inputs)].uses) or not _self_contained(body):
         return None
-    contraction = Layer(layer).contraction.name
-    if contraction == "sparsec.attention":  # whose kernels have no epilogues
-        return None
-    channel = channel_axis(contraction, len(shape))
+    channel = channel_axis(Layer(layer).contraction.name, len(shape))
     for value, indexing in inputs:
         if value == y:
             fits = indexing == identity

@@ -19,7 +19,7 @@ from sparsec.kernels.epilogue import Reach
 from sparsec.kernels.problem import ConvProblem
 from sparsec.passes.access import RESHAPES
 from sparsec.passes.evaluate import evaluate
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer
+from sparsec.passes.layer import Layer
 from sparsec.passes.unit import Unit
 
 Array = NDArray[np.float32]
@@ -165,7 +165,7 @@ def _windows(planes: Array, problem: ConvProblem) -> list[Array]:
 def _epilogue_rows(convolution: Convolution, mask: Mask, unit: Unit) -> list[NDArray[np.generic]] | None:
     """The epilogue's operands for the chosen filters, shaped to broadcast over planes; None if one is computed or has planes."""
     layer, rows = convolution.layer, list[NDArray[np.generic]]()
-    for value, operand in zip(layer.inputs[CONTRACTION_OPERANDS:], layer.epilogue().operands, strict=True):
+    for value, operand in zip(layer.inputs[layer.arity :], layer.epilogue().operands, strict=True):
         data = constant_data(value, unit)
         if data is None or operand.reach is Reach.FULL:
             return None

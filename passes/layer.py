@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch_mlir import ir
@@ -12,16 +12,24 @@ from sparsec.ir.module import element_of, find, integers, shape_of
 from sparsec.ir.weights import WEIGHT_OP, weight_name
 from sparsec.kernels.arithmetic import F32, REDUCED, U8S8, Arithmetic
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Lines, MatmulProblem, Problem
+from sparsec.kernels.problem import (
+    AttentionProblem,
+    Axis,
+    ConvProblem,
+    LinearProblem,
+    Lines,
+    MatmulProblem,
+    Problem,
+)
 from sparsec.passes.access import indexing_maps
 
 LIBRARY_CALL = "sparsec"
 PRECISION = "precision"  # the attribute of layers that compute in less than the type of their activations
-AXES = (
-    "left_axes",
-    "right_axes",
-)  # the attributes of products that read an operand in another order than that of its axes
-CONTRACTION_OPERANDS = 2  # x and w (p and q of a matmul); the epilogue's operands follow
+# The attributes of products that read an operand in another order than that of its axes.
+AXES: Mapping[str, Sequence[str]] = {
+    "sparsec.matmul": ("left_axes", "right_axes"),
+    "sparsec.attention": ("q_axes", "k_axes", "v_axes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Layer:
 
     @property
     def inputs(self) -> list[ir.Value]:
-        """x, w, and the epilogue's operands."""
+        """The operands of the contraction, and those of the epilogue."""
         return list(self.op.operands)[:-1]
 
     @property
@@ -55,7 +63,9 @@ class Layer:
 
     @property
     def weight(self) -> str | None:
-        """The name of the weight; None if the second operand is an activation."""
+        """The name of the weight; None if the second operand is an activation, or attention's k."""
+        if self.contraction.name == "sparsec.attention":
+            return None
         owner = self.op.operands[1].owner
         is_weight = isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP
         return weight_name(owner.operation) if is_weight else None
@@ -82,8 +92,7 @@ class Layer:
             case "sparsec.linear":
                 return LinearProblem(math.prod(first[:-1]), first[-1], y[-1], self.arithmetic)
             case "sparsec.matmul":
-                left, right = (self.axes_of(number) for number in range(CONTRACTION_OPERANDS))
-                p = tuple(first[axis] for axis in left) if left is not None else first
+                p = self._matrices(0)
                 return MatmulProblem(
                     batch=math.prod(p[:-2]),
                     rows=p[-2],
@@ -92,15 +101,38 @@ class Layer:
                     transposed="transposed" in self.contraction.attributes,
                     arithmetic=self.arithmetic,
                     zeros=self._zeros(),
-                    left=lines_of(first, left) if left is not None else None,
-                    right=lines_of(second, right) if right is not None else None,
+                    left=self._lines(0),
+                    right=self._lines(1),
                 )
+            case "sparsec.attention":
+                return self._attention()
         raise AssertionError(f"unknown contraction {self.contraction.name}")
 
     def axes_of(self, operand: int) -> tuple[int, ...] | None:
         """Which axis of an operand of a product is the first of its matrices, the second, …, if they are in another order."""
-        attributes = self.contraction.attributes
-        return integers(attributes[AXES[operand]]) if AXES[operand] in attributes else None
+        attributes, name = self.contraction.attributes, AXES[self.contraction.name][operand]
+        return integers(attributes[name]) if name in attributes else None
+
+    def _matrices(self, operand: int) -> tuple[int, ...]:
+        """The shape of an operand of a product, its axes in the order of a batch of matrices."""
+        shape, axes = shape_of(self.inputs[operand]), self.axes_of(operand)
+        return shape if axes is None else tuple(shape[axis] for axis in axes)
+
+    def _lines(self, operand: int) -> Lines | None:
+        """Where lines of an operand of a product lie, if not behind each other."""
+        axes = self.axes_of(operand)
+        return lines_of(shape_of(self.inputs[operand]), axes) if axes is not None else None
+
+    def _attention(self) -> AttentionProblem:
+        """The shapes of attention."""
+        batch, heads, queries, size = self._matrices(0)
+        mask: tuple[int, int, int, int] | None = None
+        if self.arity > len(AXES["sparsec.attention"]):
+            of_batch, of_head, of_query, of_key = shape_of(self.inputs[self.arity - 1])
+            mask = of_batch, of_head, of_query, of_key
+        scale = float(ir.FloatAttr(self.contraction.attributes["scale"]).value)
+        q, k, v = (self._lines(operand) for operand in range(3))
+        return AttentionProblem(batch, heads, queries, self._matrices(1)[-2], size, scale, mask, (q, k, v))
 
     def _zeros(self) -> tuple[int, int]:
         """The zero points of a product of bytes."""

@@ -31,7 +31,7 @@ from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.shifted import Shifted
 from sparsec.kernels.table import KERNELS
 from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, is_layer, layers
+from sparsec.passes.layer import Layer, is_layer, layers
 from sparsec.passes.unit import Unit
 
 CALL_PREFIX = "@"
@@ -152,15 +152,23 @@ def _stand_in(layer: Layer) -> ir.Value:
     ).results[0]
 
 
+# What kernels call the operands of contractions that are activations.
+_ACTIVATIONS: Mapping[str, Sequence[str]] = {
+    "sparsec.linear": ("x",),
+    "sparsec.conv": ("x",),
+    "sparsec.matmul": ("p", "q"),
+    "sparsec.attention": ("q", "k", "v", "mask"),
+}
+
+
 def _named_operands(layer: Layer, lowered: LoweredLayer, unit: Unit) -> dict[str, ir.Value]:
     """The values behind the names that calls use: inputs, epilogue operands, packed weights."""
-    x, second, *epilogue = layer.inputs
-    values = {"x": x, "p": x, "q": second, **{f"epilogue.{i}": value for i, value in enumerate(epilogue)}}
+    values = dict(zip(_ACTIVATIONS[layer.contraction.name], layer.inputs[: layer.arity], strict=False))
+    values |= {f"epilogue.{i}": value for i, value in enumerate(layer.inputs[layer.arity :])}
     for name, array in lowered.weights.items():
         stored = unit.weights.add(f"{layer.name}/{name}", np.ascontiguousarray(array))
         tensor, _ = weight_types(array, layer.op.context)
         values[name] = weight_op(stored, tensor, None, loc=layer.op.location, ip=ir.InsertionPoint(layer.op))
-    assert len(layer.inputs) == CONTRACTION_OPERANDS + len(epilogue)
     return values
 
 

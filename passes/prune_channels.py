@@ -25,7 +25,7 @@ from sparsec.ir.weights import weight_op, weight_types
 from sparsec.kernels.epilogue import Reach
 from sparsec.passes.fuse_epilogue import layer_generic
 from sparsec.passes.known_channels import Array, Convolution, Known, Mask, constant_data, known_after, known_sum
-from sparsec.passes.layer import CONTRACTION_OPERANDS, Layer, clone_body, layers
+from sparsec.passes.layer import Layer, clone_body, layers
 from sparsec.passes.unit import Unit
 
 _BLOCKS = (16, 8, 4)  # neighbouring channels that weights may share nonzeros in
@@ -133,7 +133,7 @@ def _needed(convolution: Convolution, by_op: dict[ir.Operation, Convolution], ne
 def _can_shrink(convolution: Convolution, unit: Unit) -> bool:
     """The output can lose channels if the epilogue's operands can: constants per channel or for the whole tensor."""
     layer = convolution.layer
-    operands = zip(layer.inputs[CONTRACTION_OPERANDS:], layer.epilogue().operands, strict=True)
+    operands = zip(layer.inputs[layer.arity :], layer.epilogue().operands, strict=True)
     return (convolution.plain or convolution.channelwise) and all(
         operand.reach is Reach.SCALAR or (operand.reach is Reach.CHANNEL and constant_data(value, unit) is not None)
         for value, operand in operands

@@ -18,7 +18,7 @@ from torch_mlir import ir
 from sparsec.ir.module import shape_of, users
 from sparsec.kernels.arithmetic import F32
 from sparsec.passes.access import indexing_maps, parallel_loops
-from sparsec.passes.layer import AXES, CONTRACTION_OPERANDS, Layer, layers, lines_of
+from sparsec.passes.layer import AXES, Layer, layers, lines_of
 from sparsec.passes.unit import Unit
 
 
@@ -26,12 +26,12 @@ def read_in_place(unit: Unit) -> None:
     """Give products in float32 the sources of their transposed operands."""
     with unit.module.context, ir.Location.unknown():
         for layer in layers(unit.module):
-            if layer.contraction.name == "sparsec.matmul" and layer.arithmetic == F32:
-                for operand in range(CONTRACTION_OPERANDS):
-                    _read(layer, operand)
+            if layer.arithmetic == F32:
+                for operand, attribute in enumerate(AXES.get(layer.contraction.name, ())):
+                    _read(layer, operand, attribute)
 
 
-def _read(layer: Layer, operand: int) -> None:
+def _read(layer: Layer, operand: int, attribute: str) -> None:
     value = layer.op.operands[operand]
     if isinstance(value.owner, ir.Block) or layer.axes_of(operand) is not None:
         return
@@ -45,7 +45,7 @@ def _read(layer: Layer, operand: int) -> None:
     layer.op.operands[operand] = source
     if not users(value):
         move.erase()
-    layer.contraction.attributes[AXES[operand]] = ir.DenseI64ArrayAttr.get(list(axes))
+    layer.contraction.attributes[attribute] = ir.DenseI64ArrayAttr.get(list(axes))
     _permute_map(layer.op, operand, axes)
 
 

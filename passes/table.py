@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sparsec.kernels.attention_dense import AttentionDense
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.collapse_loops import collapse_loops
 from sparsec.passes.dequantize_weights import dequantize_weights
@@ -9,6 +10,7 @@ from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
 from sparsec.passes.fold_constants import fold_constants
 from sparsec.passes.fold_padding import fold_padding
+from sparsec.passes.form_attention import form_attention
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.form_quantized import form_quantized
 from sparsec.passes.fuse_epilogue import fuse_epilogue
@@ -40,6 +42,11 @@ from sparsec.passes.unit import Pass, Unit
 from sparsec.passes.widen_sums import widen_sums
 
 
+def _form_attention(unit: Unit) -> None:
+    kernel = AttentionDense()
+    form_attention(unit, lambda problem: kernel.refuses(problem, unit.isa) is None)
+
+
 def _expand_math(unit: Unit) -> None:
     expand_math(unit.module, looks_up=unit.isa.masks)
 
@@ -55,6 +62,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("form_layers", form_layers, "while contractions are still single ops"),
+    ("form_attention", _form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
     ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),

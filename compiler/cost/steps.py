@@ -10,7 +10,7 @@ from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_gathered import HEIGHTS, block_cycles
-from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.words import Words, words_of
 
 ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its columns
@@ -90,8 +90,8 @@ def vectors_per_row(problem: Problem, isa: Isa) -> int:
             return problem.batch * math.ceil(problem.pixels / isa.lanes())
         case LinearProblem():
             return math.ceil(problem.tokens / isa.lanes())
-        case MatmulProblem():
-            raise AssertionError("a matmul has no weight")
+        case MatmulProblem() | AttentionProblem():
+            raise AssertionError("products of activations have no weight")
 
 
 def copy_cycles(problem: Problem, isa: Isa) -> float:
@@ -125,7 +125,7 @@ def bandwidth(size: float, machine: Machine) -> float:
 
 
 def input_elements(problem: Problem) -> int:
-    """Elements of x, or of both operands."""
+    """Elements of x, or of all operands that are multiplied."""
     match problem:
         case ConvProblem():
             return problem.batch * problem.channels * math.prod(axis.size for axis in problem.axes)
@@ -133,3 +133,5 @@ def input_elements(problem: Problem) -> int:
             return problem.tokens * problem.inputs
         case MatmulProblem():
             return problem.batch * (problem.rows + problem.columns) * problem.inner
+        case AttentionProblem():
+            return sum(problem.elements(operand) for operand in ("q", "k", "v"))

@@ -66,7 +66,7 @@ class Matmul(Sparsec.Operation, name="matmul", traits=[ext.Pure]):
 class Attention(Sparsec.Operation, name="attention", traits=[ext.Pure]):
     """y = softmax(scale q k^T + mask) v over the last axis, of q [batch, heads, queries, size], k and v [batch, heads, keys, size].
 
-    The mask, if there is one, is [batch, heads, queries, keys], where axes of 1 are shared. Attribute: `scale`. On GPUs only.
+    The mask, if there is one, is [batch, heads, queries, keys], where axes of 1 are shared. Attribute: `scale`.
     """
 
     q: ext.Operand[ext.Any]

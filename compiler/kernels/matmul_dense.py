@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch_mlir import ir
+from torch_mlir.dialects import arith
 
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.emit import Buffer, Vectors, choose, define, epilogue_buffers, loop
@@ -17,6 +19,8 @@ from sparsec.kernels.problem import Lines, MatmulProblem, Problem, dense_product
 from sparsec.kernels.store import Output, transposed
 from sparsec.kernels.tile import Grid, Tile, multiply
 from sparsec.kernels.words import refusal
+
+TURNED = "q.transposed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,10 @@ class MatmulDense:
         if not problem.transposed or not problem.inner:
             return LoweredLayer((_multiply(module, _merged(problem), "q", epilogue, isa),))
         planes = 1 if problem.shared_right else problem.batch
-        turn = _transpose(module, planes, problem.columns, problem.inner, problem.right_lines, isa)
+        turn = transpose(module, planes, problem.columns, problem.inner, problem.right_lines, isa, ("q", TURNED))
         upright = _merged(replace(problem, transposed=False, right=None))
-        call = _multiply(module, upright, "q.transposed", epilogue, isa)
-        return LoweredLayer((turn, call), scratch={"q.transposed": ("f32", planes * problem.inner * problem.columns)})
+        call = _multiply(module, upright, TURNED, epilogue, isa)
+        return LoweredLayer((turn, call), scratch={TURNED: ("f32", planes * problem.inner * problem.columns)})
 
 
 def _merged(problem: MatmulProblem) -> MatmulProblem:
@@ -92,21 +96,33 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     return Call(name, tuple(buffers), b * grid.tiles, dense_products(problem))
 
 
-def _transpose(module: ir.Module, planes: int, rows: int, columns: int, stored: Lines, isa: Isa) -> Call:
-    """Add the transposition of `planes` matrices "q" [rows, columns] to "q.transposed"; a unit is a band of rows.
+def transpose(
+    module: ir.Module,
+    planes: int,
+    rows: int,
+    columns: int,
+    stored: Lines,
+    isa: Isa,
+    names: tuple[str, str],
+    *,
+    scale: float = 1.0,
+) -> Call:
+    """Add the transposition of `planes` matrices [rows, columns], times a number; a unit is a band of rows.
 
-    Rows of q lie where `stored` says.
+    `names` are those of the buffers read and written. Rows lie where `stored` says.
     """
     vectors = Vectors(isa.lanes())
     lanes = vectors.lanes
     bands = -(-rows // lanes)
     size = planes * rows * columns
-    buffers = {"q": ("f32", size), "q.transposed": ("f32", size)}
+    source_name, target_name = names
+    buffers = dict.fromkeys(names, ("f32", size))
     apart = "" if stored.line == columns else f"_{stored.line}-{stored.matrix}"
-    name = f"f32_transpose_{planes}x{rows}x{columns}{apart}_{isa.suffix}"
+    scaled = "" if scale == 1.0 else f"_{np.float32(scale).view(np.uint32):x}"
+    name = f"f32_transpose_{planes}x{rows}x{columns}{apart}{scaled}_{isa.suffix}"
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        q, turned = memory["q"], memory["q.transposed"]
+        given, turned = memory[source_name], memory[target_name]
         with loop(begin, end) as unit:
             number, row = unit // bands, unit % bands * lanes
             source, plane = number * stored.matrix, number * (rows * columns)
@@ -116,10 +132,12 @@ def _transpose(module: ir.Module, planes: int, rows: int, columns: int, stored: 
                 """Turn one block of `lanes` rows (fewer unless `whole`) and `width` columns."""
                 inside = vectors.mask(width)
                 lines = [
-                    vectors.load(q, source + minimum(row + r, rows - 1) * stored.line + column, inside)
+                    vectors.load(given, source + minimum(row + r, rows - 1) * stored.line + column, inside)
                     for r in range(lanes)
                 ]
                 outside = None if whole else vectors.mask(height)
+                if scale != 1.0:
+                    lines = [arith.mulf(line, vectors.splat(scale)) for line in lines]
                 for c, line in enumerate(transposed(lines)[:width]):
                     vectors.store(line, turned, plane + (column + c) * rows + row, outside)
 

@@ -1,6 +1,6 @@
 """What a kernel is asked to compute: shapes and arithmetic only, no data and no IR.
 
-Every layer is one of three contractions. Shape letters: `m` outputs (filters), `k` reduction, `n` pixels or tokens.
+Every layer is one of three contractions, or attention. Shape letters: `m` outputs (filters), `k` reduction, `n` pixels or tokens.
 """
 
 from __future__ import annotations
@@ -118,7 +118,61 @@ class MatmulProblem:
         return self.right or Lines(line, 0 if self.shared_right else self.inner * self.columns)
 
 
-Problem = ConvProblem | LinearProblem | MatmulProblem
+@dataclass(frozen=True, slots=True)
+class AttentionProblem:
+    """y[b, h, i] = sum over j of p[b, h, i, j] v[b, h, j], p = softmax over j of (scale * q[b, h, i] k[b, h, j] + mask).
+
+    q is [batch, heads, queries, size], k and v are [batch, heads, keys, size]. `mask` is the shape of what is added, None
+    for nothing: of [batch, heads, queries, keys], any may be 1. `apart` says where lines of q, k and v lie, if not
+    behind each other.
+    """
+
+    batch: int
+    heads: int
+    queries: int
+    keys: int
+    size: int
+    scale: float = 1.0
+    mask: tuple[int, int, int, int] | None = None
+    apart: tuple[Lines | None, Lines | None, Lines | None] = (None, None, None)
+    arithmetic: Arithmetic = F32
+
+    @property
+    def matrices(self) -> int:
+        """Heads of all of the batch."""
+        return self.batch * self.heads
+
+    def elements(self, operand: str) -> int:
+        """Of "q", "k", "v", "mask", or of "y"."""
+        if operand == "mask":
+            return math.prod(self.mask or (0,))
+        return self.matrices * (self.queries if operand in "qy" else self.keys) * self.size
+
+    def lines(self, operand: str) -> Lines:
+        """Where lines of "q", "k" or "v" lie."""
+        behind = Lines(self.size, (self.queries if operand == "q" else self.keys) * self.size)
+        return self.apart["qkv".index(operand)] or behind
+
+    @property
+    def mask_steps(self) -> tuple[int, int, int, int]:
+        """Elements of the mask from one of the batch to the next, one head, one query and one key; 0 where they share it."""
+        batch, heads, queries, keys = self.mask or (1, 1, 1, 1)
+        steps = (heads * queries * keys, queries * keys, keys, 1)
+        first, second, third, last = (
+            step if size > 1 else 0 for step, size in zip(steps, (batch, heads, queries, keys), strict=True)
+        )
+        return first, second, third, last
+
+    @property
+    def tag(self) -> str:
+        """Short text for names of functions, different for different problems."""
+        apart = (f"{name}{each.line}-{each.matrix}" for name, each in zip("qkv", self.apart, strict=True) if each)
+        mask = ("m" + "x".join(map(str, self.mask)),) if self.mask is not None else ()
+        sizes = f"{self.batch}x{self.heads}x{self.queries}x{self.keys}x{self.size}"
+        return "_".join((sizes, *mask, *apart))
+
+
+Problem = ConvProblem | LinearProblem | MatmulProblem | AttentionProblem
 
 
 def dense_products(problem: Problem) -> int:
@@ -130,3 +184,5 @@ def dense_products(problem: Problem) -> int:
             return problem.tokens * problem.inputs * problem.outputs
         case MatmulProblem():
             return problem.batch * problem.rows * problem.inner * problem.columns
+        case AttentionProblem():
+            return 2 * problem.matrices * problem.queries * problem.keys * problem.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparsec.kernels.arithmetic import BF16, FP16, U8S8
+from sparsec.kernels.attention_dense import AttentionDense
 from sparsec.kernels.conv_blocked import ConvBlocked
 from sparsec.kernels.conv_csr import ConvCsr
 from sparsec.kernels.conv_dense import ConvDense
@@ -70,6 +71,7 @@ _ALL: tuple[Kernel, ...] = (
     LinearBitmap(U8S8),
     MatmulDense(),
     MatmulWords(),
+    AttentionDense(),
 )
 
 KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}

@@ -22,6 +22,7 @@ CHAINS = 8
 # Rows whose elements lie a multiple of a page apart share one set of the level-1 cache, 12 lines on current x86 cores;
 # some must be left for the columns.
 PAGE, CLASHING_ROWS = 1024, 10
+MOST_ROWS = 28  # of a tile
 
 
 MultiplyAdd = Callable[[ir.Value, ir.Value, ir.Value], ir.Value]  # (left, right, total) -> total + left * right
@@ -83,6 +84,7 @@ class Grid:
         turned: bool = False,
         rows_apart: int = 0,
         total: str = "f32",
+        height: int | None = None,
     ) -> Grid:
         """The tiling with the fewest estimated cycles among those whose sums fit the registers.
 
@@ -94,11 +96,11 @@ class Grid:
         # Beside the sums: the column vectors, one broadcast, a mask where masks are vectors; and one to spare where
         # there are many.
         other = 1 + (isa.registers >= 32) + (not isa.masks and columns % vectors.lanes != 0)
-        most = vectors.lanes if turned else CLASHING_ROWS if rows_apart and rows_apart % PAGE == 0 else 28
+        most = vectors.lanes if turned else CLASHING_ROWS if rows_apart and rows_apart % PAGE == 0 else MOST_ROWS
         grids = [
             cls(vectors, Split.by(rows, r), Split.by(wide, w), columns, isa, turned)
             for w in range(1, min(wide, 8) + 1)
-            for r in range(1, min(rows, most) + 1)
+            for r in ((height,) if height is not None else range(1, min(rows, most) + 1))
             if r * w + w + (r if isa.early_loads else 0) + other <= isa.registers
         ]
         return min(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import BF16, FP16, Arithmetic
 from sparsec.kernels.kernel import Weight
-from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 
 F64 = NDArray[np.float64]
 
@@ -26,6 +26,9 @@ def input_sizes(problem: Problem) -> Mapping[str, int]:
         case MatmulProblem(batch, rows, inner, columns, _, shared_left, shared_right):
             p, q = rows * inner, inner * columns
             return {"p": p if shared_left else batch * p, "q": q if shared_right else batch * q}
+        case AttentionProblem():
+            names = ("q", "k", "v", "mask") if problem.mask is not None else ("q", "k", "v")
+            return {name: problem.elements(name) for name in names}
 
 
 def output_size(problem: Problem) -> tuple[int, int]:
@@ -37,6 +40,8 @@ def output_size(problem: Problem) -> tuple[int, int]:
             return problem.tokens * problem.outputs, problem.outputs
         case MatmulProblem():
             return problem.batch * problem.rows * problem.columns, problem.columns
+        case AttentionProblem():
+            return problem.elements("y"), problem.size
 
 
 def pixels_per_channel(problem: Problem) -> int:
@@ -59,10 +64,22 @@ def contract(problem: Problem, inputs: Mapping[str, NDArray[np.generic]], weight
             p = left.reshape(1 if shared_left else batch, rows, inner)
             q = right.reshape(1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns)))
             return np.ravel(np.broadcast_to(p @ (q.swapaxes(1, 2) if transposed else q), (batch, rows, columns)))
+        case AttentionProblem():
+            return _attend(problem, factors)
+
+
+def _attend(problem: AttentionProblem, factors: Mapping[str, F64]) -> F64:
+    """Softmax between two products, where lines lie behind each other."""
+    q, k, v = (factors[name].reshape(problem.batch, problem.heads, -1, problem.size) for name in ("q", "k", "v"))
+    scores = problem.scale * q @ k.swapaxes(2, 3)
+    if problem.mask is not None:
+        scores = scores + factors["mask"].reshape(problem.mask)
+    grown = np.exp(scores - scores.max(axis=3, keepdims=True))
+    return np.ravel(grown @ v / grown.sum(axis=3, keepdims=True))
 
 
 def _dense(weight: Weight | None) -> NDArray[np.generic]:
-    assert weight is not None, "only a matmul has no weight"
+    assert weight is not None, "products of activations have no weight"
     return as_dense(weight)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.device.fit_operands import fit_operands
-from sparsec.passes.device.form_attention import form_attention
 from sparsec.passes.device.group_rows import group_rows
 from sparsec.passes.device.join_products import join_products
 from sparsec.passes.device.keep_rank import keep_rank
@@ -26,6 +25,7 @@ from sparsec.passes.expand_math import expand_math
 from sparsec.passes.fold_batch_norm import fold_batch_norm
 from sparsec.passes.fold_constants import fold_constants
 from sparsec.passes.fold_padding import fold_padding
+from sparsec.passes.form_attention import form_attention
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.fuse_epilogue import fuse_epilogue
 from sparsec.passes.hold_tails import hold_tails, release_tails
@@ -41,6 +41,16 @@ from sparsec.passes.split_pools import split_pools
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
+
+_LARGEST, _MULTIPLE = 128, 8  # of the sizes of heads that there are kernels for
+
+
+def _form_attention(unit: Unit) -> None:
+    form_attention(unit, lambda problem: problem.size <= _LARGEST and problem.size % _MULTIPLE == 0)
+
+
+def _fuse_epilogue(unit: Unit) -> None:
+    fuse_epilogue(unit, bare=("sparsec.attention",))
 
 
 def _expand_math(unit: Unit) -> None:
@@ -59,7 +69,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("share_weights", share_weights, "weights have their final shape, and products are not yet layers"),
     ("form_layers", form_layers, "while contractions are still single ops"),
-    ("form_attention", form_attention, "once its products are layers, while softmax can be told"),
+    ("form_attention", _form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
     ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),
@@ -69,7 +79,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("relax_math", relax_math, "while it can be seen what a divisor is"),
     ("keep_rank", keep_rank, "so that no reshape stands between a layer and its tail"),
     ("split_rounding", split_rounding, "layers take in float32 only"),
-    ("fuse_epilogue", fuse_epilogue, "once every element-wise op is a body of arith and math"),
+    ("fuse_epilogue", _fuse_epilogue, "once every element-wise op is a body of arith and math"),
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("split_tails", split_tails, "tails are final; what products cannot do becomes loops"),
     ("join_products", join_products, "it is known which layers add a bias only"),

@@ -1,8 +1,12 @@
-"""erf and tanh of f32 beside a number that is not small, from polynomials of low degree that lie in registers.
+"""Functions of f32 from polynomials of low degree whose coefficients lie in registers.
 
-The argument's magnitude is cut into 32 steps; one instruction picks each coefficient of a step's polynomial out of two
-registers (AVX-512's vpermi2ps). As a sum with 1.5 * 2^23 has the number of the step in its low bits, nothing else is
-needed to find it. The polynomials are Chebyshev interpolants, fitted when the module is loaded.
+erf and tanh beside a number that is not small: the argument's magnitude is cut into 32 steps; one instruction picks each
+coefficient of a step's polynomial out of two registers (AVX-512's vpermi2ps). As a sum with 1.5 * 2^23 has the number of
+the step in its low bits, nothing else is needed to find it. The polynomials are Chebyshev interpolants, fitted when the
+module is loaded.
+
+exp of what is at most 0: with x = n ln(2)/16 + r, it is 2^(n/16) times a polynomial of r; the sixteenth is picked, and what
+is left of n added to its exponent (P. T. P. Tang, "Table-driven implementation of the exponential function", 1989).
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.expr import Expr
-from sparsec.passes.math.exponential import ROUNDER
+from sparsec.passes.math.exponential import LEAST_EXPONENT, ROUNDER
 
 LANES = 16
 STEPS = 2 * LANES
 _PICK = "llvm.x86.avx512.vpermi2var.ps.512"
+_PICK_OF_ONE = "llvm.x86.avx512.permvar.sf.512"
 _SIGN = 0x80000000
+_PLACES = 19  # from the last bit of a number of 1/16 to that of the exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,24 @@ FUNCTIONS = {
     "math.erf": OddFunction(math.erf, 1 / 8, 3),  # to 4e-7
     "math.tanh": OddFunction(math.tanh, 9 / 32, 4),  # to 6e-7
 }
+
+
+def exp_falling(x: Expr) -> Expr:
+    """e^x of x <= 0, or 0 where that is below 2.5e-38: to 2 ulp, and another for every 2^-31 that it is below 1."""
+    place = x * (LANES / math.log(2)) + ROUNDER
+    rest = x - (place - ROUNDER) * (math.log(2) / LANES)
+    numbers = place.bits()
+    sixteenth = x.builder.intrinsic(_PICK_OF_ONE, x.kind, x.builder.lanes(_sixteenths(), x.kind), numbers)
+    scale = ((numbers << _PLACES) + sixteenth.bits()).as_float()
+    return x.builder.choose(x < LEAST_EXPONENT, 0.0, rest.horner((1.0, 1.0, 1 / 2, 1 / 6)) * scale)
+
+
+@cache
+def _sixteenths() -> tuple[float, ...]:
+    """The bits of 2^(i/16), less what i adds to them where the number of the step is added to the exponent."""
+    numbers = np.arange(LANES, dtype=np.int32)
+    bits = np.exp2(numbers / LANES).astype(np.float32).view(np.int32) - (numbers << _PLACES)
+    return tuple(float(each) for each in bits.view(np.float32))
 
 
 def is_covered(type_: ir.Type) -> bool:

@@ -24,8 +24,9 @@ from sparsec.kernels.arithmetic import F32 as SINGLE
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
 from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
-from sparsec.kernels.problem import ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.short_sums import LONGEST
+from sparsec.passes.expand_math import expand_math
 from sparsec.runtime.library import cpu_features
 
 Array = NDArray[np.generic]
@@ -202,6 +203,8 @@ def output_shape(problem: Problem) -> tuple[int, ...]:
             return (problem.tokens, problem.outputs)
         case MatmulProblem():
             return (problem.batch, problem.rows, problem.columns)
+        case AttentionProblem():
+            return (problem.batch, problem.heads, problem.queries, problem.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ def compile_layer(
         module = ir.Module.create()
         lowered = kernel.lower(module, problem, weight, epilogue, isa)
         assert module.operation.verify()
+        expand_math(module, looks_up=isa.masks)
         text = to_llvm(module)
     memory = {name: place(value) for name, value in lowered.weights.items()}
     memory |= {name: aligned(size, DTYPES[dtype]) for name, (dtype, size) in lowered.scratch.items()}
@@ -303,6 +307,8 @@ def _contract(problem: Problem, inputs: Mapping[str, F64], w: F64 | None) -> F64
         case ConvProblem():
             assert w is not None
             return _conv(problem, inputs["x"], w)
+        case AttentionProblem():
+            raise AssertionError("attention is no sum of products")
 
 
 def _matmul(problem: MatmulProblem, p: F64, q: F64) -> F64:

@@ -15,6 +15,7 @@ choice is made of results, by the mask.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ from sparsec.ir.torch_values import (
     tensor_type,
 )
 from sparsec.ir.weights import TO_TORCH_OP
+from sparsec.kernels.problem import AttentionProblem
 from sparsec.passes.unit import Unit
 
 _VIEWS = (
@@ -41,7 +43,6 @@ _VIEWS = (
     "torch.aten.expand",
     "torch.aten.contiguous",
 )
-_LARGEST, _MULTIPLE = 128, 8  # of the sizes of heads that there are kernels for
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,19 @@ class _Scores:
     transposed: bool  # k is [..., keys, size]
     scale: float
     mask: ir.Value | None
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int, int]
     guarded: bool  # rows that are masked altogether give zeros
 
 
-def form_attention(unit: Unit) -> None:
-    """Replace every second product whose first operand is a softmax of the first's."""
+def form_attention(unit: Unit, fits: Callable[[AttentionProblem], bool]) -> None:
+    """Replace every second product whose first operand is a softmax of the first's, where there is a kernel: if it `fits`."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "sparsec.matmul"):
             shares = _plain(op.operands[0])
             weights = _softmax(shares)
             scores = _scores(weights, guarded=_is_guarded(shares)) if weights is not None else None
-            if scores is not None and _fits(op, scores):
+            problem = _problem(op, scores) if scores is not None else None
+            if scores is not None and problem is not None and fits(problem):
                 _form(op, scores)
 
 
@@ -132,8 +134,7 @@ def _scores(value: ir.Value, *, guarded: bool) -> _Scores | None:
         return None
     product, scale = found
     (q, of_q), (k, of_k) = (_scaled(_plain(operand)) for operand in product.operands)
-    shape = (1,) * (4 - len(shape)) + shape
-    return _Scores(q, k, "transposed" in product.attributes, scale * of_q * of_k, mask, shape, guarded)
+    return _Scores(q, k, "transposed" in product.attributes, scale * of_q * of_k, mask, _filled(shape), guarded)
 
 
 def _product(value: ir.Value) -> tuple[ir.Operation, float] | None:
@@ -185,13 +186,21 @@ def _plain(value: ir.Value) -> ir.Value:
     return _plain(inner)
 
 
-def _fits(op: ir.Operation, scores: _Scores) -> bool:
-    """True if there is a kernel for heads of this size."""
+def _problem(op: ir.Operation, scores: _Scores) -> AttentionProblem | None:
+    """What the layer would compute; None if it is no attention of three operands alike."""
     size = (tensor_shape(scores.q) or (0,))[-1]
-    v = _plain(op.operands[1])
     mask = tensor_shape(scores.mask) if scores.mask is not None else ()
-    kept = "transposed" not in op.attributes and (tensor_shape(v) or (0,))[-1] == size
-    return kept and size <= _LARGEST and size % _MULTIPLE == 0 and mask is not None and len(mask) <= 4
+    if "transposed" in op.attributes or (tensor_shape(_plain(op.operands[1])) or (0,))[-1] != size:
+        return None
+    if mask is None or len(mask) > len(scores.shape):
+        return None
+    return AttentionProblem(*scores.shape, size, scores.scale, _filled(mask) if scores.mask is not None else None)
+
+
+def _filled(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The same with axes of 1 in front, four in all."""
+    batch, heads, queries, keys = (1,) * (4 - len(shape)) + shape
+    return batch, heads, queries, keys
 
 
 def _form(op: ir.Operation, scores: _Scores) -> None:
@@ -207,7 +216,7 @@ def _form(op: ir.Operation, scores: _Scores) -> None:
     ]
     if scores.mask is not None:
         shape = tensor_shape(scores.mask) or ()
-        operands.append(_viewed(scores.mask, (1,) * (4 - len(shape)) + shape, build))
+        operands.append(_viewed(scores.mask, _filled(shape), build))
     result = ir.RankedTensorType.get((batch, heads, queries, size), ir.F32Type.get())
     scale = {"scale": ir.FloatAttr.get(ir.F64Type.get(), scores.scale)}
     layer = build.create("sparsec.attention", [result], [build.to_builtin(each) for each in operands], scale)
@@ -235,10 +244,14 @@ def _viewed(value: ir.Value, shape: tuple[int, ...], build: TorchBuilder) -> ir.
 
 
 def _turned(value: ir.Value, build: TorchBuilder) -> ir.Value:
-    """The value with its last two axes changed for each other; if that was done to it, as it was."""
-    op, shape = definition(value), tensor_shape(value) or ()
+    """The value with its last two axes changed for each other, as one transposition of what it may be transposed from."""
+    shape = tensor_shape(value) or ()
     axes = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
-    if op is not None and op.name == "torch.aten.permute" and list(integer_list(op.operands[1]) or ()) == axes:
-        return op.operands[0]
-    kind = tensor_type([shape[axis] for axis in axes], tensor_element(value) or "f32", value.context)
+    turned, op = [shape[axis] for axis in axes], definition(value)
+    if op is not None and op.name == "torch.aten.permute":
+        moved = [axis % len(shape) for axis in integer_list(op.operands[1]) or ()]
+        value, axes = op.operands[0], [moved[axis] for axis in axes]
+    if axes == list(range(len(shape))):
+        return value
+    kind = tensor_type(turned, tensor_element(value) or "f32", value.context)
     return build.create("torch.aten.permute", [kind], [value, build.integers(axes)])
