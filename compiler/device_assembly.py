@@ -203,11 +203,10 @@ class DeviceAssembly:
     def _attention(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Attention:
         batch, heads, queries, size = shape_of(values["q"])
         keys = shape_of(values["k"])[2]
-        q, k, v, y = (Heads(self._address(values[each]), *_strides(values[each])[:3]) for each in "qkvy")
+        q, k, v, y = (Heads(self._address(values[each]), *_steps(values[each])[:3]) for each in "qkvy")
         mask = None
         if "mask" in values:
-            axes = zip(shape_of(values["mask"]), _strides(values["mask"]), strict=True)
-            mask = Mask(self._address(values["mask"]), *(step if length > 1 else 0 for length, step in axes))
+            mask = Mask(self._address(values["mask"]), *_steps(values["mask"]))
         candidate = Candidate("attention", "dense", None)
         choice = Choice(None, candidate.kernel, (candidate,), "attention: products and softmax in one kernel", 0.0)
         self._describe(call, MatmulProblem(batch * heads, queries, size, keys), choice, None)
@@ -293,6 +292,12 @@ def _batch(
 
 def _strides(value: ir.Value) -> tuple[int, ...]:
     return tuple(ir.MemRefType(value.type).get_strides_and_offset()[0])
+
+
+def _steps(value: ir.Value) -> tuple[int, ...]:
+    """Strides that are taken: those of axes of length 1 may be anything, and are 0."""
+    axes = zip(shape_of(value), _strides(value), strict=True)
+    return tuple(step if length > 1 else 0 for length, step in axes)
 
 
 def _layer(call: ir.Operation) -> str:

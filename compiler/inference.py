@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sparsec.artifact import TensorSpec
 from sparsec.errors import InputError, UsageError
 from sparsec.model import CompiledModel, compile, load
+from sparsec.runtime.shapes import Shapes
 from sparsec.runtime.tensors import Array
 from sparsec.source import Kind, kind_of
 
@@ -34,7 +35,7 @@ class InferenceSession:
         path_or_model: Source | CompiledModel,
         *,
         target: str = "native",
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        shapes: Shapes | Sequence[Shapes] | None = None,
         precision: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -69,7 +70,7 @@ class InferenceSession:
         return [results[name] for name in wanted]
 
 
-def _refuse_options(target: str, shapes: Mapping[str, tuple[int, ...]] | None, precision: str | None) -> None:
+def _refuse_options(target: str, shapes: object, precision: str | None) -> None:
     if shapes or target != "native" or precision is not None:
         raise UsageError("The model is compiled already: target, shapes and precision do not apply.")
 

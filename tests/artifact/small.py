@@ -43,6 +43,21 @@ def small_program(weights: int = 5000) -> Program:
     )
 
 
+def small_programs() -> tuple[Program, ...]:
+    """The same for three shapes, with code, work memory and steps of their own."""
+    first = small_program()
+    second = dataclasses.replace(
+        first,
+        inputs=(TensorSpec("x", "float32", (5, 3)), first.inputs[1]),
+        outputs=(TensorSpec("y", "bfloat16", (15,)),),
+        arena_bytes=8192,
+        code=CodeImage(bytes(8192), 8192, {"relu": 0, "gemm": 4096}, {}),
+        report={"layers": []},
+    )
+    third = dataclasses.replace(first, inputs=(TensorSpec("x", "float32", (0, 3)), first.inputs[1]), steps=())
+    return first, second, third
+
+
 def same(one: Program, other: Program) -> bool:
     """Whether two programs are equal."""
     names = [field.name for field in dataclasses.fields(Program) if field.name != "weights"]

@@ -19,7 +19,7 @@ from sparsec.artifact import (
     Space,
 )
 from sparsec.errors import ArtifactError
-from tests.artifact.small import manifest_of, same, small_program, with_manifest
+from tests.artifact.small import manifest_of, same, small_program, small_programs, with_manifest
 
 
 @pytest.mark.parametrize("weights", [128, 129, 5000])
@@ -36,6 +36,31 @@ def test_weights_in_pieces_are_read(tmp_path: Path) -> None:
     program = dataclasses.replace(program, steps=(dataclasses.replace(program.steps[0], args=(argument,)),))
     artifact.write(program, tmp_path / "a.sparsec")
     assert same(artifact.read(tmp_path / "a.sparsec"), program)
+
+
+def test_programs_for_several_shapes_are_read(tmp_path: Path) -> None:
+    artifact.write_all(small_programs(), tmp_path / "a.sparsec")
+    found = artifact.read_all(tmp_path / "a.sparsec")
+    assert all(same(*pair) for pair in zip(found, small_programs(), strict=True))
+    assert all(each.weights is found[0].weights for each in found)
+    with pytest.raises(ArtifactError, match=r"for several shapes(.|\n)*3 of them"):
+        artifact.read(tmp_path / "a.sparsec")
+
+
+def test_programs_that_are_not_of_one_network_are_refused(tmp_path: Path) -> None:
+    first, second, _ = small_programs()
+    other = small_program()
+    renamed = dataclasses.replace(second, inputs=(dataclasses.replace(second.inputs[0], name="z"), second.inputs[1]))
+    for programs, fault in (
+        ((), "there is no program"),
+        ((first, first), "two of its shapes are the same"),
+        ((first, dataclasses.replace(second, weights=other.weights)), "do not share a network and its weights"),
+        ((first, dataclasses.replace(second, name="other")), "do not share a network and its weights"),
+        ((first, renamed), "different names or dtypes"),
+        ((first, dataclasses.replace(second, arena_bytes=-1)), "arena size is impossible"),
+    ):
+        with pytest.raises(ArtifactError, match=fault):
+            artifact.write_all(programs, tmp_path / "a.sparsec")
 
 
 def test_a_program_without_weights_and_steps_is_read(tmp_path: Path) -> None:
@@ -74,11 +99,20 @@ def _paths(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple
         yield from _paths(item, (*path, key))
 
 
+@pytest.fixture(scope="module")
+def written_shapes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of an artifact for several shapes."""
+    path = tmp_path_factory.mktemp("written") / "shapes.sparsec"
+    artifact.write_all(small_programs(), path)
+    return path.read_bytes()
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_other_value_in_the_manifest_is_refused_or_taken(
-    written: bytes, scratch: Path, data: st.DataObject
+    written_shapes: bytes, scratch: Path, data: st.DataObject
 ) -> None:
+    written = written_shapes
     manifest = json.loads(manifest_of(written))
     places = [path for path in _paths(manifest) if path]
     *parents, last = data.draw(st.sampled_from(places))
@@ -90,7 +124,7 @@ def test_any_other_value_in_the_manifest_is_refused_or_taken(
     parent[last] = data.draw(scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(), scalars, max_size=2))
     with_manifest(written, scratch, manifest)
     try:
-        program = artifact.read(scratch)
+        programs = artifact.read_all(scratch)
     except ArtifactError:
         return
-    artifact.check(program)
+    artifact.check_all(programs)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sparsec as package
 from sparsec.targets import host_features
 from tests.cli.command_line import Sparsec
 
@@ -103,6 +104,42 @@ def test_compile_emits_text(sparsec: Sparsec, model: Path, level: str, sign: str
 def test_shape_fixes_what_the_model_leaves_open(sparsec: Sparsec, dynamic_model: Path) -> None:
     found = sparsec("run", dynamic_model, "--shape", "x=5,24", "--random", "--json")
     assert json.loads(found.out)["outputs"]["y"]["shape"] == [5, 16]
+
+
+@pytest.fixture(scope="module")
+def shapes(dynamic_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact for three numbers of rows."""
+    path = tmp_path_factory.mktemp("shapes") / "rows.sparsec"
+    package.compile(dynamic_model, shapes=[{"x": (rows, 24)} for rows in (5, 1, 33)]).save(path)
+    return path
+
+
+def test_a_name_of_an_input_given_again_begins_another_shape(
+    sparsec: Sparsec, dynamic_model: Path, tmp_path: Path
+) -> None:
+    options = [part for rows in (5, 1, 33) for part in ("--shape", f"x={rows},24")]
+    found = sparsec("compile", dynamic_model, *options, "-o", tmp_path / "m.sparsec", "--verify", "--json")
+    assert found.code == 0
+    facts = json.loads(found.out)
+    assert [each["inputs"][0]["shape"] for each in facts["shapes"]] == [[5, 24], [1, 24], [33, 24]]
+    assert all(each["verification"]["passed"] for each in facts["shapes"])
+    assert {key: facts[key] for key in facts["shapes"][0]} == facts["shapes"][0]
+    told = sparsec("compile", dynamic_model, *options, "-o", tmp_path / "m.sparsec", "--verify")
+    assert told.out.count("verified against") == 3
+    assert "x: float32[33, 24]" in told.out
+    assert "3 shapes" in told.err
+
+
+def test_an_artifact_for_several_shapes_is_told_which(sparsec: Sparsec, dynamic_model: Path, shapes: Path) -> None:
+    for options, rows in (((), 5), (("--shape", "x=33,24"), 33)):
+        found = json.loads(sparsec("run", shapes, "--random", "--json", *options).out)
+        assert found["outputs"]["y"]["shape"] == [rows, 16]
+        layers = [part["layer"] for part in json.loads(sparsec("explain", shapes, "--json", *options).out)["parts"]]
+        assert any(f"N={rows}" in each["shape"] or str(rows) in each["shape"] for each in layers if each)
+        checked = sparsec("verify", dynamic_model, "--artifact", shapes, "--json", *options)
+        assert checked.code == 0
+        assert json.loads(checked.out)["outputs"][0]["shape"] == [rows, 16]
+        assert sparsec("benchmark", shapes, "--repeats", "1", "--json", "-", *options).code == 0
 
 
 def test_run_reads_npy_and_writes_npz(sparsec: Sparsec, artifact: Path, tmp_path: Path) -> None:

@@ -100,6 +100,34 @@ def test_malformed_shape(sparsec: Sparsec, model: Path, output: Path, text: str)
     assert list(output.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("compile", "--shape", "y=1,2"), ("one of each input", "2 of x, 1 of y")),
+        (("compile", "--shape", "x=1,24"), ("given twice", "x[1, 24]")),
+        (("compile", "--emit", "static"), ("--emit static is for one set of shapes", "2 sets")),
+        (("compile", "--emit", "shared"), ("--emit shared is for one set of shapes", "2 sets")),
+        (("compile", "--emit", "wasm"), ("--emit wasm is for one set of shapes", "2 sets")),
+        (("compile", "--emit", "mlir"), ("--emit mlir is for one set of shapes", "2 sets")),
+        (("run", "--random"), ("This command is for one set of shapes", "2 sets")),
+        (("verify",), ("This command is for one set of shapes", "2 sets")),
+        (("tune",), ("This command is for one set of shapes", "2 sets")),
+    ],
+)
+def test_sets_of_shapes_that_a_command_cannot_take(
+    sparsec: Sparsec,
+    dynamic_model: Path,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *options = command
+    assert_refused(sparsec(name, dynamic_model, "--shape", "x=1,24", "--shape", "x=2,24", *options), *words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_shape_of_an_unknown_input(sparsec: Sparsec, model: Path, output: Path) -> None:
     assert_refused(sparsec("compile", model, "-o", output, "--shape", "nothing=1,2"), "nothing")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product
+from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Heads, Launch, Product
 from sparsec.device_program import compile_device_text
 from sparsec.driver import Options
 from tests.device.emulated import run_plan
@@ -39,6 +39,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "encoder": lambda: _encoder(2, 16, own=False),
     "encoder of torch's attention": lambda: _encoder(3, 7, own=True),
     "one sequence": lambda: _encoder(1, 5, own=False),
+    "one token of one sequence": lambda: _encoder(1, 1, own=False),
     "pictures": lambda: (Pictures(), (torch.randn(2, 3, 16, 16),)),
     "odd rows": lambda: (Rows(17, 131), (torch.randn(3, 5, 17),)),
     "rows of a block": lambda: (Rows(8, 1025), (torch.randn(2, 3, 8),)),
@@ -58,7 +59,15 @@ def _checked(net: nn.Module, inputs: tuple[torch.Tensor, ...], precision: str = 
         assert result.shape == reference.shape
         allowed = _STEPS * _ROUNDING[plan.precision] * max(1.0, float(np.abs(reference).max()))
         np.testing.assert_allclose(_float(result, plan), reference, rtol=0, atol=allowed)
+    for step in plan.steps:
+        if isinstance(step, Attention):
+            assert all(part % 8 == 0 for each in (step.q, step.k, step.v, step.y) for part in _strides(each)), step
     return plan
+
+
+def _strides(heads: Heads) -> tuple[int, int, int]:
+    """In elements; the kernels for attention read eight at a time."""
+    return heads.batch, heads.head, heads.token
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
