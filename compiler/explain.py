@@ -41,7 +41,7 @@ def explain(model: CompiledModel, feeds: Mapping[str, Array] | None = None, repe
         kernels.setdefault(call.layer, []).append(call.kernel)
         spent[call.layer] = spent.get(call.layer, 0.0) + (float(times[index]) if times is not None else 0.0)
     rows = [
-        Explanation(name, tuple(called), reports.get(name), spent[name] if times is not None else None)
+        Explanation(name, tuple(dict.fromkeys(called)), reports.get(name), spent[name] if times is not None else None)
         for name, called in kernels.items()
     ]
     folded = [Explanation(name, (), layer, None) for name, layer in reports.items() if name not in kernels]

@@ -29,11 +29,13 @@ from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.read_in_place import read_in_place
 from sparsec.passes.relax_math import relax_math
+from sparsec.passes.repeat_samples import repeat_samples
 from sparsec.passes.round_codes import round_codes
 from sparsec.passes.round_to_integers import round_to_integers
 from sparsec.passes.select_format import select_format
 from sparsec.passes.separate_results import separate_results
 from sparsec.passes.shorten_round_trips import shorten_round_trips
+from sparsec.passes.split_batch import split_batch
 from sparsec.passes.split_pools import split_pools
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tabulate_codes import tabulate_codes
@@ -79,8 +81,10 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("prune_channels", prune_channels, "activations are in the layers, so constants pass through them"),
     ("read_in_place", read_in_place, "products have their tails, and costs count what they read"),
     ("narrow_precision", narrow_precision, "shapes and epilogues are final, and kernels not yet chosen"),
+    ("split_batch", split_batch, "shapes are final, and kernels not yet chosen: these are for so many samples"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
+    ("repeat_samples", repeat_samples, "kernels and weights are there, buffers not yet"),
     ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
     # buffers
     ("bufferize", bufferize, "everything is destination-passing now"),
