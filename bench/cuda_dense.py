@@ -190,7 +190,7 @@ def _convolution(
     x = _halves(images, channels, side, side).to(memory_format=last)
     w = _halves(filters, channels // groups, kernel, kernel) * (channels // groups * kernel**2) ** -0.5
     bias, y = _halves(filters), _nothing(images, filters, axis.out, axis.out).to(memory_format=last)
-    wide, weight = bias.float(), ConvolutionWeight(_bits(w), "float16", geometry, gpu)
+    wide, weight = bias.float(), ConvolutionWeight.of(_bits(w), "float16", geometry, gpu)
 
     def ours(*_: object) -> None:
         weight.launch(images, x.data_ptr(), y.data_ptr(), _stream(), epilogue=Epilogue(wide.data_ptr(), 1))

@@ -76,7 +76,7 @@ def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> Non
     epilogue = Epilogue(bias.ctypes.data, activation, Matrices(placed[1].address, 0), first)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "function", emulated_function)
-        weight = ConvolutionWeight(w.view(np.uint16), dtype, what, on)  # type: ignore[arg-type]
+        weight = ConvolutionWeight.of(w.view(np.uint16), dtype, what, on)  # type: ignore[arg-type]
         shape = None if what.depthwise else SMALL
         weight.launch(images, placed[0].address, y.address, 0, epilogue=epilogue, shape=shape)
     found = on.array(y).view(NUMPY[dtype])

@@ -13,14 +13,14 @@ from sparsec.cuda.device.driver import Device
 from sparsec.cuda.network.encoded import EncodedWeights, Key
 from sparsec.cuda.network.plan import DevicePlan, DeviceWeight, Product
 from sparsec.cuda.products import nm24_wgmma, spmv
-from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
+from sparsec.cuda.products.convolution import ConvolutionWeight, Filters, Geometry
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.weights import Encoded, Weight, encoded_for, fastest, on_gpu
 from sparsec.cuda.streams import patterns
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.patterns import Groups
 
-Form: TypeAlias = Weight | DenseWeight | ConvolutionWeight
+Form: TypeAlias = Weight | DenseWeight | Filters | ConvolutionWeight
 Made = TypeVar("Made", bound=Form)
 
 
@@ -57,9 +57,9 @@ class Forms:
 
     def convolution(self, number: int, geometry: Geometry) -> ConvolutionWeight:
         """For convolutions of this geometry."""
-        return self._once(
-            number, geometry, lambda each: ConvolutionWeight(each.bits(), each.dtype, geometry, self._device)
-        )
+        order = geometry.order
+        filters = self._once(number, order, lambda each: Filters(each.bits(), each.dtype, order, self._device))
+        return self._once(number, geometry, lambda _: ConvolutionWeight(filters, geometry))
 
     def _small(self, number: int) -> tuple[int, ...]:
         """Numbers of tokens of the plans' products with an unstructured weight for which `spmv` is the fastest."""

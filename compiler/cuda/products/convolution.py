@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_int, c_longlong, c_void_p
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ TAP = np.dtype([("offset", np.int32), ("down", np.int16), ("right", np.int16)])
 _THREADS = 256  # of a block of `conv_depthwise`
 
 Bits: TypeAlias = NDArray[np.uint16]
+Order: TypeAlias = Literal["whole", "as they are", "taps"]
+"""Of filters in memory: one after another, padded so that each begins at a multiple of 16 bytes, or not; or all of them for each
+tap."""
 
 
 class _Input(ctypes.Structure):
@@ -78,6 +81,11 @@ class Geometry:
         return self.channels == self.groups
 
     @property
+    def order(self) -> Order:
+        """Of filters in memory."""
+        return "whole" if not self.depthwise else "as they are" if self.nchw else "taps"
+
+    @property
     def pixels(self) -> int:
         """Of y, in one image."""
         return self.axes[0].out * self.axes[1].out
@@ -129,27 +137,45 @@ class Geometry:
         return own.argument(self.matrices(y), tokens, m)
 
 
-class ConvolutionWeight:
-    """Filters [filters, channels / groups, height, width] of float16 or bfloat16 bits on one GPU; y = x * W for x
-    [images, channels, height, width] in the order that the geometry's layout names, without gaps."""
+class Filters:
+    """Filters [filters, channels / groups, height, width] of float16 or bfloat16 bits on one GPU, for images of any size.
 
-    def __init__(self, bits: Bits, dtype: str, geometry: Geometry, on: Device) -> None:
-        self.geometry = geometry
+    `order` is of the geometries that they are for.
+    """
+
+    def __init__(self, bits: Bits, dtype: str, order: Order, on: Device) -> None:
         self.dtype = dtype
         self.device = on
         self._memory = Memory(self, on)
         laid_out = bits.transpose(0, 2, 3, 1).reshape(len(bits), -1)
-        self._k = laid_out.shape[1]
-        if geometry.depthwise and not geometry.nchw:
+        self.k = laid_out.shape[1]
+        if order == "taps":
             laid_out = np.pad(laid_out.T, ((0, 0), (0, -len(bits) % VECTOR)))
-        elif not geometry.depthwise:
-            laid_out = np.pad(laid_out, ((0, 0), (0, -self._k % VECTOR)))
-        self._stride = laid_out.shape[1]
-        self._weight = self._memory.upload(laid_out)
+        elif order == "whole":
+            laid_out = np.pad(laid_out, ((0, 0), (0, -self.k % VECTOR)))
+        self.stride = laid_out.shape[1]
+        self.address = self._memory.upload(laid_out).address
+
+
+class ConvolutionWeight:
+    """Filters for images of one size; y = x * W for x [images, channels, height, width] in the order that the geometry's
+    layout names, without gaps."""
+
+    def __init__(self, filters: Filters, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.dtype = filters.dtype
+        self.device = filters.device
+        self._filters = filters
+        self._memory = Memory(self, filters.device)
         own = geometry.channels // geometry.groups
         self._wide_channels = not geometry.nchw and (geometry.channels if geometry.depthwise else own) % VECTOR == 0
         taps = geometry.taps(own)
         self._taps = {False: self._memory.upload(taps), True: self._memory.upload(taps[::VECTOR])}
+
+    @classmethod
+    def of(cls, bits: Bits, dtype: str, geometry: Geometry, on: Device) -> ConvolutionWeight:
+        """With filters of its own."""
+        return cls(Filters(bits, dtype, geometry.order, on), geometry)
 
     def launch(
         self,
@@ -180,20 +206,20 @@ class ConvolutionWeight:
     ) -> None:
         what, filters = self.geometry, self.geometry.filters // self.geometry.groups
         if what.nchw:
-            sizes = DenseSizes(filters, what.pixels, self._k, images, what.groups)
+            sizes = DenseSizes(filters, what.pixels, self._filters.k, images, what.groups)
         else:
-            sizes = DenseSizes(images * what.pixels, filters, self._k, 1, what.groups)
+            sizes = DenseSizes(images * what.pixels, filters, self._filters.k, 1, what.groups)
         by = shape or best_shape(sizes, self.device, narrow=not wide)
         row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
         operands = _Operands(
             what.input(x, self._taps[wide].address, 1 if what.nchw else images),
             *(
-                self._weight.address,
-                self._stride,
-                self._k // (what.axes[0].kernel * what.axes[1].kernel) * what.channel_stride,
+                self._filters.address,
+                self._filters.stride,
+                self._filters.k // (what.axes[0].kernel * what.axes[1].kernel) * what.channel_stride,
             ),
             what.epilogue(y, images, after, filters),
-            *(row_tiles, token_tiles, min(token_tiles, 8), self._k, filters, what.groups),
+            *(row_tiles, token_tiles, min(token_tiles, 8), self._filters.k, filters, what.groups),
         )
         lines = {"X_LINES": int(not what.nchw and not wide), "W_LINES": int(what.nchw), "X_WIDE": 1, "W_WIDE": 1}
         shared_bytes = by.shared_bytes(x_lines=bool(lines["X_LINES"]), w_lines=bool(lines["W_LINES"]))
@@ -206,9 +232,9 @@ class ConvolutionWeight:
         wide = wide and what.filters == what.channels
         operands = _Depthwise(
             what.input(x, self._taps[False].address, 1 if what.nchw else images),
-            *(self._weight.address, what.channel_stride),
+            *(self._filters.address, what.channel_stride),
             what.epilogue(y, images, after, what.filters),
-            *(self._k, what.filters, what.filters // what.channels, images),
+            *(self._filters.k, what.filters, what.filters // what.channels, images),
         )
         kernel = program.function(self.device, "conv_depthwise", self._macros(after, wide), 0)
         eights = -(-what.pixels // VECTOR) * what.filters if what.nchw else what.pixels * -(-what.filters // VECTOR)
