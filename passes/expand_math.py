@@ -19,8 +19,7 @@ SSE4.1), sin, cos, tan and pow still call it.
 
 Marked `fastmath<afn>`, exp is of a number that is at most 0, may give 0 instead of less than 2.5e-38, and loses an ulp
 for every 2^-31 that it is below 1; erf and tanh are within 6e-7 instead; where
-registers can hold tables, all three look polynomials up there; the last two take a constant factor of their argument with
-them.
+registers can hold tables, all three look polynomials up there; the last two take constant factors around them in.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -36,6 +35,7 @@ from torch_mlir import ir
 
 from sparsec.ir.expr import Builder, Expr
 from sparsec.passes.math import double, exponential, logarithm, lookup, power, trigonometric
+from sparsec.passes.math.gated import Gate, factored
 
 FUNCTIONS: Mapping[str, Callable[..., Expr]] = {
     "math.acos": trigonometric.acos,
@@ -69,7 +69,6 @@ APPROXIMATIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "math.exp": exponential.exp_falling,
 }
 
-_LEAST_FACTOR = 2.0**-16  # of an argument, so that tables hold normal numbers
 _ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
 
 
@@ -149,21 +148,11 @@ def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
         return lookup.exp_falling(builder.wrap(op.operands[0]))
     if op.name not in lookup.FUNCTIONS:
         return None
-    argument, factor = _factored(op.operands[0])
-    return lookup.odd(op.name, builder.wrap(argument), factor)
-
-
-def _factored(value: ir.Value) -> tuple[ir.Value, float]:
-    """(x, c) if `value` is x times a constant c > 0, or may be computed so, else (value, 1)."""
-    owner = value.owner
-    if isinstance(owner, ir.Block) or owner.name not in ("arith.mulf", "arith.divf"):
-        return value, 1.0
-    number = power.constant_number(owner.operands[1])
-    if number is None or not _LEAST_FACTOR <= number <= 1 / _LEAST_FACTOR:
-        return value, 1.0
-    if owner.name == "arith.mulf":
-        return owner.operands[0], number
-    return (owner.operands[0], 1 / number) if "arcp" in str(owner.attributes["fastmath"]) else (value, 1.0)
+    (argument, factor), gate = factored(op.operands[0]), Gate.of(op)
+    if gate is None:
+        return lookup.odd(op.name, builder.wrap(argument), factor)
+    gate.fold(builder)
+    return lookup.odd(op.name, builder.wrap(argument), factor, gate.factor, keeps_nan=not gate.reads(argument))
 
 
 def _is_approximate(op: ir.Operation) -> bool:

@@ -19,6 +19,9 @@ numbers may differ, and these round to 0.
 `afn` (see `expand_math`): an exponential of at most 0 may have 0 for results below 2.5e-38, and be less exact for tiny ones;
 beside a term of 1, or divided by the sum, they do not count. An error function or hyperbolic tangent to which 1 is added, as in
 GELU, need only be right to some units in the last place of 1. `nnan`: the maximum may overlook NaN; the sum does not.
+
+`contract`: a product is not rounded before something is added, where only such a function, and a product with what is made of
+it, read the sum (a bias before GELU).
 """
 
 from __future__ import annotations
@@ -49,19 +52,63 @@ def relax_math(unit: Unit) -> None:
         for op in find(unit.module, lambda op: op.name == "linalg.generic"):
             for inner in block_walk(op):
                 if inner.name in _BOUNDED and all(_adds_one(reader, inner) for reader in users(inner.results[0])):
-                    inner.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
+                    _mark(inner, "afn")
+                    _contract(_unscaled(inner.operands[0]))
             for division in [inner for inner in block_walk(op) if inner.name == "arith.divf"]:
                 exponential = _softmax_exponential(_source(division.operands[1], op))
                 if exponential is not None:
-                    exponential.operation.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<afn>")
+                    _mark(exponential.operation, "afn")
                 constant = _has_reciprocal(division.operands[1])
                 exact = _is_rounded(op) and _stays_exact(division) and not _is_approximate(division.operands[0])
                 if exponential is not None or (constant and not exact):
-                    division.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<arcp>")
+                    _mark(division, "arcp")
                 elif constant and unit.isa.fuses:
                     _multiply_exactly(division)
                 elif _divides_slowly(unit.isa) and _is_shared(division.operands[1], op) and _is_rounded(op):
                     _multiply_by_reciprocal(division)
+
+
+def _mark(op: ir.Operation, flag: str) -> None:
+    op.attributes["fastmath"] = ir.Attribute.parse(f"#arith.fastmath<{flag}>")
+
+
+def _unscaled(value: ir.Value) -> ir.Value:
+    """x if the value is x times or divided by a constant."""
+    op = _made_by(value, "arith.mulf", "arith.divf")
+    return op.operands[0] if op is not None and _scales_by_constant(op) else value
+
+
+def _contract(value: ir.Value) -> None:
+    """Mark a sum, and the product in it, if whatever reads the sum is approximate."""
+    total = _made_by(value, "arith.addf")
+    if total is None or not all(_reads_roughly(reader) for reader in users(value)):
+        return
+    products = [_made_by(operand, "arith.mulf") for operand in total.operands]
+    alone = [each for each in products if each is not None and len(users(each.results[0])) == 1]
+    for op in (total, *alone[:1]) if alone else ():
+        _mark(op, "contract")
+
+
+def _made_by(value: ir.Value, *names: str) -> ir.Operation | None:
+    """The op of `value` if it is one of these."""
+    if isinstance(value.owner, ir.Block) or value.owner.operation.name not in names:
+        return None
+    return value.owner.operation
+
+
+def _reads_roughly(reader: ir.Operation) -> bool:
+    """Whether an op is an approximate function, scales the argument of one, or multiplies by what is made of one."""
+    if _scales_by_constant(reader):
+        return all(_is_function(after) for after in users(reader.results[0]))
+    return _is_function(reader) or (reader.name == "arith.mulf" and any(map(_is_approximate, reader.operands)))
+
+
+def _scales_by_constant(op: ir.Operation) -> bool:
+    return op.name in ("arith.mulf", "arith.divf") and _constant(op.operands[1]) is not None
+
+
+def _is_function(op: ir.Operation) -> bool:
+    return op.name in _BOUNDED and "afn" in str(op.attributes["fastmath"])
 
 
 def _divides_slowly(isa: Isa) -> bool:
@@ -238,7 +285,7 @@ def _softmax_exponential(value: ir.Value | None) -> ir.Operation | None:
     if _is_read_once(reduction):
         maximum = _computes(reduction, "arith.maximumf")
         assert maximum is not None
-        maximum.attributes["fastmath"] = ir.Attribute.parse("#arith.fastmath<nnan>")
+        _mark(maximum, "nnan")
     return exponential
 
 

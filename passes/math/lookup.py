@@ -26,6 +26,7 @@ LANES = 16
 STEPS = 2 * LANES
 _PICK = "llvm.x86.avx512.vpermi2var.ps.512"
 _PICK_OF_ONE = "llvm.x86.avx512.permvar.sf.512"
+_RANGE, _SMALLER_SIZE, _CURRENT_ROUNDING = "llvm.x86.avx512.mask.range.ps.512", 0b1010, 4
 _SIGN = 0x80000000
 _PLACES = 19  # from the last bit of a number of 1/16 to that of the exponent
 
@@ -68,19 +69,30 @@ def is_covered(type_: ir.Type) -> bool:
     return str(type_) == f"vector<{LANES}xf32>"
 
 
-def odd(name: str, x: Expr, factor: float = 1.0) -> Expr:
-    """The function of `factor` * x, with `factor` > 0; NaN stays NaN, and -0 is -0."""
+def odd(name: str, x: Expr, factor: float = 1.0, times: float = 1.0, *, keeps_nan: bool = True) -> Expr:
+    """`times` the function of `factor` * x, both > 0; -0 is -0, and NaN stays NaN, if it is to."""
     function = FUNCTIONS[name]
     step = float(np.float32(function.step / factor))
-    bounded = x.abs().at_most((STEPS - 1) * step)
+    most = (STEPS - 1) * step
+    bounded = x.abs().at_most(most) if keeps_nan else _smaller_size(x, most)
     place = bounded * (1 / step) + ROUNDER
     rest = bounded - (place - ROUNDER) * step
-    tables = _tables(name, step, factor)
+    tables = _tables(name, step, factor, times)
     numbers = place.bits()
     result = _pick(tables[-1], numbers, x)
     for table in reversed(tables[:-1]):
         result = result * rest + _pick(table, numbers, x)
     return (result.bits() | (x.bits() & _SIGN)).as_float()
+
+
+def _smaller_size(x: Expr, most: float) -> Expr:
+    """|x|, or `most` if that is less or x is NaN: one instruction."""
+    build = x.builder
+    how, everywhere, mode = (
+        build.constant(number, build.kind(ir.Type.parse(name, x.kind.type.context)))
+        for number, name in ((_SMALLER_SIZE, "i32"), (-1, "i16"), (_CURRENT_ROUNDING, "i32"))
+    )
+    return build.intrinsic(_RANGE, x.kind, x, build.constant(most, x.kind), how, x, everywhere, mode)
 
 
 def _pick(table: tuple[float, ...], numbers: Expr, like: Expr) -> Expr:
@@ -90,7 +102,7 @@ def _pick(table: tuple[float, ...], numbers: Expr, like: Expr) -> Expr:
 
 
 @cache
-def _tables(name: str, step: float, factor: float) -> tuple[tuple[float, ...], ...]:
+def _tables(name: str, step: float, factor: float, times: float) -> tuple[tuple[float, ...], ...]:
     """For each power of the distance from a step's middle, constant term first, its coefficient in every step."""
     function, half = FUNCTIONS[name], step / 2
     powers = np.arange(function.degree + 1)
@@ -102,4 +114,4 @@ def _tables(name: str, step: float, factor: float) -> tuple[tuple[float, ...], .
         rows[number] = through @ [function.function(place) for place in places]
     rows[0, ::2] = 0  # an odd function in the middle
     rows[-1, 0] = 1
-    return tuple(tuple(float(each) for each in column) for column in rows.T.astype(np.float32))
+    return tuple(tuple(float(each) for each in column) for column in (times * rows).T.astype(np.float32))

@@ -238,6 +238,37 @@ def test_a_function_that_is_looked_up_is_right_beside_one(name: str, factor: str
 
 
 @needs_tables
+@pytest.mark.parametrize(
+    "tail", ["", "%r = arith.mulf %p, %h", "%q = arith.mulf %p, %h %r = arith.divf %q, %d fastmath<arcp>"]
+)
+@pytest.mark.parametrize("name", sorted(lookup.FUNCTIONS))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_gate_takes_its_factors_in(name: str, tail: str) -> None:
+    kind = "vector<16xf32>"
+    constants = "".join(
+        f"%{each} = arith.constant dense<{number}> : {kind} "
+        for each, number in (("c", 0.7071), ("one", 1.0), ("h", 0.5), ("d", 0.03))
+    )
+    gate = f"%s = arith.mulf %x0, %c : {kind} %f = {name} %s fastmath<afn> : {kind} %a = arith.addf %f, %one : {kind}"
+    product = f"%{'p' if tail else 'r'} = arith.mulf %x0, %a : {kind}"
+    body = (
+        f"{constants} {gate} {product} {''.join(f'{each} : {kind} ' for each in tail.replace(' %r', '|%r').split('|'))}"
+    )
+    body = body if tail else f"{constants} {gate} {product}"
+    x = numbers(name)[0]
+    x = np.where(np.abs(x) > 1e30, np.float32(0), x)
+    text = expanded(loop(body, lanes=16), looks_up=True)
+    assert text.count("arith.divf") == 0
+    result = run(loop(body, lanes=16), x, looks_up=True).astype(np.float64)
+    factor = (0.5 if tail else 1.0) / (float(np.float32(0.03)) if "divf" in tail else 1.0)
+    wide = x.astype(np.float64)
+    expected = factor * wide * (1 + REFERENCE[name](wide * np.float64(np.float32(0.7071))))
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(expected))
+    known = ~np.isnan(expected)
+    assert (np.abs(result - expected)[known] <= 8e-7 * factor * np.abs(wide[known]) + 1e-37).all()
+
+
+@needs_tables
 def test_neighbouring_functions_are_computed_side_by_side() -> None:
     kind = "vector<16xf32>"
     body = "\n".join(f"%y{i} = math.erf %x{i} fastmath<afn> : {kind}" for i in range(2))

@@ -1,4 +1,4 @@
-func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
+func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
   %low = arith.constant 0xFF800000 : f32
   %zero = arith.constant 0.0 : f32
   %rows = tensor.empty() : tensor<8x1xf32>
@@ -53,5 +53,26 @@ func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, te
     %2 = math.erf %1 : f32
     linalg.yield %2 : f32
   } -> tensor<8x64xf32>
-  return %q, %other, %third, %code, %bell : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
+  // a bias before GELU
+  %gate = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<8x64xf32>) outs(%all : tensor<8x64xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %0 = arith.mulf %in, %three : f32
+    %1 = arith.addf %0, %one : f32
+    %2 = arith.divf %1, %three : f32
+    %3 = math.erf %2 : f32
+    %4 = arith.addf %3, %one : f32
+    %5 = arith.mulf %1, %4 : f32
+    linalg.yield %5 : f32
+  } -> tensor<8x64xf32>
+  // something else reads the sum, too
+  %open = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<8x64xf32>) outs(%all : tensor<8x64xf32>) {
+  ^bb0(%in: f32, %out: f32):
+    %0 = arith.mulf %in, %three : f32
+    %1 = arith.addf %0, %one : f32
+    %2 = math.erf %1 : f32
+    %3 = arith.addf %2, %one : f32
+    %4 = arith.addf %1, %3 : f32
+    linalg.yield %4 : f32
+  } -> tensor<8x64xf32>
+  return %q, %other, %third, %code, %bell, %gate, %open : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
 }
