@@ -4,7 +4,8 @@
     container   the zip of mapped members     file       manifest and blobs, of every kind of program
     manifest    a program as such             fields     JSON values, taken for what they should be
 
-Needs NumPy and the standard library only. What is for GPUs has a manifest of its own (`sparsec.cuda`), in the same file.
+A file has one program for each set of shapes that a network was compiled for; they share its weights, member `weights.bin`. Needs NumPy
+and the standard library only. What is for GPUs has a manifest of its own (`sparsec.cuda`), in the same file.
 """
 
 from __future__ import annotations

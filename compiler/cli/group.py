@@ -18,7 +18,7 @@ DONE, NOT_VERIFIED, USERS_MISTAKE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 
 
 # Name, module in sparsec.cli, and the line in `sparsec --help` (kept here so that help loads no command).
 COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("compile", "compile", "Compile a model to an artifact, or to MLIR, LLVM IR or assembly."),
+    ("compile", "compile", "Compile a model to an artifact, a library, a package for the web, or text."),
     ("run", "run", "Run a model or an artifact on given or random inputs."),
     ("verify", "verify", "Check a model against ONNX Runtime (or torch)."),
     ("benchmark", "benchmark", "Time a model, also against other engines."),
@@ -33,6 +33,7 @@ EPILOG = """
 \b
 Examples:
   sparsec compile model.onnx -o model.sparsec --verify
+  sparsec compile model.onnx --shape ids=1,128 --shape ids=8,128 --target cuda
   sparsec run model.sparsec --input image=photo.npy -o result.npz
   sparsec benchmark model.onnx --threads 1 --against onnxruntime
   sparsec explain model.sparsec --profile
@@ -41,7 +42,7 @@ Examples:
 Environment:
   SPARSEC_DEBUG=1   the report, and tracebacks; 2 the IR after each pass; 3 the emitted code
   SPARSEC_DUMP=DIR  write the IR after each pass to DIR as NN-pass.mlir
-  XDG_CACHE_HOME    its folder sparsec keeps calibrations and measurements [default: ~/.cache]
+  XDG_CACHE_HOME    its folder sparsec keeps calibrations, measurements and kernels for GPUs [default: ~/.cache]
 """
 
 
@@ -78,7 +79,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
 )
 def sparsec() -> None:
-    """Compile sparse neural networks into native code that is faster because of their zeros.
+    """Compile sparse neural networks into code for processors, GPUs and browsers that is faster because of their zeros.
 
     A MODEL is an ONNX file (.onnx, .onnx.gz) or an exported torch program (.pt2); an ARTIFACT is what `compile` writes.
     """

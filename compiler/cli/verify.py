@@ -42,8 +42,8 @@ def command(
     """Check MODEL, compiled, against ONNX Runtime (an exported torch program: against torch) on one set of inputs.
 
     An output passes if its largest error is within the tolerance, which follows from its dtype and its largest
-    magnitude; codes of 8 bit of a quantised network may be one step apart, and what was compiled with --precision bf16 or
-    --storage fp16 has a tolerance of its own. Inputs that are not given are random.
+    magnitude; codes of 8 bit of a quantised network may be one step apart, and what was compiled with --precision bf16 or fp16,
+    as for GPUs, or --storage fp16 has a tolerance of its own. Inputs that are not given are random.
     Exits with 1 if an output fails.
     """
     given, sizes = parse_inputs(inputs), one_shape(shapes)

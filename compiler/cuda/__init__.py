@@ -16,8 +16,10 @@ have no room for denser unstructured weights: `matmul` says so.
 
 **Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file` writes and
 reads, `plan_check` makes sure of, and `packed` adds machine code to, found by launching on a GPU that is not there
-(`absent`). An `executor` has it on a GPU: weights in the form that is fastest there (`resident`, `race`), work memory, and a CUDA
-graph for each set of addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
+(`absent`). There is a plan for each set of shapes, over the same weights and constants. A `network` has what they share on a GPU: work
+memory, and weights in the `forms` that products ask for, made once each, of what the file has `encoded` for such GPUs or else here. An
+`executor` has one plan there: for each product the form that is fastest (`resident`, `race`), and a CUDA graph for each set of
+addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
 
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
 `coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and, with four bits a value
