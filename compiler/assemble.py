@@ -21,7 +21,8 @@ from sparsec.passes.unit import Unit
 from sparsec.report import Report
 from sparsec.targets.target import Target
 
-CHUNK_NS = 2_000.0  # a thread is not woken for less
+PARALLEL_NS = 3_000.0  # a step is not shared for less
+CHUNK_NS = 500.0  # nor does a thread go for less to where it can have it
 _LOOP_OPERATIONS_PER_NS = 10.0  # of vectorised element-wise loops, which wait for memory
 
 
@@ -129,12 +130,13 @@ def _steps(unit: Unit, inputs: int, blob: WeightBlob) -> list[Step]:
 def _step(call: ir.Operation, unit: Unit, products: Mapping[str, int], inputs: int, blob: WeightBlob) -> Step:
     *pointers, _, end = call.operands
     extent = end.owner.operation.attributes["value"].value
-    unit_ns = _predicted_ns(call, unit, products) / max(extent, 1)
+    predicted = _predicted_ns(call, unit, products)
+    shared = math.ceil(CHUNK_NS * extent / predicted) if predicted >= PARALLEL_NS else extent
     return Step(
         kernel=ir.FlatSymbolRefAttr(call.attributes["callee"]).value,
         args=tuple(_buffer(value, inputs, blob) for value in pointers),
         extent=extent,
-        grain=max(1, min(extent, math.ceil(CHUNK_NS / max(unit_ns, 1e-9)))),
+        grain=max(1, min(extent, shared)),
         layer=_layer(call),
     )
 
@@ -144,7 +146,8 @@ def _predicted_ns(call: ir.Operation, unit: Unit, products: Mapping[str, int]) -
     layer = unit.layers.get(_layer(call))
     if layer is None:
         return _products(call) / _LOOP_OPERATIONS_PER_NS
-    return layer.predicted_ns * _products(call) / max(products[_layer(call)], 1)
+    alone = layer.predicted_ns * unit.machine.threads  # nearly: what threads wait for each other is counted too
+    return alone * _products(call) / max(products[_layer(call)], 1)
 
 
 def _layer(call: ir.Operation) -> str:

@@ -1,10 +1,13 @@
 /* A pool of threads that spin for a moment between steps and sleep between runs.
  *
- * A step is opened (`open` = 1, `epoch` + 1) and closed when its chunks are dealt out. Each thread has a share of
+ * A step is opened (`epoch` becomes odd) and closed (even) when its chunks are dealt out. Each thread has a share of
  * neighbouring chunks, the same in every step with as many, so that it finds in its caches what it wrote a step ago; it takes
- * them from the front, and then from the back of what others have left. A worker counts itself into `active` before it looks at `open`, and the caller looks at `active` after
- * closing (both sequentially consistent): so either the worker sees the step closed, or the caller waits for it. Workers that
- * come late or not at all delay nobody.
+ * them from the front, and then from the back of what others have left. A worker says that it is `busy` before it looks at
+ * `epoch`, and the caller looks at all that are busy after closing (both sequentially consistent): so either the worker sees
+ * the step closed, or the caller waits for it. Workers that come late or not at all delay nobody.
+ *
+ * What threads write all the time has a line of its own for each: a line that sixteen of them write goes from core to core,
+ * and a step would take microseconds to begin and end.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -24,6 +27,7 @@
 /* One thread's: its own line, because its owner writes it for each chunk. Seat 0 is the caller's. */
 struct seat {
     _Alignas(LINE) _Atomic uint64_t share; /* chunks that are left: the first in the upper half, the one behind the last below */
+    _Alignas(LINE) _Atomic int busy; /* its thread may read the open step */
     sparsec_pool *pool;
     pthread_t thread;
 };
@@ -45,11 +49,8 @@ struct sparsec_pool {
     int64_t extent;
     int64_t chunks;
 
-    _Alignas(LINE) _Atomic uint64_t epoch;
-    _Atomic int open;
+    _Alignas(LINE) _Atomic uint64_t epoch; /* odd while a step is open */
     _Atomic int64_t sleepers;
-    _Alignas(LINE) _Atomic int64_t left; /* chunks that nobody has taken */
-    _Alignas(LINE) _Atomic int64_t active;
 };
 
 /* Threads do not survive fork(): a pool of another generation has none, and is never claimed. */
@@ -103,7 +104,7 @@ static int64_t take(struct seat *seat, int from_back)
 
 static int64_t take_from_others(sparsec_pool *pool, int64_t self)
 {
-    for (int64_t i = 1; i < pool->threads && atomic_load_explicit(&pool->left, memory_order_relaxed) > 0; i++) {
+    for (int64_t i = 1; i < pool->threads; i++) {
         const int64_t chunk = take(&pool->seats[(self + i) % pool->threads], 1);
         if (chunk >= 0) return chunk;
     }
@@ -119,31 +120,35 @@ static void work(sparsec_pool *pool, struct seat *seat)
         int64_t chunk = take(seat, 0);
         if (chunk < 0) chunk = take_from_others(pool, seat - pool->seats);
         if (chunk < 0) return;
-        atomic_fetch_sub_explicit(&pool->left, 1, memory_order_relaxed);
         const int64_t begin = chunk * size + (chunk < larger ? chunk : larger);
         kernel(args, begin, begin + size + (chunk < larger));
     }
 }
 
-static void sleep_until_work(sparsec_pool *pool, uint64_t seen)
+static void sleep_until_change(sparsec_pool *pool, uint64_t last)
 {
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
-    while (atomic_load(&pool->epoch) == seen && !atomic_load(&pool->stop)) pthread_cond_wait(&pool->wake, &pool->mutex);
+    while (atomic_load(&pool->epoch) == last && !atomic_load(&pool->stop)) pthread_cond_wait(&pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* Return when a step is open that is not the one `seen`, or when the pool is to stop. */
 static void wait_for_work(sparsec_pool *pool, uint64_t seen)
 {
-    const int64_t deadline = now_ns() + pool->spin_ns;
-    do {
-        for (int spin = 0; spin < SPINS_PER_LOOK; spin++) {
-            if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen) return;
-            pause_cpu();
-        }
-    } while (now_ns() < deadline);
-    sleep_until_work(pool, seen);
+    uint64_t now = seen;
+    while (!atomic_load(&pool->stop)) {
+        const int64_t deadline = now_ns() + pool->spin_ns;
+        do {
+            for (int spin = 0; spin < SPINS_PER_LOOK; spin++) {
+                now = atomic_load_explicit(&pool->epoch, memory_order_acquire);
+                if (now % 2 && now != seen) return;
+                pause_cpu();
+            }
+        } while (now_ns() < deadline);
+        sleep_until_change(pool, now);
+    }
 }
 
 static void *worker(void *argument)
@@ -154,16 +159,17 @@ static void *worker(void *argument)
     for (;;) {
         wait_for_work(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
+        atomic_store(&seat->busy, 1);
         seen = atomic_load(&pool->epoch);
-        atomic_fetch_add(&pool->active, 1);
-        if (atomic_load(&pool->open)) work(pool, seat);
-        atomic_fetch_sub(&pool->active, 1);
+        if (seen % 2) work(pool, seat);
+        atomic_store_explicit(&seat->busy, 0, memory_order_release);
     }
 }
 
-static void wake_workers(sparsec_pool *pool, int64_t wanted)
+/* Make the epoch later, so that those who sleep may wake, and wake as many as are wanted. */
+static void wake_workers(sparsec_pool *pool, uint64_t later, int64_t wanted)
 {
-    atomic_fetch_add(&pool->epoch, 1);
+    atomic_fetch_add(&pool->epoch, later);
     if (atomic_load(&pool->sleepers) == 0) return;
     pthread_mutex_lock(&pool->mutex);
     if (wanted >= atomic_load(&pool->sleepers)) {
@@ -172,6 +178,17 @@ static void wake_workers(sparsec_pool *pool, int64_t wanted)
         for (int64_t i = 0; i < wanted; i++) pthread_cond_signal(&pool->wake);
     }
     pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_until_idle(struct seat *seat)
+{
+    for (int spin = 0; atomic_load(&seat->busy); spin++) {
+        if (spin < 4096 && seat->pool->spin_ns) {
+            pause_cpu();
+        } else {
+            sched_yield(); /* the worker may have lost its processor to somebody else */
+        }
+    }
 }
 
 void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int64_t extent, int64_t chunks)
@@ -184,18 +201,10 @@ void pool_run(sparsec_pool *pool, sparsec_kernel kernel, void *const *args, int6
         const uint64_t share = share_of((uint64_t)(i * chunks / pool->threads), (uint64_t)((i + 1) * chunks / pool->threads));
         atomic_store_explicit(&pool->seats[i].share, share, memory_order_relaxed);
     }
-    atomic_store_explicit(&pool->left, chunks, memory_order_relaxed);
-    atomic_store(&pool->open, 1);
-    wake_workers(pool, chunks - 1);
+    wake_workers(pool, 1, chunks - 1);
     work(pool, pool->seats);
-    atomic_store(&pool->open, 0);
-    for (int spin = 0; atomic_load(&pool->active) != 0; spin++) {
-        if (spin < 4096 && pool->spin_ns) {
-            pause_cpu();
-        } else {
-            sched_yield(); /* the worker may have lost its processor to somebody else */
-        }
-    }
+    atomic_fetch_add(&pool->epoch, 1);
+    for (int64_t i = 1; i < pool->threads; i++) wait_until_idle(&pool->seats[i]);
 }
 
 int pool_claim(sparsec_pool *pool, int warm)
@@ -203,7 +212,7 @@ int pool_claim(sparsec_pool *pool, int warm)
     int free_pool = 0;
     if (pool->generation != atomic_load(&fork_generation)) return 0;
     if (!atomic_compare_exchange_strong(&pool->claimed, &free_pool, 1)) return 0;
-    if (warm) wake_workers(pool, pool->threads - 1);
+    if (warm) wake_workers(pool, 2, pool->threads - 1);
     return 1;
 }
 
@@ -271,7 +280,6 @@ void sparsec_pool_destroy(sparsec_pool *pool)
     if (pool->generation == atomic_load(&fork_generation)) {
         pthread_mutex_lock(&pool->mutex);
         atomic_store(&pool->stop, 1);
-        atomic_fetch_add(&pool->epoch, 1);
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->mutex);
         for (int64_t i = 1; i < pool->started; i++) pthread_join(pool->seats[i].thread, NULL);
