@@ -60,7 +60,7 @@ def command(
     given, sizes, peers = parse_inputs(inputs), one_shape(shapes), _peers(against)
     if json_file not in (None, "-"):
         require_writable(Path(json_file))
-    compiled = open_model(model, target, sizes, precision, threads)
+    compiled = open_model(model, target, sizes, precision, threads, given)
     feeds = make_feeds(compiled.inputs, given, seed, fill=True)
     contestants = _contestants(model, compiled, peers, feeds)
     with progress("measuring") as stages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 RANDOM = "random"
+NOTHING: Mapping[str, str] = {}
 
 
 def compile_model(
@@ -54,19 +55,42 @@ def compile_model(
         )
 
 
-def open_model(path: str, target: str, shapes: Shapes, precision: str | None, threads: int | None) -> CompiledModel:
-    """Load an artifact, or compile a model."""
+def open_model(
+    path: str,
+    target: str,
+    shapes: Shapes,
+    precision: str | None,
+    threads: int | None,
+    given: Mapping[str, str] = NOTHING,
+) -> CompiledModel:
+    """Load an artifact as `load_artifact` does, or compile a model."""
     if kind_of(path) is not Kind.ARTIFACT:
         return compile_model(path, target, shapes, precision, threads)
-    return load_artifact(path, target, shapes, precision, threads)
+    return load_artifact(path, target, shapes, precision, threads, given)
 
 
-def load_artifact(path: str, target: str, shapes: Shapes, precision: str | None, threads: int | None) -> CompiledModel:
-    """Load an artifact, to tell of one of its shapes; raises `UsageError` for other options of a compilation."""
+def load_artifact(
+    path: str,
+    target: str,
+    shapes: Shapes,
+    precision: str | None,
+    threads: int | None,
+    given: Mapping[str, str] = NOTHING,
+) -> CompiledModel:
+    """Load an artifact, to tell of one of its shapes: of these or, without any, of those of the files `given` for inputs.
+
+    Raises `UsageError` for other options of a compilation.
+    """
     if target != "native" or precision is not None:
         raise UsageError("An artifact is compiled already: --target and --precision do not apply.", where=path)
     model = load(path, threads=threads)
-    return model.at(shapes) if shapes else model
+    wanted = shapes if shapes or len(model.shapes) == 1 else _shapes_of(given, model.inputs)
+    return model.at(wanted) if wanted else model
+
+
+def _shapes_of(given: Mapping[str, str], specs: Sequence[TensorSpec]) -> Shapes:
+    files = {spec.name: given[spec.name] for spec in specs if given.get(spec.name, RANDOM) != RANDOM}
+    return {name: read_tensor(file).shape for name, file in files.items()}
 
 
 def reference_of(path: str, model: CompiledModel, threads: int | None = None) -> Engine:

@@ -47,7 +47,7 @@ def command(
     given, sizes = parse_inputs(inputs), one_shape(shapes)
     if output is not None:
         require_writable(output)
-    compiled = open_model(model, target, sizes, precision, threads)
+    compiled = open_model(model, target, sizes, precision, threads, given)
     feeds = make_feeds(compiled.inputs, given, seed, fill=fill)
     start = time.perf_counter_ns()
     results = compiled.run(feeds)

@@ -48,7 +48,7 @@ def command(
     """
     given, sizes = parse_inputs(inputs), one_shape(shapes)
     if artifact:
-        compiled = load_artifact(artifact, target, sizes, precision, threads)
+        compiled = load_artifact(artifact, target, sizes, precision, threads, given)
     else:
         compiled = compile_model(model, target, sizes, precision, threads)
     engine = reference_of(model, compiled)

@@ -142,6 +142,18 @@ def test_an_artifact_for_several_shapes_is_told_which(sparsec: Sparsec, dynamic_
         assert sparsec("benchmark", shapes, "--repeats", "1", "--json", "-", *options).code == 0
 
 
+def test_files_for_inputs_tell_which_shape_is_meant(sparsec: Sparsec, shapes: Path, tmp_path: Path) -> None:
+    for rows in (33, 1):
+        np.save(tmp_path / "x.npy", np.ones((rows, 24), np.float32))
+        found = sparsec("run", shapes, "--input", f"x={tmp_path / 'x.npy'}", "--json")
+        assert json.loads(found.out)["outputs"]["y"]["shape"] == [rows, 16]
+    np.save(tmp_path / "x.npy", np.ones((2, 24), np.float32))
+    found = sparsec("run", shapes, "--input", f"x={tmp_path / 'x.npy'}")
+    assert found.code == 2
+    assert "no such shape" in found.err
+    assert "x[5, 24] or x[1, 24] or x[33, 24]" in found.err
+
+
 def test_run_reads_npy_and_writes_npz(sparsec: Sparsec, artifact: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((2, 24), np.float32))
     found = sparsec("run", artifact, "--input", f"x={tmp_path / 'x.npy'}", "-o", tmp_path / "out.npz")
