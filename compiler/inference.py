@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from sparsec.artifact import TensorSpec
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeArg:
-    """One input or output: `type` in ONNX Runtime's words, e.g. "tensor(float)"."""
+    """One input or output: `type` in ONNX Runtime's words, e.g. "tensor(float)"; lengths that differ from shape to shape are
+    None."""
 
     name: str
-    shape: list[int]
+    shape: list[int | None]
     type: str
 
 
@@ -54,11 +56,14 @@ class InferenceSession:
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs in order."""
-        return [_node_arg(spec) for spec in self._model.inputs]
+        return _node_args([model.inputs for model in self._each()])
 
     def get_outputs(self) -> list[NodeArg]:
         """The outputs in order."""
-        return [_node_arg(spec) for spec in self._model.outputs]
+        return _node_args([model.outputs for model in self._each()])
+
+    def _each(self) -> list[CompiledModel]:
+        return [self._model.at(shapes) for shapes in self._model.shapes]
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, object]) -> list[Array]:
         """Run once; returns the outputs called `output_names`, or all of them. Raises `InputError`."""
@@ -75,6 +80,13 @@ def _refuse_options(target: str, shapes: object, precision: str | None) -> None:
         raise UsageError("The model is compiled already: target, shapes and precision do not apply.")
 
 
-def _node_arg(spec: TensorSpec) -> NodeArg:
-    element = {"float32": "float", "float64": "double"}.get(spec.dtype, spec.dtype)
-    return NodeArg(spec.name, list(spec.shape), f"tensor({element})")
+def _node_args(shapes: Sequence[Sequence[TensorSpec]]) -> list[NodeArg]:
+    """Of tensors as they are for each of the model's shapes."""
+    return [_node_arg(specs) for specs in zip(*shapes, strict=True)]
+
+
+def _node_arg(specs: Sequence[TensorSpec]) -> NodeArg:
+    first = specs[0]
+    element = {"float32": "float", "float64": "double"}.get(first.dtype, first.dtype)
+    lengths = zip_longest(*(spec.shape for spec in specs))
+    return NodeArg(first.name, [each[0] if len({*each}) == 1 else None for each in lengths], f"tensor({element})")

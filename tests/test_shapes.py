@@ -244,6 +244,8 @@ def test_progress_goes_on_from_shape_to_shape() -> None:
 
 def test_users_of_onnx_runtime_give_several_shapes() -> None:
     session = sparsec.InferenceSession(network(), shapes=SETS)
+    assert [(each.name, each.shape) for each in session.get_inputs()] == [("x", [None, HIDDEN]), ("scale", [None, 1])]
+    assert [each.shape for each in session.get_outputs()] == [[None, OUT]]
     for rows in (8, 33):
         (found,) = session.run(None, feeds(rows))
         np.testing.assert_allclose(found, expected(feeds(rows)), atol=1e-5, rtol=1e-5)
