@@ -59,7 +59,7 @@ def cache_folder() -> Path:
 
 
 def feeds_of(model: Path, seed: int = 0) -> dict[str, Array]:
-    """Normal pixels, token numbers that every vocabulary has, masks without holes; by input name."""
+    """Normal pixels, bytes of any size, token numbers that every vocabulary has, masks without holes; by input name."""
     random = np.random.default_rng(seed)
     graph = onnx.load(model, load_external_data=False).graph
     feeds: dict[str, Array] = {}
@@ -68,6 +68,8 @@ def feeds_of(model: Path, seed: int = 0) -> dict[str, Array]:
         shape = [dimension.dim_value for dimension in kind.shape.dim]
         if kind.elem_type == onnx.TensorProto.FLOAT:
             feeds[each.name] = random.standard_normal(shape, np.float32)
+        elif kind.elem_type == onnx.TensorProto.UINT8:
+            feeds[each.name] = random.integers(0, 256, shape, np.uint8)
         else:
             is_mask = each.name == "mask"
             feeds[each.name] = np.ones(shape, np.int64) if is_mask else random.integers(1000, 20_000, shape)

@@ -1,7 +1,7 @@
 """`python -m bench wasm --threads`: what a second thread, and a fourth, ... save in Node; and that outputs stay the same.
 
-Rounds alternate between the numbers of threads. Times are of the clock: a machine that does something else meanwhile
-shows in the spread, and the fastest tenth of the rounds is the best guess of a quiet one.
+Rounds alternate between the numbers of threads. Times are of the clock: a machine that does something else meanwhile takes
+a thread's processor away, and then all wait for it; the fastest round is the best guess of a quiet machine.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ CELLS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Milliseconds with so many threads, the median and the fastest tenth; `speedup` and `best` are those of one thread by them."""
+    """Milliseconds with so many threads, of the median and the fastest round; `speedup` and `best` are one thread's by them."""
 
     cell: str
     threads: int
     milliseconds: float
-    p10: float
+    fastest: float
     speedup: float
     best: float
     same: bool
@@ -58,7 +58,7 @@ def run(pattern: str, seconds: float, json_file: Path) -> int:
         for row in rows_of(cell.name, _measure(cell, _counts(), seconds)):
             rows.append(row)
             print(
-                f"{row.cell:40} {row.threads} threads {row.milliseconds:8.3f} ms (fastest tenth {row.p10:.3f})  "
+                f"{row.cell:40} {row.threads} threads {row.milliseconds:8.3f} ms (fastest {row.fastest:.3f})  "
                 f"{row.speedup:.2f}x (best {row.best:.2f}x){'' if row.same else '  outputs differ'}",
                 flush=True,
             )
@@ -70,20 +70,20 @@ def rows_of(cell: str, found: Mapping[str, object]) -> list[Row]:
     """What the script printed, as rows; the first number of threads is what the others are compared with."""
     measured = found["rows"]
     assert isinstance(measured, dict)
-    percentiles = {count: np.percentile(facts["wall"], [10, 50]) for count, facts in measured.items()}
-    first, median = next(iter(percentiles.values()))
+    times = {count: (min(facts["wall"]), float(np.median(facts["wall"]))) for count, facts in measured.items()}
+    first, median = next(iter(times.values()))
     return [
         Row(
             cell,
             int(count),
-            round(float(half), 4),
-            round(float(fast), 4),
-            round(float(median / half), 3),
-            round(float(first / fast), 3),
+            round(middle, 4),
+            round(fastest, 4),
+            round(median / middle, 3),
+            round(first / fastest, 3),
             bool(measured[count]["same"]),
             str(found["node"]),
         )
-        for count, (fast, half) in percentiles.items()
+        for count, (fastest, middle) in times.items()
     ]
 
 
