@@ -27,12 +27,12 @@ from sparsec.cost.linear import (
 )
 from sparsec.cost.machine import Machine
 from sparsec.cost.steps import (
-    ROW_CYCLES,
     bandwidth,
     converted_cycles,
     copy_cycles,
     dot_cycles,
     instruction_cycles,
+    row_cycles,
     store_cycles,
     streaming_cycles,
     vectors_per_row,
@@ -41,11 +41,11 @@ from sparsec.cost.steps import (
 from sparsec.cost.threads import cores_at_work, waiting_ns
 from sparsec.cost.tile_registers import amx_bitmap_cycles, amx_cycles, amx_gathered_cycles
 from sparsec.formats.facts import Facts
+from sparsec.kernels import conv_blocked, linear_blocked
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.linear_blocked import tile_vectors as tile_vectors_of_blocks
 from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
-from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
+from sparsec.kernels.spmm import HEIGHTS, block_cycles
 
 CALL_NS = 40.0  # handing one step to the runtime
 _OF_TWO = "attention is two products"
@@ -96,16 +96,18 @@ def _attention_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
     """The best height of blocks: their multiply-adds, padding included; a start for each row of blocks and tile."""
     assert facts is not None
-    vectors = vectors_per_row(problem, isa)
+    vectors, words = vectors_per_row(problem, isa), words_for(problem, isa)
 
     def cycles(height: int, blocks: int) -> float:
-        most = tile_vectors_of_blocks if isinstance(problem, LinearProblem) else most_vectors
-        tiles = math.ceil(vectors / most(height, isa))
-        starts = ROW_CYCLES * facts.rows / height
+        if isinstance(problem, LinearProblem):
+            most = linear_blocked.tile_vectors(height, isa)
+        else:
+            most = conv_blocked.tile_vectors(height, isa, words.arithmetic)
+        tiles = math.ceil(vectors / most)
+        starts = row_cycles(problem, isa) * facts.rows / height
         streamed = streaming_cycles(4 * (height + 1) * blocks, machine)
         return block_cycles(height, blocks, vectors, tiles) + tiles * (starts + streamed)
 
-    words = words_for(problem, isa)
     found = [(height, blocks) for height, blocks in facts.blocks_of(words.group) if height in HEIGHTS]
     products = min(cycles(height, blocks) for height, blocks in found) * instruction_cycles(words, isa)
     return products + store_cycles(problem, isa)
