@@ -17,6 +17,8 @@ VIEWS = (
     "memref.reinterpret_cast",
     "memref.cast",
 )
+# What touches no element, and may stand between nests that become one.
+PASSED_OVER = ("memref.alloc", "memref.expand_shape", "memref.collapse_shape", "memref.cast", "sparsec.weight")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,13 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from sparsec.ir.module import block_walk, element_of, main_block, shape_of
-from sparsec.passes.access import Access, accesses, composed, parallel_loops, renumbered, trip_counts
+from sparsec.passes.access import PASSED_OVER, Access, accesses, composed, parallel_loops, renumbered, trip_counts
 from sparsec.passes.layer import clone_body
 from sparsec.passes.unit import Unit
 
 _LEAST_ROW = 32  # elements; shorter rows fill no vectors
 _LEAST_ROWS = 16  # so that threads have something to share
 _BLOCK_BYTES = 8 << 10
-_PASSED_OVER = ("memref.alloc", "memref.expand_shape", "memref.collapse_shape", "memref.cast", "sparsec.weight")
 
 
 def fuse_rows(unit: Unit) -> None:
@@ -107,7 +106,7 @@ def _groups(block: ir.Block) -> Iterator[tuple[list[_Nest], tuple[int, ...]]]:
     group: list[_Nest] = []
     rows: tuple[int, ...] = ()
     for op in [item.operation for item in block.operations]:
-        if op.name in _PASSED_OVER or op.name.startswith("arith.constant"):
+        if op.name in PASSED_OVER or op.name.startswith("arith.constant"):
             continue
         nest = _Nest.of(op)
         shared = _shared_rows([*group, nest]) if nest is not None and group else ()

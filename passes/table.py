@@ -17,6 +17,7 @@ from sparsec.passes.fuse_epilogue import fuse_epilogue
 from sparsec.passes.fuse_rows import fuse_rows
 from sparsec.passes.hold_tails import hold_tails, release_tails
 from sparsec.passes.join_codes import join_codes
+from sparsec.passes.join_reductions import join_reductions
 from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
@@ -90,6 +91,11 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("lower_calls", lower_calls, "so that the rest of linalg is only what loops will do"),
     ("order_loops", order_loops, "loop order is easiest to change before loops exist"),
+    (
+        "join_reductions",
+        join_reductions,
+        "nests that read the same have the same order now; one is fused more simply than two",
+    ),
     ("fuse_rows", fuse_rows, "nests are in order, and not yet apart in functions"),
     ("collapse_loops", collapse_loops, "once it is known which loops are of rows"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
