@@ -8,13 +8,14 @@ After:
     %e = math.exp %d fastmath<afn>    %q = arith.divf %in, %in_0 fastmath<arcp>    %r = arith.divf %in, %cst_3 fastmath<arcp>
 
 `arcp`: a division takes as long as twenty multiply-adds, and may be a product with the reciprocal. That is wrong where the
-reciprocal overflows or is subnormal, so the divisor must be a constant that is neither, or the sum of a softmax: that has a
-term exp(0) and is at least 1, or it is NaN, as are all quotients then. A quotient that is rounded to an integer must be exact,
+reciprocal overflows or is subnormal, so the divisor must be a constant that is neither; or the sum of a softmax, which has a
+term exp(0) and is at least 1, or is NaN, as are all quotients then; or a square root, as of variances, which is between 2^-75
+and 2^64, or 0, infinity or NaN, where the product is the same. A quotient that is rounded to an integer must be exact,
 as it may lie half-way: that by a constant becomes a product and two fused corrections, which round to the same number
 (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990, theorem 8.4; it leaves
 out divisors whose significand is all ones), unless only an error function or the like reads it, or the dividend is such a
 function's result; where division is slow, also one by a scale that is known only at run time. Only quotients near the smallest
-numbers may differ, and these round to 0.
+numbers may differ, and these round to 0. One by a root must be read by further arithmetic only.
 
 `afn` (see `expand_math`): an exponential of at most 0 may have 0 for results below 2.5e-38, and be less exact for tiny ones;
 beside a term of 1, or divided by the sum, they do not count. An error function or hyperbolic tangent to which 1 is added, as in
@@ -60,7 +61,7 @@ def relax_math(unit: Unit) -> None:
                     _mark(exponential.operation, "afn")
                 constant = _has_reciprocal(division.operands[1])
                 exact = _is_rounded(op) and _stays_exact(division) and not _is_approximate(division.operands[0])
-                if exponential is not None or (constant and not exact):
+                if exponential is not None or _is_by_root(division) or (constant and not exact):
                     _mark(division, "arcp")
                 elif constant and unit.isa.fuses:
                     _multiply_exactly(division)
@@ -109,6 +110,12 @@ def _scales_by_constant(op: ir.Operation) -> bool:
 
 def _is_function(op: ir.Operation) -> bool:
     return op.name in _BOUNDED and "afn" in str(op.attributes["fastmath"])
+
+
+def _is_by_root(division: ir.Operation) -> bool:
+    """Whether a number is divided by a square root, and only arithmetic that rounds again reads the quotient."""
+    readers = users(division.results[0])
+    return _made_by(division.operands[1], "math.sqrt") is not None and all(each.name in _CARRIERS for each in readers)
 
 
 def _divides_slowly(isa: Isa) -> bool:

@@ -18,6 +18,7 @@ from sparsec.passes.fuse_rows import fuse_rows
 from sparsec.passes.hold_tails import hold_tails, release_tails
 from sparsec.passes.join_codes import join_codes
 from sparsec.passes.join_reductions import join_reductions
+from sparsec.passes.keep_checks import keep_checks
 from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
@@ -71,6 +72,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
+    ("keep_checks", keep_checks, "upstream has left behind whatever it fused a copy of"),
     ("release_tails", release_tails, "upstream has fused what it would"),
     ("widen_sums", widen_sums, "sums are generics of one shape now, and not yet split from their element-wise tails"),
     ("join_codes", join_codes, "while quotients are quotients, and what follows a layer is one body"),

@@ -1,4 +1,4 @@
-func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
+func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>) {
   %low = arith.constant 0xFF800000 : f32
   %zero = arith.constant 0.0 : f32
   %rows = tensor.empty() : tensor<8x1xf32>
@@ -74,5 +74,20 @@ func.func @main(%x: tensor<8x64xf32>) -> (tensor<8x64xf32>, tensor<8x64xf32>, te
     %4 = arith.addf %1, %3 : f32
     linalg.yield %4 : f32
   } -> tensor<8x64xf32>
-  return %q, %other, %third, %code, %bell, %gate, %open : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
+  // a normalisation
+  %normal = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, 0)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x, %sum : tensor<8x64xf32>, tensor<8x1xf32>) outs(%all : tensor<8x64xf32>) {
+  ^bb0(%in: f32, %in_0: f32, %out: f32):
+    %0 = math.sqrt %in_0 : f32
+    %1 = arith.divf %in, %0 : f32
+    %2 = arith.mulf %1, %three : f32
+    linalg.yield %2 : f32
+  } -> tensor<8x64xf32>
+  // a quotient that may be rounded
+  %bare = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, 0)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x, %sum : tensor<8x64xf32>, tensor<8x1xf32>) outs(%all : tensor<8x64xf32>) {
+  ^bb0(%in: f32, %in_0: f32, %out: f32):
+    %0 = math.sqrt %in_0 : f32
+    %1 = arith.divf %in, %0 : f32
+    linalg.yield %1 : f32
+  } -> tensor<8x64xf32>
+  return %q, %other, %third, %code, %bell, %gate, %open, %normal, %bare : tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>, tensor<8x64xf32>
 }
