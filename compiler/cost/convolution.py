@@ -15,6 +15,7 @@ from sparsec.cost.steps import (
     input_elements,
     instruction_cycles,
     vectors_per_row,
+    wide_bytes,
     words_for,
 )
 from sparsec.formats.facts import Facts
@@ -33,6 +34,7 @@ _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for eac
 _PIXELS_CYCLES = 0.8  # per vector of a sparse row, its input in L1
 _WINDOW_CYCLES = 0.4  # more where windows make loads cross cache lines
 _TILE_CYCLES = 0.4  # per nonzero and tile
+_WIDE_BYTES, _WIDE_BYTES_WINDOW = 0.91, 1.1  # times as long with words of bytes in vectors of 64; the same of windows
 _GATHERED_CYCLES = 0.52  # per multiply-add with gathered columns, in L1
 _GATHERED_BROADCAST_CYCLES = {16: 0.65, 32: 0.35, 64: 0.65}  # the same per nonzero and tile, by bytes of a vector
 _L1_BLOCK = 32 << 10  # bytes of input that a sparse row walks at a time
@@ -87,7 +89,9 @@ def sparse_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
     stored = dict(facts.blocks_of(words.group))[1]
     inner = ConvWords.of(problem, isa).problem
     walked = min(_in_place_cycles(inner, stored, isa), _gathered_cycles(inner, stored, isa, tile_vectors(isa)))
-    return walked * instruction_cycles(words, isa) + converted_cycles(problem, isa)
+    wide = _WIDE_BYTES if problem.taps == 1 else _WIDE_BYTES_WINDOW
+    each = instruction_cycles(words, isa) * (wide if wide_bytes(problem, isa) else 1.0)
+    return walked * each + converted_cycles(problem, isa)
 
 
 def _in_place_cycles(problem: ConvProblem, stored: int, isa: Isa) -> float:

@@ -24,6 +24,8 @@ _PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
 _BUNDLE_CYCLES = {2: (0.95, 0.1, 1.35), 4: (2.06, 0.35, 2.7)}
 _BUNDLE_WIDTHS = {16: 1.0, 32: 0.9, 64: 1.0}  # times as long with vectors of so many bytes
 PACK_CYCLES = 12.0  # to convert 64 elements of x to words
+# The same of convolutions of bytes in vectors of 64 of them, and to start and store a row of blocks of these.
+_BYTES_PACK_CYCLES, _BYTES_ROW_CYCLES = 4.6, 21.0
 _INSTRUCTIONS = {"vpmaddwd": 1.15, "vpmulld": 3.0, "mla": 2.0}  # times as long as a multiply-add, where it is not one
 _SERVER_INSTRUCTIONS = {"vdpbf16ps": 8.0}  # the same on Intel, whose servers have tile registers for that
 
@@ -64,9 +66,20 @@ def bundle_cycles(height: int, columns: float, bundles: float, vectors: int, til
     return products + bundles * (14.0 * tiles + 1.5 * height * vectors)
 
 
+def wide_bytes(problem: Problem, isa: Isa) -> bool:
+    """Whether it is a convolution of words of bytes in vectors of 64 bytes, which costs less beside its products."""
+    return isinstance(problem, ConvProblem) and isa.vector_bytes == 64 and words_for(problem, isa).element == "i8"
+
+
+def row_cycles(problem: Problem, isa: Isa) -> float:
+    """To start a row of blocks in a tile, and to store it where `store_cycles` does not count that."""
+    return _BYTES_ROW_CYCLES if wide_bytes(problem, isa) else ROW_CYCLES
+
+
 def converted_cycles(problem: Problem, isa: Isa) -> float:
     """Elements that become words."""
-    return 0.0 if words_for(problem, isa).plain else PACK_CYCLES * input_elements(problem) / 64
+    each = _BYTES_PACK_CYCLES if wide_bytes(problem, isa) else PACK_CYCLES
+    return 0.0 if words_for(problem, isa).plain else each * input_elements(problem) / 64
 
 
 def store_cycles(problem: Problem, isa: Isa) -> float:
@@ -74,7 +87,8 @@ def store_cycles(problem: Problem, isa: Isa) -> float:
     if isinstance(problem, ConvProblem):
         inner = ConvWords.of(problem, isa).problem
         copied = copy_cycles(inner, isa) + apart_cycles(inner, isa) + converted_cycles(problem, isa)
-        return copied + 1.5 * problem.filters * vectors_per_row(problem, isa)
+        stored = 0.0 if wide_bytes(problem, isa) else 1.5 * problem.filters * vectors_per_row(problem, isa)
+        return copied + stored
     assert isinstance(problem, LinearProblem)
     vectors = vectors_per_row(problem, isa)
     far = _FAR_STORE_CYCLES if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
