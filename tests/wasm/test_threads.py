@@ -189,6 +189,16 @@ await load({ threads: 2 }).catch((error) => console.log(error.message));
     assert not (package / "threads.mjs").exists()
 
 
+def test_a_package_has_the_scripts_of_its_threads(parted: Path) -> None:
+    facts = json.loads((parted / "package.json").read_text())
+    assert {"threads.mjs", "worker.mjs"} <= {*facts["files"]}
+    assert facts["sideEffects"] == ["./worker.mjs"]
+    assert all((parted / name).exists() for name in facts["files"])
+    readme = (parted / "README.md").read_text()
+    assert "Cross-Origin-Embedder-Policy" in readme
+    assert "sparsec.memory" in readme
+
+
 def test_a_closed_model_does_not_run(node: Node, parted: Path) -> None:
     """And its threads have ended, or the program would not."""
     script = """
