@@ -60,13 +60,13 @@ class LinearAmx:
             return LoweredLayer(())
         blocks = TileBlocks.of(problem, words, most=(2, 2) if problem.tokens > SIDE else (1, 3))
         matrix = np.asarray(as_dense(weight)).reshape(problem.outputs, problem.inputs)
-        source = _Panels(tile_registers.pack_tiles(words.encode(matrix)), blocks.steps, blocks.down.parts)
+        source = _Panels(tile_registers.pack_tiles(words.encode(matrix)), blocks.steps, blocks.together)
         return blocks.lower(module, self.name, source, epilogue, isa, products=dense_products(problem))
 
 
 @dataclass(frozen=True, slots=True)
 class _Panels:
-    """Tiles [outputs / 16][steps][16 words][16 outputs], each of which is read `times` times."""
+    """Tiles [outputs / 16][steps][16 words][16 outputs], each of which is read `times` times in a row."""
 
     packed: NDArray[np.generic]
     steps: int
@@ -98,4 +98,4 @@ class _Panels:
         share = -(-lines // self.times)
         begin = (place.first + place.width) * (self.steps * TILE)
         for line in range(share):
-            weight.prefetch(begin + ((place.down * self.steps + step) * share + line) * LINE, level=2)
+            weight.prefetch(begin + ((place.turn * self.steps + step) * share + line) * LINE, level=2)

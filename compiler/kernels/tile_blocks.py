@@ -26,11 +26,16 @@ from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE
 from sparsec.kernels.words import Words
 
 
+NEAR_BYTES = 1 << 20  # of tokens' words, beside the weights that go by: half of level-2 cache
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a block is while it is built: part `down` of the tokens, `width` tiles of outputs from tile `first` on."""
+    """Where a block is while it is built: part `down` of the tokens, `width` tiles of outputs from tile `first` on, of which it
+    is use number `turn` in a row."""
 
     down: Index
+    turn: Index
     first: Index
     width: int
 
@@ -59,7 +64,8 @@ class TileSource(Protocol):
 class TileBlocks:
     """How sums are cut into blocks of tiles: `down` deals tiles of tokens, `across` tiles of outputs.
 
-    A unit is a block; blocks of the same outputs follow each other. With the operands, a block has eight tiles at most.
+    A unit is a block; blocks of the same outputs follow each other, `together` of them, whose tokens stay in level-2 cache
+    while all outputs go by. With the operands, a block has eight tiles at most.
     """
 
     problem: LinearProblem
@@ -89,6 +95,21 @@ class TileBlocks:
         return self.steps * SIDE
 
     @property
+    def together(self) -> int:
+        """How many blocks of tokens use the same outputs in a row."""
+        groups = -(-self.down.parts // max(1, NEAR_BYTES // (self.down.most * SIDE * self.pitch * 4)))
+        return -(-self.down.parts // groups)
+
+    def place(self, unit: Index) -> tuple[Index, Index, Index]:
+        """Part of the tokens, which use in a row of the outputs that is, and part of the outputs."""
+        if self.together == self.down.parts:
+            turn = unit % self.together
+            return turn, turn, unit // self.together
+        first = unit // (self.together * self.across.parts) * self.together
+        left, turns = unit - first * self.across.parts, minimum(self.together, self.down.parts - first)
+        return first + left % turns, left % turns, left // turns
+
+    @property
     def direct(self) -> bool:
         """Whether tiles can be loaded from x as it is."""
         n, k = self.problem.tokens, self.problem.inputs
@@ -109,10 +130,10 @@ class TileBlocks:
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             spill = local(self.words.arithmetic.total, self.down.most * self.across.most * TILE)
             with loop(begin, end) as unit:
-                down, across = unit % self.down.parts, unit // self.down.parts
+                down, turn, across = self.place(unit)
 
                 def block(height: int, width: int) -> None:
-                    place = Place(down, self.across.start(across), width)
+                    place = Place(down, turn, self.across.start(across), width)
                     self._multiply(memory, memory[stored], source, spill, height, place)
 
                 self.down.each_length(

@@ -12,9 +12,12 @@ from torch_mlir import ir
 
 from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
 from sparsec.kernels.epilogue import identity
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import AVX512, AVX512_AMX, AVX512_BF16
 from sparsec.kernels.linear_amx import LinearAmx
 from sparsec.kernels.problem import ConvProblem, LinearProblem
+from sparsec.kernels.tile_blocks import TileBlocks
+from sparsec.kernels.words import words_of
 from sparsec.targets import TARGETS, backend
 
 VARIANTS = [Variant(U8S8, AVX512_AMX), Variant(BF16, AVX512_AMX)]
@@ -83,3 +86,27 @@ def test_agrees_with_numpy(
     y = run(LinearAmx(which.arithmetic), problem, {"x": x, **operands}, w, tail.epilogue, which.isa, tuple(cuts))
     total, scale = reference(problem, {"x": which.exact(x)}, which.exact(w))
     assert_close(y, tail.apply(total, operands), allowed_error(which.arithmetic, inputs, scale + 4))
+
+
+@given(st.integers(1, 700), st.sampled_from([64, 4096, 11008]), st.integers(1, 300), st.sampled_from([(2, 2), (1, 3)]))
+def test_units_are_all_blocks(tokens: int, inputs: int, outputs: int, most: tuple[int, int]) -> None:
+    words = words_of(U8S8, AVX512_AMX)
+    assert words is not None
+    blocks = TileBlocks.of(LinearProblem(tokens, inputs, outputs, U8S8), words, most=most)
+    units = blocks.down.parts * blocks.across.parts
+    with ir.Context(), ir.Location.unknown():
+        places = [[each.known for each in blocks.place(Index(unit))] for unit in range(units)]
+    assert sorted((down, across) for down, _, across in places) == [
+        (down, across) for down in range(blocks.down.parts) for across in range(blocks.across.parts)
+    ]
+    for before, after in zip(places, places[1:], strict=False):  # the same outputs in turn, as often as there are such
+        assert after[1] == 0 or after == [before[0] + 1, before[1] + 1, before[2]]
+
+
+@needs_vectors
+def test_tokens_beyond_level_2_cache() -> None:
+    """Blocks of tokens in several groups, the last of them smaller."""
+    problem, random = LinearProblem(330, 11008, 20, U8S8), np.random.default_rng(0)
+    x, weight = VARIANTS[0].activations((330, 11008), random), VARIANTS[0].weights((20, 11008), random)
+    y = run(LinearAmx(), problem, {"x": x}, weight, identity("i32"), AVX512_AMX)
+    np.testing.assert_array_equal(y, x.astype(np.int64) @ weight.astype(np.int64).T)
