@@ -2,7 +2,7 @@
 
 model.wasm     code, and the weights unless they lie beside it in weights.bin
 model.mjs      loads and runs it; an ES module without dependencies
-model.d.ts     its types, with the names of this network's tensors
+model.d.mts    its types, with the names of this network's tensors
 threads.mjs, worker.mjs    what more threads than one need, for targets that have them
 package.json, README.md
 """
@@ -39,7 +39,7 @@ def package_files(plan: Plan, module: bytes, *, weights_inside: bool) -> dict[st
     texts = {
         "model.mjs": _script(plan),
         **{name: _web(name) for name in _scripts_of_threads(plan)},
-        "model.d.ts": _types(plan),
+        "model.d.mts": _types(plan),
         "package.json": json.dumps(_package(plan, weights_inside=weights_inside), indent=2) + "\n",
         "README.md": _readme(plan, module, weights_inside=weights_inside),
     }
@@ -80,12 +80,12 @@ def _package(plan: Plan, *, weights_inside: bool) -> dict[str, object]:
         "description": f"The neural network {plan.name}, compiled to WebAssembly by sparsec",
         "type": "module",
         "main": "./model.mjs",
-        "types": "./model.d.ts",
+        "types": "./model.d.mts",
         "exports": {
-            ".": {"types": "./model.d.ts", "default": "./model.mjs"},
+            ".": {"types": "./model.d.mts", "default": "./model.mjs"},
             **{f"./{name}": f"./{name}" for name in ("model.wasm", *weights)},
         },
-        "files": ["model.wasm", "model.mjs", "model.d.ts", *scripts, *weights],
+        "files": ["model.wasm", "model.mjs", "model.d.mts", *scripts, *weights],
         "engines": {"node": ">=21" if "relaxed-simd" in plan.target.features else ">=18"},
         "sideEffects": ["./worker.mjs"] if scripts else False,
     }
@@ -97,7 +97,7 @@ def _slug(name: str) -> str:
 
 def _types(plan: Plan) -> str:
     return (
-        _web("model.d.ts")
+        _web("model.d.mts")
         .replace("/* sparsec: inputs */", _members(plan.inputs))
         .replace("/* sparsec: outputs */", _members(plan.outputs))
     )

@@ -1,5 +1,5 @@
 // A network compiled by sparsec: loads model.wasm (and weights.bin, if the weights lie beside it) and runs it.
-// Works in browsers, in Node 18 and later, and in workers; has no dependencies. What it exports is in model.d.ts.
+// Works in browsers, in Node 18 and later, and in workers; has no dependencies. What it exports is in model.d.mts.
 
 const threading = null; // sparsec: threads
 const FEATURES = /* sparsec: features */ [];

@@ -121,15 +121,45 @@ def test_npm_packs_what_is_needed_and_no_more(package: Path) -> None:
         [npm, "pack", "--dry-run", "--json", "--offline"], cwd=package, capture_output=True, text=True, check=True
     )
     (facts,) = json.loads(done.stdout)
-    needed = {"model.wasm", "model.mjs", "model.d.ts", "package.json", "README.md"}
+    needed = {"model.wasm", "model.mjs", "model.d.mts", "package.json", "README.md"}
     beside = {"weights.bin"} & {each.name for each in package.iterdir()}
     assert {each["path"] for each in facts["files"]} == needed | beside
 
 
 def test_types_name_the_tensors_of_the_network(package: Path) -> None:
-    text = (package / "model.d.ts").read_text()
+    text = (package / "model.d.mts").read_text()
     assert '/** float32[32, 24] */\n  "x": Float32Array;' in text
     assert '/** float32[32, 20] */\n  "y": Float32Array;' in text
+
+
+def test_the_types_are_those_that_typescript_finds(package: Path, tmp_path: Path) -> None:
+    """By the file's path and by the package's name; and they refuse what is wrong."""
+    tsc = shutil.which("tsc")
+    if tsc is None:
+        pytest.skip("there is no TypeScript here: npm install --global typescript")
+    (name,) = [json.loads((package / "package.json").read_text())["name"]]
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / name).symlink_to(package, target_is_directory=True)
+    for number, source in enumerate((name, f"./node_modules/{name}/model.mjs")):
+        (tmp_path / f"use{number}.mts").write_text(f"""
+import {{ load, missingFeatures, SparsecError, type Inputs, type Model, type Outputs }} from "{source}";
+const model: Model = await load({{ threads: 1, onProgress: (loaded: number, total: number) => void (loaded / total) }});
+const feeds: Inputs = {{ x: new Float32Array(32 * 24) }};
+const outputs: Outputs = model.run(feeds);
+const found: [number, Float32Array] = [model.threads, outputs.y];
+model.close();
+if (missingFeatures().length) throw new SparsecError();
+// @ts-expect-error an input is missing
+model.run({{}});
+// @ts-expect-error there is no such option
+await load({{ thread: 2 }});
+export {{ found }};
+""")
+    flags = "--strict --noEmit --module nodenext --target es2022 --lib es2022,dom".split()
+    done = subprocess.run(
+        [tsc, *flags, "use0.mts", "use1.mts"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_an_engine_without_the_instructions_is_told_which(node: Node, tmp_path: Path) -> None:
