@@ -155,7 +155,7 @@ model.run({{}});
 await load({{ thread: 2 }});
 export {{ found }};
 """)
-    flags = "--strict --noEmit --module nodenext --target es2022 --lib es2022,dom".split()
+    flags = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"]
     done = subprocess.run(
         [tsc, *flags, "use0.mts", "use1.mts"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
