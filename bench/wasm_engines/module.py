@@ -55,7 +55,7 @@ class Instance:
         if INITIALISE in self.exports:
             self.call(INITIALISE)
 
-    def _import(self, module: str, name: str, kind: wasmtime.AsExternType) -> wasmtime.Func | wasmtime.Memory:
+    def _import(self, module: str, name: str, kind: object) -> wasmtime.Func | wasmtime.Memory:
         if isinstance(kind, wasmtime.MemoryType):
             pages = kind.limits.min
             return wasmtime.Memory(self.store, wasmtime.MemoryType(wasmtime.Limits(pages, pages)))
