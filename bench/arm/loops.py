@@ -1,7 +1,8 @@
 """Inner loops of sparse kernels, ours and XNNPACK's design, by the cycles that llvm-mca predicts.
 
 LLVM has a model of Neoverse-N1, the server form of Cortex-A76, from its release 16 on; for the name cortex-a76 it uses the
-model of Cortex-A57, an older processor that starts half as much in a cycle.
+model of Cortex-A57, an older processor that starts half as much in a cycle. Cortex-A55 is the small core of a phone, which
+starts instructions in their order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bench.peers.onnx_layer import onnx_layer
 from bench.spmm_cells import Cell, make_layer
 from sparsec.driver import Level, Options, compile_text
 
-PROCESSORS = ("neoverse-n1", "cortex-a76")
+PROCESSORS = ("neoverse-n1", "cortex-a76", "cortex-a55")
 INSTALL = "apt-get install llvm-19"
 _ITERATIONS = 400
 _PRODUCT = re.compile(r"\s(fmla|usdot|sdot|mla)\s")
