@@ -39,7 +39,8 @@ export function canShare() {
 export function unshared(module) {
   const entry = Array.from("\x07sparsec\x06memory\x02\x03", (letter) => letter.charCodeAt());
   const copy = Uint8Array.from(module);
-  copy[copy.findIndex((_, at) => entry.every((byte, i) => copy[at + i] === byte)) + entry.length - 1] = 1;
+  const at = copy.findIndex((_, start) => entry.every((byte, i) => copy[start + i] === byte));
+  if (at >= 0) copy[at + entry.length - 1] = 1;
   return copy;
 }
 
