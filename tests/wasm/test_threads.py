@@ -262,9 +262,22 @@ team.close();
     assert node(script, tmp_path).split() == ["RuntimeError"] * 3
 
 
-@pytest.mark.parametrize("isolated", [True, False])
+# How a page runs a function: itself, or in a worker, which may sleep until others are done.
+IN_PAGE = "(run) => run(location.origin)"
+IN_WORKER = """(run) => new Promise((resolve, reject) => {
+  const source = `(${run})(${JSON.stringify(location.origin)}).then(postMessage)`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
+  Object.assign(worker, { onmessage: ({ data }) => resolve(data), onerror: reject });
+})"""
+
+
+@pytest.mark.parametrize(
+    ("where", "isolated"),
+    [(IN_PAGE, True), (IN_WORKER, True), (IN_PAGE, False)],
+    ids=["page", "worker", "not isolated"],
+)
 def test_threads_in_a_browser_and_one_in_a_page_that_is_not_isolated(
-    isolated: bool, parted: Path, tmp_path: Path
+    where: str, isolated: bool, parted: Path, tmp_path: Path
 ) -> None:
     program = find_chromium()
     if program is None:
@@ -273,13 +286,13 @@ def test_threads_in_a_browser_and_one_in_a_page_that_is_not_isolated(
     (tmp_path / "package").symlink_to(parted, target_is_directory=True)
     x = np.random.default_rng(1).standard_normal((67, 130)).astype(np.float32)
     script = f"""
-(async () => {{
-  const {{ load }} = await import("/package/model.mjs");
+({where})(async (origin) => {{
+  const {{ load }} = await import(`${{origin}}/package/model.mjs`);
   const model = await load({{ threads: 3 }});
   const {{ y }} = model.run({{ x: Float32Array.from({json.dumps(x.reshape(-1).tolist())}) }});
   model.close();
   return [self.crossOriginIsolated, model.threads, Array.from(y)];
-}})()"""
+}})"""
     with serve(tmp_path, 0) if isolated else _usual_server(tmp_path) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with browser(program, tmp_path / "profile") as chromium:
