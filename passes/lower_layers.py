@@ -9,7 +9,7 @@ After:
     %y = linalg.generic {library_call = "@f32_conv_csr_...", ...} ins(%x, %values, ...) outs(%e) attrs = {extent = 12, ...}
 
 Where a layer is only read by layers that copy it to tiles first, and its own kernel works in these tiles, it leaves its result as
-tiles, and nobody copies (a linear layer, GELU, and the next linear layer).
+tiles, and nobody copies (a linear layer, GELU, and the next linear layer; the keys of attention).
 
 Kernels live in a module of their own, so that passes over `@main` need not look at them. The body of such a generic is a token: it
 names every operand, so that bufferisation sees them read, and computes nothing.
@@ -26,16 +26,20 @@ from torch_mlir import ir
 
 from sparsec.ir.module import element_of, replace, shape_of, users
 from sparsec.ir.weights import weight_op, weight_types
+from sparsec.kernels.attention_dense import AttentionDense
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
+from sparsec.kernels.problem import AttentionProblem
 from sparsec.kernels.shifted import Shifted
 from sparsec.kernels.table import KERNELS
 from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore
+from sparsec.passes.access import RESHAPES
 from sparsec.passes.layer import Layer, is_layer, layers
 from sparsec.passes.unit import Unit
 
 CALL_PREFIX = "@"
 KERNELS_MODULE = "kernels"
+_KEYS = 1  # which operand of attention k is
 
 
 def lower_layers(unit: Unit) -> None:
@@ -48,7 +52,7 @@ def lower_layers(unit: Unit) -> None:
         lowering = _Lowering(unit, kernels)
         for layer in found:
             lowering.lower(layer)
-        assert not any(users(value) for value in lowering.stand_ins), "a layer copies what is in tiles already"
+        assert not any(_readers(value) for value in lowering.stand_ins), "a layer copies what is in tiles already"
         for kernel in kernels.body.operations:
             _declare(kernel.operation, unit.module)
 
@@ -119,30 +123,46 @@ class _Lowering:
 
     def _behind(self, layer: Layer, schedule: LinearRows) -> Layout | None:
         """How all who read a layer want its result, if it can leave it so."""
-        (y,) = layer.op.results
-        readers = users(y)
-        if not readers or not all(_only_input(reader, y) for reader in readers):
+        readers = _readers(layer.op.results[0])
+        wanted = [self._wanted(reader, value) for reader, value in readers]
+        layouts = [each for each in wanted if each is not None]
+        if not layouts or len(layouts) < len(readers) or len({each.functions(self.unit.isa) for each in layouts}) > 1:
             return None
-        schedules = [self._schedule(Layer(reader)) for reader in readers]
-        wanted = [other.layout for other in schedules if other is not None]
-        alike = len({each.functions(self.unit.isa) for each in wanted}) == 1 and len(wanted) == len(readers)
-        if not alike or not wanted[0].follows(schedule.tokens):
+        first = layouts[0]
+        fits = first.follows(schedule.tokens) and TileStore.refuses(first, layer.epilogue()) is None
+        return first if fits else None
+
+    def _wanted(self, reader: ir.Operation, value: ir.Value) -> Layout | None:
+        """How a layer reads a value that is only its x, or only its keys; None for any other op and value."""
+        if not is_layer(reader):
             return None
-        return wanted[0] if TileStore.refuses(wanted[0], layer.epilogue()) is None else None
+        layer, places = Layer(reader), [place for place, operand in enumerate(reader.operands) if operand == value]
+        kernel, schedule = self._kernel(layer), self._schedule(layer)
+        if schedule is not None:
+            return schedule.layout if places == [0] else None
+        problem = layer.problem()
+        if isinstance(kernel, AttentionDense) and isinstance(problem, AttentionProblem) and places == [_KEYS]:
+            return kernel.keys(problem, self.unit.isa)
+        return None
 
     def _stand_in_for(self, behind: Layout, layer: Layer, made: ir.Value) -> ir.Value:
         """A tensor in place of a layer's result, whose readers find what they would make of it made."""
         functions = behind.functions(self.unit.isa)
         steps = [_stand_in(layer) for _ in functions]
-        for function, before, after in zip(functions, steps, [*steps[1:], made], strict=True):
-            self.prepared[function, (before,)] = [after]
+        for _, value in _readers(layer.op.results[0]):
+            found = steps[0] if value == layer.op.results[0] else value
+            for function, before, after in zip(functions, [found, *steps[1:]], [*steps[1:], made], strict=True):
+                self.prepared[function, (before,)] = [after]
         self.stand_ins.extend(steps)
         return steps[0]
 
 
-def _only_input(reader: ir.Operation, value: ir.Value) -> bool:
-    """Whether a value is the x of a layer, and nothing else of it."""
-    return is_layer(reader) and [n for n, operand in enumerate(reader.operands) if operand == value] == [0]
+def _readers(value: ir.Value) -> list[tuple[ir.Operation, ir.Value]]:
+    """Who reads a value, each with the value that it reads, which may be this one with other axes."""
+    found = []
+    for user in users(value):
+        found += _readers(user.results[0]) if user.name in RESHAPES else [(user, value)]
+    return found
 
 
 def _stand_in(layer: Layer) -> ir.Value:

@@ -19,20 +19,19 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.matmul_dense import transpose
+from sparsec.kernels.key_tiles import KEYS, KeyTiles
 from sparsec.kernels.problem import AttentionProblem, Problem, dense_products
 from sparsec.kernels.softmax_rows import LOWEST, SoftmaxRows
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import MOST_ROWS, PAGE, Grid, Tile, multiply
 from sparsec.kernels.words import refusal
 
-KEYS = "k.transposed"
 BLOCK_BYTES = 128 << 10  # of scores, on the stack
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionDense:
-    """`f32_attention_dense`: k is turned round and multiplied by the scale in scratch first."""
+    """`f32_attention_dense`: k is put in tiles first, where the layer before did not leave it so."""
 
     name: str = "f32_attention_dense"
     format: str = "dense"
@@ -53,12 +52,13 @@ class AttentionDense:
         assert weight is None
         if not problem.matrices or not problem.queries:
             return LoweredLayer(())
-        stored = problem.lines("k")
-        turn = transpose(
-            module, problem.matrices, problem.keys, problem.size, stored, isa, ("k", KEYS), scale=problem.scale
-        )
-        attend = _Attention.plan(problem, isa).emit(module, epilogue)
-        return LoweredLayer((turn, attend), scratch={KEYS: ("f32", problem.elements("k"))})
+        keys, attention = self.keys(problem, isa), _Attention.plan(problem, isa)
+        calls = (keys.emit(module, isa), attention.emit(module, epilogue))
+        return LoweredLayer(calls, scratch={keys.name: (keys.dtype, keys.elements)})
+
+    def keys(self, problem: AttentionProblem, isa: Isa) -> KeyTiles:
+        """How it reads k."""
+        return KeyTiles(problem, isa.lanes())
 
 
 def _pitch(problem: AttentionProblem, isa: Isa) -> int:
@@ -93,17 +93,21 @@ class _Attention:
     def vectors(self) -> Vectors:
         return self.first.vectors
 
+    @property
+    def keys(self) -> KeyTiles:
+        return KeyTiles(self.problem, self.vectors.lanes)
+
     def emit(self, module: ir.Module, epilogue: Epilogue) -> Call:
         """Add the function."""
         problem, first, second, lanes = self.problem, self.first, self.second, self.vectors.lanes
         queries, size, pitch = problem.queries, problem.size, _pitch(problem, self.isa)
         outputs = problem.elements("q")
-        buffers = {"q": ("f32", outputs), KEYS: ("f32", problem.elements("k")), "v": ("f32", problem.elements("v"))}
+        buffers = {"q": ("f32", outputs), KEYS: ("f32", self.keys.elements), "v": ("f32", problem.elements("v"))}
         if problem.mask is not None:
             buffers["mask"] = ("f32", problem.elements("mask"))
         buffers |= {"y": (epilogue.result, outputs), **epilogue_buffers(epilogue, outputs, size)}
         name = f"f32_attention_dense_{problem.tag}_{first.tag}_{second.tag}_{epilogue.tag}_{self.isa.suffix}"
-        softmax = SoftmaxRows(self.vectors, -(-problem.keys // lanes))
+        softmax = SoftmaxRows(self.vectors, self.keys.bands)
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             scores, shares = (local("f32", first.rows.most * width) for width in (pitch, lanes))
@@ -126,14 +130,15 @@ class _Attention:
 
     def _score(self, memory: Mapping[str, Buffer], tile: Tile, head: Index, scores: Buffer) -> None:
         """A tile of q k^T with the mask; what is beyond the last key is minus infinity."""
-        problem, keys, lines = self.problem, self.problem.keys, self.problem.lines("q")
-        pitch, lowest = _pitch(problem, self.isa), self.vectors.splat(LOWEST)
-        rows, column = tile.row * lines.line + head * lines.matrix, tile.column + head * (problem.size * keys)
+        problem, vectors, keys, lines = self.problem, self.vectors, self.keys, self.problem.lines("q")
+        pitch, lowest = _pitch(problem, self.isa), vectors.splat(LOWEST)
+        rows, band = tile.row * lines.line + head * lines.matrix, tile.column // vectors.lanes
+        columns = [keys.place(head, band + v) for v in range(tile.width)]
         sums = multiply(
             tile,
             problem.size,
             lambda at: tile.splats(memory["q"], rows + at, lines.line),
-            lambda at: tile.load(memory[KEYS], column + at * keys),
+            lambda at: [vectors.load(memory[KEYS], column + at * keys.width) for column in columns],
         )
         for row in range(tile.rows):
             added = self._mask(memory, tile, head, row)
@@ -141,7 +146,7 @@ class _Attention:
                 value, inside = sums[row * tile.width + v], tile.mask_of(v)
                 value = value if added is None else arith.addf(value, added[v])
                 value = value if inside is None else arith.select(inside, value, lowest)
-                self.vectors.store(value, scores, tile.column + (row * pitch + v * self.vectors.lanes))
+                vectors.store(value, scores, tile.column + (row * pitch + v * vectors.lanes))
 
     def _mask(self, memory: Mapping[str, Buffer], tile: Tile, head: Index, row: int) -> list[ir.Value] | None:
         """What is added to a row of a tile of scores; it is loaded once where rows share it."""

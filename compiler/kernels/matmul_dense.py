@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 from torch_mlir import ir
-from torch_mlir.dialects import arith
 
 from sparsec.kernels.arithmetic import F32
-from sparsec.kernels.emit import Buffer, Vectors, choose, define, epilogue_buffers, loop
+from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
-from sparsec.kernels.index import Index, minimum
+from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
-from sparsec.kernels.problem import Lines, MatmulProblem, Problem, dense_products
-from sparsec.kernels.store import Output, transposed
+from sparsec.kernels.problem import MatmulProblem, Problem, dense_products
+from sparsec.kernels.store import Output
 from sparsec.kernels.tile import Grid, Tile, multiply
+from sparsec.kernels.transpose import Turned
 from sparsec.kernels.words import refusal
 
 TURNED = "q.transposed"
@@ -45,7 +44,7 @@ class MatmulDense:
         if not problem.transposed or not problem.inner:
             return LoweredLayer((_multiply(module, _merged(problem), "q", epilogue, isa),))
         planes = 1 if problem.shared_right else problem.batch
-        turn = transpose(module, planes, problem.columns, problem.inner, problem.right_lines, isa, ("q", TURNED))
+        turn = _turn(module, problem, isa)
         upright = _merged(replace(problem, transposed=False, right=None))
         call = _multiply(module, upright, TURNED, epilogue, isa)
         return LoweredLayer((turn, call), scratch={TURNED: ("f32", planes * problem.inner * problem.columns)})
@@ -96,63 +95,14 @@ def _multiply(module: ir.Module, problem: MatmulProblem, source: str, epilogue: 
     return Call(name, tuple(buffers), b * grid.tiles, dense_products(problem))
 
 
-def transpose(
-    module: ir.Module,
-    planes: int,
-    rows: int,
-    columns: int,
-    stored: Lines,
-    isa: Isa,
-    names: tuple[str, str],
-    *,
-    scale: float = 1.0,
-) -> Call:
-    """Add the transposition of `planes` matrices [rows, columns], times a number; a unit is a band of rows.
-
-    `names` are those of the buffers read and written. Rows lie where `stored` says.
-    """
-    vectors = Vectors(isa.lanes())
-    lanes = vectors.lanes
-    bands = -(-rows // lanes)
-    size = planes * rows * columns
-    source_name, target_name = names
-    buffers = dict.fromkeys(names, ("f32", size))
+def _turn(module: ir.Module, problem: MatmulProblem, isa: Isa) -> Call:
+    """Add the function that makes [k, j] of q, stored as [j, k]."""
+    planes, rows, columns = 1 if problem.shared_right else problem.batch, problem.columns, problem.inner
+    stored, vectors = problem.right_lines, Vectors(isa.lanes())
     apart = "" if stored.line == columns else f"_{stored.line}-{stored.matrix}"
-    scaled = "" if scale == 1.0 else f"_{np.float32(scale).view(np.uint32):x}"
-    name = f"f32_transpose_{planes}x{rows}x{columns}{apart}{scaled}_{isa.suffix}"
+    name = f"f32_transpose_{planes}x{rows}x{columns}{apart}_{isa.suffix}"
 
-    def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        given, turned = memory[source_name], memory[target_name]
-        with loop(begin, end) as unit:
-            number, row = unit // bands, unit % bands * lanes
-            source, plane = number * stored.matrix, number * (rows * columns)
-            height = minimum(lanes, rows - row)
+    def put(target: Buffer, plane: Index, row: Index, column: Index, line: ir.Value, mask: ir.Value | None) -> None:
+        vectors.store(line, target, plane * (rows * columns) + column * rows + row, mask)
 
-            def block(column: Index, width: int, whole: bool) -> None:
-                """Turn one block of `lanes` rows (fewer unless `whole`) and `width` columns."""
-                inside = vectors.mask(width)
-                lines = [
-                    vectors.load(given, source + minimum(row + r, rows - 1) * stored.line + column, inside)
-                    for r in range(lanes)
-                ]
-                outside = None if whole else vectors.mask(height)
-                if scale != 1.0:
-                    lines = [arith.mulf(line, vectors.splat(scale)) for line in lines]
-                for c, line in enumerate(transposed(lines)[:width]):
-                    vectors.store(line, turned, plane + (column + c) * rows + row, outside)
-
-            def band(whole: bool) -> None:
-                even = columns // lanes * lanes
-                if even:
-                    with loop(0, even, lanes) as column:
-                        block(column, lanes, whole)
-                if columns % lanes:
-                    block(Index(even), columns % lanes, whole)
-
-            if rows % lanes == 0:
-                band(True)
-            else:
-                choose(height.equals(lanes), lambda: band(True), lambda: band(False))
-
-    define(module, name, buffers, body)
-    return Call(name, tuple(buffers), planes * bands, size)
+    return Turned(planes, rows, columns, stored, "q", TURNED, planes * rows * columns).emit(module, name, isa, put)

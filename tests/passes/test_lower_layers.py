@@ -100,6 +100,45 @@ def test_an_operand_as_large_as_the_result_is_not_in_tiles() -> None:
     check(Residual(shape=(256, 256, 256)), torch.randn(128, 256), 2)
 
 
+class Attention(nn.Module):
+    """q, k and v from sparse linear layers; the keys are an output, too, if they leak."""
+
+    def __init__(self, heads: int, size: int, *, leaks: bool = False, block: int = 4) -> None:
+        super().__init__()
+        width = heads * size
+        self.layers = nn.ModuleList([sparse(width, width, 0.1, block=block) for _ in range(3)])
+        self.heads, self.leaks = heads, leaks
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        q, k, v = (layer(x) for layer in self.layers)
+        split = [each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in (q, k, v)]
+        scores = split[0] @ split[1].transpose(2, 3) / split[0].shape[-1] ** 0.5
+        y = (torch.softmax(scores, -1) @ split[2]).transpose(1, 2).flatten(2)
+        return (y, k) if self.leaks else y
+
+
+def key_tiles(net: nn.Module, x: torch.Tensor) -> int:
+    """Calls that put keys in tiles, of a network that computes what it should."""
+    check(net, x, None)
+    return sum("key_tiles" in step.kernel for step in sparsec.compile(net.eval(), (x,)).session.program.steps)
+
+
+@pytest.mark.parametrize(
+    ("leaks", "tokens", "samples", "expected"),
+    [(False, 128, 1, 0), (True, 128, 1, 1), (False, 100, 1, 1), (False, 64, 2, 1)],
+)
+def test_a_layer_leaves_keys_in_tiles(*, leaks: bool, tokens: int, samples: int, expected: int) -> None:
+    torch.manual_seed(0)
+    assert key_tiles(Attention(4, 64, leaks=leaks), torch.randn(samples, tokens, 256)) == expected
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 2), st.integers(1, 150), st.integers(1, 4), st.sampled_from([16, 24, 33]))
+def test_keys_of_any_shape(samples: int, tokens: int, heads: int, size: int) -> None:
+    torch.manual_seed(0)
+    check(Attention(heads, size), torch.randn(samples, tokens, heads * size), None)
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 150), st.tuples(*[st.sampled_from([64, 65, 130, 300])] * 3), st.sampled_from([1, 4, 8]))
 def test_tiles_of_any_shape(tokens: int, shape: tuple[int, int, int], block: int) -> None:
