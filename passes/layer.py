@@ -31,6 +31,8 @@ AXES: Mapping[str, Sequence[str]] = {
     "sparsec.attention": ("q_axes", "k_axes", "v_axes"),
 }
 
+RESULT_AXES = "y_axes"  # the same of attention's result
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -132,7 +134,13 @@ class Layer:
             mask = of_batch, of_head, of_query, of_key
         scale = float(ir.FloatAttr(self.contraction.attributes["scale"]).value)
         q, k, v = (self._lines(operand) for operand in range(3))
-        return AttentionProblem(batch, heads, queries, self._matrices(1)[-2], size, scale, mask, (q, k, v))
+        attributes = self.contraction.attributes
+        y = (
+            lines_of(shape_of(self.destination), integers(attributes[RESULT_AXES]))
+            if RESULT_AXES in attributes
+            else None
+        )
+        return AttentionProblem(batch, heads, queries, self._matrices(1)[-2], size, scale, mask, (q, k, v, y))
 
     def _zeros(self) -> tuple[int, int]:
         """The zero points of a product of bytes."""

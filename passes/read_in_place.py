@@ -8,17 +8,20 @@ After:
     %y = linalg.generic {library_call = "sparsec"} ins(%x, %q) { "sparsec.matmul" {left_axes = array<i64: 0, 2, 1, 3>} }
 
 Heads of attention are such: lines of a head lie as far apart as tokens do. Lines themselves stay whole, and at most one axis
-of a batch is longer than 1.
+of a batch is longer than 1. The result of attention is written where a transposition would move it, in the same way
+(`y_axes`), if nothing else reads it and no operand of the epilogue is as large.
 """
 
 from __future__ import annotations
 
 from torch_mlir import ir
 
-from sparsec.ir.module import shape_of, users
+from sparsec.ir.module import replace, shape_of, users
 from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.epilogue import Reach
 from sparsec.passes.access import indexing_maps, parallel_loops
-from sparsec.passes.layer import AXES, Layer, layers, lines_of
+from sparsec.passes.fuse_epilogue import layer_generic
+from sparsec.passes.layer import AXES, RESULT_AXES, Layer, clone_body, layers, lines_of
 from sparsec.passes.unit import Unit
 
 
@@ -29,6 +32,8 @@ def read_in_place(unit: Unit) -> None:
             if layer.arithmetic == F32:
                 for operand, attribute in enumerate(AXES.get(layer.contraction.name, ())):
                     _read(layer, operand, attribute)
+                if layer.contraction.name == "sparsec.attention":
+                    _write(layer)
 
 
 def _read(layer: Layer, operand: int, attribute: str) -> None:
@@ -47,6 +52,27 @@ def _read(layer: Layer, operand: int, attribute: str) -> None:
         move.erase()
     layer.contraction.attributes[attribute] = ir.DenseI64ArrayAttr.get(list(axes))
     _permute_map(layer.op, operand, axes)
+
+
+def _write(layer: Layer) -> None:
+    """Let a layer write its result where the only reader would move it."""
+    readers = users(layer.op.results[0])
+    axes = _transposition(readers[0]) if len(readers) == 1 else None
+    if axes is None or any(operand.reach is Reach.FULL for operand in layer.epilogue().operands):
+        return
+    move = readers[0]
+    stored = tuple(axes.index(axis) for axis in range(len(axes)))
+    if lines_of(shape_of(move.results[0]), stored) is None:
+        return
+    *operands, _ = layer.op.operands
+    moved = layer_generic([*operands, move.operands[1]], layer.maps, layer.maps[0].n_dims, move)
+    block, old = moved.regions[0].blocks[0], layer.op.regions[0].blocks[0]
+    clone_body(
+        [item.operation for item in old.operations], block, dict(zip(old.arguments, block.arguments, strict=True))
+    )
+    Layer(moved).contraction.attributes[RESULT_AXES] = ir.DenseI64ArrayAttr.get(list(stored))
+    replace(move, [moved.results[0]])
+    layer.op.erase()
 
 
 def _transposition(op: ir.Operation) -> tuple[int, ...] | None:

@@ -100,7 +100,7 @@ class _Attention:
     def emit(self, module: ir.Module, epilogue: Epilogue) -> Call:
         """Add the function."""
         problem, first, second, lanes = self.problem, self.first, self.second, self.vectors.lanes
-        queries, size, pitch = problem.queries, problem.size, _pitch(problem, self.isa)
+        size, pitch, lines = problem.size, _pitch(problem, self.isa), problem.lines("y")
         outputs = problem.elements("q")
         buffers = {"q": ("f32", outputs), KEYS: ("f32", self.keys.elements), "v": ("f32", problem.elements("v"))}
         if problem.mask is not None:
@@ -111,7 +111,7 @@ class _Attention:
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             scores, shares = (local("f32", first.rows.most * width) for width in (pitch, lanes))
-            output = Output.of(module, name, self.isa, second, epilogue, memory, size, along_channels=True)
+            output = Output.of(module, name, self.isa, second, epilogue, memory, lines.line, along_channels=True)
             with loop(begin, end) as unit:
                 head, part = unit // first.rows.parts, unit % first.rows.parts
                 with loop(0, first.columns.parts) as column:
@@ -122,7 +122,7 @@ class _Attention:
                         part,
                         column,
                         lambda tile: self._weigh(memory["v"], tile, head, scores, shares),
-                        lambda row, column: (head * (queries * size) + row * size + column, column),
+                        lambda row, column: (head * lines.matrix + row * lines.line + column, column),
                     )
 
         define(module, name, buffers, body)

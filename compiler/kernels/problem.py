@@ -123,7 +123,7 @@ class AttentionProblem:
     """y[b, h, i] = sum over j of p[b, h, i, j] v[b, h, j], p = softmax over j of (scale * q[b, h, i] k[b, h, j] + mask).
 
     q is [batch, heads, queries, size], k and v are [batch, heads, keys, size]. `mask` is the shape of what is added, None
-    for nothing: of [batch, heads, queries, keys], any may be 1. `apart` says where lines of q, k and v lie, if not
+    for nothing: of [batch, heads, queries, keys], any may be 1. `apart` says where lines of q, k, v and y lie, if not
     behind each other.
     """
 
@@ -134,7 +134,7 @@ class AttentionProblem:
     size: int
     scale: float = 1.0
     mask: tuple[int, int, int, int] | None = None
-    apart: tuple[Lines | None, Lines | None, Lines | None] = (None, None, None)
+    apart: tuple[Lines | None, Lines | None, Lines | None, Lines | None] = (None, None, None, None)
     arithmetic: Arithmetic = F32
 
     @property
@@ -149,9 +149,9 @@ class AttentionProblem:
         return self.matrices * (self.queries if operand in "qy" else self.keys) * self.size
 
     def lines(self, operand: str) -> Lines:
-        """Where lines of "q", "k" or "v" lie."""
-        behind = Lines(self.size, (self.queries if operand == "q" else self.keys) * self.size)
-        return self.apart["qkv".index(operand)] or behind
+        """Where lines of "q", "k", "v" or "y" lie."""
+        behind = Lines(self.size, (self.queries if operand in "qy" else self.keys) * self.size)
+        return self.apart["qkvy".index(operand)] or behind
 
     @property
     def mask_steps(self) -> tuple[int, int, int, int]:
@@ -166,7 +166,7 @@ class AttentionProblem:
     @property
     def tag(self) -> str:
         """Short text for names of functions, different for different problems."""
-        apart = (f"{name}{each.line}-{each.matrix}" for name, each in zip("qkv", self.apart, strict=True) if each)
+        apart = (f"{name}{each.line}-{each.matrix}" for name, each in zip("qkvy", self.apart, strict=True) if each)
         mask = ("m" + "x".join(map(str, self.mask)),) if self.mask is not None else ()
         sizes = f"{self.batch}x{self.heads}x{self.queries}x{self.keys}x{self.size}"
         return "_".join((sizes, *mask, *apart))

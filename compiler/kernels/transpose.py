@@ -14,7 +14,6 @@ from sparsec.kernels.kernel import Call
 from sparsec.kernels.problem import Lines
 from sparsec.kernels.store import transposed
 
-
 # (target, matrix, row, column, line, mask): stores a vector of the rows from `row` on of one column of a matrix; a mask tells
 # which rows there are.
 Put = Callable[[Buffer, Index, Index, Index, ir.Value, ir.Value | None], None]

@@ -15,10 +15,12 @@ from sparsec.model import CompiledModel
 COPIES = "Transpose"  # in the names of steps that only move elements
 
 
-def attention(shape: tuple[int, int, int, int], order: tuple[int, ...], *, leaks: bool = False) -> ModelProto:
+def attention(
+    shape: tuple[int, int, int, int], order: tuple[int, ...], *, leaks: bool = False, back: bool = False
+) -> ModelProto:
     """softmax(q k^T) v of one x [batch, tokens, heads, size], heads moved to the front; q is an output, too, if it leaks.
 
-    k is twice x, so that its copy computes something and stays.
+    k is twice x, so that its copy computes something and stays. The result is moved `back` to where x was.
     """
     swapped = (*order[:2], order[3], order[2])
     nodes = [
@@ -28,10 +30,12 @@ def attention(shape: tuple[int, int, int, int], order: tuple[int, ...], *, leaks
         helper.make_node("Transpose", ["x"], ["v"], perm=order),
         helper.make_node("MatMul", ["q", "k"], ["s"]),
         helper.make_node("Softmax", ["s"], ["p"], axis=-1),
-        helper.make_node("MatMul", ["p", "v"], ["y"]),
+        helper.make_node("MatMul", ["p", "v"], ["r" if back else "y"]),
     ]
+    if back:
+        nodes.append(helper.make_node("Transpose", ["r"], ["y"], perm=[order.index(axis) for axis in range(4)]))
     moved = [shape[axis] for axis in order]
-    outputs = {"y": moved, **({"q": moved} if leaks else {})}
+    outputs = {"y": list(shape) if back else moved, **({"q": moved} if leaks else {})}
     graph = helper.make_graph(
         nodes,
         "attention",
@@ -70,6 +74,13 @@ def test_heads_are_not_copied(shape: tuple[int, int, int, int], leaks: bool, exp
     st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 4), st.integers(1, 20)),
     st.sampled_from([(0, 2, 1, 3), (2, 0, 1, 3), (1, 0, 2, 3), (0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)]),
     st.booleans(),
+    st.booleans(),
 )
-def test_orders_of_any_kind(shape: tuple[int, int, int, int], order: tuple[int, ...], leaks: bool) -> None:
-    check(attention(shape, order, leaks=leaks), shape)
+def test_orders_of_any_kind(shape: tuple[int, int, int, int], order: tuple[int, ...], leaks: bool, back: bool) -> None:
+    check(attention(shape, order, leaks=leaks, back=back), shape)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((1, 64, 4, 16), 1), ((2, 64, 4, 16), 3), ((1, 33, 3, 7), 1)])
+def test_results_are_written_where_they_go(shape: tuple[int, int, int, int], expected: int) -> None:
+    """k is computed in any case; of several samples, x and the results are moved."""
+    assert copies(check(attention(shape, (0, 2, 1, 3), back=True), shape)) == expected
