@@ -12,7 +12,7 @@ from tails import PLAIN, Tail, tails_of
 from torch_mlir import ir
 
 from bench.arm.cases import Case
-from sparsec.artifact import Buffer, CodeImage, Plan, Space, Step, TensorSpec
+from sparsec.artifact import Buffer, Plan, Space, Step, TensorSpec
 from sparsec.driver import isa_of
 from sparsec.kernels.arithmetic import F32, FP16, U8S8
 from sparsec.kernels.isa import Isa
@@ -77,15 +77,20 @@ def case_of(kernel: Kernel, problem: Problem, inputs: dict[str, Array], weight: 
 
 def programs(target: Target, layers: Sequence[LayerCase]) -> list[Case]:
     """Each layer as a program for `target`; all share one image."""
+    text, made = plans(target, layers)
+    image = emit_image(text, target, sorted({name for plan in made for name in plan.kernels}), jobs=1)
+    return [Case(plan.with_code(image), list(each.inputs.values())) for plan, each in zip(made, layers, strict=True)]
+
+
+def plans(target: Target, layers: Sequence[LayerCase]) -> tuple[str, list[Plan]]:
+    """LLVM IR of the kernels of all layers, and a plan for each layer."""
     isa = isa_of(target)
     with ir.Context() as context, ir.Location.unknown():
         context.enable_multithreading(False)
         module = ir.Module.create()
         lowered = [each.kernel.lower(module, each.problem, each.weight, each.tail.epilogue, isa) for each in layers]
         text = to_llvm(module)
-    names = sorted({call.function for layer in lowered for call in layer.calls})
-    image = emit_image(text, target, names, jobs=1)
-    return [_program(layer, made, target, image) for layer, made in zip(layers, lowered, strict=True)]
+    return text, [_plan(layer, made, target) for layer, made in zip(layers, lowered, strict=True)]
 
 
 def _problems() -> Iterator[Problem]:
@@ -134,7 +139,7 @@ def _shapes(problem: Problem) -> tuple[dict[str, tuple[int, ...]], tuple[int, ..
             return {"p": (problem.batch, problem.rows, problem.inner), "q": (problem.batch, *right)}, None
 
 
-def _program(layer: LayerCase, lowered: LoweredLayer, target: Target, image: CodeImage) -> Case:
+def _plan(layer: LayerCase, lowered: LoweredLayer, target: Target) -> Plan:
     places = {name: Buffer(Space.INPUT, number) for number, name in enumerate(layer.inputs)}
     places["y"] = Buffer(Space.OUTPUT, 0)
     arena, blob = 0, bytearray()
@@ -152,5 +157,4 @@ def _program(layer: LayerCase, lowered: LoweredLayer, target: Target, image: Cod
     inputs = tuple(TensorSpec(name, str(value.dtype), value.shape) for name, value in layer.inputs.items())
     output = TensorSpec("y", _NAMES[layer.tail.epilogue.result], output_shape(layer.problem))
     weights: NDArray[np.uint8] = np.frombuffer(bytes(blob), np.uint8)
-    plan = Plan("layer", target.spec, inputs, (output,), arena, steps, weights, {})
-    return Case(plan.with_code(image), list(layer.inputs.values()))
+    return Plan("layer", target.spec, inputs, (output,), arena, steps, weights, {})
