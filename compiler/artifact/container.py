@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +34,23 @@ class Member:
     crc32: int
 
 
-def write_members(path: Path, members: Mapping[str, memoryview]) -> None:
+Content: TypeAlias = memoryview | list[memoryview]
+"""Of a member: bytes, or parts behind each other."""
+
+
+def parts_of(content: Content) -> list[memoryview]:
+    """The parts, or the only one."""
+    return content if isinstance(content, list) else [content]
+
+
+def write_members(path: Path, members: Mapping[str, Content]) -> None:
     """Write a file with these members, in their order, whole or not at all."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in members.items():
-                    _add(archive, name, data)
+                for name, content in members.items():
+                    _add(archive, name, parts_of(content))
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp makes private files
             os.fsync(file.fileno())
@@ -56,17 +66,18 @@ def _umask() -> int:
     return mask
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: memoryview) -> None:
+def _add(archive: zipfile.ZipFile, name: str, parts: list[memoryview]) -> None:
     """Append a stored member that starts at a page boundary, padded by the extra field that Android's zipalign uses."""
     assert archive.fp is not None
-    zip64 = data.nbytes >= _ZIP64_BYTES
+    zip64 = sum(part.nbytes for part in parts) >= _ZIP64_BYTES
     header = archive.fp.tell() + 30 + len(name) + (20 if zip64 else 0) + 6
     padding = -header % PAGE
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.external_attr = 0o644 << 16
     info.extra = struct.pack("<HHH", 0xD935, 2 + padding, PAGE) + bytes(padding)
     with archive.open(info, "w", force_zip64=zip64) as member:
-        member.write(data)
+        for part in parts:
+            member.write(part)
 
 
 def read_members(path: str | os.PathLike[str]) -> dict[str, Member]:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.artifact.container import Member, check_intact, read_members, write_members
+from sparsec.artifact.container import Content, Member, check_intact, parts_of, read_members, write_members
 from sparsec.artifact.fields import JsonObject, as_int, as_list, as_object, as_str
 from sparsec.errors import ArtifactError
 
@@ -40,7 +40,7 @@ class Contents:
     blobs: Mapping[str, NDArray[np.uint8]]
 
 
-def write_file(path: str | os.PathLike[str], kind: str, facts: JsonObject, blobs: Mapping[str, memoryview]) -> None:
+def write_file(path: str | os.PathLike[str], kind: str, facts: JsonObject, blobs: Mapping[str, Content]) -> None:
     """Write a file, whole or not at all; equal ones are equal byte for byte. Raises `ArtifactError`.
 
     Of a blob, `facts` may hold an object with more than its size and sum. Facts of more programs than one are as `by_shape`
@@ -53,15 +53,24 @@ def write_file(path: str | os.PathLike[str], kind: str, facts: JsonObject, blobs
         "kind": kind,
     }
     stated: JsonObject = {
-        name: {**as_object(facts.get(name, {}), name), "bytes": blob.nbytes, "crc32": zlib.crc32(blob)}
-        for name, blob in blobs.items()
+        name: {**as_object(facts.get(name, {}), name), **_size_and_sum(parts_of(blob))} for name, blob in blobs.items()
     }
     manifest = json.dumps({**head, **facts, **stated}, indent=1).encode()
-    members = {_MANIFEST: memoryview(manifest), **{name + _SUFFIX: blob for name, blob in blobs.items()}}
+    members: dict[str, Content] = {
+        _MANIFEST: memoryview(manifest),
+        **{name + _SUFFIX: blob for name, blob in blobs.items()},
+    }
     try:
         write_members(Path(path), members)
     except OSError as error:
         raise ArtifactError("The artifact cannot be written.", where=str(path), got=error.strerror) from error
+
+
+def _size_and_sum(parts: list[memoryview]) -> JsonObject:
+    crc32 = 0
+    for part in parts:
+        crc32 = zlib.crc32(part, crc32)
+    return {"bytes": sum(part.nbytes for part in parts), "crc32": crc32}
 
 
 def by_shape(shared: JsonObject, own: Sequence[JsonObject]) -> JsonObject:

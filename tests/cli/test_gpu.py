@@ -53,6 +53,19 @@ def test_an_artifact_is_compiled_and_explained_without_a_gpu(sparsec: Sparsec, f
     assert loaded.summary.weight_bytes > 0
 
 
+def test_an_artifact_for_several_shapes_is_explained(sparsec: Sparsec, dynamic_model: Path, tmp_path: Path) -> None:
+    options = [part for rows in (1, 40) for part in ("--shape", f"x={rows},24")]
+    found = sparsec("compile", dynamic_model, "--target", "cuda", *options, "-o", tmp_path / "m.sparsec", "--json")
+    assert found.code == 0, found
+    assert [each["outputs"][0]["shape"] for each in json.loads(found.out)["shapes"]] == [[1, 16], [40, 16]]
+    for rows, told in ((1, ()), (40, ("--shape", "x=40,24"))):
+        parts = json.loads(sparsec("explain", tmp_path / "m.sparsec", "--json", *told).out)["parts"]
+        shapes = [part["layer"]["shape"] for part in parts if part["layer"]]
+        assert any(str(rows) in shape for shape in shapes), shapes
+    assert_refused(sparsec("explain", tmp_path / "m.sparsec", "--shape", "x=2,24"), "no such shape", "x[40, 24]")
+    assert_refused(sparsec("run", tmp_path / "m.sparsec", "--random", "--shape", "x=40,24"), NO_DRIVER)
+
+
 @pytest.mark.parametrize("command", [("run", "--random"), ("benchmark",), ("explain", "--profile")])
 def test_what_runs_needs_a_gpu(sparsec: Sparsec, for_gpus: Path, model: Path, command: tuple[str, ...]) -> None:
     name, *options = command

@@ -50,6 +50,16 @@ def test_tune_and_continue(sparsec: Sparsec, network: Path, tmp_path: Path, cach
     assert sparsec("compile", network, "-o", tmp_path / "m.sparsec", "--tune-log", log).code == 0
 
 
+def test_compile_and_tune_for_several_shapes(
+    sparsec: Sparsec, dynamic_model: Path, tmp_path: Path, cache: Path
+) -> None:
+    options = [part for rows in (2, 40) for part in ("--shape", f"x={rows},24")]
+    found = sparsec("compile", dynamic_model, "-o", tmp_path / "m.sparsec", "--tune", "8s", "--json", *options)
+    assert found.code == 0
+    assert (cache / "tune.db").exists()
+    assert len(json.loads(found.out)["shapes"]) == 2
+
+
 def test_compile_and_tune(sparsec: Sparsec, network: Path, tmp_path: Path, cache: Path) -> None:
     found = sparsec("compile", network, "-o", tmp_path / "m.sparsec", "--tune", "20s", "--json")
     assert found.code == 0

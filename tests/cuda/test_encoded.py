@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from plans import residual_blocks, sparse_matrix, two_of_four, weight
 
 from sparsec.artifact.file import read_file
@@ -24,6 +25,10 @@ from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 
 M, K = 256, 512
 H100 = absent_gpu("h100")
+
+
+def joined(blob: Blob) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(blob.parts), np.uint8)
 
 
 def same(one: object, other: object) -> bool:
@@ -57,7 +62,7 @@ def of_each_kind() -> list[Encoded]:
 def test_what_is_written_is_read(streams: Encoded) -> None:
     blob, key = Blob(), Key.on(H100, 3, "some")
     facts = json.loads(json.dumps(encoded.to_json({key: streams}, blob)))
-    found = encoded.from_json(facts, blob.joined())
+    found = encoded.from_json(facts, joined(blob))
     assert list(found) == [key]
     assert same(found[key], streams)
 
@@ -65,17 +70,17 @@ def test_what_is_written_is_read(streams: Encoded) -> None:
 def test_those_of_other_sources_mean_nothing() -> None:
     blob = Blob()
     facts = encoded.to_json({Key.on(H100, 0, "some"): of_each_kind()[0]}, blob)
-    assert encoded.from_json({**facts, "sources": "others"}, blob.joined()) == {}
+    assert encoded.from_json({**facts, "sources": "others"}, joined(blob)) == {}
 
 
 def test_arrays_are_inside_the_blob() -> None:
     blob = Blob()
     place = blob.add(np.arange(10))
     assert blob.add(np.arange(3, dtype=np.uint8)) == [128, 3]
-    assert part(blob.joined(), place).view(np.int64).tolist() == list(range(10))
+    assert part(joined(blob), place).view(np.int64).tolist() == list(range(10))
     for outside in ([0, 300], [-1, 3], [5, -3]):
         with pytest.raises(ValueError, match="outside"):
-            part(blob.joined(), outside)
+            part(joined(blob), outside)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4"])

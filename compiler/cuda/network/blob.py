@@ -14,7 +14,7 @@ class Blob:
     """Arrays one after another, each at a multiple of 64 bytes; what is added again is where it was."""
 
     def __init__(self) -> None:
-        self._parts: list[NDArray[np.uint8]] = []
+        self._parts: list[memoryview] = []
         self._places: dict[tuple[int, int], int] = {}  # of what was added, by address and size in memory
         self._size = 0
 
@@ -25,13 +25,14 @@ class Blob:
         if key not in self._places:
             self._places[key] = self._size
             gap = -part.nbytes % _ALIGNMENT
-            self._parts += [part, np.zeros(gap, np.uint8)]
+            self._parts += [part.data, memoryview(bytes(gap))]
             self._size += part.nbytes + gap
         return [self._places[key], part.nbytes]
 
-    def joined(self) -> NDArray[np.uint8]:
-        """All of them."""
-        return np.concatenate([np.zeros(0, np.uint8), *self._parts])
+    @property
+    def parts(self) -> list[memoryview]:
+        """All of them, with what is between them."""
+        return self._parts
 
 
 def part(blob: NDArray[np.uint8], place: JsonValue) -> NDArray[np.uint8]:

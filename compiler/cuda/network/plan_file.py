@@ -46,8 +46,7 @@ def write(program: DeviceProgram, path: str | os.PathLike[str]) -> None:
         "encoded": encoded.to_json(program.encoded, streams),
     }
     constants = np.ascontiguousarray(first.constants, np.uint8).reshape(-1)
-    blobs = {"constants": constants.data, "weights": weights.joined().data, "code": code.joined().data}
-    blobs["encoded"] = streams.joined().data
+    blobs = {"constants": [constants.data], "weights": weights.parts, "code": code.parts, "encoded": streams.parts}
     write_file(path, KIND, by_shape(shared, own), blobs)
 
 
