@@ -14,7 +14,7 @@ from sparsec.cost.steps import (
     streaming_cycles,
     words_for,
 )
-from sparsec.formats.facts import Facts
+from sparsec.formats.facts import WORD, Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
@@ -51,14 +51,17 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     """Columns of bundles, what each visit of a bundle costs, and the rest as CSR."""
     assert facts is not None
     assert isinstance(problem, LinearProblem)
-    held = [(height, columns, runs) for height, columns, runs in facts.bundles if runs]
+    words = words_for(problem, isa)
+    known = {1: facts.bundles, WORD: facts.word_bundles}.get(words.group, ())
+    held = [(height, columns, runs) for height, columns, runs in known if runs]
+    singles = dict(facts.blocks_of(words.group))[1] - sum(height * columns for height, columns, _ in held)
     most = most_vectors(held[0][0], isa) if held else tile_vectors(isa)
     vectors, tiles = token_vectors(problem, isa, most)
-    cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, facts.singles, isa, machine, most)
+    cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, max(singles, 0), isa, machine, most)
     for height, columns, runs in held:
-        cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa)
+        cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa) * instruction_cycles(words, isa)
         span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))
-        blocks = math.ceil(words_for(problem, isa).count(problem.inputs) / span)
+        blocks = math.ceil(words.count(problem.inputs) / span)
         cycles += _SEARCH_CYCLES * math.ceil(facts.rows / GROUP) * blocks * tiles
         # Hardly hidden: bundles need more weights at a time.
         cycles += 4 * streaming_cycles((4 * height + 2) * columns, machine) * tiles

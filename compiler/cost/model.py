@@ -201,6 +201,7 @@ _CYCLES: Mapping[str, Cycles] = {
     "u8s8_linear_blocked": _blocked_cycles,
     "u8s8_linear_gathered": gathered_words_cycles,
     "f32_linear_split": split_cycles,
+    "u8s8_linear_split": split_cycles,
     "f32_linear_nm": permuted_cycles,
     "f32_linear_bitmap": bitmap_cycles,
     "u8s8_linear_bitmap": bitmap_cycles,

@@ -14,14 +14,14 @@ class Bundles:
     """Part of a weight as a matrix [first dimension, the rest].
 
     Bundle i has the rows `members[i]` and the columns `columns[pointers[i]:pointers[i + 1]]`, which rise; `values` is
-    [columns, height]: for each column the weights of the bundle's rows. Bundles do not overlap.
+    [columns, height]: for each column the weights of the bundle's rows, or words of them. Bundles do not overlap.
     """
 
     shape: tuple[int, ...]
     members: NDArray[np.int64]
     pointers: NDArray[np.int32]
     columns: NDArray[np.int32]
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.int32]
 
     def decode(self) -> NDArray[np.float32]:
         """The dense tensor."""

@@ -16,11 +16,11 @@ class Csr:
     """A weight as a matrix [first dimension, the rest], no stored zeros.
 
     Row r holds `values[pointers[r]:pointers[r + 1]]` in the columns `columns[...]`, which rise strictly and have 16 bits
-    where these are enough.
+    where these are enough. Kernels of reduced precision have words in the place of values, and their places for columns.
     """
 
     shape: tuple[int, ...]
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | NDArray[np.int32]
     columns: NDArray[np.uint16] | NDArray[np.int32]
     pointers: NDArray[np.int32]
 

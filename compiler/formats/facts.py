@@ -16,6 +16,7 @@ BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
 HEIGHTS = (1, 4, 8, 16)  # of blocks of rows that kernels compute, one column wide
 WIDTHS = (2, 4)  # of blocks that are words of reduced precision
+WORD = 4  # bytes of a word
 _SAMPLED = 16  # groups of rows whose bundles are counted
 _NEARLY_FULL = 0.9  # of a row or column
 _FULL_BLOCKS = 0.9  # a block shape is a pattern if the nonzeros fill this share of the blocks that hold any
@@ -32,7 +33,8 @@ class Facts:
     `windows` are (m, most nonzeros that any row has in m consecutive columns, counted from the first).
     `row_blocks` are (height, number of height x 1 blocks with a nonzero), `wide_blocks` the same of wider blocks: (height, width,
     number); of a convolution these hold neighbouring channels of a tap.
-    `bundles` are about those of the split format: (height, number of columns, number of bundles), the tallest first.
+    `bundles` are about those of the split format: (height, number of columns, number of bundles), the tallest first;
+    `word_bundles` the same where four neighbouring columns are one, of matrices of bytes.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class Facts:
     row_blocks: tuple[tuple[int, int], ...] = ()
     wide_blocks: tuple[tuple[int, int, int], ...] = ()
     bundles: tuple[tuple[int, int, int], ...] = ()
+    word_bundles: tuple[tuple[int, int, int], ...] = ()
     windows: tuple[tuple[int, int], ...] = ()
     full_rows: int = 0
     full_columns: int = 0
@@ -100,7 +103,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
     """Facts of a weight [outputs, ...]; all axes after the first are the reduction."""
     rows = weight.shape[0] if weight.shape else 1
     columns = math.prod(weight.shape[1:])
-    stored = _nonzero_positions(weight)
+    stored, of_bytes = _nonzero_positions(weight), _elements(weight).dtype == np.int8
     row, column = np.divmod(stored, max(columns, 1))
     per_row, per_column = np.bincount(row, minlength=rows), np.bincount(column, minlength=columns)
     taps = math.prod(weight.shape[2:])
@@ -123,6 +126,7 @@ def facts_of(weight: NDArray[np.generic] | Coo) -> Facts:
             for width in WIDTHS
         ),
         bundles=_bundles(row, column, rows, columns),
+        word_bundles=_word_bundles(row, column, rows, columns) if of_bytes and len(weight.shape) == 2 else (),
         windows=windows,
         full_rows=int(np.count_nonzero(per_row >= _NEARLY_FULL * columns)) if columns else 0,
         full_columns=int(np.count_nonzero(per_column >= _NEARLY_FULL * rows)) if rows else 0,
@@ -136,6 +140,11 @@ def _nonzero_positions(weight: NDArray[np.generic] | Coo) -> NDArray[np.int64]:
         return weight.indices[stored]
     positions: NDArray[np.int64] = np.flatnonzero(np.ascontiguousarray(weight).reshape(-1))
     return positions
+
+
+def _elements(weight: NDArray[np.generic] | Coo) -> NDArray[np.generic]:
+    """The numbers of a weight."""
+    return weight.values if isinstance(weight, Coo) else weight
 
 
 def _block(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[int, int] | None:
@@ -181,6 +190,17 @@ def _bundles(
             number = scale * np.array([len(part.columns), len(part.members)])
             found[part.height] = found.get(part.height, np.zeros(2)) + number
     return tuple((height, round(float(number[0])), round(float(number[1]))) for height, number in found.items())
+
+
+def _word_bundles(
+    row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int
+) -> tuple[tuple[int, int, int], ...]:
+    """The same of words of four columns."""
+    words = -(-columns // WORD)
+    held = np.unique(row * words + column // WORD)
+    if len(held) >= _NEARLY_FULL * rows * words:  # a dense kernel shares more
+        return ()
+    return _bundles(*np.divmod(held, words), rows, words)
 
 
 def _windows(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[tuple[int, int], ...]:

@@ -1,12 +1,19 @@
-"""Linear layer with a weight in parts: bundles of four and of two rows, which share the loads of x, and single nonzeros."""
+"""Linear layer with a weight in parts: bundles of four and of two rows, which share the loads of x, and single nonzeros.
+
+Of bytes: the same of words of four neighbouring k that have a nonzero.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
 from sparsec.formats.split import FOURS, PAIRS, Split
-from sparsec.kernels.arithmetic import F32
+from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import OFFSETS, CountedRows, Runs, step_of
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
@@ -16,7 +23,7 @@ from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import most_vectors
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import refusal
+from sparsec.kernels.words import Words, refusal, words_of
 
 SHARINGS = (FOURS, PAIRS)
 
@@ -25,20 +32,26 @@ SHARINGS = (FOURS, PAIRS)
 class LinearSplit(RowsKernel):
     """Any number of inputs and outputs, at least two tokens."""
 
-    name: str = "f32_linear_split"
+    arithmetic: Arithmetic = F32
     format: str = "split"
+
+    @property
+    def name(self) -> str:
+        return f"{self.arithmetic.name}_linear_split"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
         if not isinstance(problem, LinearProblem):
             return "only linear layers"
         if problem.tokens == 1:
             return "a single token fills no vector"
-        return refusal(problem.arithmetic, F32, isa)
+        return refusal(problem.arithmetic, self.arithmetic, isa)
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""
         assert isinstance(problem, LinearProblem)
-        csr = Csr.encode(weight)
+        words = words_of(problem.arithmetic, isa)
+        assert words is not None
+        csr = _encoded(weight, words)
         groups = RowGroups.of(csr.counts, problem.outputs)
         tokens, split = _plan(problem, csr, groups, isa)
         columns = block_columns(split.rest.nnz / max(csr.rows, 1), tokens.inputs, tokens.width)
@@ -51,7 +64,17 @@ class LinearSplit(RowsKernel):
 
         bundles = [pack(part, span_of(part.height, tokens.width)) for part in split.bundles if len(part.members)]
         walkers = (pack(split.rest, columns, whole=True), *bundles)
-        return LinearRows(self.name, tokens, groups, walkers, split.nnz * problem.tokens)
+        return LinearRows(self.name, tokens, groups, walkers, words.group * split.nnz * problem.tokens)
+
+
+def _encoded(weight: Weight, words: Words) -> Csr:
+    """The nonzeros of each row, or the words that have any."""
+    if words.plain:
+        return Csr.encode(weight)
+    blocked = Blocked.encode(weight, (1, words.group))
+    shape = (blocked.rows, words.count(math.prod(blocked.shape[1:])))
+    values = words.encode_blocks(blocked).reshape(-1).astype(np.int32)
+    return Csr(shape, values, blocked.columns, blocked.pointers)
 
 
 def _plan(problem: LinearProblem, csr: Csr, groups: RowGroups, isa: Isa) -> tuple[TokenTiles, Split]:

@@ -66,6 +66,7 @@ _ALL: tuple[Kernel, ...] = (
     Shifted(LinearBlocked(U8S8)),
     Shifted(LinearGathered()),
     LinearSplit(),
+    Shifted(LinearSplit(U8S8)),
     LinearNm(),
     LinearBitmap(),
     LinearBitmap(U8S8),

@@ -123,3 +123,15 @@ def test_facts_of_a_tall_weight_are_an_estimate(full: int) -> None:
     found = {height: columns for height, columns, _ in facts_of(weight).bundles}
     assert found.get(2) == pytest.approx(exact[2], rel=0.05)
     assert found.get(4, 0) == pytest.approx(exact[4], rel=0.3)
+
+
+def test_facts_of_bytes_tell_how_many_bundles_of_words_there_are() -> None:
+    words = np.random.default_rng(0).random((256, 512)) < 0.5
+    wide = np.repeat(words, 4, axis=1)[:, :-2].astype(np.int8)
+    assert facts_of(wide).word_bundles == facts_of(words.astype(np.float32)).bundles
+
+
+def test_floats_and_full_words_have_no_bundles_of_words() -> None:
+    assert facts_of(np.eye(64, dtype=np.float32)).word_bundles == ()
+    assert facts_of(np.ones((64, 64), dtype=np.int8)).word_bundles == ()
+    assert facts_of(np.zeros((64, 0), dtype=np.int8)).word_bundles == ()
