@@ -60,7 +60,7 @@ SUFFIXES = {
     type=click.Choice(["fp32", "fp16"]),
     default="fp32",
     show_default=True,
-    help="How weights of float32 are stored in what is no text; as fp16, rounded to half the bytes and widened before the first run.",
+    help="How weights of float32 are stored, but for GPUs; as fp16, rounded to half the bytes and widened before the first run.",
 )
 @click.option("--verify", "check", is_flag=True, help="Check against the reference first; if it fails, write nothing.")
 @click.option("--tune", metavar="TIME", help="Measure candidates for that long first, e.g. 60s; see `sparsec tune`.")
