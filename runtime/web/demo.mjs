@@ -41,7 +41,7 @@ async function openEngines() {
   if (settings.threads) {
     const together = await open("sparse", "sparsec");
     const { threads } = together.model;
-    if (threads > 1) engines.push({ ...together, name: `sparsec, ${threads} threads` });
+    if (threads > 1) engines.push({ ...together, threads, name: `sparsec, ${threads} threads` });
   }
   if (settings.peer) {
     const ort = await import("./ort/ort.wasm.min.mjs");
@@ -113,8 +113,12 @@ function difference(one, other) {
 }
 
 function table(times) {
-  const rows = engines.map(({ name }, i) => [name, times[i].toFixed(2), i ? (times[i] / times[0]).toFixed(2) : ""]);
-  rows.forEach((row, i) => (row[2] = i ? `sparsec is ${row[2]}x` : ""));
+  const ratio = (a, b) => `${(a / b).toFixed(2)}x`;
+  const rows = engines.map(({ name, threads }, i) => [
+    name,
+    times[i].toFixed(2),
+    threads ? `is ${ratio(times[0], times[i])} one thread` : i ? `sparsec is ${ratio(times[i], times[0])}` : "",
+  ]);
   element("times").replaceChildren(
     ...rows.map((row) => {
       const line = document.createElement("tr");
