@@ -40,6 +40,7 @@ class DeviceSession:
     def __init__(self, program: DeviceProgram) -> None:
         self._program = program
         self._inputs = [plan.inputs for plan in program.plans]
+        self._encoded = EncodedWeights(program.encoded, keeps=not program.images)  # for `save`
         self._lock = threading.Lock()
         self._networks: dict[int, Network] = {}  # by the number of a GPU
         self._executors: dict[tuple[int, int], Executor] = {}  # by that, and the number of a plan
@@ -87,7 +88,7 @@ class DeviceSession:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact, with machine code for the GPUs that it is for; raises `ArtifactError`."""
-        plan_file.write(packed(self._program), path)
+        plan_file.write(packed(self._program, self._encoded), path)
 
     def launch(self, feeds: Feeds, *, out: Feeds | None = None, stream: int | None = None) -> dict[str, object]:
         """Put a run on tensors on a GPU on a stream, and return the outputs, by name.
@@ -196,7 +197,7 @@ class DeviceSession:
             if index not in self._networks:
                 on = device(index)
                 on.images.update(self._program.images)
-                self._networks[index] = Network(self.programs, on, EncodedWeights(self._program.encoded))
+                self._networks[index] = Network(self.programs, on, self._encoded)
             if (index, number) not in self._executors:
                 self._executors[index, number] = Executor(self.programs[number], self._networks[index])
             return self._executors[index, number]

@@ -15,7 +15,7 @@ from recording import Recorder, recording_gpu
 import sparsec
 from sparsec import device_session
 from sparsec.cuda.code import program
-from sparsec.cuda.network import packed, plan_file
+from sparsec.cuda.network import forms, packed, plan_file
 from sparsec.cuda.network.packed import DeviceProgram, to_be_packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, TargetError, UsageError
@@ -130,6 +130,21 @@ def test_a_saved_model_has_all_its_shapes_and_the_weights_once(recorder: Recorde
     assert loaded.at({"x": (16, 128)}).outputs[0].shape == (16, 128)
     for rows in (16, 24):
         assert loaded.run([np.zeros((rows, 128), np.float16)])["y"].shape == (rows, 128)
+    assert recorder.calls
+
+
+def test_what_was_encoded_for_a_run_is_not_encoded_again_to_be_saved(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = CompiledModel(blocks(24, 16))
+    for rows in (16, 24):
+        model.run([np.zeros((rows, 128), np.float16)])
+    monkeypatch.setattr(forms, "encoded_for", lambda *_: pytest.fail("encoded again"))
+    model.save(tmp_path / "run.sparsec")
+    monkeypatch.undo()
+    monkeypatch.setattr(program, "compiled", lambda kernel, macros, architecture: kernel.encode())
+    CompiledModel(blocks(24, 16)).save(tmp_path / "not_run.sparsec")
+    assert (tmp_path / "run.sparsec").read_bytes() == (tmp_path / "not_run.sparsec").read_bytes()
     assert recorder.calls
 
 

@@ -12,6 +12,7 @@ from plans import checked, residual_block, residual_block_reference, residual_bl
 from sparsec.cuda.code import nvrtc
 from sparsec.cuda.code import program as kernels
 from sparsec.cuda.device.driver import Buffer, Device
+from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.packed import DeviceProgram, packed
 from sparsec.device_session import DeviceSession
 from sparsec.errors import InputError, UsageError
@@ -185,7 +186,7 @@ def test_a_profile_has_a_time_for_each_step() -> None:
 def test_machine_code_in_the_program_is_enough(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     if (gpu.architecture, gpu.multiprocessors) != ((9, 0), 132):
         pytest.skip("needs an H100 of 132 multiprocessors, which there is machine code for")
-    program = packed(DeviceProgram(session().programs, ("h100",)))
+    program = packed(DeviceProgram(session().programs, ("h100",)), EncodedWeights({}, keeps=True))
     monkeypatch.setattr(nvrtc, "compile_source", lambda *_: pytest.fail("compiled"))
     monkeypatch.setattr(kernels, "cache_folder", lambda: Path("/nowhere"))
     gpu.functions.clear()

@@ -88,7 +88,7 @@ def test_what_was_packed_is_not_encoded_again(pattern: str, tmp_path: Path, monk
     monkeypatch.setattr(program, "compiled", lambda *_: b"machine code")
     weights = weight("first", two_of_four(M, K, 2), pattern), weight("second", sparse_matrix(K, M, 1.0, 1), None)
     plans = residual_blocks((1, 8, 16, 64), *weights, np.zeros(M, np.float32))
-    plan_file.write(packed(DeviceProgram(plans, ("h100",))), tmp_path / "plan.sparsec")
+    plan_file.write(packed(DeviceProgram(plans, ("h100",)), EncodedWeights({}, keeps=True)), tmp_path / "plan.sparsec")
     found = read_file(tmp_path / "plan.sparsec", {plan_file.KIND: plan_file.program_of})
     assert {key.weight for key in found.encoded} == {0}
     monkeypatch.setattr(forms, "encoded_for", lambda *_: pytest.fail("encoded again"))
@@ -99,8 +99,11 @@ def test_what_was_packed_is_not_encoded_again(pattern: str, tmp_path: Path, monk
 
 
 def test_other_gpus_encode_for_themselves() -> None:
-    streams, made = of_each_kind()[0], of_each_kind()[1]
-    weights = EncodedWeights({Key.on(H100, 0, "some"): streams})
-    assert weights.get(Key.on(H100, 0, "some"), lambda: made) is streams
-    assert weights.get(Key.on(absent_gpu("a100"), 0, "some"), lambda: made) is made
-    assert list(weights.known) == [Key.on(H100, 0, "some")]
+    a100, (streams, made) = absent_gpu("a100"), of_each_kind()[:2]
+    keys = [Key.on(H100, 1, "some"), Key.on(H100, 0, "some"), Key.on(a100, 0, "some")]
+    for keeps in (False, True):
+        weights = EncodedWeights({keys[0]: streams, keys[1]: streams}, keeps=keeps)
+        assert weights.get(keys[1], lambda: made) is streams
+        assert weights.get(keys[2], lambda: made) is made
+        assert list(weights.of([H100])) == [keys[1], keys[0]]
+        assert list(weights.of([a100, H100])) == ([keys[2]] if keeps else []) + [keys[1], keys[0]]

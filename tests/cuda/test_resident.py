@@ -69,5 +69,5 @@ def test_there_is_no_race_for_few_tokens() -> None:
 
 def test_machine_code_is_packed_for_whatever_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "compiled", lambda kernel, *_: kernel.encode())
-    images = packed.packed(DeviceProgram((block(4096),), ("h100",))).images
+    images = packed.packed(DeviceProgram((block(4096),), ("h100",)), EncodedWeights({}, keeps=True)).images
     assert {b"nm24_wgmma", b"dense_wgmma"} <= set(images.values())

@@ -7,8 +7,8 @@ the sources that wrote them only: to others they mean nothing, and weights are e
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -39,6 +39,10 @@ class Key:
     def on(cls, gpu: Device, weight: int, form: str) -> Key:
         return cls(weight, form, gpu.architecture, gpu.multiprocessors, gpu.shared_bytes)
 
+    def is_for(self, gpu: Device) -> bool:
+        """Whether encoding for this GPU gives the same."""
+        return self == Key.on(gpu, self.weight, self.form)
+
 
 class EncodedWeights:
     """Those that are `known`; what is encoded beside them is kept if `keeps` says so."""
@@ -47,10 +51,10 @@ class EncodedWeights:
         self._known = dict(known)
         self._keeps = keeps
 
-    @property
-    def known(self) -> Mapping[Key, Encoded]:
-        """All that are kept."""
-        return self._known
+    def of(self, gpus: Sequence[Device]) -> dict[Key, Encoded]:
+        """Those that are kept for these GPUs, in an order that does not depend on who asked first."""
+        keys = [key for key in self._known if any(key.is_for(gpu) for gpu in gpus)]
+        return {key: self._known[key] for key in sorted(keys, key=astuple)}
 
     def get(self, key: Key, encode: Callable[[], Encoded]) -> Encoded:
         """What there is, or what `encode` returns."""

@@ -43,17 +43,21 @@ def to_be_packed(plans: Sequence[DevicePlan], gpus: str) -> DeviceProgram:
     return DeviceProgram(tuple(plans), names or ((_USUAL,) if nvrtc.is_there() else ()))
 
 
-def packed(made: DeviceProgram) -> DeviceProgram:
-    """The program with machine code and encoded weights, if it has none yet; raises `TargetError` without NVRTC."""
-    images, weights = dict(made.images), EncodedWeights(made.encoded, keeps=True)
-    for name in () if images else made.gpus:
-        on = absent_gpu(name)
+def packed(made: DeviceProgram, weights: EncodedWeights) -> DeviceProgram:
+    """The program with machine code and encoded weights, if it has none yet; raises `TargetError` without NVRTC.
+
+    What `weights` has of them is not encoded again; they keep the rest.
+    """
+    if made.images:
+        return made
+    gpus, images = [absent_gpu(name) for name in made.gpus], dict[str, bytes]()
+    for on in gpus:
         network = Network(made.plans, on, weights)
         for plan in made.plans:
             Executor(plan, network).close()
         network.close()
         images |= _images(on)
-    return replace(made, images=images, encoded=weights.known)
+    return replace(made, images=images, encoded=weights.of(gpus))
 
 
 def _images(on: Device) -> dict[str, bytes]:
