@@ -54,7 +54,7 @@ def lower_layers(unit: Unit) -> None:
             lowering.lower(layer)
         assert not any(_readers(value) for value in lowering.stand_ins), "a layer copies what is in tiles already"
         for kernel in kernels.body.operations:
-            _declare(kernel.operation, unit.module)
+            declare(kernel.operation, unit.module)
 
 
 def _kernels_module(module: ir.Module) -> ir.Module:
@@ -66,7 +66,13 @@ def _kernels_module(module: ir.Module) -> ir.Module:
     return nested.opview
 
 
-def _declare(kernel: ir.Operation, module: ir.Module) -> None:
+def kernels_of(module: ir.Module) -> ir.Module:
+    """The module `@kernels` inside `module`."""
+    found: ir.Module = ir.SymbolTable(module.operation)[KERNELS_MODULE]
+    return found
+
+
+def declare(kernel: ir.Operation, module: ir.Module) -> None:
     """What callers outside `@kernels` see of a kernel."""
     attributes = {name: kernel.attributes[name] for name in ("sym_name", "sym_visibility", "function_type")}
     ip = ir.InsertionPoint(module.body.operations[1])
@@ -204,7 +210,7 @@ def _emit_call(
         destinations = [_destination(name, lowered.scratch, layer, ip) for name in written]
         operands = [*key[1], *destinations]
         order = [(read + written).index(name) for name in call.arguments]
-        made = list(_opaque_generic(operands, len(destinations), call, order, layer, ip).results)
+        made = list(call_generic(operands, len(destinations), call, order, layer.name, ip).results)
         if "y" in written:
             values.update(zip(written, made, strict=True))
             return
@@ -221,10 +227,13 @@ def _destination(name: str, scratch: Mapping[str, tuple[str, int]], layer: Layer
     return ir.Operation.create("tensor.empty", results=[empty], ip=ip).results[0]
 
 
-def _opaque_generic(
-    operands: Sequence[ir.Value], outputs: int, call: Call, order: Sequence[int], layer: Layer, ip: ir.InsertionPoint
+def call_generic(
+    operands: Sequence[ir.Value], outputs: int, call: Call, order: Sequence[int], layer: str, ip: ir.InsertionPoint
 ) -> ir.Operation:
-    """A generic whose loops are the axes of all operands, those of the destinations parallel, the others reductions."""
+    """A generic whose loops are the axes of all operands, those of the destinations parallel, the others reductions.
+
+    Argument number i of the function is operand `order[i]`; the last `outputs` operands are written.
+    """
     inputs = len(operands) - outputs
     ranks = [len(shape_of(operand)) for operand in operands]
     loops, maps, first = sum(ranks), [], 0
@@ -245,7 +254,7 @@ def _opaque_generic(
             "order": ir.DenseI64ArrayAttr.get(order),
             "extent": ir.IntegerAttr.get(i64, call.extent),
             "products": ir.IntegerAttr.get(i64, call.products),
-            "layer": ir.StringAttr.get(layer.name),
+            "layer": ir.StringAttr.get(layer),
         },
         regions=1,
         ip=ip,

@@ -14,6 +14,7 @@ from sparsec.passes.form_attention import form_attention
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.form_quantized import form_quantized
 from sparsec.passes.fuse_epilogue import fuse_epilogue
+from sparsec.passes.fuse_prologue import fuse_prologue
 from sparsec.passes.fuse_rows import fuse_rows
 from sparsec.passes.hold_tails import hold_tails, release_tails
 from sparsec.passes.join_codes import join_codes
@@ -87,6 +88,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("split_batch", split_batch, "shapes are final, and kernels not yet chosen: these are for so many samples"),
     ("select_format", select_format, "once it is known what is fused"),
     ("lower_layers", lower_layers, "kernels before buffers: they say what scratch they need"),
+    ("fuse_prologue", fuse_prologue, "what copies codes is a function now, and what makes them not yet a loop"),
     ("repeat_samples", repeat_samples, "kernels and weights are there, buffers not yet"),
     ("separate_results", separate_results, "bufferisation gives each result a buffer of its own"),
     # buffers

@@ -29,6 +29,7 @@ _LOADED_CYCLES = {16: 0.70, 32: 0.53, 64: 0.64}  # a multiply-add of so many byt
 _BROADCAST_CYCLES = {16: 0.32, 32: 0.20, 64: 0.32}  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
+_NARROW_ON_SERVERS = 1.5  # times as long on Intel's, which have tile registers
 _SEARCH_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for bundles
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
 _PERMUTED_BYTES_CYCLES = 1.0  # the same where bytes are permuted, and what positions of bytes take per tile
@@ -80,6 +81,7 @@ def _walk_cycles(problem: LinearProblem, rows: int, stored: int, isa: Isa, machi
     visited = rows * blocks * (1 - math.exp(-stored / max(rows * blocks, 1)))
     exact, lanes = words_for(problem, isa).exact, _token_lanes(problem, isa)
     narrow = _NARROW_BYTES_CYCLES.get(lanes, _NARROW_BYTES_CYCLES[4]) if exact else _NARROW_CYCLES
+    narrow *= _NARROW_ON_SERVERS if isa.tile_registers else 1.0
     each = max(_LOADED_CYCLES[isa.vector_bytes] * vectors + _BROADCAST_CYCLES[isa.vector_bytes] * tiles, narrow * tiles)
     streamed = streaming_cycles(6 * stored, machine) * tiles
     products = stored * each * instruction_cycles(words_for(problem, isa), isa)

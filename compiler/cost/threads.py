@@ -1,4 +1,5 @@
-"""How threads share a layer: pieces of its outputs that each computes whole, and steps after which all wait for the last."""
+"""How threads share a layer: pieces of its outputs that each computes whole, steps after which all wait for the last, and x,
+which goes from the core that writes it to all others."""
 
 from __future__ import annotations
 
@@ -6,9 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sparsec.cost.steps import input_elements
+from sparsec.kernels.emit import element_bytes
 from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
 
-STEP_NS = 2500.0  # to hand a step to threads that wait for it, and to wait for the last of them
+STEP_NS = 3000.0  # to hand a step to threads that wait for it, and to wait for the last of them
+LINE = 64  # bytes
+# Per line of x and other thread: a line that all cores have read must be taken from all of them before it is written again.
+# Where x is copied, its bytes are written twice, but those that all read in one place and in order.
+_SHARED_NS = {1: 0.5, 2: 0.33}  # by steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Pieces:
 
 
 _TILES = Pieces(16, 64)  # sums in registers
-_GROUPS = Pieces(64, 64, steps=2)  # of sparse rows, by tiles of tokens: see `sparsec.kernels.row_groups`
+_GROUPS = Pieces(48, 64, steps=2)  # of sparse rows, by tiles of tokens: see `sparsec.kernels.row_groups`
 _PIECES: Mapping[str, Pieces] = {  # by the kernel's name behind its arithmetic's; _TILES of the others
     "linear_csr": _GROUPS,
     "linear_blocked": _GROUPS,
@@ -40,9 +47,11 @@ def cores_at_work(kernel: str, problem: Problem, threads: int) -> float:
 
 
 def waiting_ns(kernel: str, problem: Problem, threads: int) -> float:
-    """Nanoseconds in which threads wait for each other."""
+    """Nanoseconds in which threads wait for each other, and for lines of x."""
     single = isinstance(problem, LinearProblem) and problem.tokens == 1  # there is nothing to be copied
-    return STEP_NS * (1 if single else _pieces(kernel).steps) if threads > 1 else 0.0
+    steps = 1 if single else _pieces(kernel).steps
+    size = element_bytes(problem.arithmetic.stored) * input_elements(problem)
+    return (STEP_NS * steps if threads > 1 else 0.0) + _SHARED_NS[steps] * size / LINE * (threads - 1)
 
 
 def _pieces(kernel: str) -> Pieces:

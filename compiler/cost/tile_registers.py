@@ -13,9 +13,9 @@ from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.problem import LinearProblem, Problem
 
-# Per product of two tiles of AMX: 16 by the manual, 25 with operands from L2. Beside a busy hyperthread, as on shared
-# servers, it is 75, while vectors take half as long again: the mean of both, in vectors.
-_TILE_PRODUCT_CYCLES = 38.0
+# Per product of two tiles of AMX: 16 by the manual, but each needs an operand from L1 or L2.
+_TILE_PRODUCT_CYCLES = 26.0
+_TILE_LOAD_CYCLES = 100.0  # per tile of weights, the first time: no hardware looks ahead of loads of tiles
 _NEAR_PRODUCT_CYCLES = 28.0  # the same with operands from L1
 _TILE_STORE_CYCLES = 16 * 6.0  # per tile of sums
 _TILE_EXPAND_CYCLES = 66.0  # per tile of weights that is made of a bitmap
@@ -31,7 +31,7 @@ def amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine
     steps = math.ceil(words.count(problem.inputs) / side)
     weight_bytes = 4 * columns * steps * tile_registers.TILE
     packed = 0.0 if words.direct(problem.inputs) else PACK_CYCLES * input_elements(problem) / 64
-    products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES)
+    products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES) + columns * steps * _TILE_LOAD_CYCLES
     return max(products, weight_bytes / bandwidth(weight_bytes, machine)) + packed
 
 

@@ -91,6 +91,9 @@ class ByteRows:
             turned = local(tokens.dtype, squares.side * tokens.width)
 
             def copy(tile: Index, column: Index, count: int, left: int | None = None) -> None:
+                if isa.tile_registers:
+                    first = (tile * tokens.inputs + column) * (GROUP * self.pitch)
+                    buffers[ROWS].claim(first, count * GROUP, self.pitch)
                 for number in range(tokens.vectors):
                     with when(Index(number) < tokens.split.length(tile)):
                         at = tokens.first(tile, number) * problem.inputs + column * GROUP

@@ -35,9 +35,15 @@ class Buffer:
         """One unsigned integer element, as a position."""
         return Index(dynamic=arith.index_castui(ir.IndexType.get(), self.load(at)))
 
-    def prefetch(self, at: IndexLike, *, level: int = 1) -> None:
-        """Ask this level of cache for the line of an element, to be read soon; it may lie outside of the buffer."""
-        memref.prefetch(self.memref, [as_index(at).value], False, 4 - level, True)
+    def prefetch(self, at: IndexLike, *, level: int = 1, to_write: bool = False) -> None:
+        """Ask this level of cache for the line of an element, to be read or written soon; it may lie outside of the buffer."""
+        memref.prefetch(self.memref, [as_index(at).value], to_write, 4 - level, True)
+
+    def claim(self, first: IndexLike, lines: IndexLike, pitch: int) -> None:
+        """Ask for so many lines `pitch` elements apart, to be written soon: those that all cores have read are waited for at
+        the same time then, rather than one after the other."""
+        with loop(0, lines) as line:
+            self.prefetch(as_index(first) + line * pitch, to_write=True)
 
     def store(self, value: ir.Value, at: IndexLike) -> None:
         """Store one element."""

@@ -11,7 +11,8 @@ GROUP_ROWS = 64
 LEAST_ROWS = 16  # rows that fill a vector on their way to y
 PAGE = 4096  # bytes; tokens of y so far apart share one set of the level-1 cache
 ROW_COST = 12  # a row without nonzeros costs as much as this many
-SERVER = 32  # groups at least, if they are not too small, for a processor with tile registers: sixteen cores share them evenly
+SERVER = 32  # groups at least, if they are not too small, for a processor with tile registers
+CORES = 16  # that share groups evenly there
 HEAVY = 1.25  # the most work of a group, in averages, if it has more than LEAST_ROWS rows
 
 
@@ -40,6 +41,9 @@ class RowGroups:
         most = 4 * GROUP_ROWS if blocks > 1 or outputs * 4 % PAGE == 0 else GROUP_ROWS
         most = max(min(most, outputs // least), GROUP_ROWS)
         groups = -(-outputs // max(most, 3 * LEAST_ROWS))
+        even = -(-groups // CORES) * CORES
+        if least > 1 and outputs >= 3 * LEAST_ROWS * even:
+            groups = even
         starts = np.arange(max(outputs // LEAST_ROWS, 1)) * LEAST_ROWS
         costs = np.add.reduceat(work + ROW_COST, starts // height).astype(np.float64)
         pieces = -(-outputs // (groups * LEAST_ROWS))

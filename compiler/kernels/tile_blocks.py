@@ -25,7 +25,6 @@ from sparsec.kernels.split import Split
 from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE
 from sparsec.kernels.words import Words
 
-
 NEAR_BYTES = 1 << 20  # of tokens' words, beside the weights that go by: half of level-2 cache
 
 

@@ -203,6 +203,8 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
             source = tokens.first(tile, vector) * problem.inputs + column * words.group
             target = (tile * tokens.inputs + column) * tokens.width + vector * tokens.lanes
             with when(vector < tokens.split.length(tile)):
+                if isa.tile_registers:
+                    tiles.claim(target, count, tokens.width)
                 emit_square(x, source, tiles, target, tokens, count, left)
 
         with loop(begin, end) as unit:

@@ -1,4 +1,4 @@
-"""Costs on several threads: never more than on fewer, but for what they wait."""
+"""Costs on several threads: never more than on fewer, but for what they wait for each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsec.cost.machine import GENERIC, Machine
@@ -38,6 +38,7 @@ def on(machine: Machine, threads: int, kernel: str, problem: Problem, known: Fac
     return predict(kernel, problem, known, AVX512_AMX, replace(machine, threads=threads))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(MACHINES),
     st.sampled_from([F32, U8S8]),
@@ -60,9 +61,11 @@ def test_more_threads_take_no_more_time_than_they_wait(
 ) -> None:
     problem, known = LinearProblem(tokens, inputs, outputs, arithmetic), facts(outputs, inputs, density)
     for kernel in able(problem):
-        few, many = (on(machine, each, kernel, problem, known) for each in (threads, threads + more))
-        waited = waiting_ns(kernel, problem, 2)
-        assert many <= (few + waited if threads == 1 else few) * (1 + 1e-9), kernel
+        few, many = (
+            on(machine, each, kernel, problem, known) - waiting_ns(kernel, problem, each)
+            for each in (threads, threads + more)
+        )
+        assert many <= few * (1 + 1e-9), kernel
 
 
 @pytest.mark.parametrize(
@@ -81,18 +84,19 @@ def test_every_problem_has_pieces(problem: Problem) -> None:
 
 
 def test_a_layer_of_few_pieces_leaves_threads_idle() -> None:
-    few, many = LinearProblem(64, 768, 128, U8S8), LinearProblem(64, 768, 64 * 64, U8S8)
-    assert cores_at_work("u8s8_linear_csr", few, 16) == 2
-    assert cores_at_work("u8s8_linear_csr", many, 16) == 16
+    few, many = LinearProblem(32, 768, 64, U8S8), LinearProblem(64, 768, 64 * 64, U8S8)
+    assert cores_at_work("u8s8_linear_amx", few, 16) == 2
+    assert cores_at_work("u8s8_linear_amx", many, 16) == 16
 
 
 def test_the_last_pieces_keep_the_others_waiting() -> None:
-    assert cores_at_work("u8s8_linear_csr", LinearProblem(64, 768, 17 * 64, U8S8), 16) == 17 / 2
+    assert cores_at_work("u8s8_linear_amx", LinearProblem(32, 768, 17 * 32, U8S8), 16) == 17 / 2
 
 
 def test_one_token_is_not_copied() -> None:
     one, two = (waiting_ns("f32_linear_csr", LinearProblem(tokens, 64, 64), 4) for tokens in (1, 2))
-    assert (one, two) == (STEP_NS, 2 * STEP_NS)
+    assert STEP_NS < one < 1.01 * STEP_NS
+    assert 2 * STEP_NS < two < 2.01 * STEP_NS
     assert waiting_ns("f32_linear_csr", LinearProblem(2, 64, 64), 1) == 0
 
 
@@ -107,6 +111,6 @@ def test_memory_is_shared() -> None:
 
 def test_caches_of_all_cores_hold_a_weight_together() -> None:
     """What one core reads from L3 again and again, sixteen find in their own L2."""
-    problem, machine = LinearProblem(64, 4096, 4096, U8S8), MACHINES[1]
-    times = {each: on(machine, each, "u8s8_linear_amx", problem, None) for each in (1, 16)}
-    assert times[1] > 12 * times[16]
+    problem, machine = LinearProblem(1, 4096, 4096, U8S8), MACHINES[1]
+    times = {each: on(machine, each, "u8s8_linear_dense", problem, None) for each in (1, 16)}
+    assert times[1] > 20 * times[16]
