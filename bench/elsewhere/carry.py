@@ -6,44 +6,44 @@ import gzip
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from torch_mlir import ir
 
 import sparsec
 from bench.peers.onnx_layer import onnx_layer
 from bench.quantize import quantized_weight
 from bench.spmm_cells import UNSTRUCTURED, Cell, make_layer
 from sparsec import artifact
-from sparsec.driver import Options, compile_program
+from sparsec.driver import Options, compile_layers, compile_program
 from sparsec.errors import UsageError
-from sparsec.report import Report
+from sparsec.passes.select_format import decide, facts_of_layer, named_layers
+from sparsec.report import LayerReport
 
 RUNNER = Path(__file__).parent / "run.py"
 RUNTIME = ("artifact", "errors.py", "runtime")
 
-INT8 = tuple(
-    Cell(m, k, 128, pattern, sparsity, "int8")
-    for m, k in ((768, 768), (3072, 768), (1024, 4096))
-    for pattern, sparsity in (
-        (UNSTRUCTURED, 0.0),
-        *((UNSTRUCTURED, sparsity) for sparsity in (0.5, 0.7, 0.8, 0.9)),
-        *((pattern, 0.9) for pattern in ("1x4", "4x1", "16x1")),
-    )
+THREADS = (1, 16)  # that choices are made for
+RIVALS = 3  # kernels that are raced beside the chosen one, if they are predicted
+WORTH_RACING = 3.0  # times the best predicted time at most
+
+SPARSE = ((UNSTRUCTURED, 0.9), (UNSTRUCTURED, 0.8), ("1x4", 0.9), ("4x1", 0.9), ("16x1", 0.9))
+SHAPES = (
+    *((768, 768, 128), (3072, 768, 128), (768, 3072, 128), (1024, 4096, 128), (4096, 1024, 128), (1024, 4096, 512)),
+    *((4096, 4096, 16), (4096, 4096, 1), (4096, 11008, 1)),  # few tokens: weights come from far away
 )
-FLOAT = tuple(
-    Cell(768, 768, 128, pattern, sparsity, precision)
-    for precision in ("fp32", "bf16")
-    for pattern, sparsity in ((UNSTRUCTURED, 0.0), (UNSTRUCTURED, 0.9), ("4x1", 0.9), ("16x1", 0.9))
-)
-LARGE = tuple(Cell(3072, 768, 512, pattern, 0.9, "fp32") for pattern in (UNSTRUCTURED, "4x1"))
-FEW = (  # tokens, for which weights come from far away
-    *(Cell(4096, 4096, n, UNSTRUCTURED, 0.8, "int8") for n in (16, 64)),
+INT8 = tuple(Cell(*shape, *kind, "int8") for shape in SHAPES for kind in SPARSE)
+OTHERS = (
+    Cell(768, 768, 128, UNSTRUCTURED, 0.0, "int8"),
+    Cell(4096, 4096, 64, UNSTRUCTURED, 0.8, "int8"),
+    *(Cell(768, 768, 128, pattern, 0.9, "bf16") for pattern in (UNSTRUCTURED, "16x1")),
     Cell(4096, 1024, 16, UNSTRUCTURED, 0.8, "bf16"),
 )
-CELLS = (*INT8, *FLOAT, *LARGE, *FEW)
+CELLS = (*INT8, *OTHERS)
 
 
 def carry(folder: Path, target: str, cells: Sequence[Cell] = CELLS) -> int:
@@ -70,14 +70,39 @@ def carry(folder: Path, target: str, cells: Sequence[Cell] = CELLS) -> int:
 
 
 def _carry_cell(cell: Cell, folder: Path, target: str) -> dict[str, object]:
+    """Write the model, and an artifact for each kernel that is chosen, or might have been."""
     model = _model(cell)
     name = str(cell).replace(" ", "-").replace(":", "of")
-    precision = "bf16" if cell.precision == "bf16" else "f32"
-    program = compile_program(model, Options(target, precision=precision))
-    artifact.write(program, folder / f"{name}.sparsec")
+    options = Options(target, use_measurements=False, precision="bf16" if cell.precision == "bf16" else "f32")
     (folder / f"{name}.onnx.gz").write_bytes(gzip.compress(model, 6))
-    chosen = [layer.choice for layer in Report.from_dict(program.report).layers]
-    return {"name": str(cell), "file": name, "m": cell.m, "k": cell.k, "n": cell.n, "chosen": chosen}
+    decided = _decided(model, options)
+    files: dict[str, str] = {}
+    for kernel in dict.fromkeys(each for layer in decided.values() for each in worth_racing(layer)):
+        files[kernel] = f"{name}.{kernel}.sparsec"
+        artifact.write(compile_program(model, replace(options, kernels=(kernel,))), folder / files[kernel])
+    chosen = {str(threads): layer.choice for threads, layer in decided.items()}
+    size = {"m": cell.m, "k": cell.k, "n": cell.n}
+    return {"name": str(cell), **size, "model": f"{name}.onnx.gz", "chosen": chosen, "kernels": files}
+
+
+def _decided(model: bytes, options: Options) -> dict[int, LayerReport]:
+    """What is chosen for the only layer of a model, by number of threads."""
+    unit = compile_layers(model, options)
+    with unit.module.context, ir.Location.unknown():
+        ((name, layer),) = named_layers(unit)
+        problem, facts = layer.problem(), facts_of_layer(layer, unit)
+        machines = {threads: replace(unit.machine, threads=threads) for threads in THREADS}
+        return {threads: decide(name, problem, facts, unit.isa, machine) for threads, machine in machines.items()}
+
+
+def worth_racing(layer: LayerReport) -> list[str]:
+    """The chosen kernel, and the best predicted others."""
+    able = {each.kernel: each.predicted_ns for each in layer.candidates if each.predicted_ns is not None}
+    limit = WORTH_RACING * min(able.values())
+    rivals = sorted(
+        (each for each in able if each != layer.choice and able[each] <= limit), key=lambda each: able[each]
+    )
+    return [layer.choice, *rivals[:RIVALS]]
 
 
 def _model(cell: Cell) -> bytes:
