@@ -37,6 +37,8 @@ _EXPAND_CYCLES = 2.07  # to expand a vector of weights under a mask
 _EXPANDED_CYCLES = 0.24  # the same per token
 _MANY_EXPANDED_CYCLES = 0.57  # per token, where its loads of x take longer
 _SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
+_BUNDLED_BYTES = 0.9  # times as long with words of bytes
+_FEW_GATHERED = 1.25  # times as long where gathered words are used for half as many vectors as are gathered at once
 BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 
 
@@ -55,12 +57,13 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     words = words_for(problem, isa)
     known = {1: facts.bundles, WORD: facts.word_bundles}.get(words.group, ())
     held = [(height, columns, runs) for height, columns, runs in known if runs]
+    each = instruction_cycles(words, isa) * (_BUNDLED_BYTES if words.exact else 1.0)
     singles = dict(facts.blocks_of(words.group))[1] - sum(height * columns for height, columns, _ in held)
     most = most_vectors(held[0][0], isa) if held else tile_vectors(isa)
     vectors, tiles = token_vectors(problem, isa, most)
     cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, max(singles, 0), isa, machine, most)
     for height, columns, runs in held:
-        cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa) * instruction_cycles(words, isa)
+        cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa) * each
         span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))
         blocks = math.ceil(words.count(problem.inputs) / span)
         cycles += _SEARCH_CYCLES * math.ceil(facts.rows / GROUP) * blocks * tiles
@@ -106,6 +109,7 @@ def gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machi
     assert isinstance(problem, LinearProblem)
     vectors, tiles = token_vectors(problem, isa, GATHERED)
     walked = gathered_cycles(facts, vectors, tiles, isa, machine)
+    walked *= _FEW_GATHERED if vectors <= GATHERED // 2 * tiles else 1.0
     return walked + BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + moved_cycles(problem, isa)
 
 

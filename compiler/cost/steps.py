@@ -6,6 +6,7 @@ import math
 
 from sparsec.cost.machine import Machine
 from sparsec.formats.facts import Facts
+from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.conv_layout import CLASH
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
@@ -20,6 +21,7 @@ _FAR_STORE_CYCLES = 1.0  # more where y does not fit level-2 cache
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
 _COPY_CYCLES = 7.5  # per vector of input that is copied to padded planes
 _PHASES_CYCLES = 10.0  # the same where a stride deals it to several planes
+_FAR_ROWS_CYCLES = 2.5  # more for a word of four rows of bytes from level-2 cache
 # A column of a bundle of so many rows: per vector, per tile, and in a tile of one vector.
 _BUNDLE_CYCLES = {2: (0.95, 0.1, 1.35), 4: (2.06, 0.35, 2.7)}
 _BUNDLE_WIDTHS = {16: 1.0, 32: 0.9, 64: 1.0}  # times as long with vectors of so many bytes
@@ -51,9 +53,13 @@ def dot_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
 def gathered_cycles(facts: Facts, vectors: int, tiles: int, isa: Isa, machine: Machine) -> float:
     """Products of words of any four columns: the best height of blocks, half a word of each visit filled up."""
 
+    size = isa.vector_bytes * facts.columns
+    far = max(1 - machine.l1_bytes / size, 0.0) if size else 0.0  # rows of bytes that level-1 cache has no room for
+
     def cycles(height: int, blocks: int) -> float:
         visits = math.ceil(facts.rows / height)
         products = block_cycles(height, blocks + 2 * visits, vectors, tiles, isa)
+        products += _FAR_ROWS_CYCLES * far * tiles * blocks / GATHERED
         return products + tiles * (streaming_cycles((4 + height) * blocks, machine) + ROW_CYCLES * visits)
 
     return min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)
