@@ -31,7 +31,9 @@ def amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine
     steps = math.ceil(words.count(problem.inputs) / side)
     weight_bytes = 4 * columns * steps * tile_registers.TILE
     packed = 0.0 if words.direct(problem.inputs) else PACK_CYCLES * input_elements(problem) / 64
-    products = rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES) + columns * steps * _TILE_LOAD_CYCLES
+    products = (
+        rows * columns * (steps * _TILE_PRODUCT_CYCLES + _TILE_STORE_CYCLES) + columns * steps * _TILE_LOAD_CYCLES
+    )
     return max(products, weight_bytes / bandwidth(weight_bytes, machine)) + packed
 
 
