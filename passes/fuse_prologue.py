@@ -180,7 +180,7 @@ def _with_prologue(kernel: func.FuncOp, name: str, prologue: _Prologue) -> ir.Op
         ]
         loaded = [buffer.load(0) for buffer in held]
     for item in list(block.operations):
-        item.operation.move_after(list(into.operations)[-1].operation)
+        into.append(item.operation)
     for load in [use.owner.operation for use in codes.uses]:
         _load_floats(load, Buffer(floats, _FLOAT, size), loaded, prologue.source)
     for old, new in zip((target, begin, end), (others[0], others[-2], others[-1]), strict=True):
