@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparsec
-from sparsec.driver import compile_program
+from sparsec.driver import Options, compile_program
+from sparsec.errors import UnsupportedOpError
+from sparsec.report import Report
 
 TARGETS = ("x86-64-v3", "x86-64-v4")
 
@@ -184,3 +186,12 @@ def test_equal_weights_are_stored_once() -> None:
     sizes = [compile_program(net.eval(), example_inputs=(x,)).weights.nbytes for net in (layer, twice)]
     assert sizes[0] == sizes[1]
     _check(twice, x)
+
+
+def test_kernels_that_are_named_are_used_or_there_is_an_error() -> None:
+    net, x = nn.Linear(32, 16), torch.zeros(8, 32)
+    for kernel in ("f32_linear_csr", "f32_linear_dense"):
+        program = compile_program(net, Options(use_measurements=False, kernels=(kernel,)), example_inputs=(x,))
+        assert [layer.choice for layer in Report.from_dict(program.report).layers] == [kernel]
+    with pytest.raises(UnsupportedOpError, match="not asked for"):
+        compile_program(net, Options(use_measurements=False, kernels=("u8s8_linear_csr",)), example_inputs=(x,))

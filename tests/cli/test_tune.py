@@ -50,6 +50,26 @@ def test_tune_and_continue(sparsec: Sparsec, network: Path, tmp_path: Path, cach
     assert sparsec("compile", network, "-o", tmp_path / "m.sparsec", "--tune-log", log).code == 0
 
 
+def test_what_is_measured_on_two_threads_counts_for_two_threads(
+    sparsec: Sparsec, network: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "tune.db"
+    assert sparsec("tune", network, "--budget", "20s", "--log", log, "--threads", 2).code == 0
+    with sqlite3.connect(log) as database:
+        assert {threads for (threads,) in database.execute("SELECT threads FROM layers")} == {2}
+    for threads in (1, 2):
+        found = sparsec("tune", network, "--budget", "0.001s", "--log", log, "--threads", threads, "--json")
+        states = {layer["state"] for layer in json.loads(found.out)["layers"]}
+        assert (states == {"known"}) == (threads == 2)
+
+
+def test_compile_chooses_for_threads(sparsec: Sparsec, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.sparsec"
+    for options, told in (((), False), (("--threads", 16), True)):
+        assert sparsec("compile", network, "-o", output, *options).code == 0
+        assert ("for 16 threads" in sparsec("explain", output).out) == told
+
+
 def test_compile_and_tune_for_several_shapes(
     sparsec: Sparsec, dynamic_model: Path, tmp_path: Path, cache: Path
 ) -> None:
