@@ -7,7 +7,8 @@ After:
     %rows = linalg.generic {library_call = "@u8_byte_rows_128x768_..._5f1d2c3b"} ins(%x, %scale, %zero) outs(...)
 
 The function is the same but for its loads, after which codes are made. So codes do not go through memory, which of codes that
-one core has made and another reads is the larger part of their cost, and threads wait for each other once less.
+one core has made and another reads is the larger part of their cost, and threads wait for each other once less. A single
+core that finds its own codes in its caches makes them faster row by row: 4 to 11 % of a layer of 4x1 blocks on Zen 5.
 
 Floats that nothing else reads and a loop makes stay with that loop: the codes are a quarter of what it would have to store.
 """
@@ -40,7 +41,9 @@ _COPIED = 1.5  # times as many elements as there are codes: what copies write at
 
 
 def fuse_prologue(unit: Unit) -> None:
-    """Give every copy of codes what makes these, if it can take it."""
+    """Give every copy of codes what makes these, if it can take it, and threads or a slower cache make that worth it."""
+    if unit.machine.threads == 1 and not unit.isa.tile_registers:
+        return
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, _is_copy):
             prologue = _Prologue.of(op, unit.module)

@@ -16,13 +16,21 @@ from sparsec.runtime.session import Session
 from sparsec.targets import resolve
 
 
-def layer(tokens: int, inputs: int, outputs: int, *, before: str | None = None, twice: bool = False) -> onnx.ModelProto:
-    """Activations that are quantised as they come, perhaps what an operator makes of them, and one product or two."""
+def layer(
+    tokens: int, inputs: int, outputs: int, *, before: str | None = None, twice: bool = False, known: bool = False
+) -> onnx.ModelProto:
+    """Activations that are quantised as they come, or in a range that is known, perhaps what an operator makes of them, and
+    one product or two."""
     random = np.random.default_rng(0)
     nodes = [helper.make_node(before, ["x"], ["h"])] if before else []
     source = "h" if before else "x"
-    nodes.append(helper.make_node("DynamicQuantizeLinear", [source], ["codes", "scale", "zero"]))
     weights, results = [], []
+    if known:
+        constants = {"scale": np.float32(0.03), "zero": np.uint8(121)}
+        weights += [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+        nodes.append(helper.make_node("QuantizeLinear", [source, "scale", "zero"], ["codes"]))
+    else:
+        nodes.append(helper.make_node("DynamicQuantizeLinear", [source], ["codes", "scale", "zero"]))
     for name in ("u", "v")[: 1 + twice]:
         weight = random.integers(-127, 128, (inputs, outputs)).astype(np.int8)
         weight[random.random(weight.shape) < 0.8] = 0
@@ -38,9 +46,9 @@ def layer(tokens: int, inputs: int, outputs: int, *, before: str | None = None, 
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def check(model: onnx.ModelProto, kernel: str | None = None) -> list[tuple[str, int]]:
+def check(model: onnx.ModelProto, kernel: str | None = None, *, threads: int = 2) -> list[tuple[str, int]]:
     """Compare with ONNX Runtime; returns the functions that are called, and their units."""
-    options = Options(use_measurements=False, kernels=(kernel,) if kernel else None)
+    options = Options(use_measurements=False, kernels=(kernel,) if kernel else None, threads=threads)
     program = compile_program(model.SerializeToString(), options)
     shape = [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
@@ -65,9 +73,18 @@ def test_each_kernel_gets_the_codes_of_onnx_runtime(kernel: str, shape: tuple[in
         check(layer(*shape), kernel)
 
 
-def test_codes_are_made_where_they_are_copied() -> None:
-    steps = check(layer(64, 96, 64), "u8s8_linear_csr")
+@pytest.mark.parametrize("known", [False, True])
+def test_codes_are_made_where_they_are_copied(known: bool) -> None:
+    steps = check(layer(64, 96, 64, known=known), "u8s8_linear_csr")
     assert not any(name.startswith("loop") and units >= 64 * 96 for name, units in steps)
+
+
+@pytest.mark.skipif(
+    isa_of(resolve("native")).tile_registers, reason="one core of Intel's servers copies codes slowly, too"
+)
+def test_one_core_makes_its_codes_first() -> None:
+    steps = check(layer(64, 96, 64, known=True), "u8s8_linear_csr", threads=1)
+    assert any(name.startswith("loop") and units >= 64 * 96 for name, units in steps)
 
 
 def test_layers_of_the_same_activations_share_the_copy() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torch_mlir import ir
 
+from sparsec.cost.machine import GENERIC, Machine
 from sparsec.ir.context import make_context
 from sparsec.ir.weights import WeightStore
 from sparsec.kernels.isa import AVX512
@@ -53,13 +55,14 @@ WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
     "select_format": {"w": np.ones((64, 64), np.float32)},  # no zeros: dense whatever the cost model is tuned to
     "lower_layers": {"w": _eye(4, 4)},
 }
+MACHINES: Mapping[str, Machine] = {"fuse_prologue": replace(GENERIC, threads=2)}  # for passes that ask for threads
 
 
 @pytest.mark.parametrize("name", sorted(path.stem.removesuffix(".in") for path in GOLDEN.glob("*.in.mlir")))
 def test_pass(name: str, request: pytest.FixtureRequest) -> None:
     context = make_context()
     module = ir.Module.parse((GOLDEN / f"{name}.in.mlir").read_text(), context)
-    unit = Unit(module, WeightStore(WEIGHTS.get(name, {})), AVX512)
+    unit = Unit(module, WeightStore(WEIGHTS.get(name, {})), AVX512, machine=MACHINES.get(name, GENERIC))
     _ROWS[name](unit)
     assert unit.module.operation.verify()
     after = _main_text(unit.module)
