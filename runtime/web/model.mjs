@@ -56,9 +56,11 @@ export async function load({ wasm, weights, onProgress, threads } = {}) {
     });
   }
   checkThreads(threads);
-  const module = await compiled(wasm ?? new URL("./model.wasm", import.meta.url));
+  const count = threading ? await threading.threadsFor(threads) : 1;
+  const shared = count > 1 || wasm instanceof WebAssembly.Module; // which cannot be changed any more
+  const module = await compiled(wasm ?? new URL("./model.wasm", import.meta.url), shared ? null : threading?.unshared);
   const manifest = manifestOf(module);
-  const team = threading && new threading.Team(manifest.memory, await threading.threadsFor(threads));
+  const team = threading && new threading.Team(manifest.memory, count, shared);
   const { exports } = await WebAssembly.instantiate(module, { math: HOST_MATH, ...team?.imports });
   team?.begin(exports);
   if (!manifest.weights.inside) {
@@ -210,9 +212,10 @@ async function fetched(source) {
 
 const isBytes = (source) => source instanceof ArrayBuffer || ArrayBuffer.isView(source);
 
-async function compiled(source) {
+/** The module of `source`, with `change` done to its bytes. */
+async function compiled(source, change) {
   if (source instanceof WebAssembly.Module) return source;
-  if (threading && !threading.canShare()) return WebAssembly.compile(threading.unshared(await bytesOf(source)));
+  if (change) return WebAssembly.compile(change(await bytesOf(source)));
   if (isBytes(source)) return WebAssembly.compile(source);
   if (isLocal(source)) return WebAssembly.compile(await local(source));
   const response = await fetched(source);

@@ -157,6 +157,22 @@ console.log(model.threads, y.every((value, i) => value === expected[i]));
     assert node(script, parted).split() == [str(threads), "true"]
 
 
+def test_a_module_that_is_compiled_already_keeps_its_memory(node: Node, parted: Path) -> None:
+    script = """
+import { readFile } from "node:fs/promises";
+import { load } from "./model.mjs";
+const wasm = await WebAssembly.compile(await readFile("model.wasm"));
+const found = [];
+for (const options of [{ wasm, threads: 1 }, { wasm, threads: 2 }, { threads: 1 }, { wasm: await readFile("model.wasm"), threads: 1 }]) {
+  const model = await load(options);
+  model.execute();
+  found.push(model.buffers.outputs.y.buffer instanceof SharedArrayBuffer);
+}
+console.log(found.join());
+"""
+    assert node(script, parted).strip() == "true,true,false,false"
+
+
 def test_without_a_wish_there_are_as_many_threads_as_processors_but_eight(node: Node, parted: Path) -> None:
     script = """
 import { load } from "./model.mjs";
@@ -250,7 +266,7 @@ define i32 @run() {
 import {{ readFileSync }} from "node:fs";
 import {{ Team }} from "./threads.mjs";
 const module = await WebAssembly.compile(readFileSync("traps.wasm"));
-const team = new Team({{ pages: {module.pages}, stack: 65536 }}, 2);
+const team = new Team({{ pages: {module.pages}, stack: 65536 }}, 2, true);
 const {{ exports }} = await WebAssembly.instantiate(module, team.imports);
 team.begin(exports);
 await team.start(module);
