@@ -29,6 +29,7 @@ _LOADED_CYCLES = {16: 0.70, 32: 0.53, 64: 0.64}  # a multiply-add of so many byt
 _BROADCAST_CYCLES = {16: 0.32, 32: 0.20, 64: 0.32}  # per nonzero and tile, beside its multiply-adds
 _NARROW_CYCLES = 1.15  # a nonzero of a tile of one vector
 _NARROW_BYTES_CYCLES = {1: 2.3, 2: 1.2, 4: 0.9}  # the same of a word of bytes, in a vector of so many tokens or more
+_BUNDLED_ON_SERVERS = 1.5  # on Intel's, which have tile registers
 _NARROW_ON_SERVERS = 1.5  # times as long on Intel's, which have tile registers
 _SEARCH_CYCLES = 160.0  # per group of rows, block of columns and tile, to look for bundles
 _PERMUTED_CYCLES = {16: 1.12, 32: 0.73}  # a multiply-add beside a permutation, with so many registers
@@ -57,7 +58,9 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     words = words_for(problem, isa)
     known = {1: facts.bundles, WORD: facts.word_bundles}.get(words.group, ())
     held = [(height, columns, runs) for height, columns, runs in known if runs]
-    each = instruction_cycles(words, isa) * (_BUNDLED_BYTES if words.exact else 1.0)
+    each = instruction_cycles(words, isa)
+    if words.exact:
+        each *= _BUNDLED_ON_SERVERS if isa.tile_registers else _BUNDLED_BYTES
     singles = dict(facts.blocks_of(words.group))[1] - sum(height * columns for height, columns, _ in held)
     most = most_vectors(held[0][0], isa) if held else tile_vectors(isa)
     vectors, tiles = token_vectors(problem, isa, most)
@@ -109,7 +112,7 @@ def gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machi
     assert isinstance(problem, LinearProblem)
     vectors, tiles = token_vectors(problem, isa, GATHERED)
     walked = gathered_cycles(facts, vectors, tiles, isa, machine)
-    walked *= _FEW_GATHERED if vectors <= GATHERED // 2 * tiles else 1.0
+    walked *= _FEW_GATHERED if vectors <= GATHERED // 2 * tiles and not isa.tile_registers else 1.0
     return walked + BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + moved_cycles(problem, isa)
 
 

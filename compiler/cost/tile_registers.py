@@ -18,9 +18,10 @@ _TILE_PRODUCT_CYCLES = 26.0
 _TILE_LOAD_CYCLES = 100.0  # per tile of weights, the first time: no hardware looks ahead of loads of tiles
 _NEAR_PRODUCT_CYCLES = 28.0  # the same with operands from L1
 _TILE_STORE_CYCLES = 16 * 6.0  # per tile of sums
-_TILE_EXPAND_CYCLES = 66.0  # per tile of weights that is made of a bitmap
-_TILE_WORD_CYCLES = 13.0  # per word of any four columns that is made for four tiles
-_TILE_ROW_CYCLES = 60.0  # to begin and end a row of tiles
+_TILE_EXPAND_CYCLES = 40.0  # per tile of weights that is made of a bitmap
+_TILE_EXPANDED_CYCLES = 44.0  # per product with one: few of them wait for its stores
+_TILE_WORD_CYCLES = 11.5  # per word of any four columns that is made for four tiles
+_TILE_ROW_CYCLES = 120.0  # to begin and end a row of tiles
 
 
 def amx_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -46,7 +47,7 @@ def amx_bitmap_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: 
     tiles = columns * math.ceil(words.count(problem.inputs) / side)
     size = 4 // words.group * facts.nonzeros + side * side * words.group // 8 * tiles
     packed = 0.0 if words.direct(problem.inputs) else PACK_CYCLES * input_elements(problem) / 64
-    products = tiles * (_TILE_EXPAND_CYCLES + _NEAR_PRODUCT_CYCLES * rows) + rows * columns * _TILE_STORE_CYCLES
+    products = tiles * (_TILE_EXPAND_CYCLES + _TILE_EXPANDED_CYCLES * rows) + rows * columns * _TILE_STORE_CYCLES
     return max(products, size / bandwidth(size, machine)) + packed
 
 
