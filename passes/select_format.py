@@ -98,7 +98,7 @@ def decide(
     if not able:
         reasons = "; ".join(f"{c.kernel}: {c.refusal}" for c in listed)
         raise UnsupportedOpError("no kernel computes this layer", where=name, got=f"{problem}", expected=reasons)
-    best = choose(able, results or {})
+    best, words = choose(able, results or {}), words_of(problem.arithmetic, isa)
     return LayerReport(
         name=name,
         op=OPS[type(problem)],
@@ -107,7 +107,8 @@ def decide(
         pattern=facts.pattern if facts else "two activations",
         candidates=tuple(listed),
         choice=best.kernel,
-        reason=_reason(best, able, facts) + _instruction(best.kernel, problem, isa),
+        reason=_reason(best, able, facts, words.group if words is not None else 1)
+        + _instruction(best.kernel, problem, isa),
         predicted_ns=_predicted(best),
     )
 
@@ -177,11 +178,11 @@ def _measured(candidate: Candidate) -> float:
     return candidate.measured_ns if candidate.measured_ns is not None else math.inf
 
 
-def _reason(best: Candidate, able: list[Candidate], facts: Facts | None) -> str:
-    """One sentence."""
+def _reason(best: Candidate, able: list[Candidate], facts: Facts | None, width: int) -> str:
+    """One sentence; `width` is the number of neighbouring inputs in a word."""
     if facts is None and len(able) == 1:
         return "both operands are activations: dense"
-    pattern = facts.seen_by(best.format) if facts is not None else "two activations"
+    pattern = facts.seen_by(best.format, width) if facts is not None else "two activations"
     if len(able) == 1:
         return f"{best.format}: the only kernel for this shape ({pattern})"
     default = able[0]

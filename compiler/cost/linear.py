@@ -14,7 +14,7 @@ from sparsec.cost.steps import (
     streaming_cycles,
     words_for,
 )
-from sparsec.formats.facts import WORD, Facts
+from sparsec.formats.facts import Facts
 from sparsec.formats.split import GROUP
 from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
@@ -56,15 +56,14 @@ def split_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machi
     assert facts is not None
     assert isinstance(problem, LinearProblem)
     words = words_for(problem, isa)
-    known = {1: facts.bundles, WORD: facts.word_bundles}.get(words.group, ())
-    held = [(height, columns, runs) for height, columns, runs in known if runs]
+    held = [(height, columns, runs) for height, columns, runs in facts.bundles_of(words.group) if runs]
     each = instruction_cycles(words, isa)
     if words.exact:
         each *= _BUNDLED_ON_SERVERS if isa.tile_registers else _BUNDLED_BYTES
-    singles = dict(facts.blocks_of(words.group))[1] - sum(height * columns for height, columns, _ in held)
+    singles = facts.singles_of(words.group)
     most = most_vectors(held[0][0], isa) if held else tile_vectors(isa)
     vectors, tiles = token_vectors(problem, isa, most)
-    cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, max(singles, 0), isa, machine, most)
+    cycles = moved_cycles(problem, isa) + _walk_cycles(problem, facts.rows, singles, isa, machine, most)
     for height, columns, runs in held:
         cycles += bundle_cycles(height, columns, runs, vectors, tiles, isa) * each
         span = span_of(height, _token_lanes(problem, isa) * math.ceil(vectors / tiles))

@@ -63,22 +63,27 @@ class Facts:
         """(height, number of height x width blocks with a nonzero) of a width in `WIDTHS`, or 1."""
         return self.row_blocks if width == 1 else tuple((h, number) for h, w, number in self.wide_blocks if w == width)
 
-    @property
-    def singles(self) -> int:
-        """Nonzeros that are in none of the `bundles`."""
-        return max(self.nonzeros - sum(height * columns for height, columns, _ in self.bundles), 0)
+    def bundles_of(self, width: int) -> tuple[tuple[int, int, int], ...]:
+        """The bundles where so many neighbouring columns are one; none where that is not known."""
+        return {1: self.bundles, WORD: self.word_bundles}.get(width, ())
 
-    @property
-    def parts(self) -> str:
+    def singles_of(self, width: int) -> int:
+        """Nonzeros that are in none of these bundles, or words with nonzeros."""
+        return max(self._stored(width) - sum(height * columns for height, columns, _ in self.bundles_of(width)), 0)
+
+    def parts_of(self, width: int) -> str:
         """Of what the split format consists, e.g. "62 % of the nonzeros in columns of 4 rows, 38 % alone"."""
-        held = [(height * columns, f"in columns of {height} rows") for height, columns, _ in self.bundles]
-        held = [(count, where) for count, where in [*held, (self.singles, "alone")] if count]
-        shares = ", ".join(f"{100 * count / self.nonzeros:.0f} % {where}" for count, where in held)
-        return shares.replace(" % ", " % of the nonzeros ", 1)
+        held = [(height * columns, f"in columns of {height} rows") for height, columns, _ in self.bundles_of(width)]
+        held = [(count, where) for count, where in [*held, (self.singles_of(width), "alone")] if count]
+        shares = ", ".join(f"{100 * count / self._stored(width):.0f} % {where}" for count, where in held)
+        return shares.replace(" % ", f" % of the {'nonzeros' if width == 1 else 'words'} ", 1)
 
-    def seen_by(self, name: str) -> str:
+    def _stored(self, width: int) -> int:
+        return self.nonzeros if width == 1 else dict(self.blocks_of(width))[1]
+
+    def seen_by(self, name: str, width: int) -> str:
         """The pattern in words, and what a format makes of it, if that is several things."""
-        return f"{self.pattern}; {self.parts}" if name == "split" and self.nonzeros else self.pattern
+        return f"{self.pattern}; {self.parts_of(width)}" if name == "split" and self.nonzeros else self.pattern
 
     @property
     def pattern(self) -> str:

@@ -111,7 +111,7 @@ def test_facts_tell_how_many_bundles_there_are(density: float) -> None:
     split = Split.encode(weight)
     for part in split.bundles:
         assert found.get(part.height, (0, 0)) == (len(part.columns), len(part.members))
-    assert facts_of(weight).singles == split.rest.nnz
+    assert facts_of(weight).singles_of(1) == split.rest.nnz
 
 
 @pytest.mark.parametrize("full", [0, 128])
