@@ -115,8 +115,13 @@ def _together(op: ir.Operation, found: set[ir.Value]) -> Iterable[ir.Value] | No
         return values
     if op.name in _SLICES:
         offsets, strides = (integers(op.attributes[name])[0] for name in ("static_offsets", "static_strides"))
-        whole = integers(op.attributes["static_sizes"])[0] == shape_of(op.operands[0])[0]
-        return values if (offsets, strides, whole) == (0, 1, True) and not _is_dynamic(op) else None
+        firsts = {
+            integers(op.attributes["static_sizes"])[0],
+            *(shape_of(value)[0] for value in values if shape_of(value)),
+        }
+        return values if (offsets, strides, len(firsts)) == (0, 1, 1) and not _is_dynamic(op) else None
+    if op.name == "tensor.concat":
+        return values if ir.IntegerAttr(op.attributes["dim"]).value else None
     if op.name == "tensor.pad":
         ends = [integers(op.attributes[name])[0] for name in ("static_low", "static_high")]
         return (op.operands[0], *op.results) if ends == [0, 0] else None

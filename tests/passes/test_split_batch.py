@@ -53,6 +53,7 @@ APART: dict[str, Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]] = {
     "rows of each sample": lambda net, x: net.linear(x.reshape(3, -1, 7)),
     "rows of all samples": lambda net, x: net.linear(x.reshape(-1, 7)),
     "a plain function": lambda net, x: torch.tanh(x),
+    "channels of two": lambda net, x: torch.cat([net.convolution(x), net.depthwise(x)], 1),
     "two results": lambda net, x: (net.convolution(x), x.amax((1, 2))),
     "two inputs": lambda net, x, z: net.convolution(x) + z,
 }
@@ -65,6 +66,8 @@ TOGETHER: dict[str, Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]] = {
     "every third row": lambda net, x: net.linear(x.reshape(6, 3, -1).transpose(0, 1).reshape(-1, 7)),
     "the first sample": lambda net, x: net.convolution(x) + x[:1],
     "backwards": lambda net, x: net.convolution(x).flip(0),
+    "one batch behind another": lambda net, x: torch.cat([net.convolution(x), x]),
+    "zeros behind a batch": lambda net, x: torch.nn.functional.pad(net.convolution(x), (0, 0, 0, 0, 0, 0, 0, 3)),
     "numbers of samples": lambda net, x: x * torch.arange(3).reshape(3, 1, 1, 1),
     "a product over samples": lambda net, x: torch.einsum("bcij,dcij->bd", x, x),
     "one input for all": lambda net, x, z: net.convolution(x) + z[0],
