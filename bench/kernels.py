@@ -22,13 +22,22 @@ from harness import F32, F64, compile_layer, compile_text, output_shape, place, 
 from onnx import TensorProto, helper, numpy_helper
 from torch_mlir import ir
 
+from sparsec.kernels.attention_dense import AttentionDense
 from sparsec.kernels.conv_dense import ConvDense
 from sparsec.kernels.emit import Vectors, carry, define, fma
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.kernels.kernel import Kernel
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.matmul_dense import MatmulDense
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem, dense_products
+from sparsec.kernels.problem import (
+    AttentionProblem,
+    Axis,
+    ConvProblem,
+    LinearProblem,
+    MatmulProblem,
+    Problem,
+    dense_products,
+)
 
 
 def square(
@@ -48,6 +57,8 @@ CASES: dict[str, Problem] = {
     "heads 12x128x32x128": MatmulProblem(12, 128, 32, 128),
     "heads 12x128x32x128 transposed": MatmulProblem(12, 128, 32, 128, transposed=True),
     "heads 12x128x128x32": MatmulProblem(12, 128, 128, 32),
+    "attention 12x128x32": AttentionProblem(1, 12, 128, 128, 32, 32**-0.5),
+    "attention 12x512x64": AttentionProblem(1, 12, 512, 512, 64, 64**-0.5),
     "1x1 768->768 at 128": ConvProblem(1, 768, 768, 1, (Axis(128, 1),)),
     "1x1 32->16 at 112": square(32, 16, 112),
     "1x1 24->144 at 56": square(24, 144, 56),
@@ -78,6 +89,8 @@ def kernel_for(problem: Problem) -> Kernel:
             return LinearDense()
         case MatmulProblem():
             return MatmulDense()
+        case AttentionProblem():
+            return AttentionDense()
 
 
 def data(problem: Problem) -> tuple[dict[str, F32], F32 | None]:
@@ -101,6 +114,10 @@ def data(problem: Problem) -> tuple[dict[str, F32], F32 | None]:
         case MatmulProblem():
             inner = (problem.columns, problem.inner) if problem.transposed else (problem.inner, problem.columns)
             return {"p": normal(problem.batch, problem.rows, problem.inner), "q": normal(problem.batch, *inner)}, None
+        case AttentionProblem():
+            lengths = {"q": problem.queries, "k": problem.keys, "v": problem.keys}
+            heads = problem.batch, problem.heads
+            return {name: normal(*heads, length, problem.size) for name, length in lengths.items()}, None
 
 
 def onnx_model(problem: Problem, inputs: dict[str, F32], weight: F32 | None) -> bytes:
@@ -126,6 +143,15 @@ def onnx_model(problem: Problem, inputs: dict[str, F32], weight: F32 | None) -> 
         case MatmulProblem():
             turn = [helper.make_node("Transpose", ["q"], ["t"], perm=[0, 2, 1])] if problem.transposed else []
             nodes = [*turn, helper.make_node("MatMul", ["p", "t" if turn else "q"], ["y"])]
+        case AttentionProblem():
+            nodes = [
+                helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]),
+                helper.make_node("MatMul", ["q", "t"], ["s"]),
+                helper.make_node("Mul", ["s", "scale"], ["z"]),
+                helper.make_node("Softmax", ["z"], ["p"], axis=-1),
+                helper.make_node("MatMul", ["p", "v"], ["y"]),
+            ]
+            constants = [("scale", np.asarray(problem.scale, np.float32))]
     graph = helper.make_graph(
         nodes,
         "layer",
