@@ -66,11 +66,13 @@ with the most units); and pairs of strips with the most units in common as one p
 times: twice as many copies). For blocks of 64 x 64, pairs are the fastest: 1.6 times as fast as strips.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
-shared memory and instructions. Each 1024 elements need 16 cycles of a multiprocessor's shared memory to become fragments,
-however few of them there are, and about 18 more to be laid out (`bitmap_mma`) or 3 for each 32 nonzeros (`coo_mma`); X needs
-4 for each eight tokens. At 90 % that is 26 microseconds for 28672 x 8192, where memory needs 29; profiles show the pipe to
-shared memory and L1 busy for four fifths of the time. Warpgroup products (`wgmma`, fragments in registers) were tried and
-were slower for few tokens: four warps then wait for the slowest of them. `spmv` is bound by memory for one to four tokens (5
+instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90 instructions to become
+fragments, however few of them there are, and 8 and 15 for each of a lane's chunks to be laid out (`bitmap_mma`) or 3 cycles for each
+32 nonzeros (`coo_mma`); X needs 4 for each eight tokens, and `mma.sync` as long. `bitmap_mma` has its stream in registers a step
+ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25 times as fast as copies through shared memory, which had
+too few bytes under way (with nothing else to do they took 60 microseconds for 124 MB) and a third more instructions. Products of
+warpgroups (`wgmma`) with the same fragments from registers were tried: with 32 tokens they are as fast to 4 % faster, with fewer 1 to
+10 % slower, for four warps wait for the slowest of them. `spmv` is bound by memory for one to four tokens (5
 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the time of lanes that
 do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16 tokens it is slower than
 `coo_mma`. Four bits are bound by instructions: nine for four numbers of a group, whether it is there or not. Two blocks of

@@ -21,7 +21,7 @@ from sparsec.errors import TargetError, ToolchainError
 @pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "w4_group_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
-    macros |= {"KIND": 0, "STEPS": 3, "UNITS": 144, "WORDS": 2, "CHUNK_BITS": 3, "LEAST": 12, "ROUNDS": 16}
+    macros |= {"KIND": 0, "STEPS": 3, "UNITS": 144, "WORDS": 2, "LEAST": 12, "ROUNDS": 16, "FULL": 3, "HELD": 6}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
 
 

@@ -138,9 +138,31 @@ def test_nm24_streams_have_nine_eighths_of_a_byte_an_element() -> None:
     assert Nm24Streams.encode(bits, 4).units.nbytes == bits.size * 9 // 8
 
 
-@pytest.mark.parametrize(("density", "words"), [(0.0, 4), (0.1, 4), (0.3, 2), (0.5, 1), (0.9, 1), (1.0, 1)])
+@pytest.mark.parametrize(("density", "words"), [(0.0, 4), (0.1, 4), (0.3, 4), (0.5, 2), (0.9, 2), (1.0, 2)])
 def test_sparser_weights_have_longer_steps(density: float, words: int) -> None:
     assert LaneStreams.encode(unstructured(512, 256, density, 0), 2).words == words
+
+
+def test_steps_are_shorter_where_there_is_less_shared_memory() -> None:
+    bits = unstructured(512, 512, 0.5, 0)
+    streams = LaneStreams.encode(bits, 2, 99 << 10)
+    assert streams.words == 1
+    assert np.array_equal(streams.decode(), bits)
+
+
+def test_chunks_that_nearly_all_lanes_take_are_whole_rows() -> None:
+    bits = unstructured(1024, 4096, 0.5, 0)
+    streams = LaneStreams.encode(bits, 4)
+    assert 1 <= streams.full < streams.held <= streams.chunks
+    assert np.array_equal(streams.decode(), bits)
+
+
+def test_there_are_no_whole_rows_where_the_weight_is_uneven() -> None:
+    bits = unstructured(1024, 1024, 1.0, 0)
+    bits[::2] = 0
+    streams = LaneStreams.encode(bits, 4)
+    assert streams.full == 0
+    assert np.array_equal(streams.decode(), bits)
 
 
 def test_steps_are_shorter_where_a_part_of_the_weight_is_dense() -> None:

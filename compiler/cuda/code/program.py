@@ -25,6 +25,7 @@ _DENSE = (*_ACTIVATION, "tensor_core.cuh", "widened.cuh", "epilogue.cuh")
 _NM24 = (*_ACTIVATION, "warp_stream.cuh", "nm24_step.cuh")
 _W4 = (*_ACTIVATION, "warp_stream.cuh", "four_bits.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
+    "bitmap_mma": (*_ACTIVATION, "warp_stream.cuh", "lane_values.cuh"),
     "nm24_mma": _NM24,
     "nm24_tile_mma": _NM24,
     "dense_mma": (*_DENSE, "wgmma.cuh", "dense_tile.cuh"),

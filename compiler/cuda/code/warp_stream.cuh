@@ -79,6 +79,7 @@ __device__ __forceinline__ uint4 loaded16(u32 address) {
     return v;
 }
 
+#ifdef UNITS // and STEPS
 // The steps of one warp, from global memory through STEPS places in shared memory.
 struct WarpStream {
     static const u32 BYTES = UNITS * UNIT; // of a place
@@ -107,6 +108,7 @@ struct WarpStream {
 
     __device__ __forceinline__ void next() { place = place == base + (STEPS - 1) * BYTES ? base : place + BYTES; }
 };
+#endif
 
 // The next kernel of the stream may begin to load weights while this one ends; nothing that another kernel writes or
 // reads may be touched before `wait_for_kernel_before`.
@@ -238,8 +240,8 @@ struct Tokens {
         tile = tile + 1 == tiles ? 0 : tile + 1;
 #pragma unroll
         for (u32 first = 0; first < TILES * COLUMNS; first += WARPS * 32) {
-            const int piece = first + threadIdx.x, token = piece / (COLUMNS / 8), part = piece % (COLUMNS / 8) * 8;
-            if (token < tokens) {
+            const u32 piece = first + threadIdx.x, token = piece / (COLUMNS / 8), part = piece % (COLUMNS / 8) * 8;
+            if (token < (u32)tokens) {
                 const bool inside = from + part < k; // else 16 zeros are written
                 asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                                  data + to * BYTES + part / 64 * SLAB + token * 128 + ((part / 8 ^ token) & 7) * 16),

@@ -59,7 +59,7 @@ class Row:
 
 
 ROWS: dict[Kernel, Row] = {
-    "bitmap_mma": Row(6.9, 0.141, 0.632, Tiles(0.89, 0.027), Tiles(1.73, 0.040)),
+    "bitmap_mma": Row(7.2, 0.090, 0.646, Tiles(1.20, 0.017), Tiles(2.40, 0.040)),
     "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
     "nm24_mma": Row(3.8, 0.000, 0.806, Tiles(0.89, 0.016), Tiles(1.20, 0.050)),
 }

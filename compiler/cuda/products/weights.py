@@ -208,7 +208,7 @@ def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> 
         made = CooStreams.encode(bits, workers, 4 if shared_bytes >= SHARED_BYTES else 2)
         if made.even:
             return made
-    return LaneStreams.encode(bits, workers)
+    return LaneStreams.encode(bits, workers, shared_bytes)
 
 
 # Types of weights, and the unsigned integers of their bits.

@@ -1,11 +1,14 @@
 """Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per element and the nonzero values.
 
 A warp has 32 rows and its part of the columns of a step, which are 32, 64 or 128: a mask word of each lane for each 32
-columns, then values. A lane holds the elements of the fragments of `mma.m16n8k16` that it feeds, 32 for a mask word, and
-consumes its nonzeros one after the other, in chunks of eight. In a step, each lane in turn takes the chunks that it lacks.
-So a stream has no pointers, no padding within, and is read front to back.
+columns, then values. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 for a
+mask word, and consumes its nonzeros one after the other, in chunks of eight. In a step, each lane takes the chunks that it
+lacks: the first of all lanes are a row, in order, then the second of those that take two, and so on. The first `full` rows
+are whole: a lane that lacks fewer is given what it takes later, and does not count it. So a stream has no pointers, and is
+read front to back.
 
-Bytes per element: 1/8 + 2 x density (bitmap and values), and half a chunk for each lane at the end of a worker's part.
+Bytes per element: 1/8 + 2 x density (bitmap and values), three hundredths more at most for whole rows, and half a chunk for each
+lane at the end of a worker's part.
 
 Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
 c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 16 * kt + 8 * h + 2 * (lane % 4).
@@ -16,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -28,8 +32,13 @@ LANES = 32
 WORD = 32  # columns of a mask word
 CHUNK = 8  # values
 UNIT = 16  # bytes
-SHARED_BYTES = 208 << 10  # that three steps should not exceed
-WORDS = ((4, 0.15), (2, 0.45), (1, 1.0))  # of a step, up to a density: longer steps cost less, shorter ones fit
+X_BYTES = 32 << 10  # of shared memory, that X should have beside the values
+SHARED_BYTES = 227 << 10  # of an H100, for a block of threads
+WORDS = ((4, 0.35), (2, 1.0), (1, 1.0))  # of a step, up to a density: longer steps cost less, shorter ones fit
+UNEVEN = 1.1  # of the mean, steps of a worker at most, or they are shorter
+WASTED = 0.03  # of the units, at most, to have whole rows
+MOST_HELD = 7  # chunks of a lane that are loaded ahead, as registers allow
+LATE = 0.03  # of the steps of warps, those that may have more
 
 Bits = NDArray[np.uint16]
 
@@ -40,7 +49,7 @@ class LaneStreams:
 
     `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
     order, then those of its second, and so on. `words` is the number of mask words of a step, `chunks` the most that a
-    lane takes in one, `step_units` the most units of one.
+    lane takes in one, `full` how many all take, `held` how many are loaded before the step.
     """
 
     kernel: ClassVar[Kernel] = "bitmap_mma"
@@ -49,37 +58,43 @@ class LaneStreams:
     k: int
     words: int
     chunks: int
-    step_units: int
+    full: int
+    held: int
     nnz: int
     partition: Partition
     offsets: NDArray[np.uint32]
     units: NDArray[np.uint8]
 
     @classmethod
-    def encode(cls, weight: Bits, workers: int) -> LaneStreams:
-        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped."""
+    def encode(cls, weight: Bits, workers: int, shared_bytes: int = SHARED_BYTES) -> LaneStreams:
+        """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors, and so much shared memory for a block of
+        threads; both zeros are dropped."""
         m, k = weight.shape
         nnz = int(np.count_nonzero(weight << 1))
-        for words, density in WORDS:
-            if nnz <= density * m * k:
-                made = cls._with_steps(weight, nnz, workers, words)
-                if words == 1 or made.block_bytes(3, 1)[0] <= SHARED_BYTES:
+        density = nnz / (m * k)
+        for words, most in WORDS[:-1]:
+            if density <= most and _even(m, k, words, workers):
+                made = cls._with_steps(weight, nnz, workers, words, _usual_chunks(density, words))
+                if made.block_bytes(0, 1)[0] + X_BYTES <= shared_bytes:
                     return made
-        raise AssertionError("the last row of WORDS is for any density")
+        return cls._with_steps(weight, nnz, workers, 1, _usual_chunks(density, 1))
 
     @classmethod
-    def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int) -> LaneStreams:
+    def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int, full: int) -> LaneStreams:
         m, k = weight.shape
         halves = halves_for(m, k, workers)
         partition = deal(_costs(weight, words, halves), workers, halves)
         with ThreadPoolExecutor() as pool:
             parts = map(partition.parts, range(partition.workers))
-            found = list(pool.map(lambda each: _streams(_elements(weight, words, partition, each)), parts))
-        sizes = np.concatenate([sizes.ravel() for _, sizes, _ in found])
+            found = list(pool.map(lambda each: _streams(_elements(weight, words, partition, each), full), parts))
+        if full and sum(each.wasted for each in found) > WASTED * sum(len(each.units) for each in found):
+            return cls._with_steps(weight, nnz, workers, words, 0)
+        sizes = np.concatenate([each.sizes.ravel() for each in found])
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
-        units = np.concatenate([units for units, _, _ in found])
-        chunks = max(most for _, _, most in found)
-        return cls(m, k, words, chunks, int(sizes.max()), nnz, partition, offsets, units)
+        units = np.concatenate([each.units for each in found])
+        rows = np.concatenate([each.rows.ravel() for each in found])
+        held = max(full, 1, min(MOST_HELD, int(np.quantile(rows, 1 - LATE, method="higher"))))
+        return cls(m, k, words, int(rows.max()), full, held, nnz, partition, offsets, units)
 
     def decode(self) -> Bits:
         """The matrix."""
@@ -90,7 +105,7 @@ class LaneStreams:
             count = sum(end - begin for _, begin, end in parts)
             first = int(self.partition.cuts[number]) * WARPS
             offsets = self.offsets[first : first + count * WARPS + 1].astype(np.int64)
-            elements, at = _read(self.units[offsets[0] : offsets[-1]], offsets - offsets[0], count, self.words), 0
+            elements, at = self._read(self.units[offsets[0] : offsets[-1]], offsets - offsets[0], count), 0
             for block, begin, end in parts:
                 rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
                 piece = _piece(elements[:, at : at + end - begin], self.partition, self.words)
@@ -101,10 +116,28 @@ class LaneStreams:
             list(pool.map(worker, range(self.partition.workers)))
         return out[: self.m, : self.k]
 
+    def _read(self, units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> Bits:
+        """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
+        header = self.words * LANES * 4 // UNIT
+        is_header = np.zeros(len(units), dtype=bool)
+        is_header[offsets[:-1, None] + np.arange(header)] = True
+        masks = units[is_header].reshape(WARPS, count, LANES, self.words, 4)
+        bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, self.words, 4, 8).swapaxes(4, 5)
+        nonzero = bits.reshape(WARPS, count, LANES, WORD * self.words).astype(bool)
+        before, taken = _taken(nonzero)
+        warp, step, row, lane = _places(taken, self.full)
+        values = np.zeros((WARPS, LANES, int((before + taken).max(initial=0)) + self.full, CHUNK), dtype=np.uint16)
+        values[warp, lane, before[warp, step, lane] + row] = units[~is_header].view(np.uint16)
+        by_lane = nonzero.swapaxes(1, 2)
+        there = np.arange(values.shape[2] * CHUNK) < by_lane.sum(axis=(2, 3))[:, :, None]
+        elements = np.zeros(by_lane.shape, dtype=np.uint16)
+        elements[by_lane] = values.reshape(there.shape)[there]
+        return elements.swapaxes(1, 2)
+
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this matrix."""
-        return {"UNITS": self.padded_units, "WORDS": self.words, "CHUNK_BITS": self.chunks.bit_length()}
+        return {"WORDS": self.words, "FULL": self.full, "HELD": self.held}
 
     @property
     def step(self) -> int:
@@ -122,22 +155,24 @@ class LaneStreams:
         return self.units.nbytes + self.offsets.nbytes
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with so many steps and sums of so many tiles of tokens; slots of a lane in it.
+        """Shared memory of a block with sums of so many tiles of tokens, however many steps; slots of a lane in it.
 
         A slot is a value; the sums of a group of rows pass through a warp's slots.
         """
         slots = max(self.slots, -(-self.partition.area_bytes(tiles) // (LANES * 4)))
-        return WARPS * (steps * self.padded_units * UNIT + slots * LANES * 4), slots
-
-    @property
-    def padded_units(self) -> int:
-        """Units that a step has place for."""
-        return -(-self.step_units // LANES) * LANES
+        return WARPS * slots * LANES * 4, slots
 
     @property
     def slots(self) -> int:
         """Of a lane's values: one chunk from before, and what it takes in a step at most."""
         return CHUNK * (self.chunks + 1)
+
+
+def _even(m: int, k: int, words: int, workers: int) -> bool:
+    """Whether workers can have about as many steps of so many words."""
+    halves = halves_for(m, k, workers)
+    steps = -(-m * halves // (ROWS * WARPS)) * -(-k // (WORD * words * halves))
+    return -(-steps // workers) * workers <= UNEVEN * steps
 
 
 def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
@@ -165,31 +200,57 @@ def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(np.packbits(bits, axis=-1)[..., 0]).view("<u4")[..., 0]
 
 
-def _streams(elements: Bits) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-    """A worker's units, how many each step of each warp has, and the most chunks that a lane takes in a step."""
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """Of a worker: its units, how many each step of each warp has and in how many rows [warps, steps], and how many units are
+    there only to make rows whole."""
+
+    units: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    wasted: int
+
+
+def _usual_chunks(density: float, words: int) -> int:
+    """That nearly each lane takes in a step: about a standard deviation below the mean, of values at random places."""
+    values = WORD * words
+    return max(0, int((values * density - 1.1 * sqrt(values * density * (1 - density))) / CHUNK - 0.25))
+
+
+def _taken(nonzero: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Chunks that lanes with these elements [warps, steps, lanes, 32 * words] have taken before each step, and take in it."""
+    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // CHUNK + 1  # for one value more than needed
+    taken = np.diff(fetched, axis=1, prepend=0)
+    return fetched - taken, taken
+
+
+def _places(taken: NDArray[np.int64], full: int) -> tuple[NDArray[np.intp], ...]:
+    """Of all units with values, in their order: warp, step, row, lane."""
+    there = np.maximum(taken, full)[:, :, None, :]
+    return np.nonzero(there > np.arange(int(there.max(initial=1)))[:, None])
+
+
+def _streams(elements: Bits, full: int) -> _Streams:
     _, _, lanes, width = elements.shape
     nonzero = (elements << 1) != 0
-    counts = nonzero.sum(axis=3, dtype=np.int64)  # [warps, steps, lanes]
-    fetched = np.cumsum(counts, axis=1) // CHUNK + 1  # one value more than needed, for the kernel's last word
-    taken = np.diff(fetched, axis=1, prepend=0)
+    before, taken = _taken(nonzero)
+    there = np.maximum(taken, full)
     header = width * lanes // 8 // UNIT
-    sizes = header + taken.sum(axis=2)
-    number = np.arange(int(taken.max(initial=1)))
-    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
+    sizes = header + there.sum(axis=2)
+    warp, step, row, lane = _places(taken, full)
     begins = np.cumsum(sizes.ravel()) - sizes.ravel()
     is_header = np.zeros(int(sizes.sum()), dtype=bool)
     is_header[begins[:, None] + np.arange(header)] = True
     units = np.empty((is_header.size, UNIT), dtype=np.uint8)
     units[is_header] = _masks(nonzero).view(np.uint8).reshape(-1, UNIT)
-    values = _chunks(elements, nonzero, counts, warp, lane, (fetched - taken)[warp, step, lane] + turn)
+    values = _chunks(elements, nonzero, warp, lane, before[warp, step, lane] + row)
     units[~is_header] = values.view(np.uint8)
-    return units, sizes, len(number)
+    return _Streams(units, sizes, there.max(axis=2), int((there - taken).sum()))
 
 
 def _chunks(
     elements: Bits,
     nonzero: NDArray[np.bool_],
-    counts: NDArray[np.int64],
     warp: NDArray[np.intp],
     lane: NDArray[np.intp],
     chunk: NDArray[np.int64],
@@ -197,35 +258,14 @@ def _chunks(
     """Chunk number `chunk[i]` of lane `lane[i]` of warp `warp[i]`, for all i; zeros behind a lane's last value."""
     by_lane = nonzero.swapaxes(1, 2)
     values = elements.swapaxes(1, 2)[by_lane]
-    totals = counts.sum(axis=1).ravel()
+    totals = by_lane.sum(axis=(2, 3)).ravel()
     begins = np.cumsum(totals) - totals
-    which = warp * counts.shape[2] + lane
+    which = warp * elements.shape[2] + lane
     inside = chunk[:, None] * CHUNK + np.arange(CHUNK)
     exists = inside < totals[which][:, None]
     places = np.where(exists, begins[which][:, None] + inside, 0)
     padded = values if values.size else np.zeros(1, dtype=np.uint16)
     return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
-
-
-def _read(units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int, words: int) -> Bits:
-    """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
-    header = words * LANES * 4 // UNIT
-    is_header = np.zeros(len(units), dtype=bool)
-    is_header[offsets[:-1, None] + np.arange(header)] = True
-    masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
-    bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
-    nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)
-    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // CHUNK + 1
-    taken = np.diff(fetched, axis=1, prepend=0)
-    number = np.arange(int(taken.max(initial=1)))
-    warp, step, lane, turn = np.nonzero(taken[..., None] > number)
-    values = np.zeros((WARPS, LANES, int(fetched.max(initial=1)), CHUNK), dtype=np.uint16)
-    values[warp, lane, (fetched - taken)[warp, step, lane] + turn] = units[~is_header].view(np.uint16)
-    by_lane = nonzero.swapaxes(1, 2)
-    there = np.arange(values.shape[2] * CHUNK) < by_lane.sum(axis=(2, 3))[:, :, None]
-    elements = np.zeros(by_lane.shape, dtype=np.uint16)
-    elements[by_lane] = values.reshape(there.shape)[there]
-    return elements.swapaxes(1, 2)
 
 
 def _piece(elements: Bits, partition: Partition, words: int) -> Bits:
