@@ -69,10 +69,10 @@ times: twice as many copies). For blocks of 64 x 64, pairs are the fastest: 1.6 
 instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90 instructions to become
 fragments, however few of them there are, and 8 and 15 for each of a lane's chunks to be laid out (`bitmap_mma`) or 3 cycles for each
 32 nonzeros (`coo_mma`); X needs 4 for each eight tokens, and `mma.sync` as long. `bitmap_mma` has its stream in registers a step
-ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25 times as fast as copies through shared memory, which had
-too few bytes under way (with nothing else to do they took 60 microseconds for 124 MB) and a third more instructions. Products of
-warpgroups (`wgmma`) with the same fragments from registers were tried: with 32 tokens they are as fast to 4 % faster, with fewer 1 to
-10 % slower, for four warps wait for the slowest of them. `spmv` is bound by memory for one to four tokens (5
+ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25 times as fast as copies through shared memory (which take
+60 microseconds for 124 MB with nothing else to do). Products of warpgroups (`wgmma`) with the same fragments from registers were
+tried: for large weights and 32 tokens they are as fast to 4 % faster, else 1 to 11 % slower, for four warps wait for the slowest of
+them. `spmv` is bound by memory for one to four tokens (5
 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the time of lanes that
 do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16 tokens it is slower than
 `coo_mma`. Four bits are bound by instructions: nine for four numbers of a group, whether it is there or not. Two blocks of
