@@ -59,11 +59,16 @@ take as long); and 700 W bound both, dense and sparse, to clocks of 1.4 to 1.5 G
 cuBLAS, with them at 1.5x. Tried and slower: X sent to two multiprocessors at once (clusters), W fetched ahead to the L2, and W from
 memory to registers (it comes too late, and there are too few registers to ask for it earlier).
 
-Blocks of 32 x 32 need for each product of a unit and 64 tokens 32 cycles of the tensor cores, 48 of shared memory and 50 to 70 of
-copies, and take 105 to 140. Tried and slower: products from registers, in unrolled code with a jump for each strip (1.5 times as
-long at 80 % of zeros, more at more); `mma.sync` (1.2 to 1.3 times: as many reads of shared memory, and warps that wait for the one
-with the most units); and pairs of strips with the most units in common as one product of 64 rows, in pieces of 32 columns (1.5
-times: twice as many copies). For blocks of 64 x 64, pairs are the fastest: 1.6 times as fast as strips.
+Blocks of 32 x 32 need for each product of a unit and 64 tokens 32 cycles of the tensor cores and 48 of shared memory. A window
+of 128 columns and 12 strips takes 0.75 microseconds at 90 % of zeros and 0.95 at 80 %: copies alone 0.7 and 0.8 (boxes of
+128 rows of X take 0.3 each, 54 to 60 GB/s for a multiprocessor and 7 to 8 TB/s for all, however many are on their way), products
+alone 0.7 and 1.0, of which 0.4 are barriers, jumps over strips without a unit (30 cycles each) and the end of the last
+products. Tried and slower: clusters of two to eight multiprocessors that share X, W or both (multicast: half the bytes of the L2
+and up to 100 GB/s for each in a loop of copies alone, but windows then wait for each other); X from registers, a jump for each
+strip (asynchronous only if jumps are known to be the same for all lanes; 1.2 times as long); windows of 64 columns (1.3 times) and
+of 256 (1.2 times at 80 %); half the tokens and twice the strips; `mma.sync` (as many reads of shared memory, and warps that wait
+for the one with the most units); and pairs of strips with the most units in common as one product of 64 rows, in pieces of 32
+columns (1.5 times: twice as many copies). For blocks of 64 x 64, pairs are the fastest.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
 instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90 instructions to become
@@ -75,7 +80,8 @@ tried: for large weights and 32 tokens they are as fast to 4 % faster, else 1 to
 them. `spmv` is bound by memory for one to four tokens (5
 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the time of lanes that
 do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16 tokens it is slower than
-`coo_mma`. Four bits are bound by instructions: nine for four numbers of a group, whether it is there or not. Two blocks of
+`coo_mma`. Four bits are bound by instructions: six for four numbers of a group, whether it is there or not (float16, up to eight
+tokens; else eight). Two blocks of
 threads on a multiprocessor, so that a kernel begins in the one before it, were tried and were no faster.
 """
 

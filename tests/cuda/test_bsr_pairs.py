@@ -73,20 +73,17 @@ def test_both_zeros_are_dropped() -> None:
 
 @given(st.integers(1, 20000), st.integers(1, 200), st.integers(1, 300))
 def test_tiles_fit(tokens: int, workers: int, rows: int) -> None:
-    units = np.zeros((0, 4096), np.uint8)
-    encoded = BlockPairs(96 * rows, 1024, 0, np.zeros(rows), np.zeros(0, np.uint32), units)
-    tiling = pair_tiling(encoded, tokens, workers, SHARED_BYTES)
+    tiling = pair_tiling(rows, tokens, workers, SHARED_BYTES)
     assert tiling.tokens % 16 == 0
     assert tiling.tokens <= 192
     assert 2 <= tiling.stages <= 32
     assert tiling.slots >= 3
-    assert tiling.together >= 1
     assert tiling.shared_bytes <= SHARED_BYTES
 
 
 def test_tiles_are_as_wide_as_multiprocessors_are_busy() -> None:
-    encoded = BlockPairs.encode(blocks(8192, 1024, 64, 0.1, 0))
-    assert pair_tiling(encoded, 64, 132, SHARED_BYTES).tokens == 64
-    tokens = pair_tiling(encoded, 4096, 132, SHARED_BYTES).tokens
-    tiles = len(encoded.tiles) * -(-4096 // tokens)
+    rows = len(BlockPairs.encode(blocks(8192, 1024, 64, 0.1, 0)).tiles)
+    assert pair_tiling(rows, 64, 132, SHARED_BYTES).tokens == 64
+    tokens = pair_tiling(rows, 4096, 132, SHARED_BYTES).tokens
+    tiles = rows * -(-4096 // tokens)
     assert tiles / (132 * -(-tiles // 132)) > 0.95

@@ -1,27 +1,31 @@
 // Y = W X for block-sparse W and many tokens on Hopper's tensor cores: windows and units of bsr_steps.py.
 //
-// A block of threads has up to GROUPS x STRIPS strips of 32 rows and TILES x 64 tokens, a tile after the other. One warp copies
+// A block of threads has up to GROUPS x STRIPS strips of 32 rows and TOKENS tokens, a tile after the other. One warp copies
 // X, some steps of 64 columns together: a window, to one of STAGES places, and the window's units of W, 32 x 32 each, to a
 // ring of UNITS places. A warpgroup has STRIPS strips, whose sums are in registers. As a register has no run-time number,
 // it goes through its strips in a loop that is unrolled, and through a strip's units of the window in one that is not. All
-// warpgroups have the same windows, so it matters little how units are distributed among strips.
+// warpgroups have the same windows, so it matters little how units are distributed among strips. What takes time is not
+// products alone: with a window come barriers, jumps over strips without a unit, and the end of its last products, which
+// three warpgroups wait for in turn.
 
-#define GROUPS 2
-#define STRIPS (12 / TILES)
-#define TOKENS (64 * TILES)
-#define STEPS (4 / TILES) // of a window, at most
+#define GROUPS 3
+#define STRIPS 4 // of a warpgroup
+#define TOKENS 128
 #define STEP_BYTES (TOKENS * 128)
 #define UNIT_BYTES 2048 // 32 rows of 64 bytes, swizzled
-#define MOST 48 // units of a window
+#define MOST 24 // units of a window
+#define COUNTS 16 // bytes of a window before them
+#define PLACES 28
 #define STORE_PITCH 80 // bytes of a token's 32 rows on their way out
 #define STORE_BYTES (16 * STORE_PITCH) // of a warp
 
-// Units lie in the order of strips, then of columns, from `first` on; the second warpgroup's from `first + split` on.
+// Units lie in the order of strips, then of columns, from `first` on; the second warpgroup's from `first + splits[0]` on, the
+// third's from `first + splits[1]` on.
 struct __align__(16) Window {
     u32 first;
-    unsigned char units, steps, split, unused;
+    unsigned char units, steps, splits[2];
     u16 columns[4]; // of each step, in 64
-    u32 counts[GROUPS][3]; // of the units of each strip, a byte each
+    u32 counts[GROUPS]; // of the units of each strip, a byte each
     u16 places[MOST]; // of what each unit is multiplied by, in 16 bytes within the window's part of X
 };
 
@@ -37,6 +41,22 @@ struct Operands {
     const RowTile *tiles; // [row tiles]
     Order order;
 };
+
+// What all lanes of a warp have, so that the compiler knows it.
+__device__ __forceinline__ u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
+
+__device__ __forceinline__ u32 loaded_half(u32 address) {
+    u16 half;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(address));
+    return half;
+}
+
+// A matrix as `matrix_from` says it, at a place with FIRST_BIT in it already.
+#define FIRST_BIT (1 << 16)
+template <int SWIZZLE>
+__device__ __forceinline__ u64 placed(u32 place) {
+    return (u64)((SWIZZLE == 1 ? 1024 : 512) >> 4 | (u32)SWIZZLE << 30) << 32 | place;
+}
 
 // The sums of a warp, 16 tokens x 32 rows, to y; `area` is STORE_BYTES of its own.
 __device__ __forceinline__ void store_strip(const float (&sums)[16], const Output &o, int first_row, int first_token, u32 area) {
@@ -92,8 +112,12 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
                 int row_tile, token_tile;
                 o.order.find(number, row_tile, token_tile);
                 const Window *from = o.windows + o.tiles[row_tile].first_window;
-                for (int left = o.tiles[row_tile].windows; left > 0; --left, ++from) {
-                    const uint4 head = *(const uint4 *)from;
+                int left = o.tiles[row_tile].windows;
+                if (!left) continue;
+                uint4 ahead = *(const uint4 *)from;
+                for (; left > 0; --left, ++from) {
+                    const uint4 head = ahead;
+                    ahead = *(const uint4 *)(from + (left > 1)); // now, so that nothing waits for it
                     const u32 own = head.y & 0xFF, steps = head.y >> 8 & 0xFF;
                     while (taken == STAGES || units + own > UNITS) {
                         wait_for(read + 8 * oldest.index, oldest.parity);
@@ -118,41 +142,43 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
             }
         }
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
         const int warp = threadIdx.x / 32 % 4;
         const u32 area = areas + threadIdx.x / 32 * STORE_BYTES;
         for (int number = blockIdx.x; number < o.order.count(); number += gridDim.x) {
             int row_tile, token_tile;
             o.order.find(number, row_tile, token_tile);
             const RowTile tile = o.tiles[row_tile];
-            float sums[STRIPS][TILES][16];
+            float sums[STRIPS][2][16]; // 64 tokens and 64 more
 #pragma unroll
-            for (int each = 0; each < 16 * TILES * STRIPS; ++each) (&sums[0][0][0])[each] = 0.0f;
+            for (int each = 0; each < 32 * STRIPS; ++each) (&sums[0][0][0])[each] = 0.0f;
             for (int left = tile.windows; left > 0; --left) {
                 wait_for(full + 8 * stage.index, stage.parity);
-                const Window &window = *(const Window *)(shared + (windows - x_stages) + stage.index * sizeof(Window));
-                const u32 x = matrix_place(x_stages + stage.index * STEPS * STEP_BYTES);
-                u32 unit = group ? window.split : 0, counts[3];
-#pragma unroll
-                for (int each = 0; each < 3; ++each) counts[each] = window.counts[group][each];
-                u32 at = (place + unit) % UNITS, next = window.places[unit];
+                const u32 window = windows + stage.index * sizeof(Window);
+                const u32 x = x_stages + stage.index * STEPS * STEP_BYTES;
+                const u32 head = loaded(window + 4); // units, steps, splits
+                const u32 split = group == 0 ? 0 : head >> (8 + 8 * group) & 0xFF;
+                u32 next = window + PLACES + 2 * split, at = (place + split) % UNITS, raw = loaded_half(next);
+                const u32 counts = same(loaded(window + COUNTS + group * 4));
                 begin_products();
 #pragma unroll
                 for (int strip = 0; strip < STRIPS; ++strip)
 #pragma unroll 1
-                    for (u32 some = counts[strip / 4] >> (strip % 4 * 8) & 0xFF; some; --some) {
-                        const u32 a = x + next, b = matrix_place(ring) + at * (UNIT_BYTES / 16);
-                        next = window.places[++unit];
+                    for (u32 some = counts >> strip * 8 & 0xFF; some; --some) {
+                        const u32 both = same(at << 16 | raw);
+                        const u32 a = (both & 0xFFFF) + (matrix_place(x) | FIRST_BIT);
+                        const u32 b = (both >> 16) * (UNIT_BYTES / 16) + (matrix_place(ring) | FIRST_BIT);
+                        raw = loaded_half(next += 2);
                         at = at + 1 == UNITS ? 0 : at + 1;
 #pragma unroll
-                        for (int tokens = 0; tokens < TILES; ++tokens) {
+                        for (int tokens = 0; tokens < 2; ++tokens) {
                             const u32 own = a + tokens * (64 * 128 / 16);
-                            wgmma(sums[strip][tokens], matrix_from<1>(own), matrix_from<2>(b));
-                            wgmma(sums[strip][tokens], matrix_from<1>(own + 2), matrix_from<2>(b + 2)); // the other 16 columns
+                            wgmma(sums[strip][tokens], placed<1>(own), placed<2>(b));
+                            wgmma(sums[strip][tokens], placed<1>(own + 2), placed<2>(b + 2)); // the other 16 columns
                         }
                     }
                 end_products();
-                place = (place + window.units) % UNITS;
+                place = (place + (head & 0xFF)) % UNITS;
                 wait_for_products<0>();
                 arrive(read + 8 * stage.index);
                 stage.next();
@@ -161,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
 #pragma unroll
             for (int strip = 0; strip < STRIPS; ++strip)
 #pragma unroll
-                for (int tokens = 0; tokens < TILES; ++tokens) {
+                for (int tokens = 0; tokens < 2; ++tokens) {
                     const int which = group * STRIPS + strip, token = first_token + tokens * 64;
                     if (which < tile.strips && token < o.out.tokens)
                         store_strip(sums[strip][tokens], o.out, (tile.strip + which) * 32, token, area);

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.device.tensors import BFLOAT16, FLOAT8, FLOAT16, INT8
-from sparsec.cuda.products import nm24_wgmma, spmv
+from sparsec.cuda.products import coo_wgmma, nm24_wgmma, spmv
 from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.products.bsr_wgmma import BsrWgmma
+from sparsec.cuda.products.coo_wgmma import CooWgmma
 from sparsec.cuda.products.device_cost import Kernel, Processor, sparse_microseconds
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.sparse_weight import SparseWeight, Streams
 from sparsec.cuda.products.spmv import SpmvWeight
-from sparsec.cuda.streams import coo_streams, patterns
+from sparsec.cuda.streams import bank_streams, coo_streams, patterns
+from sparsec.cuda.streams.bank_streams import BankStreams
 from sparsec.cuda.streams.bsr_pairs import BlockPairs
 from sparsec.cuda.streams.bsr_steps import BlockSteps
 from sparsec.cuda.streams.coo_streams import CooStreams
@@ -35,7 +37,7 @@ from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams,
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = str  # as `patterns.parse` takes it
-Encoded: TypeAlias = Streams | BlockSteps | BlockPairs | SpmvStreams | Nm24Tiles
+Encoded: TypeAlias = Streams | BlockSteps | BlockPairs | SpmvStreams | Nm24Tiles | BankStreams
 
 
 PAIRED = 0.8  # of what pairs of blocks are multiplied by, that is not nothing but zeros, for which pairs are the faster
@@ -44,7 +46,7 @@ MULTIPROCESSORS, SHARED_BYTES = 132, 227 << 10  # of an H100, for a weight that 
 
 
 BlockWeight: TypeAlias = BsrWgmma | BsrPairsWgmma
-Weight: TypeAlias = SparseWeight | Nm24Wgmma | BlockWeight | SpmvWeight
+Weight: TypeAlias = SparseWeight | Nm24Wgmma | BlockWeight | SpmvWeight | CooWgmma
 
 
 def compress(
@@ -112,11 +114,13 @@ def encoded_for(bits: NDArray[np.uint16], pattern: Pattern, on: Device, tokens: 
             got=f"{on.name}, {on.architecture[0]}.{on.architecture[1]}",
             next_step='compress it as "unstructured"',
         )
-    if isinstance(kind, Unstructured) and tokens and spmv.fits(bits.shape[1], on.shared_bytes):
+    if isinstance(kind, Unstructured) and tokens:
         m, k = bits.shape
         kernel = fastest(m, k, int(np.count_nonzero(bits << 1)), tokens, on)
-        if kernel in ("spmv", "spmv_ordered"):
+        if kernel in ("spmv", "spmv_ordered") and spmv.fits(k, on.shared_bytes):
             return spmv.encoded(bits, on, ordered=kernel == "spmv_ordered")
+        if kernel == "coo_wgmma" and (banks := BankStreams.encode(bits, on.multiprocessors)).even:
+            return banks
     return encode(bits, pattern, on.multiprocessors, on.shared_bytes)
 
 
@@ -127,6 +131,8 @@ def on_gpu(encoded: Encoded, dtype: str, on: Device) -> Weight:
             return SpmvWeight(encoded, dtype, on)
         case Nm24Tiles():
             return Nm24Wgmma(encoded, dtype, on)
+        case BankStreams():
+            return CooWgmma(encoded, dtype, on)
         case BlockSteps():
             return BsrWgmma(encoded, dtype, on)
         case BlockPairs():
@@ -139,6 +145,8 @@ def fastest(m: int, k: int, nnz: int, tokens: Sequence[int], on: Processor) -> K
     """For products of an unstructured weight [m, k] with these numbers of tokens, by the cost model."""
     dense_enough = nnz > coo_streams.DENSEST * m * k
     kernels: list[Kernel] = ["bitmap_mma" if dense_enough else "coo_mma", "spmv", "spmv_ordered"]
+    if on.architecture == coo_wgmma.ARCHITECTURE and nnz <= bank_streams.DENSEST * m * k:
+        kernels.append("coo_wgmma")
     return min(kernels, key=lambda kernel: sum(sparse_microseconds(kernel, m, k, nnz, each, on) for each in tokens))
 
 
@@ -187,7 +195,7 @@ def encode(
     """What is copied to a GPU with so many multiprocessors, of a matrix given as its bits; needs no GPU."""
     match patterns.parse(pattern):
         case Blocks() as kind if kind.large:
-            return _blocks(bits)
+            return _blocks(bits, workers)
         case Groups(n=2, m=4, rows=1):
             return Nm24Streams.encode(bits, workers)
         case Groups() as kind:
@@ -197,10 +205,10 @@ def encode(
             return _unstructured(bits, workers, shared_bytes)
 
 
-def _blocks(bits: NDArray[np.uint16]) -> BlockSteps | BlockPairs:
+def _blocks(bits: NDArray[np.uint16], workers: int) -> BlockSteps | BlockPairs:
     """By strips of 32 rows, or by pairs of them where these have blocks in the same columns."""
     pairs = BlockPairs.encode(bits)
-    return pairs if pairs.fullness >= PAIRED else BlockSteps.encode(bits)
+    return pairs if pairs.fullness >= PAIRED else BlockSteps.encode(bits, workers)
 
 
 def _unstructured(bits: NDArray[np.uint16], workers: int, shared_bytes: int) -> LaneStreams | CooStreams:

@@ -1,12 +1,12 @@
 """Block steps: a matrix of 32 x 32 units of which only those with a nonzero are kept, in the order `bsr_wgmma` takes them.
 
-Rows are cut into tiles of up to 12 or 24 strips of 32 rows, tiles into steps of 64 columns; steps without a unit are left
-out, and a few others together are a window. The units of a window are those of its first strip, column by column, then
-those of the next. A unit is 32 rows of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie
-at c ^ (r / 2 % 4), which is the 64-byte swizzle of the matrix descriptors of `wgmma`.
+Rows are cut into tiles of up to 12 strips of 32 rows, tiles into steps of 64 columns; steps without a unit are left out, and
+a few others together are a window. The units of a window are those of its first strip, column by column, then those of the
+next. A unit is 32 rows of 64 bytes, 2048 bytes, copied to shared memory as it is: of row r, the 16 bytes c lie at
+c ^ (r / 2 % 4), which is the 64-byte swizzle of the matrix descriptors of `wgmma`.
 
 Larger blocks are several units; where blocks are smaller or begin elsewhere, units have zeros in them. Bytes per element
-of a unit: 2; a window has 144 bytes more.
+of a unit: 2; a window has 80 bytes more.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from numpy.typing import NDArray
 SIDE = 32  # rows and columns of a unit
 STEP = 64  # columns
 UNIT_BYTES = 2 * SIDE * SIDE
-GROUPS = 2  # warpgroups, which have half of a tile's strips each
-STRIPS = 24  # of a tile that is multiplied by 64 tokens, whose sums fill the registers
-DENSITY = 1 / 6  # of units, above which half the strips and twice the tokens need fewer bytes of X and W together
-MOST = 4  # steps of a window with 64 tokens
-MANY = 28  # units of a window, which has more only if one step has
+TOKENS = 128  # that a tile is multiplied by: sums of 12 strips for them fill the registers
+GROUPS, STRIPS = 3, 12  # warpgroups, strips of a tile, of which each warpgroup has as many
+MOST = 24  # units of a window, as many as a step can have
+STEPS = 2  # of a window, as there is shared memory for
+TYPICAL = 4096  # tokens, for which tiles are to be as many as multiprocessors can do at the same time
 WINDOW = np.dtype(
     [
         ("first", np.uint32),  # unit
-        *((name, np.uint8) for name in ("units", "steps", "split", "unused")),  # split: units of the first warpgroup
-        ("columns", np.uint16, MOST),  # of each step, in 64
+        *((name, np.uint8) for name in ("units", "steps")),
+        ("splits", np.uint8, GROUPS - 1),  # units of the warpgroups before the second and the third
+        ("columns", np.uint16, 4),  # of each step, in 64
         ("counts", np.uint8, (GROUPS, STRIPS // GROUPS)),  # of each strip's units
-        ("places", np.uint16, 2 * STRIPS),  # of what each unit is multiplied by, in 16 bytes within the window's X
-        ("rest", np.uint64),
+        ("places", np.uint16, MOST),  # of what each unit is multiplied by, in 16 bytes within the window's X
+        ("rest", np.uint32),
     ]
 )
+_STEP_PLACES = STEP * 2 * TOKENS // 16  # of X
 
 _SWIZZLED = np.arange(4) ^ np.arange(SIDE)[:, None] // 2 % 4  # where the 16 bytes of a row lie; its own inverse
 
@@ -46,33 +48,32 @@ Bits = NDArray[np.uint16]
 class BlockSteps:
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `strips` is 24 or 12, the most of a tile. `tiles` is int32 [tiles, 4]: first window, number of windows, first strip,
-    number of strips; `windows` WINDOW [windows]; `units` uint8 [units, 2048].
+    `tiles` is int32 [tiles, 4]: first window, number of windows, first strip, number of strips; `windows` WINDOW
+    [windows]; `units` uint8 [units, 2048].
     """
 
     m: int
     k: int
-    strips: int
     tiles: NDArray[np.int32]
     windows: NDArray[np.void]
     units: NDArray[np.uint8]
 
     @classmethod
-    def encode(cls, weight: Bits) -> BlockSteps:
-        """Encode the bits of a matrix [m, k]; units of nothing but zeros of either sign are dropped."""
+    def encode(cls, weight: Bits, workers: int) -> BlockSteps:
+        """Encode the bits of a matrix [m, k] for so many multiprocessors; units of nothing but zeros of either sign are
+        dropped."""
         m, k = weight.shape
         count = -(-m // SIDE)
         with ThreadPoolExecutor() as pool:
             kept = np.stack(list(pool.map(lambda strip: (_blocks(weight, strip) << 1).any(axis=(0, 2)), range(count))))
-            strips = STRIPS // 2 if kept.mean() > DENSITY else STRIPS
             tiles: list[tuple[int, ...]] = []
             windows: list[NDArray[np.void]] = []
             places, total = [np.zeros((0, 2), dtype=np.intp)], 0
-            bounds = np.linspace(0, count, -(-count // strips) + 1).astype(int).tolist()
+            bounds = np.linspace(0, count, row_tiles(count, workers) + 1).astype(int).tolist()
             for begin, end in pairwise(bounds):
                 first = len(windows)
-                for steps in _together(kept[begin:end], strips):
-                    window, inside = _window(kept[begin:end], steps, strips)
+                for steps in _together(kept[begin:end]):
+                    window, inside = _window(kept[begin:end], steps)
                     window["first"] = total
                     windows.append(window)
                     places.append(inside + np.array([begin, 0]))
@@ -86,25 +87,20 @@ class BlockSteps:
                 units[own] = _units(_blocks(weight, strip)[:, where[own, 1]])
 
             list(pool.map(fill, range(count)))
-        return cls(m, k, strips, np.array(tiles, dtype=np.int32), np.array(windows, dtype=WINDOW), units)
+        return cls(m, k, np.array(tiles, dtype=np.int32), np.array(windows, dtype=WINDOW), units)
 
     def decode(self) -> Bits:
         """The matrix, from what the descriptors and the windows say."""
         out = np.zeros((-(-self.m // SIDE) * SIDE, -(-self.k // STEP) * STEP), dtype=np.uint16)
         chunks = self.units.view(np.uint16).reshape(-1, SIDE, 4, 8)
         matrices = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
-        own = self.strips // GROUPS
         for first, count, strip, _ in self.tiles.tolist():
             for window in self.windows[first : first + count]:
-                for group in range(GROUPS):
-                    unit = int(window["split"]) if group else 0
-                    for which in range(own):
-                        for _ in range(window["counts"][group, which]):
-                            step, place = divmod(int(window["places"][unit]), _step_places(self.strips))
-                            row = (strip + group * own + which) * SIDE
-                            column = int(window["columns"][step]) * STEP + place // 4 * SIDE
-                            out[row : row + SIDE, column : column + SIDE] = matrices[int(window["first"]) + unit]
-                            unit += 1
+                strips = np.repeat(np.arange(STRIPS), window["counts"].ravel())
+                for unit, (which, at) in enumerate(zip(strips.tolist(), window["places"].tolist(), strict=False)):
+                    step, place = divmod(at, _STEP_PLACES)
+                    row, column = (strip + which) * SIDE, int(window["columns"][step]) * STEP + place // 4 * SIDE
+                    out[row : row + SIDE, column : column + SIDE] = matrices[int(window["first"]) + unit]
         return out[: self.m, : self.k]
 
     @property
@@ -113,9 +109,14 @@ class BlockSteps:
         return self.units.nbytes + self.windows.nbytes + self.tiles.nbytes
 
 
-def _step_places(strips: int) -> int:
-    """The 16 bytes of a step of X, which has 64 or 128 tokens."""
-    return STEP * 2 * (64 * STRIPS // strips) // 16
+def row_tiles(strips: int, workers: int) -> int:
+    """Into how many tiles so many strips are cut: the fewest, or a tenth more if multiprocessors have less to do then."""
+    fewest = -(-strips // STRIPS)
+
+    def rounds(tiles: int) -> tuple[int, int]:
+        return -(-tiles * (TYPICAL // TOKENS) // workers) * -(-strips // tiles), tiles
+
+    return min(range(fewest, min(strips, fewest + fewest // 10) + 1), key=rounds)
 
 
 def _blocks(weight: Bits, strip: int) -> Bits:
@@ -126,7 +127,7 @@ def _blocks(weight: Bits, strip: int) -> Bits:
     return piece.reshape(SIDE, -1, SIDE)
 
 
-def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
+def _together(kept: NDArray[np.bool_]) -> list[list[int]]:
     """The steps of each window of a tile, of whose strips [strips, columns in 32] those units are kept."""
     counts = kept.sum(axis=0).reshape(-1, 2).sum(axis=1).tolist()
     found: list[list[int]] = []
@@ -134,7 +135,7 @@ def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
     for step, count in enumerate(counts):
         if not count:
             continue
-        if found and len(found[-1]) < MOST * strips // STRIPS and units + count <= MANY:
+        if found and len(found[-1]) < STEPS and units + count <= MOST:
             found[-1].append(step)
             units += count
         else:
@@ -143,17 +144,18 @@ def _together(kept: NDArray[np.bool_], strips: int) -> list[list[int]]:
     return found
 
 
-def _window(kept: NDArray[np.bool_], steps: list[int], strips: int) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+def _window(kept: NDArray[np.bool_], steps: list[int]) -> tuple[NDArray[np.void], NDArray[np.intp]]:
     """A window of these steps, and where its units are: [units, 2], strip and column in 32."""
     inside = kept.reshape(len(kept), -1, 2)[:, steps].reshape(len(kept), -1)
-    counts = np.zeros(strips, dtype=np.uint8)
+    counts = np.zeros(STRIPS, dtype=np.uint8)
     counts[: len(kept)] = inside.sum(axis=1)
     strip, at = np.nonzero(inside)
     window = np.zeros((), dtype=WINDOW)
-    window["units"], window["steps"], window["split"] = len(at), len(steps), counts[: strips // GROUPS].sum()
+    window["units"], window["steps"] = len(at), len(steps)
     window["columns"][: len(steps)] = steps
-    window["counts"][:, : strips // GROUPS] = counts.reshape(GROUPS, -1)
-    window["places"][: len(at)] = at // 2 * _step_places(strips) + at % 2 * 4
+    window["counts"] = counts.reshape(GROUPS, -1)
+    window["splits"] = window["counts"].sum(axis=1).cumsum()[:-1]
+    window["places"][: len(at)] = at // 2 * _STEP_PLACES + at % 2 * 4
     return window, np.column_stack([strip, np.array(steps)[at // 2] * 2 + at % 2])
 
 
