@@ -30,3 +30,24 @@ __device__ __forceinline__ u32 high_numbers(u32 word) {
     return scaled_down(word & 0x00F000F0 | WHOLE, ONE_OF_HIGH, MINUS_OF_HIGH);
 #endif
 }
+
+// Numbers as they are stored, 8 more than they are, which takes one instruction: as float16 below its smallest normal number, which
+// tensor cores take like others (bfloat16 has too few bits). The product of LESS_LOW or LESS_HIGH and the same X, in the same
+// order, takes off what is too much, of zeros exactly; sums are then multiplied by STORED_UNIT, those of high numbers before that
+// by HIGH_UNIT.
+#define LESS_LOW 0x80088008 // -8 times the smallest number
+#define LESS_HIGH 0x80808080
+#define STORED_UNIT 16777216.0f
+#define HIGH_UNIT 0.0625f
+
+__device__ __forceinline__ u32 stored_low(u32 word) { return word & 0x000F000F; }
+__device__ __forceinline__ u32 stored_high(u32 word) { return word & 0x00F000F0; }
+
+// Add the sums of a step, times the scales of their rows, of which a lane's four are at `place`, and `unit`.
+__device__ __forceinline__ void add_scaled(Sums &sums, const Sums &step, u32 place, float unit) {
+    const uint4 bits = loaded16(place);
+    const float scales[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
+#pragma unroll
+    for (int each = 0; each < 8 * TILES; ++each) // 16 rows, tile, eight rows, two tokens
+        (&sums.values[0][0][0])[each] += scales[each / (4 * TILES) * 2 + each / 2 % 2] * unit * (&step.values[0][0][0])[each];
+}

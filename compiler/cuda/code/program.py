@@ -26,11 +26,11 @@ _NM24 = (*_ACTIVATION, "warp_stream.cuh", "nm24_step.cuh")
 _W4 = (*_ACTIVATION, "warp_stream.cuh", "four_bits.cuh")
 HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpgroup products are
     "bitmap_mma": (*_ACTIVATION, "warp_stream.cuh", "lane_values.cuh"),
-    "nm24_mma": _NM24,
+    "nm24_mma": (*_NM24, "equal_steps.cuh"),
     "nm24_tile_mma": _NM24,
     "dense_mma": (*_DENSE, "wgmma.cuh", "dense_tile.cuh"),
     "spmv": (*_ACTIVATION, "tensor_core.cuh", "widened.cuh"),
-    "w4_nm24_mma": _W4,
+    "w4_nm24_mma": (*_W4, "equal_steps.cuh"),
     "w4_group_mma": _W4,
     "dense_few": _DENSE,
     "dense_wgmma": (*_ACTIVATION, "hopper.cuh", "widened.cuh", "epilogue.cuh"),

@@ -2,9 +2,11 @@
 // streams of w4_group_streams.py.
 //
 // A step is 128 columns, whose numbers share a scale in each row. Products are with the whole numbers, which are exact; the
-// sums of a step are then multiplied by the scales, in float32.
+// sums of a step are then multiplied by the scales, in float32. For up to eight tokens of float16 numbers are taken as they are
+// stored: a product more for each 16 columns is less than an instruction more for each two numbers. For more it is not.
 
 #define HEADER 32 // bytes of masks, then 128 of scales, then groups
+#define STORED (TILES == 1 && !BF16)
 
 // Bytes of groups before those of a lane's rows.
 __device__ __forceinline__ u32 bytes_before(u32 mask) {
@@ -42,6 +44,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
     u32 begin = STEPS == 2 ? head.y : STEPS == 3 ? head.z : head.w, end = offsets[min(STEPS, count)];
     Tokens tokens;
     tokens.open(o, part, HALVES * 128, x_data, x_barriers);
+    // A lane loads its part of columns 0 to 7, 16 to 23, 8 to 15 and 24 to 31: those of low numbers, then those of high ones.
+    tokens.lane_part = lane % 8 * 128 + ((lane / 16 | lane / 8 % 2 * 2) ^ lane % 8) * 16;
     Sums sums;
     sums.clear();
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
@@ -52,8 +56,10 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
         stream.copy(o.streams, begin, end);
         begin = end, end = offsets[min(each + STEPS + 1, count)];
 
-        Sums group;
+        Sums group, high;
+        float less[2][TILES][4] = {}; // of low and of high numbers, for each row
         group.clear();
+        high.clear();
         const u32 mask = loaded(stream.place + lane / 4 * 4);
         u32 at = stream.place + HEADER + 128 + bytes_before(mask) + lane % 4 * 2;
 #pragma unroll
@@ -68,16 +74,30 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
                     found = half, at += 8;
                 }
                 const u32 bytes = __byte_perm(found, 0, 0x4140);
-                a[i / 2][i % 2] = low_numbers(bytes);
-                a[i / 2][i % 2 + 2] = high_numbers(bytes);
+                a[i % 4 / 2][i / 4 * 2 + i % 2] = STORED ? stored_low(bytes) : low_numbers(bytes);
+                a[i % 4 / 2 + 2][i / 4 * 2 + i % 2] = STORED ? stored_high(bytes) : high_numbers(bytes);
             }
-            multiply(group.values, a, tokens.at(column + warp / GROUPS * 128 + word * 32));
-        }
-        const uint4 bits = loaded16(stream.place + HEADER + lane / 4 * 16);
-        const float scales[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
+            const u32 x = tokens.at(column + warp / GROUPS * 128 + word * 32);
+            const u32 low[4] = {LESS_LOW, LESS_LOW, LESS_LOW, LESS_LOW}, top[4] = {LESS_HIGH, LESS_HIGH, LESS_HIGH, LESS_HIGH};
 #pragma unroll
-        for (int each = 0; each < 8 * TILES; ++each) // 16 rows, tile, eight rows, two tokens
-            (&sums.values[0][0][0])[each] += scales[each / (4 * TILES) * 2 + each / 2 % 2] * (&group.values[0][0][0])[each];
+            for (int i = 0; i < TILES; ++i) {
+                const uint4 b = fragments_of_x(x + i * 1024);
+                Sums &second = STORED ? high : group;
+                mma(group.values[0][i], a[0], b.x, b.y);
+                mma(group.values[1][i], a[1], b.x, b.y);
+                mma(second.values[0][i], a[2], b.z, b.w);
+                mma(second.values[1][i], a[3], b.z, b.w);
+                if (STORED) mma(less[0][i], low, b.x, b.y), mma(less[1][i], top, b.z, b.w);
+            }
+        }
+        if (STORED)
+#pragma unroll
+            for (int each = 0; each < 8 * TILES; ++each) {
+                const float more = (&high.values[0][0][0])[each] + (&less[1][0][0])[each % (4 * TILES)];
+                (&group.values[0][0][0])[each] += (&less[0][0][0])[each % (4 * TILES)];
+                (&group.values[0][0][0])[each] += HIGH_UNIT * more;
+            }
+        add_scaled(sums, group, stream.place + HEADER + lane / 4 * 16, STORED ? STORED_UNIT : 1.0f);
         stream.next();
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * 128 == COLUMNS) tokens.end();
