@@ -27,6 +27,7 @@ from sparsec.cuda.products.product import matmul
 from sparsec.cuda.products.sparse_weight import FEW
 from sparsec.cuda.products.spmv import SpmvWeight
 from sparsec.cuda.products.weights import Encoded, Pattern, Weight, compress, encode, fastest, on_gpu
+from sparsec.cuda.streams.bank_streams import BankStreams
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.spmv_streams import SpmvStreams
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
@@ -249,6 +250,8 @@ def _encoded(
     if kernel in ("spmv", "spmv_ordered"):
         columns = spmv.most_columns(gpu.shared_bytes)
         return SpmvStreams.encode(bits, gpu.multiprocessors, columns, ordered=kernel == "spmv_ordered")
+    if kernel == "coo_wgmma":
+        return BankStreams.encode(bits, gpu.multiprocessors)
     return Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
 
 

@@ -17,6 +17,7 @@ _WGMMA = {  # the instruction that a kernel is made of
     "bsr_pairs_wgmma": wgmma.product,
     "dense_wgmma": wgmma.dense_product,
     "attention_wgmma": wgmma.attention_products,
+    "coo_wgmma": wgmma.dense_product,
     "dense_mma": wgmma.tile_product,
     "conv_mma": wgmma.tile_product,
 }

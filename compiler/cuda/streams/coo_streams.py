@@ -71,7 +71,7 @@ class CooStreams:
         partition = deal(_costs(weight, words, halves), workers, halves)
         with ThreadPoolExecutor() as pool:
             parts = map(partition.parts, range(partition.workers))
-            found = list(pool.map(lambda each: _points(_tiles(weight, words, partition, each), least), parts))
+            found = list(pool.map(lambda each: _streams(_tiles(weight, words, partition, each), least), parts))
         counts = np.concatenate([counts for _, counts in found])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
         units = np.concatenate([points for points, _ in found])
@@ -164,8 +164,14 @@ def _piece(tiles: Bits, partition: Partition, words: int) -> Bits:
     return split.transpose(1, 5, 9, 6, 2, 0, 3, 4, 8, 7, 10).reshape(partition.rows, -1)
 
 
-def _points(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """The rounds of tiles, [rounds, 32], and how many each tile has."""
+def _streams(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The rounds of tiles, [rounds, 32], and how many each tile has; the last ones are filled up behind the tile."""
+    return in_rounds(tiles, least, np.full(len(tiles), tiles.shape[1] << 17, dtype=np.uint32))
+
+
+def in_rounds(tiles: Bits, least: int, fill: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The points of the nonzeros of tiles, in rounds [rounds, 32], and how many each tile has, at least so many; rounds that
+    are not full are filled up with the tile's own of `fill`."""
     nonzero = (tiles << 1) != 0
     by_bank = nonzero.reshape(len(tiles), -1, 32, 2).swapaxes(1, 2).reshape(len(tiles), 32, -1)
     loads = by_bank.sum(axis=2, dtype=np.int64)
@@ -175,13 +181,13 @@ def _points(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int
     places = at // 2 * 64 + bank * 2 + at % 2
     firsts = (np.cumsum(loads) - loads.ravel()).reshape(loads.shape)
     turns = _turns(loads, counts)[tile, bank, np.arange(len(tile)) - firsts[tile, bank]]
-    rounds = begins[tile] + turns
-    order = np.argsort(rounds, kind="stable")
-    sizes = np.bincount(rounds, minlength=int(counts.sum()))
+    own = begins[tile] + turns
+    order = np.argsort(own, kind="stable")
+    sizes = np.bincount(own, minlength=int(counts.sum()))
     lanes = np.arange(len(tile)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    tile, places, rounds = tile[order], places[order], rounds[order]
-    points = np.full((int(counts.sum()), LANES), tiles.shape[1] << 17, dtype=np.uint32)
-    points[rounds, lanes] = tiles[tile, places].astype(np.uint32) | places.astype(np.uint32) << 17
+    tile, places, own = tile[order], places[order], own[order]
+    points = np.repeat(fill, counts)[:, None].repeat(LANES, axis=1)
+    points[own, lanes] = tiles[tile, places].astype(np.uint32) | places.astype(np.uint32) << 17
     return points, counts
 
 

@@ -1,0 +1,93 @@
+"""Unstructured weights of few nonzeros on Hopper's tensor cores: how products are cut up and launched."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char, c_int, c_void_p
+from dataclasses import dataclass
+
+from sparsec.cuda.code.program import function
+from sparsec.cuda.device.driver import Device, TensorMap
+from sparsec.cuda.device.memory import Memory
+from sparsec.cuda.device.tensors import BFLOAT16
+from sparsec.cuda.products.operands import Output, Results, Rows
+from sparsec.cuda.streams.bank_streams import SCATTERERS, SIDE, TILES, BankStreams
+
+ARCHITECTURE = (9, 0)  # what there is a kernel for
+TOKENS = (16, 32, 64)  # that a block of threads does
+PLACES = (4, 3, 2)  # tiles' points that a warp has in shared memory
+DEPTH = 2  # tiles of a warp
+STAGES = DEPTH * SCATTERERS // TILES  # steps that there are places for
+THREADS = 128 + 32 * SCATTERERS
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """So many tokens at a time, with so many places for points of each warp."""
+
+    tokens: int
+    places: int
+    shared_bytes: int
+
+
+class _Operands(ctypes.Structure):
+    _fields_ = (
+        ("x", TensorMap),
+        ("out", Output),
+        *((name, c_void_p) for name in ("streams", "starts", "offsets", "parts", "segments", "partial", "counters")),
+        *((name, c_int) for name in ("steps", "blocks", "segment_count")),
+        ("padding", c_char * 52),  # to a multiple of 64 bytes
+    )
+
+
+class CooWgmma:
+    """A matrix W [m, k] of float16 or bfloat16 on one GPU.
+
+    Products with one weight must be in one order (one stream, or streams that wait): they share the weight's counters.
+    """
+
+    def __init__(self, streams: BankStreams, dtype: str, on: Device) -> None:
+        self.streams = streams
+        self.dtype = dtype
+        self.device = on
+        self._memory = Memory(self, on)
+        partition = streams.partition
+        tables = streams.starts(), streams.offsets, partition.worker_table(), partition.block_table()
+        self._arrays = [self._memory.upload(each) for each in (streams.units, *tables)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.streams.m, self.streams.k
+
+    def launch(self, x: Rows, y: Results, stream: int) -> None:
+        """Put a product on a stream."""
+        partition, by = self.streams.partition, width(self.streams, x.tokens, self.device.shared_bytes)
+        rows = -(-x.tokens // by.tokens)
+        operands = _Operands(
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, SIDE)),
+            y.output(x.tokens),
+            *(each.address for each in self._arrays),
+            self._memory.scratch("sums", rows * partition.segments * partition.rows * by.tokens * 4).address,
+            self._memory.scratch("counters", rows * partition.blocks * 4).address,
+            *(self.streams.steps, partition.blocks, partition.segments),
+        )
+        macros = {
+            "ROWS": partition.rows,
+            "SCATTERERS": SCATTERERS,
+            "DEPTH": DEPTH,
+            "PLACES": by.places,
+            "TOKENS": by.tokens,
+        }
+        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
+        kernel = function(self.device, "coo_wgmma", {**macros, **self.streams.macros}, by.shared_bytes)
+        self.device.launch(kernel, (partition.workers, rows), THREADS, operands, stream)
+
+
+def width(streams: BankStreams, tokens: int, available: int) -> Width:
+    """For so many tokens: as many at a time, up to 64, and as many places as there is shared memory for."""
+    wanted = next((each for each in TOKENS if tokens <= each), TOKENS[-1])
+    points = 96 * streams.main + 128 * streams.rounds + 8
+    # Tiles of W, columns of X with two barriers; two numbers.
+    others = SCATTERERS * DEPTH * 2 * SIDE * SIDE + STAGES * (2 * wanted * SIDE + 16) + 8
+    places = next((each for each in PLACES if others + SCATTERERS * each * points <= available), PLACES[-1])
+    return Width(wanted, places, others + SCATTERERS * places * points)
