@@ -62,7 +62,7 @@ class BankStreams:
         m, k = weight.shape
         nnz = int(np.count_nonzero(weight << 1))
         main = 2 * max(1, int(nnz / (m * k) * SIDE))
-        partition = deal(4.0 * nonzeros(weight, SIDE, HALVES) + TILES * SIDE * SIDE / 2, workers, HALVES)
+        partition = deal(np.float64(4.0) * nonzeros(weight, SIDE, HALVES) + TILES * SIDE * SIDE / 2, workers, HALVES)
 
         def worker(number: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
             pieces = (partition.piece(weight, SIDE, *part) for part in partition.parts(number))
