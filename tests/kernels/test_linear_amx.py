@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from harness import Variant, allowed_error, assert_close, reference, run, to_llvm, variants
@@ -99,7 +101,7 @@ def test_units_are_all_blocks(tokens: int, inputs: int, outputs: int, most: tupl
     assert sorted((down, across) for down, _, across in places) == [
         (down, across) for down in range(blocks.down.parts) for across in range(blocks.across.parts)
     ]
-    for before, after in zip(places, places[1:], strict=False):  # the same outputs in turn, as often as there are such
+    for before, after in pairwise(places):  # the same outputs in turn, as often as there are such
         assert after[1] == 0 or after == [before[0] + 1, before[1] + 1, before[2]]
 
 
