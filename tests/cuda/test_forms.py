@@ -15,6 +15,7 @@ from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.forms import Forms
 from sparsec.cuda.network.plan import DeviceWeight
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
+from sparsec.cuda.products.coo_wgmma import CooWgmma
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.spmv import SpmvWeight
@@ -32,18 +33,30 @@ def forms(*tokens: int, pattern: str = "unstructured", gpu: str = "h100") -> For
 
 def test_few_tokens_of_all_plans_have_one_form_and_many_another() -> None:
     found = forms(1, 2, 16, 64)
-    one, sixteen = found.few(0, 1), found.few(0, 16)
+    one, sixteen = found.sparse(0, 1), found.sparse(0, 16)
     assert isinstance(one, SpmvWeight)
-    assert found.few(0, 2) is one
+    assert found.sparse(0, 2) is one
     assert isinstance(sixteen, SparseWeight)
-    assert found.many(0) is sixteen
+    assert found.sparse(0, 64) is sixteen
+
+
+@pytest.mark.parametrize(("gpu", "kind"), [("h100", CooWgmma), ("a100", SparseWeight)])
+def test_few_nonzeros_have_a_form_for_some_tokens_on_hopper(gpu: str, kind: type) -> None:
+    first = weight("first", sparse_matrix(M, K, 0.1, 1), "unstructured")
+    plans = residual_blocks((8, 32, 64), first, first, np.zeros(M, np.float32))
+    found = Forms(plans, absent_gpu(gpu), EncodedWeights({}))
+    some, few = found.sparse(0, 32), found.sparse(0, 8)
+    assert isinstance(some, kind)
+    assert found.sparse(0, 64) is some
+    assert isinstance(few, SparseWeight)
+    assert (few is some) == (gpu == "a100")
 
 
 @pytest.mark.parametrize(("gpu", "kind"), [("h100", Nm24Wgmma), ("a100", SparseWeight)])
 @pytest.mark.parametrize("pattern", ["2:4", "1:2"])
 def test_many_tokens_have_tiles_on_hopper(gpu: str, kind: type, pattern: str) -> None:
     found = forms(8, 64, pattern=pattern, gpu=gpu)
-    many, few = found.many(0), found.few(0, 8)
+    many, few = found.sparse(0, 64), found.sparse(0, 8)
     assert isinstance(many, kind)
     assert isinstance(few, SparseWeight)
     assert (many is few) == (gpu == "a100")
@@ -61,12 +74,12 @@ def test_what_nothing_holds_is_given_back() -> None:
     first = weight("first", sparse_matrix(M, K, 0.5, 1), "unstructured")
     plans = residual_blocks((16,), first, first, np.zeros(M, np.float32))
     found = Forms(plans, recording_gpu(recorder), EncodedWeights({}))
-    kept, lost = found.few(0, 16), found.dense(0)
+    kept, lost = found.sparse(0, 16), found.dense(0)
     both = recorder.device_bytes
     del lost
     gc.collect()
     assert 0 < recorder.device_bytes < both
-    assert found.few(0, 16) is kept
+    assert found.sparse(0, 16) is kept
 
 
 def test_filters_are_one_for_images_of_all_sizes() -> None:

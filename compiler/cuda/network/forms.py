@@ -15,6 +15,7 @@ from sparsec.cuda.network.plan import DevicePlan, DeviceWeight, Product
 from sparsec.cuda.products import nm24_wgmma, spmv
 from sparsec.cuda.products.convolution import ConvolutionWeight, Filters, Geometry
 from sparsec.cuda.products.dense import DenseWeight
+from sparsec.cuda.products.sparse_weight import FEW
 from sparsec.cuda.products.weights import Encoded, Weight, encoded_for, fastest, on_gpu
 from sparsec.cuda.streams import patterns
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
@@ -40,16 +41,13 @@ class Forms:
                 if isinstance(step, Product):
                     self._tokens.setdefault(step.weight, set()).add(step.tokens)
 
-    def few(self, number: int, tokens: int) -> Weight:
-        """For products of so many tokens, which are few, with a sparse weight: the form that serves all plans' such products."""
-        small = self._small(number)
-        return self._streams(number, small if tokens in small else ())
-
-    def many(self, number: int) -> Weight:
-        """For products of many tokens with a sparse weight."""
-        if self._device.architecture == nm24_wgmma.ARCHITECTURE and _two_of_four(self.weights[number]):
-            return self._sparse(number, "tiles", Nm24Tiles.encode)
-        return self._streams(number, ())
+    def sparse(self, number: int, tokens: int) -> Weight:
+        """For products of so many tokens with a sparse weight: one form for all products of the plans that it is best for."""
+        if tokens > FEW and self._device.architecture == nm24_wgmma.ARCHITECTURE and _two_of_four(self.weights[number]):
+            return self._encoded_as(number, "tiles", Nm24Tiles.encode)
+        pattern, on, alike = self.weights[number].pattern, self._device, self._alike(number, tokens)
+        assert pattern is not None, "a dense weight has no streams"
+        return self._encoded_as(number, f"streams {alike}", lambda bits: encoded_for(bits, pattern, on, alike))
 
     def dense(self, number: int) -> DenseWeight:
         """With the zeros."""
@@ -61,22 +59,26 @@ class Forms:
         filters = self._once(number, order, lambda each: Filters(each.bits(), each.dtype, order, self._device))
         return self._once(number, geometry, lambda _: ConvolutionWeight(filters, geometry))
 
-    def _small(self, number: int) -> tuple[int, ...]:
-        """Numbers of tokens of the plans' products with an unstructured weight for which `spmv` is the fastest."""
+    def _alike(self, number: int, tokens: int) -> tuple[int, ...]:
+        """Numbers of tokens of the plans' products that share a form with those of so many; none if that form does for any."""
+        own = self._own(number, tokens)
+        return (
+            ()
+            if own is None
+            else tuple(each for each in sorted(self._tokens[number]) if self._own(number, each) == own)
+        )
+
+    def _own(self, number: int, tokens: int) -> str | None:
+        """What is fastest for an unstructured weight and so many tokens, if it reads another form than other products do."""
         weight, on = self.weights[number], self._device
-        if weight.pattern != "unstructured" or not spmv.fits(weight.shape[1], on.shared_bytes):
-            return ()
-        m, k = weight.shape
-        numbers = sorted(self._tokens[number])
-        return tuple(each for each in numbers if fastest(m, k, weight.nonzeros, (each,), on).startswith("spmv"))
+        (m, k), kernel = weight.shape, "bitmap_mma"
+        if weight.pattern == "unstructured":
+            kernel = fastest(m, k, weight.nonzeros, (tokens,), on)
+        if kernel.startswith("spmv"):
+            return "spmv" if spmv.fits(k, on.shared_bytes) else None
+        return kernel if kernel == "coo_wgmma" else None
 
-    def _streams(self, number: int, tokens: tuple[int, ...]) -> Weight:
-        """The weight encoded for these numbers of tokens or, without any, for whatever comes."""
-        pattern, on = self.weights[number].pattern, self._device
-        assert pattern is not None, "a dense weight has no streams"
-        return self._sparse(number, f"streams {tokens}", lambda bits: encoded_for(bits, pattern, on, tokens))
-
-    def _sparse(self, number: int, form: str, encode: Callable[[NDArray[np.uint16]], Encoded]) -> Weight:
+    def _encoded_as(self, number: int, form: str, encode: Callable[[NDArray[np.uint16]], Encoded]) -> Weight:
         def make(weight: DeviceWeight) -> Weight:
             key = Key.on(self._device, number, form)
             return on_gpu(self._encoded.get(key, lambda: encode(weight.bits())), weight.dtype, self._device)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.products.device_cost import Kernel, Processor, dense_microseconds, sparse_microseconds
+from sparsec.cuda.products.device_cost import Processor, dense_microseconds, sparse_microseconds
 from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.weights import Pattern
-from sparsec.cuda.streams.coo_streams import DENSEST
+from sparsec.cuda.products.weights import Pattern, fastest
 from sparsec.report import Candidate
 
 CERTAIN = 0.95  # of the time of dense: predictions may be off by this much
@@ -67,7 +66,7 @@ def _patterns(bits: NDArray[np.uint16], tokens: int, on: Processor) -> dict[Patt
     nonzeros = int(np.count_nonzero(bits << 1))
     if 1 - nonzeros / bits.size < _WORTH:
         return {}
-    unstructured: Kernel = "coo_mma" if nonzeros <= DENSEST * bits.size else "bitmap_mma"
+    unstructured = fastest(m, k, nonzeros, (tokens,), on)
     found: dict[Pattern, tuple[str, float]] = {
         "unstructured": (unstructured, sparse_microseconds(unstructured, m, k, nonzeros, tokens, on))
     }

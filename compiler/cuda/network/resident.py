@@ -82,12 +82,12 @@ def _of_product(step: Product, forms: Forms, loader: Loader, won: dict[_Kind, st
     weight, tail = forms.weights[step.weight], step.tail
     pattern = weight.pattern
     if step.tokens <= FEW and pattern is not None:
-        return forms.few(step.weight, step.tokens)
+        return forms.sparse(step.weight, step.tokens)
     added = tail.residual is not None, tail.bias is not None
     kind = _Kind(weight.shape, weight.dtype, pattern, step.tokens, tail.activation, *added)
     found: dict[str, Resident] = {}
     if pattern is not None and won.get(kind, pattern) == pattern:
-        found[pattern] = forms.many(step.weight)
+        found[pattern] = forms.sparse(step.weight, step.tokens)
     if won.get(kind) != pattern or pattern is None:
         dense = forms.dense(step.weight)
         found |= {kernel: Dense(dense, kernel) for kernel in loader.dense_kernels(step, dense)}
