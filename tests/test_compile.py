@@ -160,7 +160,7 @@ def test_nan_and_infinity_reach_what_reads_them() -> None:
     assert np.isfinite(np.delete(y, [2, 4], axis=0)).all()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     channels=st.integers(1, 9),
     filters=st.integers(1, 9),

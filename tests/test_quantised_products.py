@@ -97,7 +97,7 @@ KIND = st.sampled_from(sorted(KINDS))
 PART = st.floats(0, 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(KIND, KIND),
     st.tuples(PART, PART),

@@ -28,7 +28,7 @@ def plan_of(weights: NDArray[np.generic], floats: tuple[tuple[int, int], ...]) -
     return Plan("p", TargetSpec("wasm32", "wasm32", ()), (), (), 0, (), weights.view(np.uint8), {}, floats=floats)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 6)), max_size=6), st.integers(0, 1 << 20))
 def test_pieces_make_up_all_weights(arrays: list[tuple[bool, int]], seed: int) -> None:
     """Arrays of float32 and of something else, in any order, each of whole lines."""

@@ -69,7 +69,7 @@ def _read_or_refuse(data: bytes, scratch: Path) -> None:
     assert same(program, small_program())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_a_flipped_byte_is_noticed_or_harmless(written: bytes, scratch: Path, data: st.DataObject) -> None:
     interesting = st.integers(0, 1200) | st.integers(len(written) - 14000, len(written) - 1)
@@ -80,7 +80,7 @@ def test_a_flipped_byte_is_noticed_or_harmless(written: bytes, scratch: Path, da
     _read_or_refuse(bytes(damaged), scratch)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_truncated_file_is_refused(written: bytes, scratch: Path, data: st.DataObject) -> None:
     scratch.write_bytes(written[: data.draw(st.integers(0, len(written) - 1))])

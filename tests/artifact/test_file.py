@@ -46,7 +46,7 @@ def test_an_artifact_of_another_kind_is_named(written: bytes, scratch: Path) -> 
         artifact.read(scratch)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     blobs=st.dictionaries(st.text("abcdefgh_", min_size=1, max_size=8), st.binary(max_size=10_000), max_size=4),
     fact=st.integers() | st.text(),

@@ -107,7 +107,7 @@ def written_shapes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_other_value_in_the_manifest_is_refused_or_taken(
     written_shapes: bytes, scratch: Path, data: st.DataObject

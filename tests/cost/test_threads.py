@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsec.cost.machine import GENERIC, Machine
@@ -38,7 +38,6 @@ def on(machine: Machine, threads: int, kernel: str, problem: Problem, known: Fac
     return predict(kernel, problem, known, AVX512_AMX, replace(machine, threads=threads))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(MACHINES),
     st.sampled_from([F32, U8S8]),

@@ -26,7 +26,7 @@ KINDS = [  # of kernels: size of a head, mask, tile, type
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from(KINDS),
     st.tuples(st.integers(1, 2), st.integers(1, 2), st.sampled_from([1, 2])),

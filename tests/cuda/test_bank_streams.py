@@ -14,7 +14,7 @@ from sparsec.cuda.streams.bank_streams import SCATTERERS, TILES, BankStreams
 H100_SHARED_BYTES = 227 << 10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(st.integers(1, 600), st.integers(1, 300), st.integers(1, 5), st.integers(0, 1 << 30)),
     st.sampled_from([0.0, 0.02, 0.1, 0.2, 0.6, 1.0]),

@@ -16,7 +16,7 @@ from sparsec.cuda.streams.bsr_steps import BlockSteps
 SHARED_BYTES = 227 << 10  # of an H100
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 1700),
     st.integers(1, 300),

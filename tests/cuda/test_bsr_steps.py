@@ -11,7 +11,7 @@ from sparsec.cuda.products.bsr_wgmma import StepTiling
 from sparsec.cuda.streams.bsr_steps import MOST, STEPS, STRIPS, BlockSteps, row_tiles
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 1700),
     st.integers(1, 300),

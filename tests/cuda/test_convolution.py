@@ -26,7 +26,7 @@ def axes() -> st.SearchStrategy[Axis]:
     return fields.map(lambda each: Axis(*each)).filter(lambda axis: axis.out > 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.tuples(
         st.integers(1, 3), st.sampled_from([1, 3, 8, 16]), st.sampled_from([1, 5, 8, 40]), st.sampled_from([1, 2, 3])
@@ -43,7 +43,7 @@ def test_convolutions_are_right_emulated(
     check(images, Geometry(channels * groups, filters * groups, groups, axes, layout), tail, seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(st.integers(1, 2), st.sampled_from([3, 8, 16]), st.sampled_from([1, 2])),
     st.tuples(axes(), axes()),

@@ -19,7 +19,7 @@ from sparsec.cuda.products.dense_wgmma import best_tiling, tilings
 from sparsec.cuda.products.operands import Rows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.one_of(st.integers(1, 17), st.integers(18, 70)),
     st.integers(1, 100),

@@ -57,7 +57,7 @@ def test_products_are_right_emulated(
     check(emulated, "bfloat16", DenseSizes(70, 90, 150, 2, 2), SMALL, x_transposed, w_transposed, stride_of, Epilogue())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from(KINDS),
     st.tuples(st.integers(1, 140), st.integers(1, 140), st.integers(0, 200)),

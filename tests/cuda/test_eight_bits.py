@@ -93,7 +93,7 @@ def test_without_scales_they_are_ones(dtype: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize("large", [0, 1 << 60])
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(list(NUMPY)),
     st.tuples(st.integers(1, 1100), st.integers(1, 600), st.integers(1, 150)),

@@ -109,7 +109,7 @@ def test_products_of_four_bits_are_right(pattern: str, dtype: str, m: int, k: in
 
 
 @pytest.mark.parametrize("large", [0, 1 << 60])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(PATTERNS),
     st.sampled_from(list(NUMPY)),

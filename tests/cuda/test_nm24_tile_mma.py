@@ -14,7 +14,7 @@ from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.streams.nm24_streams import Nm24Streams
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(65, 5000), st.integers(1, 600), st.sampled_from([99 << 10, 163 << 10, 227 << 10]), st.booleans())
 def test_all_tiles_are_done_and_fit(tokens: int, m: int, shared_bytes: int, eight: bool) -> None:
     bits = two_of_four(m, 128, 0)

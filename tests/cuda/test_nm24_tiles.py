@@ -16,7 +16,7 @@ SHARED_BYTES = 227 << 10  # of an H100
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint8])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 1 << 30))
 def test_tiles_round_trip(dtype: type[np.uint16 | np.uint8], m: int, k: int, seed: int) -> None:
     bits = two_of_four(m, k, seed).astype(dtype)  # of 8 bits some more zeros

@@ -50,7 +50,7 @@ def test_other_names_are_refused(name: str) -> None:
         parse(name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 9), st.integers(2, 17), st.integers(0, 1 << 30))
 def test_a_matrix_has_the_pattern_of_its_fullest_group(m: int, k: int, n: int, columns: int, seed: int) -> None:
     bits = unstructured(m, k, 0.3, seed)

@@ -122,7 +122,7 @@ def test_plans_that_are_not_of_one_network_are_refused(place: Path) -> None:
             plan_file.write(DeviceProgram(plans), place)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     m=st.integers(1, 40),
     k=st.integers(1, 40),

@@ -54,7 +54,7 @@ def check(weight: SpmvWeight | SparseWeight, values: Any, tokens: int, **given_:
 
 
 @pytest.mark.usefixtures("gpu", "nvrtc")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(list(NUMPY)),
     st.tuples(st.integers(1, 1100), st.integers(1, 900), st.integers(1, 20)),

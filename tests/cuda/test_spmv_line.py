@@ -18,7 +18,7 @@ def spans(made: Line) -> list[tuple[int, int]]:
     return [(int(begin), int(end)) for each in cuts for begin, end in itertools.pairwise(each)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=60),
     st.integers(1, 9),

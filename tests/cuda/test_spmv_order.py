@@ -14,7 +14,7 @@ def columns(groups: int, count: int, density: float, seed: int) -> np.ndarray:
     return np.cumsum(gaps, axis=2).astype(np.int32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(1, 80), st.sampled_from([0.01, 0.05, 0.2, 1.0]), st.integers(0, 1 << 30))
 def test_all_are_taken_and_none_is_too_far(groups: int, count: int, density: float, seed: int) -> None:
     given_ = columns(groups, count, density, seed)

@@ -13,7 +13,7 @@ from sparsec.cuda.streams.spmv_streams import SIGNED, WIDTHS, SpmvStreams, _pack
 MANY = 1 << 20  # columns
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 300),
     st.integers(1, 900),

@@ -27,7 +27,7 @@ def _halves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(partition, "LARGE", 0 if request.param == 1 else 1 << 60)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES, st.sampled_from([0.0, 0.02, 0.1, 0.29, 0.31, 0.5, 0.9, 1.0]))
 def test_lane_streams_round_trip(sizes: tuple[int, int, int, int], density: float) -> None:
     m, k, workers, seed = sizes
@@ -39,7 +39,7 @@ def test_lane_streams_round_trip(sizes: tuple[int, int, int, int], density: floa
     assert len(streams.offsets) == 16 * streams.partition.cuts[-1] + 1
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES)
 def test_nm24_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
     m, k, workers, seed = sizes
@@ -47,7 +47,7 @@ def test_nm24_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
     assert np.array_equal(Nm24Streams.encode(bits, workers).decode(), bits)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES)
 def test_nm24_byte_streams_round_trip(sizes: tuple[int, int, int, int]) -> None:
     m, k, workers, seed = sizes
@@ -72,7 +72,7 @@ def test_a_byte_and_its_index_lie_where_lanes_take_them_from() -> None:
     assert word >> 3 * 4 & 15 == 2 | 3 << 2
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES, st.sampled_from([0.0, 0.02, 0.1, 0.2, 0.6, 1.0]), st.sampled_from([2, 4]))
 def test_coo_streams_round_trip(sizes: tuple[int, int, int, int], density: float, widest: int) -> None:
     m, k, workers, seed = sizes

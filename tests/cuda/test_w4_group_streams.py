@@ -13,7 +13,7 @@ from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
 from sparsec.errors import InputError
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 1100),
     st.integers(1, 700),

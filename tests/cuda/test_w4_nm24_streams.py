@@ -13,7 +13,7 @@ from sparsec.cuda.streams.w4_nm24_streams import GROUP, W4Nm24Streams, dequantiz
 from sparsec.errors import InputError, ModelError
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 1100), st.integers(1, 700), st.integers(1, 5), st.sampled_from([0, 1 << 60]), st.integers(0, 1 << 30)
 )

@@ -66,7 +66,7 @@ def problems(draw: st.DrawFn) -> AttentionProblem:
     return AttentionProblem(*sizes, size, scale, draw(st.sampled_from([None, (batch, heads, queries, keys)])))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems(), st.sampled_from(TAILS), st.sampled_from(host_isas()), st.lists(st.floats(0, 1), max_size=2))
 def test_agrees_with_numpy(problem: AttentionProblem, tail: Tail, isa: Isa, cuts: list[float]) -> None:
     check(problem, tail, isa, tuple(cuts))

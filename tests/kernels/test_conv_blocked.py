@@ -19,7 +19,7 @@ KERNEL = ConvBlocked()
 problems = convolutions(33, 4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(problems, st.sampled_from(host_isas()), st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.sampled_from([1, 4, 8, 16]))
 def test_agrees_with_numpy(problem: ConvProblem, isa: Isa, density: float, block: int) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, density, block), isa)
@@ -33,7 +33,7 @@ def test_usual_maps(isa: Isa, size: int, kernel: int) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, 0.3, 4), isa)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(problems, st.sampled_from(host_isas()), st.sampled_from(TAILS))
 def test_epilogues(problem: ConvProblem, isa: Isa, tail: Tail) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, 0.3, 4), isa, tail)

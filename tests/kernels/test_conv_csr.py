@@ -21,7 +21,7 @@ KERNEL = ConvCsr()
 problems = convolutions(9)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(problems, st.sampled_from(host_isas()), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_agrees_with_numpy(problem: ConvProblem, isa: Isa, density: float) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, density), isa)
@@ -35,7 +35,7 @@ def test_usual_maps(isa: Isa, size: int, kernel: int) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, 0.3), isa)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(problems, st.sampled_from(host_isas()), st.sampled_from(TAILS))
 def test_epilogues(problem: ConvProblem, isa: Isa, tail: Tail) -> None:
     check_conv(KERNEL, problem, *random_conv(problem, 0.3), isa, tail)
@@ -74,7 +74,7 @@ def gathered(patch: pytest.MonkeyPatch, block: int, rows: int, units: int) -> No
     patch.setattr(conv_csr, "_cycles", lambda schedule, csr: np.inf)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(
     problems,
     st.sampled_from(host_isas()),

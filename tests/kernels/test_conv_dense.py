@@ -56,7 +56,7 @@ def square(channels: int, filters: int, size: int, kernel: int = 1, stride: int 
     return ConvProblem(1, channels, filters, 1, (axis, axis))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from(TAILS), st.sampled_from(host_isas()), st.lists(st.floats(0, 1), max_size=3))
 def test_agrees_with_numpy(problem: ConvProblem, tail: Tail, isa: Isa, cuts: list[float]) -> None:
     check(problem, tail, isa, tuple(cuts))

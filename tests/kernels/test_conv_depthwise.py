@@ -60,15 +60,13 @@ def check(problem: ConvProblem, isa: Isa, weight: NDArray[np.float32] | None = N
     assert_close(y, expected, tolerance(np.float32, problem.reduction, scale))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from(host_isas()))
 def test_agrees_with_numpy(problem: ConvProblem, isa: Isa) -> None:
     check(problem, isa)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     problems(),
     st.sampled_from(host_isas()),
@@ -81,7 +79,7 @@ def test_planes_in_bands_or_packed(problem: ConvProblem, isa: Isa, limits: tuple
         check(problem, isa)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from(host_isas()))
 def test_patterns_of_zeros(problem: ConvProblem, isa: Isa) -> None:
     check(problem, isa, patterned(problem))
@@ -101,7 +99,7 @@ def test_zeros_of_a_pattern_are_not_multiplied(isa: Isa) -> None:
     assert np.isfinite(np.delete(y, 4, axis=2)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 1 << 20))
 def test_every_channel_is_in_a_run_with_all_its_nonzeros(
     channels: int, count: int, library: int, density: float, seed: int
@@ -144,7 +142,7 @@ def test_usual_maps(isa: Isa, size: int, kernel: int, stride: int) -> None:
     check(ConvProblem(1, 5, 5, 5, (axis, axis)), isa)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from(host_isas()))
 def test_epilogue(problem: ConvProblem, isa: Isa) -> None:
     weight, x = random_layer(problem)

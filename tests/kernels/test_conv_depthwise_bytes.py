@@ -44,7 +44,7 @@ AXIS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 2),
     st.integers(2, 3),

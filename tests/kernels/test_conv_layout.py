@@ -47,7 +47,7 @@ def pixel_positions(tile: Tile) -> list[tuple[int, int]]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems(), st.sampled_from([AVX512, AVX2]), st.integers(1, 16), st.floats(0.0, 30.0))
 def test_tiles_store_every_pixel_from_its_position(problem: ConvProblem, isa: Isa, most: int, work: float) -> None:
     layout = PaddedLayout.of(problem, isa, aligned=True)
@@ -60,7 +60,7 @@ def test_tiles_store_every_pixel_from_its_position(problem: ConvProblem, isa: Is
     assert all(position == expected[pixel] for position, pixel in found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems(), st.sampled_from([AVX512, AVX2]), st.booleans())
 def test_reads_stay_inside(problem: ConvProblem, isa: Isa, aligned: bool) -> None:
     layout = PaddedLayout.of(problem, isa, aligned=aligned)
@@ -71,7 +71,7 @@ def test_reads_stay_inside(problem: ConvProblem, isa: Isa, aligned: bool) -> Non
     assert layout.tap_offsets().min() >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems())
 def test_model_of_the_layout_gives_the_window(problem: ConvProblem) -> None:
     """The planes filled by NumPy: reading position + tap offset is reading the padded input."""
@@ -81,7 +81,7 @@ def test_model_of_the_layout_gives_the_window(problem: ConvProblem) -> None:
     check_windows(layout, x, model(layout, x) if layout.copied else x.reshape(-1))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(problems(), st.sampled_from([AVX512, AVX2]), st.sampled_from([(), (0.3, 0.6)]))
 def test_pack_writes_the_layout(problem: ConvProblem, isa: Isa, cuts: tuple[float, ...]) -> None:
     layout = PaddedLayout.of(problem, isa)

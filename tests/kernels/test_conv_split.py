@@ -38,7 +38,7 @@ def eager(patch: pytest.MonkeyPatch, fewest: int, block: int = 48 << 10, units: 
     patch.setattr(conv_columns, "UNITS", units)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     problems,
     st.sampled_from(host_isas()),
@@ -56,7 +56,7 @@ def test_agrees_with_numpy(
         check_conv(KERNEL, problem, *mixed(problem, density, full), isa)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(problems, st.sampled_from(host_isas()), st.sampled_from(TAILS))
 def test_epilogues(problem: ConvProblem, isa: Isa, tail: Tail) -> None:
     with pytest.MonkeyPatch.context() as patch:

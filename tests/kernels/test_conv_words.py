@@ -85,14 +85,14 @@ def check(kernel: Kernel, problem: ConvProblem, variant: Variant, density: float
     assert_close(y, tail.apply(total, operands), allowed_error(variant.arithmetic, problem.reduction + 3, scale + 4))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(layers(), st.sampled_from([0.0, 0.2, 1.0]))
 def test_agrees_with_numpy(layer: tuple[Variant, Kernel, ConvProblem], density: float) -> None:
     variant, kernel, problem = layer
     check(kernel, problem, variant, density)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(layers(), st.data())
 def test_epilogues(layer: tuple[Variant, Kernel, ConvProblem], data: st.DataObject) -> None:
     variant, kernel, problem = layer

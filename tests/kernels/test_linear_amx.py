@@ -70,7 +70,7 @@ def test_problems_of_others_are_refused() -> None:
 
 
 @needs_vectors
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 70),
     st.integers(1, 300),

@@ -22,7 +22,7 @@ needs_vectors = pytest.mark.skipif(not variants(BF16), reason="this processor ha
 
 
 @needs_vectors
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 64),
     st.integers(1, 300),

@@ -73,13 +73,13 @@ def random_bytes(
     return weight, x, x.astype(np.int64) @ weight.astype(np.int64).T
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(few_tokens, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
 def test_agrees_with_numpy(shape: Shape, variant: Variant, density: float) -> None:
     check_linear(KERNEL, shape, variant, density, cuts=(0.3, 0.6))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(few_tokens, st.sampled_from(VARIANTS), st.sampled_from(TAILS))
 def test_epilogues(shape: Shape, variant: Variant, tail: Tail) -> None:
     check_linear(KERNEL, shape, variant, 0.2, cuts=(0.5,), tail=tail)
@@ -97,7 +97,7 @@ def test_rows_that_do_not_fill_a_group(outputs: int) -> None:
 
 
 @expands_bytes
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(byte_problems, st.sampled_from(BYTE_ISAS or [AVX512_BF16]), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
 def test_sums_of_bytes_are_exact(problem: LinearProblem, isa: Isa, density: float) -> None:
     weight, x, expected = random_bytes(problem, density)
@@ -106,7 +106,7 @@ def test_sums_of_bytes_are_exact(problem: LinearProblem, isa: Isa, density: floa
 
 
 @expands_bytes
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(byte_problems)
 def test_sums_become_bytes_again(problem: LinearProblem) -> None:
     weight, x, expected = random_bytes(problem, 0.3)

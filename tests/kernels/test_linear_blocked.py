@@ -22,13 +22,13 @@ several = shapes.filter(lambda shape: shape[0] > 1)
 blocks = st.sampled_from([(1, 1), (1, 4), (4, 1), (8, 1), (16, 1), (4, 4), (16, 16)])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(several, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.05, 0.5, 1.0]), blocks)
 def test_agrees_with_numpy(shape: Shape, variant: Variant, density: float, block: tuple[int, int]) -> None:
     check_linear(LinearBlocked(variant.arithmetic), shape, variant, density, block, cuts=(0.3, 0.6))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(several, st.sampled_from(VARIANTS), st.sampled_from([0.1, 0.6]), st.sampled_from([1, 24, 64]))
 def test_inputs_beyond_the_cache(shape: Shape, variant: Variant, density: float, rows: int) -> None:
     """Sums that are held from one block of columns to the next."""
@@ -38,7 +38,7 @@ def test_inputs_beyond_the_cache(shape: Shape, variant: Variant, density: float,
         check_linear(LinearBlocked(variant.arithmetic), shape, variant, density, (4, 1), cuts=(0.4,))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(several, st.sampled_from([(variant, tail) for variant in VARIANTS for tail in tails_of(variant.arithmetic)]))
 def test_epilogues(shape: Shape, variant: tuple[Variant, Tail]) -> None:
     check_linear(LinearBlocked(variant[0].arithmetic), shape, variant[0], 0.2, (4, 1), cuts=(0.5,), tail=variant[1])

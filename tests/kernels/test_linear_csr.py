@@ -19,13 +19,13 @@ KERNEL = LinearCsr()
 VARIANTS = variants(F32, BF16, U8S8)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
 def test_agrees_with_numpy(shape: Shape, variant: Variant, density: float) -> None:
     check_linear(LinearCsr(variant.arithmetic), shape, variant, density, cuts=(0.3, 0.6))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.1, 0.6]), st.sampled_from([1, 24, 64]))
 def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -34,7 +34,7 @@ def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: 
         check_linear(LinearCsr(variant.arithmetic), shape, variant, density, cuts=(0.4,))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from([(variant, tail) for variant in VARIANTS for tail in tails_of(variant.arithmetic)]))
 def test_epilogues(shape: Shape, variant: tuple[Variant, Tail]) -> None:
     check_linear(LinearCsr(variant[0].arithmetic), shape, variant[0], 0.2, cuts=(0.5,), tail=variant[1])

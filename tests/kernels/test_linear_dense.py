@@ -42,7 +42,7 @@ def check(shape: tuple[int, int, int], variant: Variant, tail: Tail, cuts: tuple
     assert_close(y, tail.apply(total, operands), allowed_error(variant.arithmetic, problem.inputs, scale + 4))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.integers(0, 40),
     st.integers(0, 70),

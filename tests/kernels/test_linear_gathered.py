@@ -40,13 +40,13 @@ def check(
     assert_close(y, tail.apply(total, operands), np.zeros_like(scale))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS or [None]), st.sampled_from([0.0, 0.05, 0.5, 1.0]), st.sampled_from([1, 4, 16]))
 def test_agrees_with_numpy(shape: tuple[int, int, int], variant: Variant, density: float, height: int) -> None:
     check(shape, variant, density, height, cuts=(0.3, 0.6))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS or [None]), st.sampled_from(WHOLE_TAILS))
 def test_epilogues(shape: tuple[int, int, int], variant: Variant, tail: Tail) -> None:
     check(shape, variant, 0.2, tail=tail, cuts=(0.5,))

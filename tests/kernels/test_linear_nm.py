@@ -36,7 +36,7 @@ def random_layer(problem: LinearProblem, kept: int, of: int, share: float = 1.0)
     return weight.reshape(problem.outputs, groups * of)[:, : problem.inputs], x
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     problems,
     st.sampled_from(ISAS),

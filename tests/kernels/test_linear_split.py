@@ -22,13 +22,13 @@ VARIANTS = variants(F32, U8S8)
 BLOCKS = ((1, 1), (1, 4))  # of nonzeros; the wide ones are words of bytes
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.05, 0.5, 1.0]), st.sampled_from(BLOCKS))
 def test_agrees_with_numpy(shape: Shape, variant: Variant, density: float, block: tuple[int, int]) -> None:
     check_linear(LinearSplit(variant.arithmetic), shape, variant, density, block, cuts=(0.3, 0.6))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.3]), st.booleans())
 def test_full_rows_full_columns_and_blocks(
     shape: Shape, variant: Variant, density: float, full: float, blocks: bool
@@ -43,7 +43,7 @@ def test_full_rows_full_columns_and_blocks(
     check_weight(LinearSplit(variant.arithmetic), problem, variant, parts, x, (0.4,), tail)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from(VARIANTS), st.sampled_from([0.1, 0.6, 0.9]), st.sampled_from([1, 24, 64]))
 def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +53,7 @@ def test_blocks_of_inputs(shape: Shape, variant: Variant, density: float, rows: 
         check_linear(LinearSplit(variant.arithmetic), shape, variant, density, (1, 4), cuts=(0.4,))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, st.sampled_from([(variant, tail) for variant in VARIANTS for tail in tails_of(variant.arithmetic)]))
 def test_epilogues(shape: Shape, variant: tuple[Variant, Tail]) -> None:
     check_linear(LinearSplit(variant[0].arithmetic), shape, variant[0], 0.2, cuts=(0.5,), tail=variant[1])

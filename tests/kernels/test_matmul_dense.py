@@ -29,7 +29,7 @@ def check(problem: MatmulProblem, tail: Tail, isa: Isa, cuts: tuple[float, ...] 
     assert_close(y, tail.apply(total, operands), tolerance(np.float32, problem.inner, scale + 4))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.builds(
         MatmulProblem,
@@ -55,7 +55,7 @@ def test_attention_heads(isa: Isa, transposed: bool) -> None:
     check(MatmulProblem(12, 128, 32, 128, transposed), PLAIN, isa, (0.3, 0.6))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40), st.integers(1, 70)),
     st.booleans(),

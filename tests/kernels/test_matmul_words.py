@@ -42,7 +42,7 @@ def check(
 ZEROS = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 3),
     st.integers(0, 20),

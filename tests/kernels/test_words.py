@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from harness import Variant, place, run, variants
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -19,7 +19,6 @@ from sparsec.kernels.words import refusal, words_of
 ANY = st.floats(width=32, allow_nan=False, allow_infinity=True)
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=ANY))
 def test_bfloat16_weights_are_rounded_to_nearest_even(matrix: np.ndarray) -> None:
     words = words_of(BF16, AVX512_BF16)

@@ -68,7 +68,7 @@ BETWEEN = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(st.sampled_from(sorted(RANGES)), st.sampled_from(sorted(RANGES))),
     SCALES,

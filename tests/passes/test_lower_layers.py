@@ -132,14 +132,14 @@ def test_a_layer_leaves_keys_in_tiles(*, leaks: bool, tokens: int, samples: int,
     assert key_tiles(Attention(4, 64, leaks=leaks), torch.randn(samples, tokens, 256)) == expected
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 2), st.integers(1, 150), st.integers(1, 4), st.sampled_from([16, 24, 33]))
 def test_keys_of_any_shape(samples: int, tokens: int, heads: int, size: int) -> None:
     torch.manual_seed(0)
     check(Attention(heads, size), torch.randn(samples, tokens, heads * size), None)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 150), st.tuples(*[st.sampled_from([64, 65, 130, 300])] * 3), st.sampled_from([1, 4, 8]))
 def test_tiles_of_any_shape(tokens: int, shape: tuple[int, int, int], block: int) -> None:
     torch.manual_seed(0)
@@ -208,7 +208,7 @@ def test_a_layer_of_bytes_leaves_rows_of_codes(leaks: bool) -> None:
         assert len(copies(compiled)) == (2 if leaks else 1)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 150),
     st.tuples(*[st.sampled_from([64, 65, 130, 300])] * 3),

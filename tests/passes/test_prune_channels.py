@@ -14,7 +14,7 @@ import sparsec
 from sparsec.passes.prune_channels import in_blocks
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
 def test_aligned_blocks_that_stay_whole_stay_aligned(live: list[bool]) -> None:
     mask = np.array(live)

@@ -55,7 +55,7 @@ def network(random: np.random.Generator, zeros: list[int], empty: float, kernel:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.integers(0, 1000),
     st.lists(st.sampled_from([0, 3, 128, 255]), min_size=5, max_size=5),

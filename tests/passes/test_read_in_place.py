@@ -69,7 +69,7 @@ def test_heads_are_not_copied(shape: tuple[int, int, int, int], leaks: bool, exp
     assert copies(check(attention(shape, (0, 2, 1, 3), leaks=leaks), shape)) == expected
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 4), st.integers(1, 20)),
     st.sampled_from([(0, 2, 1, 3), (2, 0, 1, 3), (1, 0, 2, 3), (0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)]),

@@ -34,7 +34,7 @@ def codes(scale: np.float32, x: np.ndarray) -> np.ndarray:
     return np.asarray(sparsec.compile(model)(x))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.one_of(
         st.floats(2.0**-60, 2.0**60, width=32),
@@ -79,7 +79,7 @@ def quantiser() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.one_of(
         st.floats(2.0**-149, 2.0**127, width=32),

@@ -16,7 +16,7 @@ SCALES = (0.02, 6 / 255, 0.05, 0.1)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(st.sampled_from(SCALES), st.sampled_from(SCALES)),
     st.tuples(st.sampled_from([0, 7, 128, 255]), st.sampled_from([0, 9, 128])),

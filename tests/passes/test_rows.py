@@ -46,7 +46,7 @@ def check(net: nn.Module, *inputs: torch.Tensor, tolerance: float = 3e-6) -> lis
     return [np.asarray(ours) for ours in results]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(shape=SHAPES, axis=st.integers(-4, -1), norm=st.booleans(), broadcast=st.booleans(), seed=st.integers(0, 99))
 def test_random_rows(shape: list[int], axis: int, norm: bool, broadcast: bool, seed: int) -> None:
     torch.manual_seed(seed)

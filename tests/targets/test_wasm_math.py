@@ -56,7 +56,7 @@ def nearest(value: Fraction) -> float:
     return float(min(finite, key=lambda each: (abs(Fraction(float(each)) - value), int(each.view(np.uint32)) & 1)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(*[st.floats(-(2.0**60), 2.0**60, width=32)] * 3)
 def test_fused_multiply_add_rounds_once(library: Instance, x: float, y: float, z: float) -> None:
     exact = Fraction(x) * Fraction(y) + Fraction(z)
@@ -72,7 +72,6 @@ def test_fused_multiply_add_where_double_rounding_would_err(library: Instance) -
     assert library.call("fmaf", math.inf, 1.0, 1.0) == math.inf
 
 
-@settings(deadline=None)
 @given(FLOATS, FLOATS)
 def test_the_larger_and_the_smaller_ignore_nan(library: Instance, x: float, y: float) -> None:
     for name, function in (("fmax", np.fmax), ("fmin", np.fmin)):
@@ -101,7 +100,7 @@ def test_every_half_is_widened_exactly(library: Instance) -> None:
         assert same(library.call("widen", bits), expected)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(FLOATS | st.floats(-70000, 70000, width=32) | st.floats(-(2.0**-13), 2.0**-13, width=32))
 def test_halves_are_rounded_as_numpy_rounds(library: Instance, x: float) -> None:
     with np.errstate(over="ignore"):
