@@ -62,11 +62,9 @@ class Forms:
     def _alike(self, number: int, tokens: int) -> tuple[int, ...]:
         """Numbers of tokens of the plans' products that share a form with those of so many; none if that form does for any."""
         own = self._own(number, tokens)
-        return (
-            ()
-            if own is None
-            else tuple(each for each in sorted(self._tokens[number]) if self._own(number, each) == own)
-        )
+        if own is None:
+            return ()
+        return tuple(each for each in sorted(self._tokens[number]) if self._own(number, each) == own)
 
     def _own(self, number: int, tokens: int) -> str | None:
         """What is fastest for an unstructured weight and so many tokens, if it reads another form than other products do."""
