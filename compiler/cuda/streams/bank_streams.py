@@ -80,21 +80,14 @@ class BankStreams:
 
     def decode(self) -> Bits:
         """The matrix, by doing what the kernel does."""
-        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * SIDE), dtype=np.uint16)
 
-        def worker(number: int) -> None:
-            first, last = (self.partition.cuts[number : number + 2] * TILES).tolist()
+        def pieces(worker: int) -> list[Bits]:
+            first, last = (self.partition.cuts[worker : worker + 2] * TILES).tolist()
             tiles = np.empty((last - first, SIDE * SIDE), dtype=np.uint16)
             tiles[_in_turns(last - first)] = self._scattered(first, last)
-            at = 0
-            for block, begin, end in self.partition.parts(number):
-                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-                out[rows, begin * SIDE : end * SIDE] = _piece(tiles[at : at + (end - begin) * TILES])
-                at += (end - begin) * TILES
+            return [_piece(each) for each in self.partition.split(worker, tiles, axis=0)]
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(worker, range(self.partition.workers)))
-        return out[: self.m, : self.k]
+        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), SIDE, pieces)
 
     def _scattered(self, first: int, last: int) -> Bits:
         """Some tiles [tiles, elements]."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
+from sparsec.cuda.streams.uneven_steps import UnevenSteps
 
 LANES = 32
 WORD = 32  # columns
@@ -36,24 +37,19 @@ Bits = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
-class CooStreams:
+class CooStreams(UnevenSteps):
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `units` is uint32 [rounds, 32]. `offsets[i]` is where the rounds of step i begin: those of a worker's first warp, in
-    order, then those of its second, and so on. A step has from `least` to `rounds` rounds.
+    `units` is uint32 [rounds, 32]. A step has from `least` to `rounds` rounds.
     """
 
     kernel: ClassVar[Kernel] = "coo_mma"
 
-    m: int
-    k: int
+    units: NDArray[np.uint32]
     words: int
     least: int
     rounds: int
     nnz: int
-    partition: Partition
-    offsets: NDArray[np.uint32]
-    units: NDArray[np.uint32]
 
     @classmethod
     def encode(cls, weight: Bits, workers: int, widest: int = WORDS[0]) -> CooStreams:
@@ -76,26 +72,17 @@ class CooStreams:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
         units = np.concatenate([points for points, _ in found])
         rounds = int(max(1, counts.max()))
-        return cls(m, k, words, least, rounds, nnz, partition, offsets, units)
+        return cls(m, k, partition, offsets, units, words, least, rounds, nnz)
 
     def decode(self) -> Bits:
         """The matrix."""
-        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
 
-        def worker(number: int) -> None:
-            parts = self.partition.parts(number)
-            count = sum(end - begin for _, begin, end in parts)
-            first = int(self.partition.cuts[number]) * WARPS
-            tiles, at = self._tiles(first, first + count * WARPS).reshape(WARPS, count, -1), 0
-            for block, begin, end in parts:
-                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-                piece = _piece(tiles[:, at : at + end - begin], self.partition, self.words)
-                out[rows, begin * self.step : end * self.step] = piece
-                at += end - begin
+        def pieces(worker: int) -> list[Bits]:
+            first, last = (self.partition.cuts[worker : worker + 2] * WARPS).tolist()
+            tiles = self._tiles(first, last).reshape(WARPS, (last - first) // WARPS, -1)
+            return [_piece(each, self.partition, self.words) for each in self.partition.split(worker, tiles, axis=1)]
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(worker, range(self.partition.workers)))
-        return out[: self.m, : self.k]
+        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
 
     def _tiles(self, first: int, last: int) -> Bits:
         """Some tiles [last - first, elements], by doing what the kernel does."""
@@ -117,19 +104,9 @@ class CooStreams:
         return {"WORDS": self.words, "LEAST": self.least, "ROUNDS": self.rounds, "UNITS": 0}
 
     @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return WORD * self.words * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a product reads."""
-        return self.units.nbytes + self.offsets.nbytes
+    def columns(self) -> int:
+        """Of a warp in a step."""
+        return WORD * self.words
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens, and of a warp in it; any number of steps."""

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
+from sparsec.cuda.streams.uneven_steps import UnevenSteps
 
 LANES = 32
 WORD = 32  # columns of a mask word
@@ -44,26 +45,21 @@ Bits = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStreams:
+class LaneStreams(UnevenSteps):
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
-    order, then those of its second, and so on. `words` is the number of mask words of a step, `chunks` the most that a
+    `units` is uint8 [units, 16]. `words` is the number of mask words of a step, `chunks` the most that a
     lane takes in one, `full` how many all take, `held` how many are loaded before the step.
     """
 
     kernel: ClassVar[Kernel] = "bitmap_mma"
 
-    m: int
-    k: int
+    units: NDArray[np.uint8]
     words: int
     chunks: int
     full: int
     held: int
     nnz: int
-    partition: Partition
-    offsets: NDArray[np.uint32]
-    units: NDArray[np.uint8]
 
     @classmethod
     def encode(cls, weight: Bits, workers: int, shared_bytes: int = SHARED_BYTES) -> LaneStreams:
@@ -94,27 +90,19 @@ class LaneStreams:
         units = np.concatenate([each.units for each in found])
         rows = np.concatenate([each.rows.ravel() for each in found])
         held = max(full, 1, min(MOST_HELD, int(np.quantile(rows, 1 - LATE, method="higher"))))
-        return cls(m, k, words, int(rows.max()), full, held, nnz, partition, offsets, units)
+        return cls(m, k, partition, offsets, units, words, int(rows.max()), full, held, nnz)
 
     def decode(self) -> Bits:
         """The matrix."""
-        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
 
-        def worker(number: int) -> None:
-            parts = self.partition.parts(number)
-            count = sum(end - begin for _, begin, end in parts)
-            first = int(self.partition.cuts[number]) * WARPS
-            offsets = self.offsets[first : first + count * WARPS + 1].astype(np.int64)
-            elements, at = self._read(self.units[offsets[0] : offsets[-1]], offsets - offsets[0], count), 0
-            for block, begin, end in parts:
-                rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-                piece = _piece(elements[:, at : at + end - begin], self.partition, self.words)
-                out[rows, begin * self.step : end * self.step] = piece
-                at += end - begin
+        def pieces(worker: int) -> list[Bits]:
+            first, last = (self.partition.cuts[worker : worker + 2] * WARPS).tolist()
+            offsets = self.offsets[first : last + 1].astype(np.int64)
+            units = self.units[offsets[0] : offsets[-1]]
+            elements = self._read(units, offsets - offsets[0], (last - first) // WARPS)
+            return [_piece(each, self.partition, self.words) for each in self.partition.split(worker, elements, axis=1)]
 
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(worker, range(self.partition.workers)))
-        return out[: self.m, : self.k]
+        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
 
     def _read(self, units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> Bits:
         """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
@@ -140,19 +128,9 @@ class LaneStreams:
         return {"WORDS": self.words, "FULL": self.full, "HELD": self.held}
 
     @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return WORD * self.words * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a product reads."""
-        return self.units.nbytes + self.offsets.nbytes
+    def columns(self) -> int:
+        """Of a warp in a step."""
+        return WORD * self.words
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens, however many steps; slots of a lane in it.

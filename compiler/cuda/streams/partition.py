@@ -7,6 +7,8 @@ within a block leaves partial sums, which the worker that comes last adds up.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,6 +69,25 @@ class Partition:
         inside = matrix[block * self.rows : (block + 1) * self.rows, first * step : last * step]
         found[: inside.shape[0], : inside.shape[1]] = inside
         return found
+
+    def whole(
+        self, out: NDArray[Number], step: int, pieces: Callable[[int], Iterable[NDArray[Number]]]
+    ) -> NDArray[Number]:
+        """Fill a matrix with the parts that `pieces` has of each worker, in order: the inverse of `piece`."""
+
+        def write(worker: int) -> None:
+            for (block, first, last), piece in zip(self.parts(worker), pieces(worker), strict=True):
+                inside = out[block * self.rows : (block + 1) * self.rows, first * step : last * step]
+                inside[...] = piece[: inside.shape[0], : inside.shape[1]]
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(write, range(self.workers)))
+        return out
+
+    def split(self, worker: int, steps: NDArray[Number], axis: int) -> list[NDArray[Number]]:
+        """What a worker has for its steps, along an axis of equally much for each, by its parts."""
+        ends = np.cumsum([end - first for _, first, end in self.parts(worker)])
+        return np.split(steps, ends[:-1] * (steps.shape[axis] // int(ends[-1])), axis)
 
     @property
     def segments(self) -> int:

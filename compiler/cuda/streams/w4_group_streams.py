@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.streams.uneven_steps import UnevenSteps
 from sparsec.cuda.streams.w4_nm24_streams import GROUP, Numbers, Scales, check
 
 SIDE = 16  # columns of a group
@@ -32,21 +33,16 @@ Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class W4GroupStreams:
+class W4GroupStreams(UnevenSteps):
     """A matrix [m, k] of whole numbers from -8 to 7 times the scale of each row and 128 columns.
 
-    `units` is uint8 [units, 16]. `offsets[i]` is where the units of step i begin: those of a worker's first warp, in
-    order, then those of its second, and so on.
+    `units` is uint8 [units, 16].
     """
 
     kernel: ClassVar[str] = "w4_group_mma"
 
-    m: int
-    k: int
-    step_units: int
-    partition: Partition
-    offsets: NDArray[np.uint32]
     units: NDArray[np.uint8]
+    step_units: int  # of a step, at most
 
     @classmethod
     def encode(cls, numbers: Numbers, scales: Scales, workers: int) -> W4GroupStreams:
@@ -63,7 +59,7 @@ class W4GroupStreams:
         sizes = np.concatenate([sizes for sizes, _ in found])
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
         units = np.concatenate([words for _, words in found]).view(np.uint8).reshape(-1, UNIT)
-        return cls(m, k, int(sizes.max()), partition, offsets, units)
+        return cls(m, k, partition, offsets, units, int(sizes.max()))
 
     def decode(self) -> tuple[Numbers, Scales]:
         """The numbers and the scales, from what lanes load."""
@@ -102,19 +98,9 @@ class W4GroupStreams:
         return -(-self.step_units // 32) * 32
 
     @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return GROUP * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a product reads."""
-        return self.units.nbytes + self.offsets.nbytes
+    def columns(self) -> int:
+        """Of a warp in a step."""
+        return GROUP
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
