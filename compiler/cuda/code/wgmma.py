@@ -35,45 +35,17 @@ __device__ __forceinline__ void sparse_wgmma(float (&d)[{count}], u64 a, u64 b, 
 
 def product(macros: Mapping[str, int]) -> str:
     """CUDA C++ of `wgmma`: D[64 x TOKENS] += A[64 x 16] B[16 x TOKENS], both in shared memory."""
-    tokens = macros["TOKENS"]
-    count, dtype, sums, outputs = _sums(tokens, macros)
-    return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
-    asm volatile("wgmma.mma_async.sync.aligned.m64n{tokens}k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, 0, 0;"
-                 : {outputs}
-                 : "l"(a), "l"(b));
-}}
-"""
+    return _adding(macros["TOKENS"], macros)
 
 
 def strip_product(macros: Mapping[str, int]) -> str:
     """CUDA C++ of `wgmma`: D[64 x 32] += A[64 x 16] B[16 x 32], both in shared memory."""
-    count, dtype, sums, outputs = _sums(32, macros)
-    return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, 0, 0;"
-                 : {outputs}
-                 : "l"(a), "l"(b));
-}}
-"""
+    return _adding(32, macros)
 
 
 def dense_product(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `dense_wgmma`: D[64 x ROWS] (+)= A[64 x 16] B[16 x ROWS], both in shared memory; `add` 0 overwrites D."""
-    rows = macros["ROWS"]
-    count, dtype, sums, outputs = _sums(rows, macros)
-    a, b, add = range(count, count + 3)
-    return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
-    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
-                 "wgmma.mma_async.sync.aligned.m64n{rows}k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"
-                 : {outputs}
-                 : "l"(a), "l"(b), "r"(add));
-}}
-"""
+    """CUDA C++ of `wgmma`: D[64 x ROWS] (+)= A[64 x 16] B[16 x ROWS], both in shared memory; `add` 0 overwrites D."""
+    return _adding_or_not("wgmma", macros["ROWS"], macros)
 
 
 def tile_product(macros: Mapping[str, int]) -> str:
@@ -81,38 +53,49 @@ def tile_product(macros: Mapping[str, int]) -> str:
     X_LINES and W_LINES, across it; then B has 64 rows. Nothing without WGMMA."""
     if not macros["WGMMA"]:
         return ""
-    count, dtype, sums, outputs = _sums(64 if macros["W_LINES"] else macros["ROWS"], macros)
+    return _adding(64 if macros["W_LINES"] else macros["ROWS"], macros, f"{macros['X_LINES']}, {macros['W_LINES']}")
+
+
+def attention_products(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `by_keys`, D[64 x KEYS] (+)= A[64 x 16] B[KEYS x 16]^T (`add` 0 overwrites D), both in shared memory, and of
+    `by_values`, D[64 x 64] += A[64 x 16] B[16 x 64], A in registers."""
+    count, dtype, sums, outputs = _sums(64, macros)
+    a = ", ".join(f"%{each}" for each in range(count, count + 4))
+    return f"""{_adding_or_not("by_keys", macros["KEYS"], macros)}
+__device__ __forceinline__ void by_values(float (&d)[{count}], const unsigned int (&a)[4], unsigned long long b) {{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, {{{a}}}, %{count + 4}, 1, 1, 1, 1;"
+                 : {outputs}
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}}
+"""
+
+
+def _adding(columns: int, macros: Mapping[str, int], across: str = "0, 0") -> str:
+    """CUDA C++ of `wgmma`: D[64 x columns] += A[64 x 16] B[16 x columns], both in shared memory, with neighbours along K, or of
+    A and of B `across` it."""
+    count, dtype, sums, outputs = _sums(columns, macros)
     return f"""
 __device__ __forceinline__ void wgmma(float (&d)[{count}], unsigned long long a, unsigned long long b) {{
-    asm volatile("wgmma.mma_async.sync.aligned.m64n{2 * count}k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, {macros["X_LINES"]}, {macros["W_LINES"]};"
+    asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, {across};"
                  : {outputs}
                  : "l"(a), "l"(b));
 }}
 """
 
 
-def attention_products(macros: Mapping[str, int]) -> str:
-    """CUDA C++ of `by_keys`, D[64 x KEYS] (+)= A[64 x 16] B[KEYS x 16]^T (`add` 0 overwrites D), both in shared memory, and of
-    `by_values`, D[64 x 64] += A[64 x 16] B[16 x 64], A in registers."""
-    keys = macros["KEYS"]
-    count, dtype, sums, outputs = _sums(keys, macros)
-    values, _, sums_of_values, outputs_of_values = _sums(64, macros)
-    a = ", ".join(f"%{each}" for each in range(values, values + 4))
+def _adding_or_not(name: str, columns: int, macros: Mapping[str, int]) -> str:
+    """The same, which overwrites D where `add` is 0."""
+    count, dtype, sums, outputs = _sums(columns, macros)
+    a, b, add = range(count, count + 3)
     return f"""
-__device__ __forceinline__ void by_keys(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
-    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{count + 2}, 0;\\n"
-                 "wgmma.mma_async.sync.aligned.m64n{keys}k16.f32.{dtype}.{dtype} "
-                 "{{{sums}}}, %{count}, %{count + 1}, add, 1, 1, 0, 0;\\n}}"
+__device__ __forceinline__ void {name}(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
+    asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
+                 "wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{dtype}.{dtype} "
+                 "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"
                  : {outputs}
                  : "l"(a), "l"(b), "r"(add));
-}}
-
-__device__ __forceinline__ void by_values(float (&d)[{values}], const unsigned int (&a)[4], unsigned long long b) {{
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.{dtype}.{dtype} "
-                 "{{{sums_of_values}}}, {{{a}}}, %{values + 4}, 1, 1, 1, 1;"
-                 : {outputs_of_values}
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }}
 """
 
