@@ -184,7 +184,9 @@ function maySleep(control) {
 
 async function newWorker() {
   if (!inNode()) return new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" });
-  const worker = new (await nodeModule("worker_threads")).Worker(new URL("./worker.mjs", import.meta.url));
+  const { Worker: NodeWorker } = await nodeModule("worker_threads");
+  // Without the process's own options: with --input-type, which is for text, a worker's file is refused.
+  const worker = new NodeWorker(new URL("./worker.mjs", import.meta.url), { execArgv: [] });
   worker.unref(); // a program may end without `close`
   return worker;
 }

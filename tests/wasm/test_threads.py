@@ -173,6 +173,17 @@ console.log(found.join());
     assert node(script, parted).strip() == "true,true,false,false"
 
 
+def test_a_script_on_the_command_line_has_threads(node: Node, parted: Path) -> None:
+    """Its options for text are not those of the workers' file."""
+    script = 'import { load } from "./model.mjs"; const model = await load({ threads: 2 }); console.log(model.threads); model.close();'
+    run = f"""
+import {{ execFileSync }} from "node:child_process";
+const found = execFileSync(process.execPath, ["--input-type=module", "-e", {json.dumps(script)}], {{ cwd: import.meta.dirname }});
+console.log(found.toString());
+"""
+    assert node(run, parted).strip() == "2"
+
+
 def test_without_a_wish_there_are_as_many_threads_as_processors_but_eight(node: Node, parted: Path) -> None:
     script = """
 import { load } from "./model.mjs";
