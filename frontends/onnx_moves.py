@@ -10,13 +10,29 @@ from sparsec.frontends.onnx_builder import Builder
 
 def space_to_depth(b: Builder) -> list[NodeProto] | None:
     """The order column-row-depth, which upstream ignores: a reshape, a transposition, a reshape."""
-    shape, target, size = b.shape(b.input(0)), b.shape(b.node.output[0]), b.integer("blocksize", 1)
-    if b.word("mode", "DCR") != "CRD" or shape is None or target is None:
+    shape, size = b.shape(b.input(0)), b.integer("blocksize", 1)
+    if shape is None:
         return None
     n, c, h, w = shape
-    split = b.reshape(b.input(0), (n, c, h // size, size, w // size, size))
-    turned = b.emit("Transpose", split, attributes={"perm": [0, 1, 3, 5, 2, 4]})
-    b.reshape(turned, target, to=b.node.output[0])
+    return _column_row_depth(b, (n, c, h // size, size, w // size, size), (0, 1, 3, 5, 2, 4))
+
+
+def depth_to_space(b: Builder) -> list[NodeProto] | None:
+    """The order column-row-depth, of which upstream confuses depth and block: a reshape, a transposition, a reshape."""
+    shape, size = b.shape(b.input(0)), b.integer("blocksize", 1)
+    if shape is None:
+        return None
+    n, c, h, w = shape
+    return _column_row_depth(b, (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3))
+
+
+def _column_row_depth(b: Builder, split: tuple[int, ...], turned: tuple[int, ...]) -> list[NodeProto] | None:
+    """Axes split into these sizes, and put in this order."""
+    target = b.shape(b.node.output[0])
+    if b.word("mode", "DCR") != "CRD" or target is None:
+        return None
+    moved = b.emit("Transpose", b.reshape(b.input(0), split), attributes={"perm": list(turned)})
+    b.reshape(moved, target, to=b.node.output[0])
     return b.nodes
 
 

@@ -32,6 +32,7 @@ from sparsec.frontends.onnx_graph import OnnxGraph
 from sparsec.frontends.onnx_matrices import einsum, gemm, matmul
 from sparsec.frontends.onnx_moves import (
     compress,
+    depth_to_space,
     expand_to,
     one_hot,
     pad,
@@ -73,6 +74,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "Conv": explicit_pads,
     "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,
+    "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantize,
     "Div": widen,
     "Dropout": dropout,
