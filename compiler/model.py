@@ -18,6 +18,7 @@ from sparsec.artifact import Program, TensorSpec
 from sparsec.artifact.file import Contents, read_file
 from sparsec.errors import InputError, ModelError, UsageError
 from sparsec.report import Report
+from sparsec.runtime.processor import refusal
 from sparsec.runtime.session import Binding, Session
 from sparsec.runtime.shapes import Shapes, find, sets_of
 from sparsec.runtime.tensors import Array, Feeds
@@ -54,7 +55,7 @@ def compile(
     storage: str = "fp32",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CompiledModel:
-    """Compile a model for `target` and load it.
+    """Compile a model for `target`, and load it if this processor is one; a model for another can be saved, not called.
 
     `source` is an ONNX file (path, bytes or `ModelProto`), a `.pt2` file, a `torch.nn.Module` with `example_inputs`, or
     an `ExportedProgram`. `target` is a name that `sparsec targets` lists: "cuda" is any NVIDIA GPU, and "cuda:a100,h100"
@@ -99,10 +100,18 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
     Raises `ArtifactError` if the file is damaged, of another version, or for another machine.
     """
     readers: dict[str, Callable[[Contents], tuple[Program, ...] | DeviceProgram]] = {
-        artifact.KIND: artifact.programs_of,
+        artifact.KIND: _programs_of,
         GPU: _device_program_of,
     }
     return CompiledModel(read_file(path, readers), threads=threads)
+
+
+def _programs_of(contents: Contents) -> tuple[Program, ...]:
+    """Raises `ArtifactError` for programs that this processor cannot run."""
+    programs = artifact.programs_of(contents)
+    if (why := refusal(programs[0].target)) is not None:
+        raise why
+    return programs
 
 
 def _device_program_of(contents: Contents) -> DeviceProgram:
@@ -150,14 +159,19 @@ class CompiledModel:
 
     One that was compiled for several shapes runs those that it is called with. One for GPUs is loaded onto a GPU when it is
     called with tensors on that GPU, or with a host's: calls raise `TargetError` in one sentence where there is no GPU that it
-    can run on.
+    can run on. One for another processor can be asked and saved; calls raise `ArtifactError`.
     """
 
     def __init__(self, program: Program | Sequence[Program] | DeviceProgram, *, threads: int | None = None) -> None:
-        if isinstance(program, (Program, Sequence)):
-            self._session: Session | DeviceSession = Session(program, threads=threads)
+        self._gpus: DeviceSession | None = None
+        self._host: tuple[Program, ...] = ()  # what is for processors,
+        self._session: Session | None = None  # and runs it on this one
+        if not isinstance(program, (Program, Sequence)):
+            self._gpus = _on_gpus(program)
         else:
-            self._session = _on_gpus(program)
+            self._host = (program,) if isinstance(program, Program) else tuple(program)
+            if refusal(self._host[0].target) is None:
+                self._session = Session(self._host, threads=threads)
         self._number = 0  # of the shapes that it tells of
 
     def __call__(self, *args: object, **kwargs: object) -> Output | tuple[Output, ...]:
@@ -167,10 +181,10 @@ class CompiledModel:
         torch on a GPU go to a model for GPUs, on torch's current stream, and so do the results. Raises `InputError`.
         """
         feeds = self._feeds(args, kwargs)
-        if not isinstance(self._session, Session) and self._session.takes(feeds):
-            on_gpu = cast("tuple[torch.Tensor, ...]", tuple(self._session.launch(feeds).values()))
+        if self._gpus is not None and self._gpus.takes(feeds):
+            on_gpu = cast("tuple[torch.Tensor, ...]", tuple(self._gpus.launch(feeds).values()))
             return on_gpu[0] if len(on_gpu) == 1 else on_gpu
-        arrays = self._session.run(feeds).values()
+        arrays = self._runner.run(feeds).values()
         results: tuple[Output, ...] = tuple(arrays)
         torch = sys.modules.get("torch")
         if torch is not None and any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
@@ -182,9 +196,9 @@ class CompiledModel:
 
         See `sparsec.device_session.DeviceSession.launch`. Raises `UsageError` for a model for CPUs.
         """
-        if isinstance(self._session, Session):
+        if self._gpus is None:
             raise UsageError("This model is for a CPU.", next_step='compile it with target="cuda"')
-        return self._session.launch(feeds, out=out, stream=stream)
+        return self._gpus.launch(feeds, out=out, stream=stream)
 
     def bind(self, feeds: Feeds, *, out: Feeds | None = None) -> Binding | OnDevice | OnCopies:
         """A run on fixed tensors, checked once: each call of the result costs little more than the network.
@@ -192,18 +206,18 @@ class CompiledModel:
         It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given). On a GPU,
         these are tensors on that GPU; a host's arrays are copied there now, and results stay there.
         """
-        return self._session.bind(feeds, out=out)
+        return self._runner.bind(feeds, out=out)
 
     def run(self, feeds: Feeds, *, out: Feeds | None = None) -> dict[str, Array]:
         """Run on one tensor per input, by name or in order, of the host.
 
         Returns arrays by output name, those of `out` if it is given.
         """
-        return self._session.run(feeds, out=out)
+        return self._runner.run(feeds, out=out)
 
     def profile(self, feeds: Feeds, repeats: int = 10) -> NDArray[np.int64]:
         """Run `repeats` times and return nanoseconds, shape [repeats, calls], after one run that is not counted."""
-        return self._session.profile(feeds, repeats)
+        return self._runner.profile(feeds, repeats)
 
     def at(self, shapes: Shapes) -> CompiledModel:
         """The same model, of which `inputs`, `outputs`, `report`, `calls` and `summary` tell what is for these shapes.
@@ -212,13 +226,13 @@ class CompiledModel:
         `UsageError` that names the shapes that there are.
         """
         other = copy(self)
-        other._number = find(shapes, [program.inputs for program in self._session.programs])
+        other._number = find(shapes, [program.inputs for program in self._programs])
         return other
 
     @property
     def shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
         """All that it was compiled for: shapes of the inputs, by name."""
-        return tuple({spec.name: spec.shape for spec in program.inputs} for program in self._session.programs)
+        return tuple({spec.name: spec.shape for spec in program.inputs} for program in self._programs)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -238,53 +252,68 @@ class CompiledModel:
     @property
     def calls(self) -> tuple[Call, ...]:
         """The steps in their order."""
-        if not isinstance(self._session, Session):
-            return tuple(Call(*each) for each in self._session.calls(self._number))
-        return tuple(Call(step.kernel, step.layer) for step in self._session.programs[self._number].steps)
+        if self._gpus is not None:
+            return tuple(Call(*each) for each in self._gpus.calls(self._number))
+        return tuple(Call(step.kernel, step.layer) for step in self._host[self._number].steps)
 
     @property
     def summary(self) -> Summary:
         """Its target and its size."""
         arena_bytes = self._program.arena_bytes
-        if not isinstance(self._session, Session):
-            return Summary(self._session.target, *self._session.sizes, arena_bytes)
-        first, code = self._session.program, sum(len(program.code.image) for program in self._session.programs)
+        if self._gpus is not None:
+            return Summary(self._gpus.target, *self._gpus.sizes, arena_bytes)
+        first, code = self._host[0], sum(len(program.code.image) for program in self._host)
         return Summary(first.target.isa, first.weights.nbytes, code, arena_bytes)
 
     @property
     def threads(self) -> int | None:
-        """How many threads one run may use; None on a GPU."""
-        return self._session.threads if isinstance(self._session, Session) else None
+        """How many threads one run may use; None on a GPU, and of a model for another processor."""
+        return self._session.threads if self._session is not None else None
 
     @property
     def runs_on(self) -> str:
-        """What calls with a host's tensors use: processors or a GPU. Raises `TargetError` if there is no such GPU."""
-        if not isinstance(self._session, Session):
-            return self._session.runs_on
-        threads = self._session.threads
+        """What calls with a host's tensors use: processors or a GPU. Raises as a call does if there is no such thing here."""
+        if self._gpus is not None:
+            return self._gpus.runs_on
+        threads = self.session.threads
         return f"{threads} thread{'s' if threads > 1 else ''}"
 
     @property
     def session(self) -> Session:
-        """The runtime's session, for profiles and preallocated outputs. Raises `UsageError` for a model for GPUs."""
-        if not isinstance(self._session, Session):
+        """The runtime's session, for profiles and preallocated outputs.
+
+        Raises `UsageError` for a model for GPUs, and `ArtifactError` for one for another processor.
+        """
+        if self._gpus is not None:
             raise UsageError("A model for GPUs has no session of processors.", next_step="use run, launch and profile")
+        if self._session is None:
+            why = refusal(self._host[0].target)
+            assert why is not None, "or there would be one"
+            raise why
         return self._session
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the artifact, whole or not at all; raises `ArtifactError` if the path cannot be written."""
-        if not isinstance(self._session, Session):
-            self._session.save(path)
+        if self._gpus is not None:
+            self._gpus.save(path)
         else:
-            artifact.write_all(self._session.programs, Path(path))
+            artifact.write_all(self._host, Path(path))
 
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
         return f"<sparsec model {self._program.name!r} for {self.summary.target}: ({inputs}) -> ({outputs})>"
 
     @property
+    def _runner(self) -> Session | DeviceSession:
+        return self._gpus if self._gpus is not None else self.session
+
+    @property
+    def _programs(self) -> tuple[Program, ...] | tuple[DevicePlan, ...]:
+        return self._gpus.programs if self._gpus is not None else self._host
+
+    @property
     def _program(self) -> Program | DevicePlan:
-        return self._session.programs[self._number]
+        return self._programs[self._number]
 
     def _feeds(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
         names = [spec.name for spec in self.inputs]

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec import artifact
-from sparsec.artifact import JsonObject, Program, TargetSpec, TensorSpec
-from sparsec.errors import ArtifactError, InputError, UsageError
-from sparsec.runtime import library, tensors
+from sparsec.artifact import JsonObject, Program, TensorSpec
+from sparsec.errors import InputError, UsageError
+from sparsec.runtime import library, processor, tensors
 from sparsec.runtime.shapes import pick
 from sparsec.runtime.tensors import Array, Feeds
 
@@ -39,7 +39,8 @@ class Session:
         else:
             self._programs = (program,) if isinstance(program, Program) else tuple(program)
             artifact.check_all(self._programs)
-        _check_machine(self.program.target)
+        if (refusal := processor.refusal(self.program.target)) is not None:
+            raise refusal
         self._inputs = [each.inputs for each in self._programs]
         self._threads = _thread_count(threads)
         self._models = {0: library.Model(self.program)}
@@ -253,19 +254,3 @@ def _thread_count(threads: int | None) -> int:
     if not 1 <= threads <= 4096:
         raise UsageError("The number of threads is out of range.", expected="1 to 4096", got=str(threads))
     return threads
-
-
-def _check_machine(target: TargetSpec) -> None:
-    """Refuse with a sentence what would end in an illegal instruction."""
-    machine = os.uname().machine.replace("arm64", "aarch64")
-    built_for = target.triple.split("-")[0]
-    if built_for != machine:
-        raise ArtifactError(
-            "The artifact is for another processor.", expected=machine, got=f"{built_for} ({target.isa})"
-        )
-    missing = sorted(set(target.features) - library.cpu_features())
-    if missing:
-        raise ArtifactError(
-            f"The artifact was compiled for {target.isa}; this CPU lacks {', '.join(missing)}.",
-            next_step="compile the model on this machine, or with --target for an older instruction set",
-        )

@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, helper
 
 import sparsec
+from sparsec import artifact
 
 
 def two_outputs() -> onnx.ModelProto:
@@ -109,6 +110,19 @@ def test_save_and_load_keep_everything(model: sparsec.CompiledModel, tmp_path: P
     loaded = sparsec.load(tmp_path / "m.sparsec")
     assert (loaded.inputs, loaded.outputs, loaded.report) == (model.inputs, model.outputs, model.report)
     np.testing.assert_array_equal(loaded(A, B)[0], A + B)
+
+
+def test_a_model_for_another_processor_can_be_saved_and_asked_but_not_called(tmp_path: Path) -> None:
+    model = sparsec.compile(two_outputs(), target="aarch64-dotprod")
+    assert model.summary.target == "aarch64-dotprod"
+    assert model.summary.code_bytes > 0
+    assert (len(model.calls), model.threads) == (2, None)
+    assert model.inputs == sparsec.compile(two_outputs()).inputs
+    model.save(tmp_path / "arm.sparsec")
+    assert artifact.read(tmp_path / "arm.sparsec").target.triple.startswith("aarch64")
+    for use in (lambda: model(A, B), lambda: model.session, lambda: sparsec.load(tmp_path / "arm.sparsec")):
+        with pytest.raises(sparsec.ArtifactError, match=r"for another processor(.|\n)*aarch64-dotprod"):
+            use()
 
 
 def test_failing_to_save_leaves_no_file(model: sparsec.CompiledModel, tmp_path: Path) -> None:

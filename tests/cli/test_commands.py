@@ -49,6 +49,18 @@ def test_compile_names_the_artifact_after_the_model(
     assert [each.name for each in tmp_path.iterdir()] == ["tiny.sparsec"]
 
 
+def test_any_machine_compiles_for_another_processor_but_does_not_verify_there(
+    sparsec: Sparsec, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "arm.sparsec"
+    assert "for another processor" in sparsec("compile", model, "--target", "aarch64", "-o", output, "--verify").err
+    assert not output.exists()
+    found = sparsec("compile", model, "--target", "aarch64", "-o", output)
+    assert (found.code, "for aarch64, 1 layers" in found.err) == (0, True)
+    assert sparsec("explain", model, "--target", "aarch64").code == 0
+    assert sparsec("run", output, "--random").code == 2
+
+
 def test_compile_json_is_alone_on_stdout(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
     found = sparsec("compile", model, "-o", tmp_path / "m.sparsec", "--verify", "--json")
     facts = json.loads(found.out)

@@ -249,7 +249,7 @@ def test_a_feature_that_the_processor_lacks_is_named(two_adds: Program) -> None:
 
 def test_another_processor_is_named(two_adds: Program) -> None:
     target = dataclasses.replace(two_adds.target, triple="riscv64-unknown-linux-gnu")
-    with pytest.raises(ArtifactError, match=r"another processor(.|\n)*riscv64"):
+    with pytest.raises(ArtifactError, match=r"for another processor(.|\n)*riscv64"):
         Session(dataclasses.replace(two_adds, target=target))
 
 
