@@ -55,4 +55,11 @@ def _print(machine: Machine, vector_bytes: int) -> None:
         ("reading memory", machine.memory_bytes_per_cycle, GENERIC.memory_bytes_per_cycle),
     ):
         table.add_row(what, f"{rate:.1f}", "bytes", f"{machine.ghz * rate:.1f} GB/s", f"{generic:.1f}")
+    for what, rate, cores, generic in (
+        ("reading L3", machine.far_bytes_per_cycle, machine.far_cores, GENERIC.far_cores),
+        ("reading memory", machine.memory_bytes_per_cycle, machine.memory_cores, GENERIC.memory_cores),
+    ):
+        shared = f"{cores:.1f} of one", f"{machine.ghz * rate * cores:.1f} GB/s", f"{generic:.1f}"
+        if machine.cores > 1:
+            table.add_row(f"{what}, {machine.cores} cores", "", *shared)
     print_table(table)

@@ -16,7 +16,9 @@ from sparsec.targets.target import Target
 
 
 @click.command()
-@click.option("--calibrate", is_flag=True, help="Measure the roofs of one core, and keep them for the cost model.")
+@click.option(
+    "--calibrate", is_flag=True, help="Measure the roofs of one core and of all, and keep them for the cost model."
+)
 @click.option("--seconds", type=float, help="How long --calibrate measures.  [default: 10]")
 @target_option
 @json_option

@@ -1,4 +1,5 @@
-"""Calibration: small kernels whose times are the roofs of one core, and the machine that follows from their times.
+"""Calibration: small kernels whose times are the roofs of one core, and what all cores together read from what they share;
+and the machine that follows from their times.
 
 Generated as all kernels are, for the target's own vectors; whoever can compile and time them (`sparsec.tune.roofs`)
 gives the nanoseconds back.
@@ -6,8 +7,8 @@ gives the nanoseconds back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith
@@ -20,6 +21,7 @@ from sparsec.kernels.isa import Isa
 CHAINS = 12  # independent sums: more than latency times throughput anywhere, and fit 16 registers beside two operands
 CLOCK_CHAIN = 64  # dependent one-cycle integer operations in one unit
 _L1_SHARE, _L2_SHARE, _L3_SHARE = 0.33, 0.5, 0.25  # of a cache: what surely stays in it (others share L3)
+_L3_SHARE_OF_ALL = 0.5
 _MEMORY_OF_L3, _MOST_MEMORY = 3, 256 << 20  # what surely does not stay in L3, within reason
 _PROBE_NS = 1e6  # about how long one run of a probe takes
 
@@ -28,7 +30,8 @@ Body = Callable[[Mapping[str, Buffer], Index, Index], None]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A kernel over "x" (`elements` of `dtype`) and "y"; one run is `units` units of `work` vectors or operations each."""
+    """A kernel over "x" (`elements` of `dtype`) and "y"; one run is `units` units of `work` vectors or operations each, in equal
+    parts for `threads` threads."""
 
     name: str
     dtype: str
@@ -36,6 +39,7 @@ class Probe:
     units: int
     work: int
     body: Body
+    threads: int = 1
 
     @property
     def outputs(self) -> int:
@@ -49,12 +53,12 @@ class Probe:
 
 def probes(isa: Isa, caches: Mapping[int, int]) -> list[Probe]:
     """One probe per roof; `caches` are bytes by level, where they are known."""
-    l1, l2, l3 = (caches.get(level, default) for level, default in enumerate(_default_caches(), start=1))
+    l1, l2, l3 = _sizes(caches)
     sizes = {
         "read_l1": int(l1 * _L1_SHARE),
         "read_l2": int(l2 * _L2_SHARE),
         "read_l3": max(min(int(l3 * _L3_SHARE), 4 * l2), 2 * l2),
-        "read_memory": min(_MEMORY_OF_L3 * l3, _MOST_MEMORY),
+        "read_memory": _memory(l3),
     }
     return [
         _clock(),
@@ -65,18 +69,31 @@ def probes(isa: Isa, caches: Mapping[int, int]) -> list[Probe]:
     ]
 
 
+def shared_probes(isa: Isa, caches: Mapping[int, int], cores: int) -> list[Probe]:
+    """What all cores do at once, to know how much of it they share; nothing for one core."""
+    if cores == 1:
+        return []
+    _, l2, l3 = _sizes(caches)
+    sizes = {"read_l3_by_all": max(int(l3 * _L3_SHARE_OF_ALL), 2 * l2), "read_memory_by_all": _memory(l3)}
+    return [_clock(cores), *(_read(name, isa, size // isa.vector_bytes, cores) for name, size in sizes.items())]
+
+
 def machine_of(
     name: str, times: Mapping[str, float], used: list[Probe], isa: Isa, caches: Mapping[int, int], cores: int
 ) -> Machine:
-    """The roofs from `times`, nanoseconds per run by the names of the probes."""
+    """The roofs from `times`, nanoseconds per run by the names of the probes, with `shared_probes` or without."""
     per_ns = {probe.name: probe.units * probe.work / max(times[probe.name], 1.0) for probe in used}
     ghz = per_ns["clock"]
-    l1, l2, l3 = (caches.get(level, default) for level, default in enumerate(_default_caches(), start=1))
+    l1, l2, l3 = _sizes(caches)
 
     def bytes_per_cycle(probe: str) -> float:
         return round(per_ns[probe] * isa.vector_bytes / ghz, 3)
 
-    return Machine(
+    def cores_of(probe: str) -> float:
+        """How many cores read all that all of them read together."""
+        return round(min(max(per_ns[f"{probe}_by_all"] / per_ns[probe], 1.0), cores), 3)
+
+    machine = Machine(
         name=name,
         ghz=round(ghz, 3),
         vector_fma_per_cycle=round(per_ns["fma"] / ghz, 3),
@@ -91,10 +108,25 @@ def machine_of(
         broadcast_fma_per_cycle=round(per_ns["broadcast_fma"] / ghz, 3),
         cores=cores,
     )
+    if "read_l3_by_all" not in per_ns:
+        return machine
+    return replace(machine, far_cores=cores_of("read_l3"), memory_cores=cores_of("read_memory"))
 
 
-def _default_caches() -> tuple[int, int, int]:
-    return GENERIC.l1_bytes, GENERIC.l2_bytes, GENERIC.l3_bytes
+def cores_at_work(times: Mapping[str, float], used: Sequence[Probe]) -> float:
+    """How many cores the threads of `shared_probes` had, by their clocks together: fewer than threads if others had some."""
+    work = {probe.name: probe.units for probe in used}
+    return work["clock_by_all"] / times["clock_by_all"] * times["clock"] / work["clock"]
+
+
+def _sizes(caches: Mapping[int, int]) -> tuple[int, int, int]:
+    """Bytes of L1, L2 and L3."""
+    return caches.get(1, GENERIC.l1_bytes), caches.get(2, GENERIC.l2_bytes), caches.get(3, GENERIC.l3_bytes)
+
+
+def _memory(l3: int) -> int:
+    """So many bytes do not stay in L3."""
+    return min(_MEMORY_OF_L3 * l3, _MOST_MEMORY)
 
 
 def _units(work: int) -> int:
@@ -102,7 +134,7 @@ def _units(work: int) -> int:
     return max(1, int(_PROBE_NS * 2 * GENERIC.ghz / work))
 
 
-def _clock() -> Probe:
+def _clock(threads: int = 1) -> Probe:
     """x = (x + a) ^ b, over and over: each waits for the one before, and takes one cycle."""
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
@@ -117,7 +149,8 @@ def _clock() -> Probe:
 
         memory["y"].store(carry(begin, end, 1, [x.load(2)], unit)[0], 0)
 
-    return Probe("clock", "i64", 3, int(_PROBE_NS * GENERIC.ghz / CLOCK_CHAIN), CLOCK_CHAIN, body)
+    units = threads * int(_PROBE_NS * GENERIC.ghz / CLOCK_CHAIN)
+    return Probe("clock" if threads == 1 else "clock_by_all", "i64", 3, units, CLOCK_CHAIN, body, threads)
 
 
 def _arithmetic(name: str, isa: Isa, *, vectors: int, broadcast: bool = False) -> Probe:
@@ -147,26 +180,29 @@ def _arithmetic(name: str, isa: Isa, *, vectors: int, broadcast: bool = False) -
     return Probe(name, "f32", elements, _units(work), work, body)
 
 
-def _read(name: str, isa: Isa, vectors: int) -> Probe:
-    """Sums of all vectors of x, one pass per unit."""
+def _read(name: str, isa: Isa, vectors: int, threads: int = 1) -> Probe:
+    """Sums of all vectors of x, in as many parts as there are threads: thread t begins with part t, reads all of x some times,
+    and ends where it began. So each reads what the others have read long before."""
     lanes = Vectors(isa.lanes())
-    passes = max(vectors // CHAINS, 1)
+    passes = max(vectors // CHAINS // threads, 1)
+    work = passes * CHAINS
 
     def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         x = memory["x"]
 
-        def step(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
-            base = at * (CHAINS * lanes.lanes)
-            return [add(total, lanes.load(x, base + chain * lanes.lanes)) for chain, total in enumerate(sums)]
+        def part(unit: Index, sums: list[ir.Value]) -> list[ir.Value]:
+            first = unit % threads * (work * lanes.lanes)
 
-        _store(
-            lanes,
-            memory["y"],
-            carry(begin, end, 1, [lanes.splat(0)] * CHAINS, lambda _, sums: carry(0, passes, 1, sums, step)),
-        )
+            def step(at: Index, sums: list[ir.Value]) -> list[ir.Value]:
+                base = first + at * (CHAINS * lanes.lanes)
+                return [add(total, lanes.load(x, base + chain * lanes.lanes)) for chain, total in enumerate(sums)]
 
-    work = passes * CHAINS
-    return Probe(name, "f32", work * lanes.lanes, _units(work), work, body)
+            return carry(0, passes, 1, sums, step)
+
+        _store(lanes, memory["y"], carry(begin, end, 1, [lanes.splat(0)] * CHAINS, part))
+
+    units = threads * (_units(work * threads) * threads + 1)
+    return Probe(name, "f32", threads * work * lanes.lanes, units, work, body, threads)
 
 
 def _store(lanes: Vectors, y: Buffer, sums: list[ir.Value]) -> None:

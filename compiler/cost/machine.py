@@ -12,7 +12,7 @@ class Machine:
     A vector is one of the target's own width. `loaded_fma_per_cycle` counts multiply-adds that read an operand from L1,
     `broadcast_fma_per_cycle` those that read one element of it into all lanes. `far_bytes_per_cycle` is the bandwidth
     of what lies behind L2, `memory_bytes_per_cycle` that of what lies behind `l3_bytes`. `cores` share L3 and memory: all
-    that L3 and memory can give is what so many cores read, `far_cores` and `memory_cores`.
+    that L3 and memory can give is what so many cores read, `far_cores` and `memory_cores` (a calibration measures both).
     Predictions are for `threads` threads, each on a core of its own.
     """
 

@@ -17,7 +17,11 @@ from sparsec.environment import cache_folder
 from sparsec.errors import SparsecError
 
 _VERSION = 1
-_MEASURED = {field.name for field in fields(Machine)} - {"far_cores", "memory_cores", "threads"}
+_MEASURED = {field.name for field in fields(Machine)} - {
+    "far_cores",
+    "memory_cores",
+    "threads",
+}  # on a single core, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""Measuring the roofs of one core: compiles the probes of `sparsec.cost.calibrate` and times them in turns."""
+"""Measuring the roofs of one core, and of all: compiles the probes of `sparsec.cost.calibrate` and times them in turns."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.artifact import Buffer, Program, Space, Step, TensorSpec
-from sparsec.cost.calibrate import Probe, machine_of, probes
+from sparsec.cost.calibrate import Probe, cores_at_work, machine_of, probes, shared_probes
 from sparsec.cost.host import cache_sizes, core_count, machine_id
 from sparsec.cost.machine import Machine
 from sparsec.driver import isa_of
@@ -31,36 +31,51 @@ Progress = Callable[[str, int, int], None]  # what is being done, a number, out 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`disturbed` are the probes whose rounds differed so much that others must have used what they measure."""
+    """`disturbed` are the probes whose rounds differed so much that others must have used what they measure, or that did not
+    have all cores."""
 
     machine: Machine
     disturbed: tuple[str, ...]
 
 
 def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | None = None) -> Calibration:
-    """Measure this machine as seen by code for `target`, on one thread, for about `seconds`.
+    """Measure this machine as seen by code for `target`, first one core alone and then all, for about `seconds`.
 
     Each roof is the best of all rounds, as others only slow a core down. Raises `ArtifactError` if this machine cannot
     run the target.
     """
-    start, isa, caches = time.perf_counter(), isa_of(target), cache_sizes()
+    start, isa, caches, cores = time.perf_counter(), isa_of(target), cache_sizes(), core_count()
     report = progress or (lambda what, number, count: None)
     report("compiling the probes", 0, 100)
-    chosen = probes(isa, caches)
-    with Session(_program(chosen, isa, target), threads=1) as session:
-        feeds = [place(_ones(probe)) for probe in chosen]
+    groups = [each for each in (probes(isa, caches), shared_probes(isa, caches, cores)) if each]
+    chosen = [probe for group in groups for probe in group]
+    best: dict[str, float] = {}
+    disturbed: list[str] = []
+    for number, group in enumerate(groups, start=1):
         rounds: list[NDArray[np.int64]] = []
-        while len(rounds) < FEWEST_ROUNDS or time.perf_counter() - start < seconds:
-            rounds.append(session.profile(feeds, 1)[0])
+        for each in _rounds(group, start + seconds * number / len(groups), isa, target):
+            rounds.append(each)
             share = min(1.0, (time.perf_counter() - start) / max(seconds, 1e-9))
             report(f"round {len(rounds)}", int(100 * share), 100)
-    best, typical = np.min(rounds, axis=0), np.median(rounds, axis=0)
-    times = {probe.name: float(each) for probe, each in zip(chosen, best, strict=True)}
-    disturbed = tuple(probe.name for probe, worse in zip(chosen, typical > DISTURBED * best, strict=True) if worse)
-    return Calibration(machine_of(machine_id(), times, chosen, isa, caches, core_count()), disturbed)
+        for probe, least, usual in zip(group, np.min(rounds, axis=0), np.median(rounds, axis=0), strict=True):
+            best[probe.name] = float(least)
+            disturbed += [probe.name] if usual > DISTURBED * least else []
+    if cores > 1 and cores_at_work(best, chosen) < cores / DISTURBED:
+        disturbed.append("clock_by_all")
+    return Calibration(machine_of(machine_id(), best, chosen, isa, caches, cores), tuple(disturbed))
 
 
-def _program(chosen: list[Probe], isa: Isa, target: Target) -> Program:
+def _rounds(group: Sequence[Probe], until: float, isa: Isa, target: Target) -> Iterator[NDArray[np.int64]]:
+    """Nanoseconds of each probe, again and again until so late by the clock; all are for one number of threads."""
+    with Session(_program(group, isa, target), threads=group[0].threads) as session:
+        feeds = [place(_ones(probe)) for probe in group]
+        count = 0
+        while count < FEWEST_ROUNDS or time.perf_counter() < until:
+            yield session.profile(feeds, 1)[0]
+            count += 1
+
+
+def _program(chosen: Sequence[Probe], isa: Isa, target: Target) -> Program:
     """One step per probe, with an input and an output of its own."""
     with make_context(), ir.Location.unknown():
         module = ir.Module.create()
@@ -74,7 +89,13 @@ def _program(chosen: list[Probe], isa: Isa, target: Target) -> Program:
         outputs=tuple(TensorSpec(f"y.{each.name}", _NUMPY[each.dtype], (each.outputs,)) for each in chosen),
         arena_bytes=0,
         steps=tuple(
-            Step(each.name, (Buffer(Space.INPUT, i), Buffer(Space.OUTPUT, i)), each.units, each.units, each.name)
+            Step(
+                each.name,
+                (Buffer(Space.INPUT, i), Buffer(Space.OUTPUT, i)),
+                each.units,
+                each.units // each.threads,
+                each.name,
+            )
             for i, each in enumerate(chosen)
         ),
         code=code,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from sparsec.cost.calibrate import machine_of, probes
+from sparsec.cost.calibrate import cores_at_work, machine_of, probes, shared_probes
+from sparsec.cost.machine import GENERIC
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.runtime.library import cpu_features
 from sparsec.targets import TARGETS
@@ -39,6 +40,29 @@ def test_roofs_follow_from_times() -> None:
     assert (machine.l1_bytes, machine.cores) == (1000, 7)
 
 
+def test_what_cores_share_is_counted_in_cores() -> None:
+    alone, together = probes(AVX512, {}), shared_probes(AVX512, {}, 16)
+    times = {probe.name: probe.units * probe.work / 4.0 for probe in (*alone, *together)}
+    times["read_l3_by_all"] /= 5
+    assert machine_of("m", times, [*alone, *together], AVX512, {}, 16).far_cores == 5.0
+    times["read_memory_by_all"] /= 100
+    assert machine_of("m", times, [*alone, *together], AVX512, {}, 16).memory_cores == 16.0
+    assert cores_at_work(times, [*alone, *together]) == 1.0
+    times["clock_by_all"] /= 16
+    assert cores_at_work(times, [*alone, *together]) == 16.0
+    assert shared_probes(AVX512, {}, 1) == []
+    single = machine_of("m", times, alone, AVX512, {}, 1)
+    assert (single.far_cores, single.memory_cores) == (GENERIC.far_cores, GENERIC.memory_cores)
+
+
+@pytest.mark.parametrize("cores", [2, 3, 16])
+def test_each_core_begins_with_a_part_of_its_own(cores: int) -> None:
+    for probe in shared_probes(AVX512, {}, cores)[1:]:
+        firsts = [thread * (probe.units // cores) % cores for thread in range(cores)]
+        assert firsts == list(range(cores))
+        assert (probe.threads, probe.units % cores) == (cores, 0)
+
+
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_a_short_calibration(name: str) -> None:
     target = TARGETS[name]
@@ -46,10 +70,12 @@ def test_a_short_calibration(name: str) -> None:
         pytest.skip(f"this machine cannot run {name}")
     stages: list[int] = []
     found = calibrate(target, seconds=0.01, progress=lambda what, number, count: stages.append(number))
-    assert set(found.disturbed) <= {probe.name for probe in probes(AVX512, {})}
+    known = {probe.name for probe in (*probes(AVX512, {}), *shared_probes(AVX512, {}, 2))}
+    assert set(found.disturbed) <= known
     machine = found.machine
     assert stages[0] == 0
     assert stages[-1] == 100
     figures = [machine.ghz, machine.vector_fma_per_cycle, machine.l1_bytes_per_cycle, machine.memory_bytes_per_cycle]
+    figures += [machine.far_cores, machine.memory_cores]
     assert np.isfinite(figures).all()
     assert min(figures) > 0
