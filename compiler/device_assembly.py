@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -144,7 +144,7 @@ class DeviceAssembly:
         x, y, name = values["x"], values["y"], weight_name(values["w"].owner.operation)
         tokens, m, k = math.prod(shape_of(x)[:-1]), shape_of(y)[-1], shape_of(x)[-1]
         bits = self._bits(name)
-        tail = self._tail(facts, values)
+        tail = self._tail(facts, values, self._rows)
         choice = choose_pattern(bits, tokens, Reference(), dense_only=self._unit.dense_only)
         self._describe(call, LinearProblem(tokens, k, m), choice, name)
         weight = self._weight(name, bits, choice)
@@ -177,8 +177,8 @@ class DeviceAssembly:
             axes=(height, width),
             x=self._address(values["x"]),
             y=self._address(values["y"]),
-            tail=self._tail(facts, values),
-            layout="nchw",
+            tail=self._tail(facts, values, lambda residual: Rows(self._address(residual), y[1])),
+            layout="nhwc",
             layer=_layer(call),
         )
 
@@ -214,13 +214,13 @@ class DeviceAssembly:
         sizes = (batch, heads, heads, queries, keys, size)
         return Attention(*sizes, q, k, v, y, mask, scale, False, self._half, _layer(call))
 
-    def _tail(self, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Tail:
+    def _tail(self, facts: ir.DictAttr, values: Mapping[str, ir.Value], rows: Callable[[ir.Value], Rows]) -> Tail:
         activation = ir.StringAttr(facts["activation"]).value or None
         residual = values.get("residual")
         return Tail(
             bias=self._address(values["bias"]) if "bias" in values else None,
             activation=cast("None", activation),
-            residual=self._rows(residual) if residual is not None else None,
+            residual=rows(residual) if residual is not None else None,
             residual_first=bool(ir.BoolAttr(facts["residual_first"]).value),
         )
 

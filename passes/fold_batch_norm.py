@@ -43,21 +43,21 @@ def _fold(op: ir.Operation, convolution: ir.Operation, unit: Unit) -> None:
         return
     weight = unit.weights[name]
     filters = weight.shape[0]
-    gamma = _vector(op.operands[1], filters, 1.0, unit)
-    beta = _vector(op.operands[2], filters, 0.0, unit)
-    mean = _vector(op.operands[3], filters, 0.0, unit)
-    variance = _vector(op.operands[4], filters, 1.0, unit)
-    bias = _vector(convolution.operands[2], filters, 0.0, unit)
+    gamma = vector(op.operands[1], filters, 1.0, unit)
+    beta = vector(op.operands[2], filters, 0.0, unit)
+    mean = vector(op.operands[3], filters, 0.0, unit)
+    variance = vector(op.operands[4], filters, 1.0, unit)
+    bias = vector(convolution.operands[2], filters, 0.0, unit)
     if gamma is None or beta is None or mean is None or variance is None or bias is None:
         return
     scale = gamma / np.sqrt(variance + float(epsilon))
-    convolution.operands[1] = _as_value(f"{name}/batch_norm", _scaled(weight, scale), convolution, unit)
+    convolution.operands[1] = as_value(f"{name}/batch_norm", scaled(weight, scale), convolution, unit)
     shifted = ((bias - mean) * scale + beta).astype(np.float32)
-    convolution.operands[2] = _as_value(f"{name}/bias", shifted, convolution, unit)
+    convolution.operands[2] = as_value(f"{name}/bias", shifted, convolution, unit)
     replace(op, [convolution.results[0]])
 
 
-def _vector(value: ir.Value, size: int, default: float, unit: Unit) -> Array | None:
+def vector(value: ir.Value, size: int, default: float, unit: Unit) -> Array | None:
     """A per-filter parameter in double precision; `default` where the model has none; None if it is computed."""
     if is_none(value):
         return np.full(size, default)
@@ -65,7 +65,7 @@ def _vector(value: ir.Value, size: int, default: float, unit: Unit) -> Array | N
     return np.asarray(weight, dtype=np.float64) if isinstance(weight, np.ndarray) and weight.shape == (size,) else None
 
 
-def _scaled(weight: Weight, scale: Array) -> Weight:
+def scaled(weight: Weight, scale: Array) -> Weight:
     """Each filter times its scale; a sparse weight keeps its pattern."""
     if isinstance(weight, Coo):
         filters = weight.indices // max(weight.size // weight.shape[0], 1)
@@ -74,6 +74,7 @@ def _scaled(weight: Weight, scale: Array) -> Weight:
     return scaled.astype(np.float32)
 
 
-def _as_value(stem: str, weight: Weight, before: ir.Operation, unit: Unit) -> ir.Value:
+def as_value(stem: str, weight: Weight, before: ir.Operation, unit: Unit) -> ir.Value:
+    """A new weight, as torch's values."""
     tensor, vtensor = weight_types(weight, before.context)
     return weight_op(unit.weights.add(stem, weight), tensor, vtensor, loc=before.location, ip=ir.InsertionPoint(before))

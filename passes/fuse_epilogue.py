@@ -47,9 +47,9 @@ def _wrap(op: ir.Operation) -> ir.Operation:
     loops = rank + sum(len(shape_of(operand)) for operand in op.operands)
     maps, first = [], rank
     for operand in op.operands:
-        maps.append(_axes_map(loops, range(first, first + len(shape_of(operand)))))
+        maps.append(axes_map(loops, range(first, first + len(shape_of(operand)))))
         first += len(shape_of(operand))
-    layer = layer_generic([*op.operands, empty], [*maps, _axes_map(loops, range(rank))], loops, op)
+    layer = layer_generic([*op.operands, empty], [*maps, axes_map(loops, range(rank))], loops, op)
     block = layer.regions[0].blocks[0]
     with op.location, ir.InsertionPoint(block):
         attributes = {name: op.attributes[name] for name in op.attributes}
@@ -61,21 +61,24 @@ def _wrap(op: ir.Operation) -> ir.Operation:
     return layer
 
 
-def _axes_map(loops: int, axes: Sequence[int]) -> ir.AffineMap:
+def axes_map(loops: int, axes: Sequence[int]) -> ir.AffineMap:
+    """Of so many loops, those that walk an operand's axes."""
     return ir.AffineMap.get(loops, 0, [ir.AffineDimExpr.get(axis) for axis in axes])
 
 
 def layer_generic(
     operands: Sequence[ir.Value], maps: Sequence[ir.AffineMap], loops: int, at: ir.Operation
 ) -> ir.Operation:
-    """A layer's `linalg.generic` at the place of `at`, with an empty block; the last operand is the destination."""
+    """A layer's `linalg.generic` at the place of `at`, with an empty block; the last operand is the destination, which a
+    buffer is written to.
+    """
     destination = operands[-1]
     rank = len(shape_of(destination))
     kinds = ["parallel" if loop < rank else "reduction" for loop in range(loops)]
     segments = ir.DenseI32ArrayAttr.get([len(operands) - 1, 1])
     generic = ir.Operation.create(
         "linalg.generic",
-        results=[destination.type],
+        results=[] if isinstance(destination.type, ir.MemRefType) else [destination.type],
         operands=list(operands),
         attributes={
             "indexing_maps": ir.ArrayAttr.get([ir.AffineMapAttr.get(item) for item in maps]),

@@ -13,7 +13,6 @@ Allocations such as %b become halves in `narrow_buffers`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,6 +22,7 @@ from torch_mlir import ir
 from sparsec.ir.module import element_of, shape_of
 from sparsec.ir.weights import WEIGHT_OP
 from sparsec.passes.device.buffers import alloc, base_of, can_be_half, copy, half_positions, narrow_argument
+from sparsec.passes.device.channels_last import alloc_image, has_channels_last
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 
@@ -48,31 +48,39 @@ class _Fitting:
         for position in read:
             value = op.operands[position]
             if element_of(value) != self.half and not can_be_half(base_of(value)):
-                value = self._rounded(value, op)
+                value = self._rounded(value, layer)
             if not is_even(layer, value):
-                value = _copied(value, element_of(value), op)
+                value = _copied(value, element_of(value), layer)
             op.operands[position] = value
             if element_of(value) == self.half:
                 narrow_argument(op, position, self.half)
         target = op.operands[written]
         if not can_be_half(base_of(target)) or not is_even(layer, target):
-            op.operands[written] = alloc(shape_of(target), element_of(target), ir.InsertionPoint(op))
+            op.operands[written] = _fresh(layer, shape_of(target), element_of(target))
             _after(op, op.operands[written], target)
 
-    def _rounded(self, value: ir.Value, op: ir.Operation) -> ir.Value:
+    def _rounded(self, value: ir.Value, layer: Layer) -> ir.Value:
         """A copy of halves; of what does not change, of all of it, once."""
         base = base_of(value)
-        if not _never_changes(base):
-            return _copied(value, self.half, op)
+        if not _never_changes(base) or layer.contraction.name == "sparsec.conv":
+            return _copied(value, self.half, layer)
         if base not in self.copies:
-            self.copies[base] = _copied(base, self.half, op)
-        return _view_again(value, base, self.copies[base], op)
+            ip = ir.InsertionPoint(layer.op)
+            self.copies[base] = alloc(shape_of(base), self.half, ip)
+            copy(base, self.copies[base], ip)
+        return _view_again(value, base, self.copies[base], layer.op)
 
 
-def _copied(value: ir.Value, element: ir.Type, op: ir.Operation) -> ir.Value:
-    made = alloc(shape_of(value), element, ir.InsertionPoint(op))
-    copy(value, made, ir.InsertionPoint(op))
+def _copied(value: ir.Value, element: ir.Type, layer: Layer) -> ir.Value:
+    made = _fresh(layer, shape_of(value), element)
+    copy(value, made, ir.InsertionPoint(layer.op))
     return made
+
+
+def _fresh(layer: Layer, shape: Sequence[int], element: ir.Type) -> ir.Value:
+    """An allocation that a product of this kind takes."""
+    make = alloc_image if layer.contraction.name == "sparsec.conv" else alloc
+    return make(shape, element, ir.InsertionPoint(layer.op))
 
 
 def _view_again(value: ir.Value, base: ir.Value, other: ir.Value, op: ir.Operation) -> ir.Value:
@@ -107,13 +115,9 @@ def is_even(layer: Layer, value: ir.Value) -> bool:
         case "sparsec.attention":
             return bool(steps[-1] == 1)
         case "sparsec.conv":
-            return list(steps) == _dense_strides(shape_of(value))
+            return has_channels_last(value)
         case _:
             return even_rows(value) is not None
-
-
-def _dense_strides(shape: Sequence[int]) -> list[int]:
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def even_rows(value: ir.Value) -> int | None:

@@ -10,6 +10,8 @@ Only what is before the first sum becomes threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch_mlir import ir
 
 from sparsec.ir.module import block_walk, find
@@ -28,10 +30,15 @@ def parallel_first(unit: Unit) -> None:
 
 
 def _permute(op: ir.Operation) -> None:
-    parallel, kinds = parallel_loops(op), list(ir.ArrayAttr(op.attributes["iterator_types"]))
-    order = sorted(range(len(parallel)), key=lambda loop: not parallel[loop])
-    if order == list(range(len(parallel))):
+    parallel = parallel_loops(op)
+    permute(op, sorted(range(len(parallel)), key=lambda loop: not parallel[loop]))
+
+
+def permute(op: ir.Operation, order: Sequence[int]) -> None:
+    """Let a generic walk its loops in another order: first the loop that was number `order[0]`, and so on."""
+    if list(order) == list(range(len(order))):
         return
+    kinds = list(ir.ArrayAttr(op.attributes["iterator_types"]))
     maps = [composed(item.results, renumbered(order, len(order))) for item in indexing_maps(op)]
     op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(item) for item in maps])
     op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in order])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
+from sparsec.passes.device.channels_last import channels_last
 from sparsec.passes.device.fit_operands import fit_operands
 from sparsec.passes.device.group_rows import group_rows
 from sparsec.passes.device.join_products import join_products
@@ -15,7 +16,9 @@ from sparsec.passes.device.name_layers import name_layers
 from sparsec.passes.device.narrow_buffers import narrow_buffers
 from sparsec.passes.device.own_destinations import own_destinations
 from sparsec.passes.device.parallel_first import parallel_first
+from sparsec.passes.device.point_products import point_products
 from sparsec.passes.device.row_products import row_products
+from sparsec.passes.device.scale_filters import scale_filters
 from sparsec.passes.device.share_weights import share_weights
 from sparsec.passes.device.split_rounding import split_rounding
 from sparsec.passes.device.split_tails import split_tails
@@ -66,6 +69,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("dequantize_weights", dequantize_weights, "products of 16 bits want numbers"),
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
+    ("scale_filters", scale_filters, "likewise, where it came in parts"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("share_weights", share_weights, "weights have their final shape, and products are not yet layers"),
     ("form_layers", form_layers, "while contractions are still single ops"),
@@ -89,6 +93,8 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     # buffers
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("parallel_first", parallel_first, "loop order is easiest to change before loops exist"),
+    ("channels_last", channels_last, "once loops can be told apart, and before it is decided what is copied"),
+    ("point_products", point_products, "once their channels lie together"),
     ("view_transposes", view_transposes, "once buffers are there to be looked at, and while copies are nests"),
     ("row_products", row_products, "once it is known how matrices lie, and before copies are made for layers"),
     ("fit_operands", fit_operands, "the copies that it makes are loops like others"),

@@ -6,6 +6,7 @@ y = activation(scale * sum + bias) + residual    or    y = activation(scale * su
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch_mlir import ir
@@ -14,11 +15,14 @@ from sparsec.kernels.epilogue import Reach
 from sparsec.passes.layer import Layer
 
 _ROUNDING = 1e-6  # relative, of constants in float32
+# Predicates of `arith.cmpf`: ordered, then such that hold for NaN, too; those of two opposites add up to the same.
+_GREATER, _LESS, _OPPOSITES = (2, 3, 9, 10), (4, 5, 11, 12), 14
+_MIRRORED = {2: 4, 3: 5, 4: 2, 5: 3, 9: 11, 10: 12, 11: 9, 12: 10}
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """`bias` and `residual` are positions among the layer's inputs; `activation` is relu, gelu (of erf) or silu."""
+    """`bias` and `residual` are positions among the layer's inputs; `activation` is relu, relu6, gelu (of erf) or silu."""
 
     scale: float = 1.0
     bias: int | None = None
@@ -82,6 +86,8 @@ class _Reader:
         for number, inner in self.summands(value):
             if number is None:
                 factor, rest = factors(inner)
+                if not rest and factor == 0:
+                    continue
                 if rest != [total] or scale is not None:
                     return None
                 scale = factor
@@ -134,7 +140,7 @@ def number(value: ir.Value) -> float | None:
 
 def _activations(value: ir.Value) -> list[tuple[str, ir.Value]]:
     """The activation that makes `value`, with its argument; empty if it is none that is known."""
-    for name, read in (("relu", _relu), ("gelu", _gelu), ("silu", _silu)):
+    for name, read in (("relu", _relu), ("relu6", _relu6), ("gelu", _gelu), ("silu", _silu)):
         inner = read(value)
         if inner is not None:
             return [(name, inner)]
@@ -142,15 +148,33 @@ def _activations(value: ir.Value) -> list[tuple[str, ir.Value]]:
 
 
 def _relu(value: ir.Value) -> ir.Value | None:
-    largest, chosen = _op(value, "arith.maximumf"), _op(value, "arith.select")
-    if largest is not None and number(largest.operands[1]) == 0:
-        return largest.operands[0]
-    if chosen is None or number(chosen.operands[2]) != 0:
+    """max(x, 0)."""
+    return _bounded(value, "arith.maximumf", _GREATER, 0)
+
+
+def _relu6(value: ir.Value) -> ir.Value | None:
+    """min(max(x, 0), 6)."""
+    inner = _bounded(value, "arith.minimumf", _LESS, 6)
+    return _relu(inner) if inner is not None else None
+
+
+def _bounded(value: ir.Value, name: str, kept: Collection[int], bound: float) -> ir.Value | None:
+    """What is itself while it compares so with a constant, and else is the constant: by the op of this name, or by a choice."""
+    extreme, chosen = _op(value, name), _op(value, "arith.select")
+    if extreme is not None:
+        rest = [each for each in extreme.operands if number(each) != bound]
+        return rest[0] if len(rest) == 1 else None
+    compared = _op(chosen.operands[0], "arith.cmpf") if chosen is not None else None
+    if chosen is None or compared is None:
         return None
-    compared, inner = _op(chosen.operands[0], "arith.cmpf"), chosen.operands[1]
-    greater = compared is not None and ir.IntegerAttr(compared.attributes["predicate"]).value in (2, 9)  # ogt, ugt
-    fits = greater and compared is not None and compared.operands[0] == inner and number(compared.operands[1]) == 0
-    return inner if fits else None
+    (first, second), (_, taken, other) = compared.operands, chosen.operands
+    predicate = ir.IntegerAttr(compared.attributes["predicate"]).value
+    if number(taken) == bound:
+        taken, other, predicate = other, taken, _OPPOSITES - predicate
+    if number(first) == bound:
+        first, second, predicate = second, first, _MIRRORED.get(predicate, predicate)
+    fits = predicate in kept and first == taken and number(second) == bound == number(other)
+    return taken if fits else None
 
 
 def _gelu(value: ir.Value) -> ir.Value | None:

@@ -15,15 +15,16 @@ to products, which take halves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import replace
 
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, main_block, shape_of
 from sparsec.passes.access import Access, trip_counts
-from sparsec.passes.device.buffers import ALLOC, axis_groups, half_positions, is_alloc, narrow_argument, uses_of
+from sparsec.passes.device.buffers import half_positions, is_alloc, narrow_argument, uses_of
 from sparsec.passes.device.fit_operands import is_even
 from sparsec.passes.device.nests import nest_of
+from sparsec.passes.device.restride import placed, view_of
 from sparsec.passes.layer import Layer, is_layer
 from sparsec.passes.unit import Unit
 
@@ -89,7 +90,12 @@ def _look_at(gone: Access, kept: Access, copy: ir.Operation, place: ir.Operation
     if is_alloc(kept.base) and place != copy:
         kept.base.owner.operation.move_before(place)
     uses = [(op, position, view) for op, position, view in uses_of(gone.base) if op != copy]
-    views = [_view(kept, *layout, place) for _, _, view in uses if (layout := _seen(view, strides)) is not None]
+    ip, start = ir.InsertionPoint(place), kept.offset or 0
+    views = [
+        view_of(kept.base, replace(seen, offset=start + seen.offset), ip)
+        for _, _, view in uses
+        if (seen := placed(view, strides)) is not None
+    ]
     if len(views) != len(uses) or not all(
         is_even(Layer(op), view) for (op, _, _), view in zip(uses, views, strict=True)
     ):
@@ -99,66 +105,6 @@ def _look_at(gone: Access, kept: Access, copy: ir.Operation, place: ir.Operation
         narrow_argument(op, position, element_of(view))
     copy.erase()
     return True
-
-
-def _view(kept: Access, shape: Sequence[int], strides: Sequence[int], place: ir.Operation) -> ir.Value:
-    """The buffer of `kept`, from where it is walked on, as an array of this shape and these strides."""
-    offset = kept.offset or 0
-    layout = ir.StridedLayoutAttr.get(offset, list(strides))
-    return ir.Operation.create(
-        "memref.reinterpret_cast",
-        results=[ir.MemRefType.get(list(shape), element_of(kept.base), layout=layout)],
-        operands=[kept.base],
-        attributes={
-            "static_offsets": ir.DenseI64ArrayAttr.get([offset]),
-            "static_sizes": ir.DenseI64ArrayAttr.get(list(shape)),
-            "static_strides": ir.DenseI64ArrayAttr.get(list(strides)),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0, 0]),
-        },
-        ip=ir.InsertionPoint(place),
-    ).results[0]
-
-
-def _seen(view: ir.Value, strides: Sequence[int]) -> tuple[Sequence[int], Sequence[int]] | None:
-    """Shape and strides of a view of a buffer whose strides become these; None if it has none then."""
-    op = view.owner.operation
-    if op.name == ALLOC:
-        return shape_of(view), strides
-    inner = _seen(op.operands[0], strides)
-    if inner is None:
-        return None
-    before, steps = inner
-    match op.name:
-        case "memref.collapse_shape":
-            return _collapsed(shape_of(view), before, steps, axis_groups(op))
-        case "memref.expand_shape":
-            return _expanded(shape_of(view), steps, axis_groups(op))
-        case _:
-            return None
-
-
-def _collapsed(
-    shape: Sequence[int], before: Sequence[int], steps: Sequence[int], groups: Sequence[Sequence[int]]
-) -> tuple[Sequence[int], Sequence[int]] | None:
-    """Axes made one: each but the first must run on where the one before it ends."""
-    found = []
-    for group in groups:
-        wide = [axis for axis in group if before[axis] != 1]
-        if any(steps[outer] != before[inner] * steps[inner] for outer, inner in pairwise(wide)):
-            return None
-        found.append(steps[wide[-1]] if wide else 1)
-    return shape, found
-
-
-def _expanded(
-    shape: Sequence[int], steps: Sequence[int], groups: Sequence[Sequence[int]]
-) -> tuple[Sequence[int], Sequence[int]]:
-    found = [0] * len(shape)
-    for step, group in zip(steps, groups, strict=True):
-        for axis in reversed(group):
-            found[axis] = step
-            step *= shape[axis]
-    return shape, found
 
 
 def _paired(gone: Access, kept: Access, counts: Sequence[int]) -> list[int] | None:

@@ -204,6 +204,7 @@ def activated(value: Array, name: str | None) -> Array:
         "relu": lambda x: np.maximum(x, 0),
         "gelu": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))),
         "silu": lambda x: x / (1 + np.exp(-x)),
+        "relu6": lambda x: np.clip(x, 0, 6),
     }
     return functions[name](value)
 

@@ -18,6 +18,8 @@ __device__ __forceinline__ float activated(float value) {
     return gelu(value);
 #elif ACTIVATION == 3
     return value * reciprocal(1.0f + power_of_two(-1.44269504f * value)); // silu
+#elif ACTIVATION == 4
+    return value < 0.0f ? 0.0f : value > 6.0f ? 6.0f : value; // relu6
 #else
     return value;
 #endif

@@ -34,6 +34,27 @@ _CASES: dict[str, tuple[str, Tail | None]] = {
         " %y = arith.select %g, %s, %z : f32 linalg.yield %y : f32",
         Tail(activation="relu"),
     ),
+    "relu6": (
+        "%z = arith.constant 0.0 : f32 %six = arith.constant 6.0 : f32 %b = arith.addf %s, %c : f32"
+        " %p = arith.maximumf %b, %z : f32 %y = arith.minimumf %six, %p : f32 linalg.yield %y : f32",
+        Tail(bias=2, activation="relu6"),
+    ),
+    "relu6 by choice": (
+        "%z = arith.constant 0.0 : f32 %six = arith.constant 6.0 : f32 %g = arith.cmpf olt, %z, %s : f32"
+        " %p = arith.select %g, %s, %z : f32 %l = arith.cmpf olt, %six, %p : f32"
+        " %y = arith.select %l, %six, %p : f32 linalg.yield %y : f32",
+        Tail(activation="relu6"),
+    ),
+    "the smaller of both where relu has the larger": (
+        "%z = arith.constant 0.0 : f32 %g = arith.cmpf ogt, %s, %z : f32 %y = arith.select %g, %z, %s : f32"
+        " linalg.yield %y : f32",
+        None,
+    ),
+    "zero added": (
+        "%z = arith.constant 0.0 : f32 %b = arith.addf %s, %z : f32 %y = arith.addf %b, %c : f32 linalg.yield %y : f32",
+        Tail(bias=2),
+    ),
+    "one added": ("%one = arith.constant 1.0 : f32 %y = arith.addf %s, %one : f32 linalg.yield %y : f32", None),
     "residual first": (
         "%z = arith.constant 0.0 : f32 %b = arith.addf %s, %f : f32 %y = arith.maximumf %b, %z : f32 linalg.yield %y : f32",
         Tail(activation="relu", residual=3, residual_first=True),

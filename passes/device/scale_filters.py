@@ -1,0 +1,69 @@
+"""scale_filters: what the channels of a convolution's result are multiplied by, or have added, becomes part of its weight and bias.
+
+Before (a batch normalisation of torch, as exported):
+    %c = torch.aten.convolution %x, %w, %none, ...
+    %s = torch.aten.mul.Tensor %c, %scale : [2,16,8,8], [1,16,1,1]   %y = torch.aten.add.Tensor %s, %shift, %int1 : ..., [1,16,1,1]
+After:
+    %y = torch.aten.convolution %x, %w_scaled, %bias, ...
+
+Kernels on GPUs add to sums before they round them, and do not multiply.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch_mlir import ir
+
+from sparsec.ir.module import find, replace, users
+from sparsec.ir.torch_values import definition, scalar, tensor_shape, weight_of
+from sparsec.passes.fold_batch_norm import Array, as_value, scaled, vector
+from sparsec.passes.fold_constants import constant
+from sparsec.passes.unit import Unit
+
+_FOLDED = ("torch.aten.mul.Tensor", "torch.aten.add.Tensor")
+
+
+def scale_filters(unit: Unit) -> None:
+    """Fold every such product and sum into the convolution before it, if nothing else reads that."""
+    with unit.module.context, ir.Location.unknown():
+        for op in find(unit.module, lambda op: op.name in _FOLDED):
+            for result, other in (op.operands[:2], list(op.operands)[1::-1]):
+                convolution = definition(result)
+                if convolution is not None and _is_plain(convolution) and _fold(op, convolution, other, unit):
+                    break
+
+
+def _is_plain(op: ir.Operation) -> bool:
+    """True for a convolution whose filters are the first axis of its weight, and that has one reader."""
+    return op.name == "torch.aten.convolution" and scalar(op.operands[6]) is False and len(users(op.results[0])) == 1
+
+
+def _fold(op: ir.Operation, convolution: ir.Operation, other: ir.Value, unit: Unit) -> bool:
+    name, shape = weight_of(convolution.operands[1]), tensor_shape(convolution.results[0])
+    if name is None or shape is None or tensor_shape(op.results[0]) != shape:
+        return False
+    filters = unit.weights[name].shape[0]
+    bias, factors = vector(convolution.operands[2], filters, 0.0, unit), _by_channel(other, shape, unit)
+    if bias is None or factors is None:
+        return False
+    if op.name == "torch.aten.mul.Tensor":
+        weight = as_value(f"{name}/scaled", scaled(unit.weights[name], factors), convolution, unit)
+        convolution.operands[1], bias = weight, bias * factors
+    elif scalar(op.operands[2]) == 1:
+        bias = bias + factors
+    else:
+        return False
+    convolution.operands[2] = as_value(f"{name}/bias", bias.astype(np.float32), convolution, unit)
+    replace(op, [convolution.results[0]])
+    return True
+
+
+def _by_channel(value: ir.Value, shape: tuple[int, ...], unit: Unit) -> Array | None:
+    """A constant that has one number for each channel of a tensor of this shape, or one for all."""
+    found = constant(value, unit)
+    if not isinstance(found, np.ndarray) or found.ndim > len(shape):
+        return None
+    lengths = (1,) * (len(shape) - found.ndim) + found.shape
+    if any(length != 1 for axis, length in enumerate(lengths) if axis != 1) or lengths[1] not in (1, shape[1]):
+        return None
+    return np.broadcast_to(found.reshape(-1).astype(np.float64), (shape[1],))
