@@ -19,7 +19,8 @@ SSE4.1), sin, cos, tan and pow still call it.
 
 Marked `fastmath<afn>`, exp is of a number that is at most 0, may give 0 instead of less than 2.5e-38, and loses an ulp
 for every 2^-31 that it is below 1; erf and tanh are within 6e-7 instead; where
-registers can hold tables, all three look polynomials up there; the last two take constant factors around them in.
+registers can hold tables, all three look polynomials up there; the last two take constant factors around them in, and
+the gates that they close where only codes are made of what these let through.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -152,6 +153,10 @@ def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
     if gate is None:
         return lookup.odd(op.name, builder.wrap(argument), factor)
     gate.fold(builder)
+    if gate.closes(argument) and gate.is_rounded():
+        product = lookup.closing(op.name, builder.wrap(argument), factor, gate.factor)
+        gate.replace(product.value)
+        return product
     return lookup.odd(op.name, builder.wrap(argument), factor, gate.factor, keeps_nan=not gate.reads(argument))
 
 

@@ -4,6 +4,9 @@ Before (GELU, quantised):
     %s = mulf %x, c   %f = math.erf %s   %a = addf %f, 1   %p = mulf %x, %a   %h = mulf %p, 0.5   %q = divf %h, d
 After, with a table of 0.5 / d erf(c x):
     %f = …            %a = addf %f, 0.5 / d                %q = mulf %x, %a
+
+A gate that closes, as this one, is 1 / d max(x, 0) and an even function of x, whose table leaves out the product, the sum and
+the sign. It is taken where only codes are made of it: of minus infinity it is 0, where the product is no number.
 """
 
 from __future__ import annotations
@@ -59,6 +62,20 @@ class Gate:
         """Whether it is a product with `x`, so that it is NaN where x is."""
         return x in list(self.product.operands)
 
+    def closes(self, x: ir.Value) -> bool:
+        """Whether it is x times one and the function."""
+        return self.summand == 1.0 and self.reads(x)
+
+    def is_rounded(self) -> bool:
+        """Whether whole numbers are made of the product, clamped perhaps, and nothing else."""
+        return _is_rounded(self.product.results[0])
+
+    def replace(self, product: ir.Value) -> None:
+        """Let `product` stand for the product."""
+        self.product.results[0].replace_all_uses_with(product)
+        self.product.erase()
+        self.sum.erase()
+
     def fold(self, builder: Builder) -> None:
         """Let the function's result count times `factor`, and leave out what computes that."""
         if not self.scaled:
@@ -69,6 +86,16 @@ class Gate:
         self.scaled[-1].results[0].replace_all_uses_with(self.product.results[0])
         for op in reversed(self.scaled):
             op.erase()
+
+
+def _is_rounded(value: ir.Value) -> bool:
+    """Whether a number is only compared, chosen, and rounded."""
+    readers = [use.owner.operation for use in value.uses]
+    return bool(readers) and all(
+        reader.name in ("arith.cmpf", "math.roundeven")
+        or (reader.name == "arith.select" and _is_rounded(reader.result))
+        for reader in readers
+    )
 
 
 def _only_reader(op: ir.Operation, name: str) -> ir.Operation | None:

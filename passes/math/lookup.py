@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.ir.expr import Expr
@@ -27,9 +28,12 @@ LANES = 16
 STEPS = 2 * LANES
 _PICK = "llvm.x86.avx512.vpermi2var.ps.512"
 _PICK_OF_ONE = "llvm.x86.avx512.permvar.sf.512"
+ROUNDED = 2.0**-10  # how exact a number is that is rounded to a whole one
 _RANGE, _SMALLER_SIZE, _CURRENT_ROUNDING = "llvm.x86.avx512.mask.range.ps.512", 0b1010, 4
 _SIGN = 0x80000000
 _PLACES = 19  # from the last bit of a number of 1/16 to that of the exponent
+
+Tables = tuple[tuple[float, ...], ...]  # of coefficients, constant terms first
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,37 @@ def is_covered(type_: ir.Type) -> bool:
 
 def odd(name: str, x: Expr, factor: float = 1.0, times: float = 1.0, *, keeps_nan: bool = True) -> Expr:
     """`times` the function of `factor` * x, both > 0; -0 is -0, and NaN stays NaN, if it is to."""
-    function = FUNCTIONS[name]
-    step = float(np.float32(function.step / factor))
+    step = _step(name, factor)
     most = (STEPS - 1) * step
     bounded = x.abs().at_most(most) if keeps_nan else _smaller_size(x, most)
-    tables = _tables(name, step, factor, times)
-    numbers = (bounded * (1 / step) + ROUNDER).bits()
-    result = _pick(tables[-1], numbers, x)
-    for table in reversed(tables[:-1]):
-        result = result * bounded + _pick(table, numbers, x)
+    result = _polynomial(_tables(name, step, factor, times), bounded, step)
     return (result.bits() | (x.bits() & _SIGN)).as_float()
+
+
+def closing(name: str, x: Expr, factor: float, times: float) -> Expr:
+    """`times` x (1 + the function of `factor` * x), to within `ROUNDED`; both > 0. Of minus infinity it is 0.
+
+    That is 2 times max(x, 0), which waits for no table, and an even function.
+    """
+    step = _step(name, factor)
+    size, rising = _smaller_size(x, (STEPS - 1) * step), x.builder.choose(x < 0.0, 0.0, x) * (2 * times)
+    return _polynomial(_closing_tables(name, step, factor, times), size, step, rising)
+
+
+def _step(name: str, factor: float) -> float:
+    """How wide a step is, of an argument that is to be multiplied by the factor."""
+    return float(np.float32(FUNCTIONS[name].step / factor))
+
+
+def _polynomial(tables: Tables, size: Expr, step: float, summand: Expr | None = None) -> Expr:
+    """The polynomial of the step that each lane is in, and a summand."""
+    numbers = (size * (1 / step) + ROUNDER).bits()
+    constants, *others = tables
+    result = _pick(others.pop(), numbers, size)
+    for table in reversed(others):
+        result = result * size + _pick(table, numbers, size)
+    constant = _pick(constants, numbers, size)
+    return result * size + (constant if summand is None else summand + constant)
 
 
 def _smaller_size(x: Expr, most: float) -> Expr:
@@ -101,16 +126,45 @@ def _pick(table: tuple[float, ...], numbers: Expr, like: Expr) -> Expr:
 
 
 @cache
-def _tables(name: str, step: float, factor: float, times: float) -> tuple[tuple[float, ...], ...]:
-    """For each power of the argument, constant term first, its coefficient in every step."""
-    function, half = FUNCTIONS[name], step / 2
-    powers = np.arange(function.degree + 1)
+def _tables(name: str, step: float, factor: float, times: float) -> Tables:
+    """Of `times` the function of `factor` times a number."""
+    function = FUNCTIONS[name]
+    rows = _fitted(lambda x: times * function.function(factor * x), step, function.degree)
+    rows[0, ::2] = 0  # an odd function in the middle
+    rows[-1, 0] = times
+    return _as_tables(rows)
+
+
+@cache
+def _closing_tables(name: str, step: float, factor: float, times: float) -> Tables:
+    """Of what `closing` adds to the larger of x and 0, of the lowest degree that will do."""
+    function = FUNCTIONS[name]
+
+    def rest(size: float) -> float:
+        return times * size * (function.function(factor * size) - 1)
+
+    places = np.linspace(0, (STEPS - 1.5) * step, 16 * STEPS)
+    numbers, exact = np.rint(places / step).astype(int), np.array([rest(place) for place in places])
+    for degree in range(1, function.degree):
+        rows = _fitted(rest, step, degree)
+        found = (rows[numbers] * np.vander(places, degree + 1, increasing=True)).sum(axis=1)
+        if np.abs(found - exact).max() <= ROUNDED:
+            return _as_tables(rows)
+    return _as_tables(_fitted(rest, step, function.degree))
+
+
+def _fitted(function: Callable[[float], float], step: float, degree: int) -> NDArray[np.float64]:
+    """Coefficients of each step's polynomial of the argument, constant term first; of the last step, zeros."""
+    powers = np.arange(degree + 1)
     nodes = np.cos(np.pi * (powers + 0.5) / len(powers))  # of Chebyshev, in steps from -1 to 1
     rows = np.zeros((STEPS, len(powers)))
     for number in range(STEPS - 1):
-        places = number * step + half * nodes
-        values = [function.function(factor * place) for place in places]
+        places = (number + nodes / 2) * step
+        values = [function(place) for place in places]
         rows[number] = np.linalg.solve(np.vander(places, increasing=True), values)
-    rows[0, ::2] = 0  # an odd function in the middle
-    rows[-1, 0] = 1
-    return tuple(tuple(float(each) for each in column) for column in (times * rows).T.astype(np.float32))
+    return rows
+
+
+def _as_tables(rows: NDArray[np.float64]) -> Tables:
+    """For each power of the argument its coefficient in every step."""
+    return tuple(tuple(float(each) for each in column) for column in rows.T.astype(np.float32))
