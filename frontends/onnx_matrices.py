@@ -29,15 +29,28 @@ def matmul(b: Builder) -> list[NodeProto] | None:
 
 
 def gemm(b: Builder) -> list[NodeProto] | None:
-    """A sum over nothing leaves the third operand."""
+    """A sum over nothing leaves the third operand. Without one, upstream overlooks the factor of the product."""
     _refuse_bytes(b)
     left, target, element = b.shape(b.input(0)), b.shape(b.node.output[0]), b.element(b.input(0))
-    if left is None or target is None or left[0 if b.integer("transA", 0) else 1]:
+    if left is None or target is None:
         return None
+    if left[0 if b.integer("transA", 0) else 1]:
+        return _scaled(b, element)
     rest = b.number(0, element)
     if b.input(2):
         rest = b.emit("Mul", b.input(2), b.number(b.real("beta", 1.0), element))
     b.emit("Expand", rest, b.whole(*target), to=b.node.output[0])
+    return b.nodes
+
+
+def _scaled(b: Builder, element: int) -> list[NodeProto] | None:
+    """A product without a third operand, times its factor."""
+    factor = b.real("alpha", 1.0)
+    if b.input(2) or factor == 1:
+        return None
+    turned = {name: b.integer(name, 0) for name in ("transA", "transB")}
+    product = b.emit("Gemm", b.input(0), b.input(1), attributes=turned)
+    b.emit("Mul", product, b.number(factor, element), to=b.node.output[0])
     return b.nodes
 
 

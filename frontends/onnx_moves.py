@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from onnx import NodeProto, TensorProto
 
@@ -49,41 +51,37 @@ def expand_to(b: Builder) -> list[NodeProto] | None:
     return [b.node]
 
 
-def pad(b: Builder) -> list[NodeProto] | None:
-    """Round the axis: a gather along each that grows (upstream does not come to an end). Negative amounts, in all modes:
-    a slice first.
+def slice_within(b: Builder) -> list[NodeProto] | None:
+    """A step backwards (upstream reads outside of the operand where a bound lies beyond it): a slice forwards, and a
+    reversal.
     """
-    shape, amounts = b.shape(b.input(0)), b.array(b.input(1))
-    wraps = b.word("mode", "constant") == "wrap"
-    if shape is None or amounts is None or not (wraps or (amounts.astype(np.int64) < 0).any()):
+    shape, starts, ends, axes, steps = b.shape(b.input(0)), *(b.array(b.input(i)) for i in range(1, 5))
+    if shape is None or starts is None or ends is None or steps is None or (b.input(3) and axes is None):
         return None
-    axes = b.array(b.input(3))
-    if b.input(3) and axes is None:
+    numbers = range(len(starts)) if axes is None else [int(axis) % len(shape) for axis in axes]
+    bounds = {axis: (int(x), int(y), int(z)) for axis, x, y, z in zip(numbers, starts, ends, steps, strict=True)}
+    backwards = {axis: _backwards(shape[axis], *bound) for axis, bound in bounds.items() if bound[2] < 0}
+    if not backwards or not all(backwards.values()):
         return None
-    numbers = [int(axis) % len(shape) for axis in axes] if axes is not None else list(range(len(shape)))
-    if not wraps:
-        return _cut(b, shape, numbers, amounts)
-    x = b.input(0)
-    for position, axis in enumerate(numbers):
-        begin, end = int(amounts[position]), int(amounts[position + len(numbers)])
-        if begin or end:
-            indices = np.arange(-begin, shape[axis] + end, dtype=np.int64) % shape[axis]
-            x = b.emit("Gather", x, b.constant(f"round.{axis}", indices), attributes={"axis": axis})
-    b.emit("Identity", x, to=b.node.output[0])
+    bounds |= {axis: (read[-1], read[0] + 1, -read.step) for axis, read in backwards.items()}
+    x = b.emit("Slice", b.input(0), *_slice_operands(b, bounds))
+    reversal = _slice_operands(b, dict.fromkeys(backwards, (-1, -LARGEST, -1)))
+    b.emit("Slice", x, *reversal, to=b.node.output[0])
     return b.nodes
 
 
-def _cut(
-    b: Builder, shape: tuple[int, ...], numbers: list[int], amounts: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-) -> list[NodeProto]:
-    given = [int(amount) for amount in amounts]
-    begin, end = given[: len(numbers)], given[len(numbers) :]
-    starts = b.whole(*(max(-amount, 0) for amount in begin))
-    ends = b.whole(*(shape[axis] - max(-amount, 0) for axis, amount in zip(numbers, end, strict=True)))
-    x = b.emit("Slice", b.input(0), starts, ends, b.whole(*numbers))
-    rest = b.whole(*(max(amount, 0) for amount in given))
-    b.node.input[0], b.node.input[1] = x, rest
-    return [*b.nodes, b.node]
+LARGEST = (1 << 63) - 1
+
+
+def _slice_operands(b: Builder, bounds: Mapping[int, tuple[int, int, int]]) -> tuple[str, ...]:
+    starts, ends, steps = (b.whole(*column) for column in zip(*bounds.values(), strict=True))
+    return starts, ends, b.whole(*bounds), steps
+
+
+def _backwards(size: int, start: int, end: int, step: int) -> range:
+    """What a slice with a negative step reads of an axis."""
+    first = min(max(start + size if start < 0 else start, 0), size - 1)
+    return range(first, min(max(end + size if end < 0 else end, -1), size - 1), step)
 
 
 def one_hot(b: Builder) -> list[NodeProto] | None:

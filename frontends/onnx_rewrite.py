@@ -35,9 +35,9 @@ from sparsec.frontends.onnx_moves import (
     depth_to_space,
     expand_to,
     one_hot,
-    pad,
     reverse_sequence,
     scatter_elements,
+    slice_within,
     space_to_depth,
 )
 from sparsec.frontends.onnx_norms import (
@@ -49,6 +49,7 @@ from sparsec.frontends.onnx_norms import (
     lp_normalization,
     rms_normalization,
 )
+from sparsec.frontends.onnx_pads import pad
 from sparsec.frontends.onnx_quantized import (
     conv_integer,
     dequantize,
@@ -121,6 +122,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "ReverseSequence": reverse_sequence,
     "ScatterElements": scatter_elements,
     "Sign": sign,
+    "Slice": slice_within,
     "Softsign": softsign,
     "SpaceToDepth": space_to_depth,
 }

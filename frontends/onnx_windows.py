@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from sparsec.frontends.onnx_builder import Builder
+from sparsec.frontends.onnx_pads import cut
 
 
 def explicit_pads(b: Builder, kernel: list[int] | None = None) -> list[NodeProto] | None:
@@ -274,7 +275,10 @@ def _spread_convolution(
     x = b.emit("Reshape", b.input(0), b.constant("split", np.array(split, np.int64)))
     x = b.emit("Pad", x, b.constant("spread", np.array(spread, np.int64)))
     x = b.emit("Reshape", x, b.constant("joined", np.array(joined, np.int64)))
-    x = b.emit("Pad", x, b.constant("pads", np.array([0, 0, *begin, 0, 0, *end], np.int64)))
+    x, _, grown = cut(b, x, tuple(joined), dict(enumerate(zip(begin, end, strict=True), start=2)))
+    x = b.emit(
+        "Pad", x, b.whole(0, 0, *(more for more, _ in grown.values()), 0, 0, *(more for _, more in grown.values()))
+    )
     operands = [x, b.constant("weight", np.ascontiguousarray(turned)), *([b.input(2)] if b.input(2) else [])]
     b.emit("Conv", *operands, to=b.node.output[0], attributes={"group": group, "dilations": dilations})
     return b.nodes

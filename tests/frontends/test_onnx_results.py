@@ -203,10 +203,17 @@ for upper, k in itertools.product((0, 1), (-1, 0, 1, 5, -5)):
     case("Trilu", f(3, 4), Const(k, np.int64), upper=upper)
 for mode in ("constant", "reflect", "edge", "wrap"):
     case("Pad", f(3, 4), ints(1, 2, 0, 1), opset=19, mode=mode)
+for mode in ("reflect", "edge", "wrap"):
+    case("Pad", f(3, 6, 3), ints(1, 2, 0, 0, 3, 2), opset=19, mode=mode)
+    case("Pad", f(2, 1, 5, 4), ints(1, 0, 2, -1, 0, 0, 1, 2), opset=19, mode=mode)
+    case("Pad", f(2, 3, 4, 5, 3), ints(0, 0, 2, 1, 2, 0, 0, 1, 2, 1), opset=19, mode=mode)
 case("Pad", f(3, 4), ints(-1, 2, 0, -1), opset=19)
 case("Pad", f(3, 4), ints(1, 2), real(3.0), ints(1), opset=19)
 case("Slice", f(5, 6), ints(4, -1), ints(-10, 0), ints(0, 1), ints(-1, -2))
 case("Slice", f(5, 6), ints(3), ints(2))
+for start, end, step in ((4, -3, -2), (9, -9, -1), (-9, -10, -3), (1, -(2**63) + 1, -1), (-1, 0, -2), (0, 5, -1)):
+    case("Slice", f(3, 2, 4), ints(start, 0), ints(end, 9), ints(-2, 0), ints(step, 2))
+    case("Slice", f(7), ints(start), ints(end), ints(0), ints(step))
 case("Split", f(7, 3), outputs=3, num_outputs=3)
 case("Split", f(6, 3), ints(1, 0, 5), outputs=3)
 case("Concat", f(2, 3), f(2, 0), f(2, 1), axis=-1)
@@ -267,6 +274,8 @@ for left, right in (
 ):
     case("MatMul", f(*left), f(*right))
 case("Gemm", f(3, 4), f(4, 5), f(3, 1), alpha=2.0, beta=0.5)
+case("Gemm", f(3, 4), f(5, 4), transB=1, alpha=0.5)
+case("Gemm", f(3, 4), Const(f(4, 5)), alpha=2.0, beta=0.5)
 case("Gemm", f(3, 0), f(0, 5), f(5))
 case("Gemm", f(4, 3), Const(f(5, 4)), Const(f(5)), transA=1, transB=1, alpha=0.5, beta=0.3)
 case("Einsum", f(2, 3), f(3, 4), equation="ij,jk")
@@ -283,6 +292,8 @@ for words in ("SAME_UPPER", "SAME_LOWER", "VALID"):
     case("QLinearConv", bytes_(1, 2, 5, 6), *SMALL, BYTES, *SMALL, real(3.0), Const(100, np.uint8), auto_pad=words)
     case("ConvInteger", bytes_(1, 2, 5, 6), BYTES, Const(100, np.uint8), Const(3, np.uint8), auto_pad=words)
     case("ConvTranspose", f(1, 4, 5, 4), Const(f(4, 3, 3, 2)), strides=[2, 2], auto_pad=words)
+case("ConvTranspose", f(2, 4, 3), Const(f(4, 3, 3)), Const(f(6)), group=2, strides=[3], pads=[0, 1])
+case("ConvTranspose", f(1, 4, 3, 4), Const(f(4, 3, 2, 1)), group=2, strides=[2, 3], pads=[1, 0, 0, 2])
 padded = {"group": 2, "dilations": [1, 2], "pads": [1, 0, 1, 2]}
 signed = Const(i(6, 2, 3, 2, dtype=np.int8))
 operands = (bytes_(1, 4, 5, 6), *SMALL, signed, *PER_CHANNEL, real(3.0), Const(100, np.uint8))
