@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from harness import DTYPES, F64, Array, Variant, allowed_error, output_shape, reference, to_llvm
+from expected import F64, Array, allowed_error, output_shape, reference
+from harness import DTYPES, Variant, to_llvm
 from numpy.typing import NDArray
 from tails import PLAIN, Tail, tails_of
 from torch_mlir import ir
@@ -17,8 +18,9 @@ from sparsec.driver import isa_of
 from sparsec.kernels.arithmetic import F32, FP16, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, LoweredLayer
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
+from sparsec.passes.expand_math import expand_math
 from sparsec.targets import Target
 from sparsec.targets.backend import emit_image
 
@@ -38,6 +40,12 @@ _CONVS = [
     (1, 6, 10, 1, (Axis(50, 4, 3),), 77),
 ]
 _MATMULS = [(2, 7, 12, 9, False), (1, 16, 64, 33, True), (3, 1, 5, 4, False)]
+_ATTENTIONS = [
+    (1, 2, 7, 13, 9, None),
+    (2, 1, 33, 40, 16, (2, 1, 1, 40)),
+    (1, 3, 1, 70, 8, (1, 1, 1, 70)),
+    (1, 1, 18, 5, 33, (1, 1, 18, 5)),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,7 @@ def plans(target: Target, layers: Sequence[LayerCase]) -> tuple[str, list[Plan]]
         context.enable_multithreading(False)
         module = ir.Module.create()
         lowered = [each.kernel.lower(module, each.problem, each.weight, each.tail.epilogue, isa) for each in layers]
+        expand_math(module, looks_up=isa.masks)
         text = to_llvm(module)
     return text, [_plan(layer, made, target) for layer, made in zip(layers, lowered, strict=True)]
 
@@ -101,6 +110,8 @@ def _problems() -> Iterator[Problem]:
             yield ConvProblem(batch, channels, filters, groups, axes, arithmetic, pad if arithmetic == U8S8 else 0)
         for batch, rows, inner, columns, transposed in _MATMULS:
             yield MatmulProblem(batch, rows, inner, columns, transposed, arithmetic=arithmetic)
+    for *sizes, size, mask in _ATTENTIONS:
+        yield AttentionProblem(*sizes, size, size**-0.5, mask)
 
 
 def _case(
@@ -118,7 +129,7 @@ def _case(
     operands = tail.operands(problem, random)
     multiplied = {name: variant.exact(value) for name, value in inputs.items()}
     total, scale = reference(problem, multiplied, None if weight is None else variant.exact(weight))
-    reduction = problem.inner if isinstance(problem, MatmulProblem) else 1000
+    reduction = problem.inner if isinstance(problem, MatmulProblem) else 1000  # at most
     allowed = allowed_error(problem.arithmetic, reduction, scale + 4)
     if tail.epilogue.result == "f32" and problem.arithmetic == U8S8:
         allowed = allowed + 1e-6 * np.abs(total)  # a compiler may fuse the epilogue's product with its sum
@@ -137,6 +148,11 @@ def _shapes(problem: Problem) -> tuple[dict[str, tuple[int, ...]], tuple[int, ..
         case MatmulProblem():
             right = (problem.columns, problem.inner) if problem.transposed else (problem.inner, problem.columns)
             return {"p": (problem.batch, problem.rows, problem.inner), "q": (problem.batch, *right)}, None
+        case AttentionProblem():
+            heads = (problem.batch, problem.heads)
+            queries, keys = (*heads, problem.queries, problem.size), (*heads, problem.keys, problem.size)
+            mask = {} if problem.mask is None else {"mask": problem.mask}
+            return {"q": queries, "k": keys, "v": keys} | mask, None
 
 
 def _plan(layer: LayerCase, lowered: LoweredLayer, target: Target) -> Plan:

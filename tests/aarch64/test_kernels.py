@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import assert_close
+from expected import assert_close
 
 from bench.arm.cases import LACKS_FEATURE, OK
 from bench.arm.emulator import PROCESSORS, Emulator

@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import torch
 from emulated_tiles import emulated
+from expected import Array, output_shape
 from numpy.typing import NDArray
 from torch_mlir import ir
 from torch_mlir.dialects.llvm import translate_module_to_llvmir
@@ -21,17 +22,14 @@ from torch_mlir.passmanager import PassManager
 
 from sparsec.kernels.arithmetic import BF16, FP16, U8S8, Arithmetic
 from sparsec.kernels.arithmetic import F32 as SINGLE
-from sparsec.kernels.epilogue import IDENTITY, Epilogue, Reach
+from sparsec.kernels.epilogue import IDENTITY, Epilogue
 from sparsec.kernels.isa import AVX2, AVX2_VNNI, AVX512, AVX512_AMX, AVX512_BF16, Isa
 from sparsec.kernels.kernel import Call, Kernel, LoweredLayer, Weight
-from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
-from sparsec.kernels.short_sums import LONGEST
+from sparsec.kernels.problem import Problem
 from sparsec.passes.expand_math import expand_math
 from sparsec.runtime.library import cpu_features
 
-Array = NDArray[np.generic]
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Function = Callable[..., None]  # (pointers…, begin, end)
 
 PIPELINE = (
@@ -195,18 +193,6 @@ def place(values: Array) -> Array:
     return copy
 
 
-def output_shape(problem: Problem) -> tuple[int, ...]:
-    match problem:
-        case ConvProblem():
-            return (problem.batch, problem.filters, *(axis.out for axis in problem.axes))
-        case LinearProblem():
-            return (problem.tokens, problem.outputs)
-        case MatmulProblem():
-            return (problem.batch, problem.rows, problem.columns)
-        case AttentionProblem():
-            return (problem.batch, problem.heads, problem.queries, problem.size)
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A kernel compiled for one problem."""
@@ -286,97 +272,3 @@ def run(
 ) -> Array:
     """Generate, lower, load and run once; the output has the layer's shape."""
     return compile_layer(kernel, problem, weight, epilogue, isa).run(inputs, cuts)
-
-
-def reference(problem: Problem, inputs: Mapping[str, Array], weight: Array | None = None) -> tuple[F64, F64]:
-    """The layer without epilogue in float64, and the sum of absolute products (the scale of its rounding error)."""
-    wide = {name: np.asarray(value, dtype=np.float64) for name, value in inputs.items()}
-    w = None if weight is None else np.asarray(weight, dtype=np.float64)
-    return _contract(problem, wide, w), _contract(
-        problem, {name: np.abs(value) for name, value in wide.items()}, None if w is None else np.abs(w)
-    )
-
-
-def _contract(problem: Problem, inputs: Mapping[str, F64], w: F64 | None) -> F64:
-    match problem:
-        case LinearProblem():
-            assert w is not None
-            return inputs["x"].reshape(problem.tokens, problem.inputs) @ w.reshape(problem.outputs, problem.inputs).T
-        case MatmulProblem():
-            return _matmul(problem, inputs["p"], inputs["q"])
-        case ConvProblem():
-            assert w is not None
-            return _conv(problem, inputs["x"], w)
-        case AttentionProblem():
-            raise AssertionError("attention is no sum of products")
-
-
-def _matmul(problem: MatmulProblem, p: F64, q: F64) -> F64:
-    p = p.reshape(1 if problem.shared_left else problem.batch, problem.rows, problem.inner)
-    inner = (problem.columns, problem.inner) if problem.transposed else (problem.inner, problem.columns)
-    q = q.reshape(1 if problem.shared_right else problem.batch, *inner)
-    product = p @ (q.swapaxes(1, 2) if problem.transposed else q)
-    return np.broadcast_to(product, output_shape(problem)).copy()
-
-
-def _conv(problem: ConvProblem, x: F64, w: F64) -> F64:
-    groups, inside = problem.groups, problem.channels // problem.groups
-    x = x.reshape(problem.batch, problem.channels, *(axis.size for axis in problem.axes))
-    edges = [(0, 0), (0, 0), *((axis.before, axis.after) for axis in problem.axes)]
-    x = np.pad(x, edges, constant_values=problem.pad_value)
-    w = w.reshape(groups, problem.filters // groups, inside, *(axis.kernel for axis in problem.axes))
-    y = np.zeros((problem.batch, groups, problem.filters // groups, *(axis.out for axis in problem.axes)))
-    for tap in np.ndindex(*(axis.kernel for axis in problem.axes)):
-        window = tuple(
-            slice(t * axis.dilation, t * axis.dilation + (axis.out - 1) * axis.stride + 1, axis.stride)
-            for t, axis in zip(tap, problem.axes, strict=True)
-        )
-        part = x[(slice(None), slice(None), *window)].reshape(problem.batch, groups, inside, problem.pixels)
-        y += np.einsum("bgcp,gfc->bgfp", part, w[(..., *tap)]).reshape(y.shape)
-    return y.reshape(output_shape(problem))
-
-
-def tolerance(dtype: type[np.floating], reduction: int, scale: F64) -> F64:
-    """Largest allowed absolute error of a sum of `reduction` products whose absolute values add up to `scale`."""
-    precision = np.finfo(dtype)
-    return np.asarray(float(precision.eps) * (2 + max(reduction, 1) ** 0.5) * (scale + float(precision.tiny)))
-
-
-def allowed_error(arithmetic: Arithmetic, reduction: int, scale: F64) -> F64:
-    """What a kernel's sum may be wrong by: nothing where sums are whole numbers.
-
-    The products of a pair are rounded once or twice more in bfloat16 instructions, and denormal numbers are zero there.
-    Of float16 products a few are added up in float16, whatever the reduction is.
-    """
-    if arithmetic == FP16:
-        return tolerance(np.float16, min(reduction, LONGEST), scale) / 2
-    if arithmetic == U8S8:
-        return np.zeros_like(scale)
-    return tolerance(np.float32, reduction, scale) * (2 if arithmetic == BF16 else 1)
-
-
-def assert_close(y: Array, expected: F64, allowed: F64) -> None:
-    """Same NaNs and infinities, and finite elements within `allowed`."""
-    finite = np.isfinite(expected)
-    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
-    np.testing.assert_array_equal(np.asarray(y)[~finite], np.asarray(expected)[~finite].astype(np.float32))
-    found: F64 = np.asarray(y, np.float64)
-    error = np.abs(found[finite] - np.asarray(expected)[finite])
-    bound = np.broadcast_to(allowed, np.shape(expected))[finite]
-    worst = int(np.argmax(error - bound)) if error.size else 0
-    assert not error.size or error[worst] <= bound[worst], (
-        f"error {error[worst]} > {bound[worst]} ({error.size} elements)"
-    )
-
-
-def operand_shape(reach: Reach, problem: Problem) -> tuple[int, ...]:
-    """The shape of an epilogue operand that broadcasts against the output."""
-    shape = output_shape(problem)
-    match reach:
-        case Reach.FULL:
-            return shape
-        case Reach.SCALAR:
-            return (1,) * len(shape)
-        case Reach.CHANNEL:
-            axis = 1 if isinstance(problem, ConvProblem) else len(shape) - 1
-            return tuple(size if i == axis else 1 for i, size in enumerate(shape))

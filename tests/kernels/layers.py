@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from harness import F32, Array, Variant, allowed_error, assert_close, reference, run, tolerance
+from expected import Array, allowed_error, assert_close, reference, tolerance
+from harness import F32, Variant, run
 from hypothesis import strategies as st
 from tails import PLAIN, Tail, tails_of
 

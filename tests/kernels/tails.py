@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from harness import F64, Array, operand_shape
+from expected import F64, Array, operand_shape
 
 from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.epilogue import IDENTITY, Epilogue, EpilogueOperand, Reach, identity

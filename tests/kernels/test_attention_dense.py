@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import F32, F64, Array, assert_close, host_isas, place, run, tolerance
+from expected import Array, assert_close, reference, tolerance
+from harness import F32, host_isas, place, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tails import BIAS_RELU, LONG, PLAIN, Tail
@@ -34,24 +35,11 @@ def inputs_of(problem: AttentionProblem) -> dict[str, F32]:
     return found
 
 
-def attend(problem: AttentionProblem, inputs: dict[str, F32]) -> tuple[F64, F64]:
-    """The result in float64, and the scale of its rounding errors, to which each score adds as much as it is large."""
-    q, k, v = (inputs[name].astype(np.float64) for name in "qkv")
-    mask = inputs.get("mask", np.zeros(1))
-    scores = problem.scale * q @ k.swapaxes(2, 3) + mask
-    with np.errstate(invalid="ignore"):
-        grown = np.exp(scores - scores.max(axis=3, keepdims=True))
-        shares = grown / grown.sum(axis=3, keepdims=True)
-        errors = shares * (4 + abs(problem.scale) * np.abs(q) @ np.abs(k).swapaxes(2, 3) + np.abs(mask))
-    result = shares @ v
-    return result, errors @ np.abs(v) + errors.sum(axis=3, keepdims=True) * np.abs(result)
-
-
 def check(problem: AttentionProblem, tail: Tail, isa: Isa, cuts: tuple[float, ...] = ()) -> None:
     inputs = inputs_of(problem)
     operands = tail.operands(problem, np.random.default_rng(1))
     y = run(KERNEL, problem, {**inputs, **operands}, None, tail.epilogue, isa, cuts)
-    expected, scale = attend(problem, inputs)
+    expected, scale = reference(problem, inputs)
     reduction = problem.keys + problem.size
     assert_close(y, tail.apply(expected, operands), tolerance(np.float32, reduction, scale + 4))
 
@@ -86,7 +74,7 @@ def test_heads_of_tokens_are_read_where_they_lie(isa: Isa) -> None:
     lines = Lines(3 * 9, 9)
     stored = {name: np.ascontiguousarray(each.swapaxes(1, 2)) for name, each in inputs.items()}
     y = run(KERNEL, replace(problem, apart=(lines, lines, lines, lines)), dict[str, Array](stored), isa=isa)
-    expected, scale = attend(problem, inputs)
+    expected, scale = reference(problem, inputs)
     assert_close(y.reshape(1, 17, 3, 9).swapaxes(1, 2), expected, tolerance(np.float32, 30, scale + 4))
 
 
@@ -99,7 +87,7 @@ def test_what_is_not_a_number_stays_in_its_row(isa: Isa) -> None:
     mask[0, 0, 3], mask[0, 0, 4, 7], mask[0, 0, 5, 18], mask[0, 0, 6, :18] = -np.inf, np.nan, np.inf, -np.inf
     inputs["q"][0, 0, 8, 2] = np.nan
     y = run(KERNEL, problem, dict[str, Array](inputs), isa=isa)
-    expected, _ = attend(problem, inputs)
+    expected, _ = reference(problem, inputs)
     assert np.flatnonzero(np.isnan(y[0, 0]).any(axis=1)).tolist() == [3, 4, 5, 8]
     np.testing.assert_allclose(y, expected, atol=1e-5)
 

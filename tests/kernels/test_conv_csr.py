@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import compile_layer, host_isas, output_shape, run
+from expected import output_shape
+from harness import compile_layer, host_isas, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layers import check_conv, convolutions, random_conv, square

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import assert_close, host_isas, reference, run, tolerance
+from expected import assert_close, reference, tolerance
+from harness import host_isas, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tails import BIAS_RELU, LONG, PLAIN, RESIDUAL, TAILS, Tail

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import assert_close, host_isas, operand_shape, reference, run, tolerance
+from expected import assert_close, operand_shape, reference, tolerance
+from harness import host_isas, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layers import axes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import reference, run
+from expected import reference
+from harness import run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tails import Tail, tails_of

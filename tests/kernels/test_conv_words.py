@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import Array, Variant, allowed_error, assert_close, compile_layer, reference, run, variants
+from expected import Array, allowed_error, assert_close, reference
+from harness import Variant, compile_layer, run, variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layers import axes

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness import Variant, allowed_error, assert_close, reference, run, to_llvm, variants
+from expected import allowed_error, assert_close, reference
+from harness import Variant, run, to_llvm, variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tails import Tail, tails_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import Variant, assert_close, reference, run, to_llvm, variants
+from expected import assert_close, reference
+from harness import Variant, run, to_llvm, variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tails import WHOLE_TAILS, Tail

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import (
-    Variant,
-    allowed_error,
-    assert_close,
-    compile_layer,
-    host_isas,
-    reference,
-    run,
-    tolerance,
-    variants,
-)
+from expected import allowed_error, assert_close, reference, tolerance
+from harness import Variant, compile_layer, host_isas, run, variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tails import BIAS_RELU, Tail, tails_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import F32, NARROW, assert_close, compile_layer, host_isas, reference, run, tolerance
+from expected import assert_close, reference, tolerance
+from harness import F32, NARROW, compile_layer, host_isas, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import assert_close, host_isas, reference, run, tolerance
+from expected import assert_close, reference, tolerance
+from harness import host_isas, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tails import PLAIN, TAILS, Tail

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import assert_close
+from expected import assert_close
 
 from bench.wasm_engines.module import WasmModel
 from sparsec.artifact import Buffer, Plan, Space, TensorSpec
