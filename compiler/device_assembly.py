@@ -41,6 +41,7 @@ from sparsec.ir.weights import weight_name
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.passes.device.fit_operands import even_rows
 from sparsec.passes.device.lower_products import PRODUCT
+from sparsec.passes.device.point_products import IMAGE
 from sparsec.passes.plan_memory import base_of, element_bytes
 from sparsec.passes.select_format import OPS, describe
 from sparsec.passes.unit import Unit
@@ -146,7 +147,12 @@ class DeviceAssembly:
         bits = self._bits(name)
         tail = self._tail(facts, values, self._rows)
         choice = choose_pattern(bits, tokens, Reference(), dense_only=self._unit.dense_only)
-        self._describe(call, LinearProblem(tokens, k, m), choice, name)
+        problem: Problem = LinearProblem(tokens, k, m)
+        if IMAGE in facts:
+            batch, channels, *space = integers(facts[IMAGE])
+            problem = ConvProblem(batch, channels, m, 1, tuple(Axis(size, 1) for size in space))
+            choice = replace(choice, reason=f"a product of {tokens} pixels, {choice.reason}")
+        self._describe(call, problem, choice, name)
         weight = self._weight(name, bits, choice)
         return Product(weight, tokens, self._rows(x), self._rows(y), tail, _layer(call))
 
@@ -163,8 +169,11 @@ class DeviceAssembly:
         groups = ir.IntegerAttr(facts["groups"]).value
         bits = self._bits(name)
         bits = bits.reshape(*bits.shape[:2], height.kernel, width.kernel)
-        reason = "dense: convolutions on GPUs have no sparse kernels"
-        candidate = Candidate("conv_mma", "dense", None)
+        direct = groups == x[1]
+        reason = (
+            "dense: each filter has one channel" if direct else "dense: windows of several pixels are read as they lie"
+        )
+        candidate = Candidate("conv_depthwise" if direct else "conv_mma", "dense", None)
         choice = Choice(None, candidate.kernel, (candidate,), reason, 0.0)
         self._describe(call, ConvProblem(x[0], x[1], y[1], groups, axes), choice, name)
         weight = self._weight(name, bits, choice)

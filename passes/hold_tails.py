@@ -11,6 +11,8 @@ bare sums. `release_tails` takes the op away when that is done.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch_mlir import ir
 
 from sparsec.ir.dialect import LAYERS
@@ -22,23 +24,35 @@ from sparsec.passes.quantised_values import CAST
 from sparsec.passes.unit import Unit
 
 HELD = "sparsec.held"
-_TURNS = ("torch.aten.transpose.int", "torch.aten.permute", "torch.aten.t")
+TURNS = ("torch.aten.transpose.int", "torch.aten.permute", "torch.aten.t")
 _ELEMENTWISE = (
     CAST,
     *(
         f"torch.aten.{name}"
         for name in (
             *("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "add.Scalar", "sub.Scalar", "mul.Scalar"),
-            *("div.Scalar", "round", "clamp", "clamp.Tensor", "relu", "gelu", "sigmoid", "tanh", "neg"),
+            *(
+                "div.Scalar",
+                "round",
+                "clamp",
+                "clamp.Tensor",
+                "maximum",
+                "minimum",
+                "relu",
+                "gelu",
+                "sigmoid",
+                "tanh",
+                "neg",
+            ),
         )
     ),
 )
 
 
-def hold_tails(unit: Unit) -> None:
-    """Hold the results of layers, with their tails, that are turned then."""
+def hold_tails(unit: Unit, readers: Collection[str] = TURNS) -> None:
+    """Hold the results of layers, with their tails, that are turned then, or whatever else `readers` do with them."""
     with unit.module.context, ir.Location.unknown():
-        for op in find(unit.module, lambda op: op.name in _TURNS):
+        for op in find(unit.module, lambda op: op.name in readers):
             reader, value = op, op.operands[0]
             while (move := definition(value)) is not None and move.name in MOVES:
                 reader, value = move, move.operands[0]

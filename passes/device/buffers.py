@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from torch_mlir import ir
+from torch_mlir.dialects import arith
 
 from sparsec.ir.module import element_of, shape_of, users
 from sparsec.kernels.epilogue import Reach
@@ -111,26 +112,50 @@ def alloc(shape: Sequence[int], element: ir.Type, ip: ir.InsertionPoint) -> ir.V
     ]
 
 
-def copy(source: ir.Value, target: ir.Value, ip: ir.InsertionPoint) -> None:
-    """A loop that copies a buffer to one of the same shape, rounding or widening it on the way."""
-    rank = len(shape_of(source))
-    identity = ir.AffineMapAttr.get(ir.AffineMap.get_identity(rank))
+def nest(
+    inputs: Sequence[ir.Value],
+    target: ir.Value,
+    loops: int,
+    indices: Sequence[Sequence[ir.AffineExpr]],
+    ip: ir.InsertionPoint,
+) -> list[ir.Value]:
+    """A generic with an empty body, whose arguments are returned; the first loops walk the target's axes, the others sum."""
+    rank = len(shape_of(target))
+    own = [ir.AffineDimExpr.get(axis) for axis in range(rank)]
+    kinds = ["parallel"] * rank + ["reduction"] * (loops - rank)
     generic = ir.Operation.create(
         "linalg.generic",
-        operands=[source, target],
+        operands=[*inputs, target],
         attributes={
-            "indexing_maps": ir.ArrayAttr.get([identity, identity]),
-            "iterator_types": ir.ArrayAttr.get([ir.Attribute.parse("#linalg.iterator_type<parallel>")] * rank),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1]),
+            "indexing_maps": ir.ArrayAttr.get(
+                [ir.AffineMapAttr.get(ir.AffineMap.get(loops, 0, list(each))) for each in (*indices, own)]
+            ),
+            "iterator_types": ir.ArrayAttr.get(
+                [ir.Attribute.parse(f"#linalg.iterator_type<{kind}>") for kind in kinds]
+            ),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(inputs), 1]),
         },
         regions=1,
         ip=ip,
     )
-    elements = [element_of(source), element_of(target)]
-    block = generic.regions[0].blocks.append(*elements, arg_locs=[ir.Location.current] * 2)
-    inside = ir.InsertionPoint(block)
-    value = converted(block.arguments[0], elements[1], inside)
-    ir.Operation.create("linalg.yield", operands=[value], ip=inside)
+    types = [element_of(value) for value in (*inputs, target)]
+    block = generic.regions[0].blocks.append(*types, arg_locs=[ir.Location.current] * len(types))
+    return list(block.arguments)
+
+
+def copy(source: ir.Value, target: ir.Value, ip: ir.InsertionPoint) -> None:
+    """A loop that copies a buffer to one of the same shape, rounding or widening it on the way."""
+    rank = len(shape_of(source))
+    value, result = nest([source], target, rank, [[ir.AffineDimExpr.get(axis) for axis in range(rank)]], ip)
+    inside = ir.InsertionPoint(value.owner)
+    ir.Operation.create("linalg.yield", operands=[converted(value, result.type, inside)], ip=inside)
+
+
+def fill(target: ir.Value, number: float, ip: ir.InsertionPoint) -> None:
+    """A loop that makes every element of a buffer of floating-point numbers the same."""
+    (element,) = nest([], target, len(shape_of(target)), [], ip)
+    with ir.InsertionPoint(element.owner):
+        ir.Operation.create("linalg.yield", operands=[arith.constant(element.type, number)])
 
 
 def converted(value: ir.Value, type_: ir.Type, ip: ir.InsertionPoint) -> ir.Value:

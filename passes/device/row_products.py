@@ -18,7 +18,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith
 
 from sparsec.ir.module import shape_of
-from sparsec.passes.device.buffers import alloc, converted
+from sparsec.passes.device.buffers import alloc, converted, fill, nest
 from sparsec.passes.device.tails import tail_of
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
@@ -50,49 +50,16 @@ def _replace(layer: Layer) -> None:
     rank = len(shape_of(p))
     tail = tail_of(layer)
     assert tail is not None, "split_tails leaves no other tails"
-    (zero,) = _generic([], total, rank, rank, [], op)
-    with ir.InsertionPoint(zero.owner):
-        ir.Operation.create("linalg.yield", operands=[arith.constant(f32, 0.0)])
+    fill(total, 0.0, ip)
     *batch, row, column, inner = (ir.AffineDimExpr.get(axis) for axis in range(rank + 1))
     transposed = "transposed" in layer.contraction.attributes
     second = [*batch, column, inner] if transposed else [*batch, inner, column]
-    one, other, added = _generic([p, q], total, rank + 1, rank, [[*batch, row, inner], second], op)
+    one, other, added = nest([p, q], total, rank + 1, [[*batch, row, inner], second], ip)
     with ir.InsertionPoint(one.owner) as inside:
         term = arith.mulf(converted(one, f32, inside), converted(other, f32, inside))
         ir.Operation.create("linalg.yield", operands=[arith.addf(added, term)])
-    summed, result = _generic([total], layer.destination, rank, rank, [[*batch, row, column]], op)
+    summed, result = nest([total], layer.destination, rank, [[*batch, row, column]], ip)
     with ir.InsertionPoint(summed.owner) as inside:
         scaled = arith.mulf(summed, arith.constant(f32, tail.scale)) if tail.scale != 1 else summed
         ir.Operation.create("linalg.yield", operands=[converted(scaled, result.type, inside)])
     op.erase()
-
-
-def _generic(
-    inputs: list[ir.Value],
-    target: ir.Value,
-    loops: int,
-    parallel: int,
-    indices: list[list[ir.AffineExpr]],
-    before: ir.Operation,
-) -> list[ir.Value]:
-    """A generic with an empty body, whose arguments are returned; the target is indexed by its own loops."""
-    indices = [*indices, [ir.AffineDimExpr.get(axis) for axis in range(parallel)]]
-    kinds = ["parallel"] * parallel + ["reduction"] * (loops - parallel)
-    generic = ir.Operation.create(
-        "linalg.generic",
-        operands=[*inputs, target],
-        attributes={
-            "indexing_maps": ir.ArrayAttr.get(
-                [ir.AffineMapAttr.get(ir.AffineMap.get(loops, 0, each)) for each in indices]
-            ),
-            "iterator_types": ir.ArrayAttr.get(
-                [ir.Attribute.parse(f"#linalg.iterator_type<{kind}>") for kind in kinds]
-            ),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(inputs), 1]),
-        },
-        regions=1,
-        ip=ir.InsertionPoint(before),
-    )
-    types = [ir.ShapedType(value.type).element_type for value in (*inputs, target)]
-    block = generic.regions[0].blocks.append(*types, arg_locs=[before.location] * len(types))
-    return list(block.arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.device.channels_last import channels_last
+from sparsec.passes.device.fill_channels import fill_channels
 from sparsec.passes.device.fit_operands import fit_operands
 from sparsec.passes.device.group_rows import group_rows
 from sparsec.passes.device.join_products import join_products
@@ -31,7 +32,7 @@ from sparsec.passes.fold_padding import fold_padding
 from sparsec.passes.form_attention import form_attention
 from sparsec.passes.form_layers import form_layers
 from sparsec.passes.fuse_epilogue import fuse_epilogue
-from sparsec.passes.hold_tails import hold_tails, release_tails
+from sparsec.passes.hold_tails import TURNS, hold_tails, release_tails
 from sparsec.passes.keep_codes import keep_codes
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_torch import lower_torch
@@ -45,11 +46,17 @@ from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
 
+# What upstream would compute a tail again for, for each window that an element is in.
+_POOLS = ("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "sum.dim_IntList", "mean.dim", "amax")
 _LARGEST, _MULTIPLE = 128, 8  # of the sizes of heads that there are kernels for
 
 
 def _form_attention(unit: Unit) -> None:
     form_attention(unit, lambda problem: problem.size <= _LARGEST and problem.size % _MULTIPLE == 0)
+
+
+def _hold_tails(unit: Unit) -> None:
+    hold_tails(unit, (*TURNS, *(f"torch.aten.{name}" for name in _POOLS)))
 
 
 def _fuse_epilogue(unit: Unit) -> None:
@@ -76,7 +83,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("form_attention", _form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),
-    ("hold_tails", hold_tails, "layers are formed, and upstream has not fused anything yet"),
+    ("hold_tails", _hold_tails, "layers are formed, and upstream has not fused anything yet"),
     ("lower_torch", lower_torch, "everything else leaves the torch dialect"),
     # linalg on tensors
     ("release_tails", release_tails, "upstream has fused what it would"),
@@ -94,7 +101,8 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("parallel_first", parallel_first, "loop order is easiest to change before loops exist"),
     ("channels_last", channels_last, "once loops can be told apart, and before it is decided what is copied"),
-    ("point_products", point_products, "once their channels lie together"),
+    ("fill_channels", fill_channels, "once channels lie together"),
+    ("point_products", point_products, "likewise, and as filters have their final shape"),
     ("view_transposes", view_transposes, "once buffers are there to be looked at, and while copies are nests"),
     ("row_products", row_products, "once it is known how matrices lie, and before copies are made for layers"),
     ("fit_operands", fit_operands, "the copies that it makes are loops like others"),
