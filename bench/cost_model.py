@@ -21,13 +21,13 @@ from bench.cost_times import time_kernels
 from sparsec.cli.benchmark import machine
 from sparsec.cli.console import duration, make_table, print_table, progress, say
 from sparsec.cost.machine_file import Known, load_machine
-from sparsec.driver import isa_of
 from sparsec.errors import ToolchainError
 from sparsec.formats.facts import facts_of
 from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.problem import Problem
 from sparsec.passes.select_format import candidates, describe
 from sparsec.targets import resolve
+from sparsec.targets.isa import isa_of
 from sparsec.targets.target import Target
 
 RESULTS = Path(__file__).parent / "results"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparsec.cost.layer_key import LayerKey
-from sparsec.driver import isa_of
 from sparsec.formats.facts import Facts
 from sparsec.kernels.epilogue import identity
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.problem import Problem
 from sparsec.report import Candidate
+from sparsec.targets.isa import isa_of
 from sparsec.targets.target import Target
 from sparsec.tune.local import LocalMeasurer
 from sparsec.tune.measurer import Measurement

@@ -89,7 +89,8 @@ def _peer() -> Path:
 
 def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
     """A row per target."""
-    from sparsec.driver import Options, compile_wasm
+    from sparsec.driver import compile_wasm
+    from sparsec.options import Options
     from sparsec.wasm_package import package_files, write_package
 
     model = cell.model()

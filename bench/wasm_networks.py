@@ -98,7 +98,8 @@ def _feeds(model: onnx.ModelProto) -> Mapping[str, Array]:
 
 def _rows(case: Case) -> list[Row]:
     import sparsec
-    from sparsec.driver import Options, compile_wasm
+    from sparsec.driver import compile_wasm
+    from sparsec.options import Options
     from sparsec.wasm_package import package_files, write_package
 
     model = case.model()

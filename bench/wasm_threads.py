@@ -93,7 +93,8 @@ def _counts() -> list[int]:
 
 
 def _measure(cell: Cell, threads: Sequence[int], seconds: float) -> Mapping[str, object]:
-    from sparsec.driver import Options, compile_wasm
+    from sparsec.driver import compile_wasm
+    from sparsec.options import Options
     from sparsec.wasm_package import package_files, write_package
 
     model = cell.model()

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sparsec.cuda.network.plan import DevicePlan
 from sparsec.device_assembly import DeviceAssembly, DevicePool
-from sparsec.driver import Options, Progress, Shapes, import_model, in_turn
 from sparsec.environment import read_environment
-from sparsec.errors import ToolchainError, UsageError
+from sparsec.errors import UsageError
 from sparsec.frontends.imported import Imported
 from sparsec.kernels.isa import Isa
+from sparsec.options import Options, Progress, Shapes
 from sparsec.passes.device.lower_device import device_text
 from sparsec.passes.device.table import DEVICE_PASSES
 from sparsec.passes.unit import Unit
+from sparsec.pipeline import import_model, in_turn, run_passes, stages_of
 from sparsec.targets.nvptx import emit_ptx
 from sparsec.trace import Trace
 
 if TYPE_CHECKING:
-    from sparsec.driver import Source
+    from sparsec.options import Source
 
 TARGET = "cuda"
 HALVES: Mapping[str, str] = {"fp16": "f16", "bf16": "bf16"}  # by the name of a precision, MLIR's type
 DEFAULTS = Options(target=TARGET, precision="fp16")
+_STAGES = stages_of(DEVICE_PASSES, "generate_code")
 _ISA = Isa("cuda", 16, 255, True)  # what passes that CPUs share ask for
 
 
@@ -65,11 +66,11 @@ def _compile_all(
 ) -> list[tuple[DevicePlan, str]]:
     trace, pool = Trace(read_environment()), DevicePool()
     made: list[tuple[DeviceAssembly, str, str]] = []
-    for number, each in enumerate(shapes):
-        report = _reporter(in_turn(progress, number, len(shapes)))
+    for each, report in in_turn(options, shapes, progress, _STAGES):
         report("import")
-        imported = import_model(source, replace(options, shapes=each), example_inputs)
-        unit = _lowered(imported, options, report, trace)
+        imported = import_model(source, each, example_inputs)
+        unit = _unit_of(imported, each)
+        run_passes(imported, unit, DEVICE_PASSES, report, trace)
         report("generate_code")
         assembly = DeviceAssembly(unit, imported, pool)
         text = device_text(unit.module)
@@ -83,24 +84,11 @@ def _compile_all(
     return plans
 
 
-def _lowered(imported: Imported, options: Options, report: Callable[[str], None], trace: Trace) -> Unit:
-    """The planned unit."""
+def _unit_of(imported: Imported, options: Options) -> Unit:
+    """What passes change."""
     unit = Unit(imported.module, imported.weights, _ISA)
     unit.dense_only = options.dense_only
     if options.precision not in HALVES:
         raise UsageError("There is no such precision on GPUs.", expected=", ".join(HALVES), got=options.precision)
     unit.half = HALVES[options.precision]
-    trace.after("import", unit.module)
-    for name, run, _ in DEVICE_PASSES:
-        report(name)
-        try:
-            run(unit)
-        except ToolchainError as error:
-            raise imported.refusal(error) from error
-        trace.after(name, unit.module)
     return unit
-
-
-def _reporter(progress: Progress | None) -> Callable[[str], None]:
-    stages = ["import", *(name for name, _, _ in DEVICE_PASSES), "generate_code"]
-    return lambda stage: progress(stage, stages.index(stage), len(stages)) if progress else None

@@ -74,7 +74,8 @@ def compile(
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
-    from sparsec.driver import Options, compile_programs  # loads MLIR and LLVM
+    from sparsec.driver import compile_programs  # loads MLIR and LLVM
+    from sparsec.options import Options
 
     kind, _, gpus = target.partition(":")
     database = Path(measurements) if measurements is not None else None

@@ -17,9 +17,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 
-from sparsec.driver import Options, Progress, compile_wasm
+from sparsec.driver import compile_wasm
 from sparsec.errors import UsageError
 from sparsec.model import readable
+from sparsec.options import Options, Progress
 from sparsec.source import Kind, kind_of
 from sparsec.targets import resolve
 from sparsec.wasm_package import package_files, write_package

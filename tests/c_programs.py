@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sparsec.artifact import NUMPY_DTYPES, Plan
 from sparsec.c_library import Linkage, network_name, write_library
-from sparsec.driver import Options, compile_objects
+from sparsec.driver import compile_objects
+from sparsec.options import Options
 from sparsec.targets import resolve
 
 Array = NDArray[np.generic]

@@ -17,8 +17,9 @@ from onnx import TensorProto, helper
 import sparsec
 from sparsec.artifact import Complaint
 from sparsec.c_library import Linkage, identifier, network_name, write_library
-from sparsec.driver import Options, compile_objects
+from sparsec.driver import compile_objects
 from sparsec.errors import TargetError, ToolchainError
+from sparsec.options import Options
 from sparsec.targets import TARGETS, c_compiler, resolve
 from sparsec.targets.c_compiler import CCompiler
 from tests.c_programs import build, compile_program, program_text, run

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparsec
-from sparsec.driver import Options, compile_program
+from sparsec.driver import compile_program
 from sparsec.errors import UnsupportedOpError
+from sparsec.options import Options
 from sparsec.report import Report
 
 TARGETS = ("x86-64-v3", "x86-64-v4")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsec.driver import Options, compile_layers
+from sparsec.driver import compile_layers
 from sparsec.errors import UsageError
+from sparsec.options import Options
 from sparsec.what_if import Scenario, parse_scenarios, what_if
 from tests.tune.models import two_layers
 

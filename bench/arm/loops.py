@@ -17,7 +17,8 @@ import numpy as np
 
 from bench.peers.onnx_layer import onnx_layer
 from bench.spmm_cells import Cell, make_layer
-from sparsec.driver import Level, Options, compile_text
+from sparsec.driver import Level, compile_text
+from sparsec.options import Options
 
 PROCESSORS = ("neoverse-n1", "cortex-a76", "cortex-a55")
 INSTALL = "apt-get install llvm-19"

@@ -18,7 +18,8 @@ from bench.sparse_models_rows import ModelCell
 from bench.sparse_zoo import feeds_of
 from bench.variants import TRAINED, variant
 from sparsec.artifact import Program
-from sparsec.driver import Options, compile_program
+from sparsec.driver import compile_program
+from sparsec.options import Options
 from sparsec.report import Report
 from sparsec.runtime import Session
 

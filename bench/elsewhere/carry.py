@@ -19,8 +19,9 @@ from bench.peers.onnx_layer import onnx_layer
 from bench.quantize import quantized_weight
 from bench.spmm_cells import UNSTRUCTURED, Cell, make_layer
 from sparsec import artifact
-from sparsec.driver import Options, compile_layers, compile_program
+from sparsec.driver import compile_layers, compile_program
 from sparsec.errors import UsageError
+from sparsec.options import Options
 from sparsec.passes.select_format import decide, facts_of_layer, named_layers
 from sparsec.report import LayerReport
 

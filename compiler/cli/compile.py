@@ -22,7 +22,7 @@ from sparsec.tune.budget import parse_budget
 from sparsec.verify import Verification, verify
 
 if TYPE_CHECKING:
-    from sparsec.driver import Options
+    from sparsec.options import Options
 
 ARTIFACT, WASM, STATIC, SHARED = "artifact", "wasm", "static", "shared"
 FOLDERS = (WASM, STATIC, SHARED)  # kinds of output that are folders
@@ -170,7 +170,7 @@ def _options(
     storage: str,
     threads: int | None,
 ) -> Options:
-    from sparsec.driver import Options
+    from sparsec.options import Options
 
     return Options(
         target,

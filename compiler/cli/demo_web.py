@@ -39,7 +39,7 @@ def command(
 
     It shows hand landmarks over the picture, and the milliseconds with and without the use of zeros.
     """
-    from sparsec.driver import Options
+    from sparsec.options import Options
     from sparsec.web_demo import find_peer, serve, write_page
 
     found = find_peer(peer)

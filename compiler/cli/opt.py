@@ -12,7 +12,6 @@ from torch_mlir import ir
 from sparsec.cli.console import make_table, print_table
 from sparsec.cli.models import require_writable, write_whole
 from sparsec.cli.parameters import target_option
-from sparsec.driver import isa_of
 from sparsec.errors import InputError, ModelError, UsageError
 from sparsec.ir.context import make_context
 from sparsec.ir.pipeline import run_pipeline
@@ -21,6 +20,7 @@ from sparsec.passes.lower_llvm import lower_llvm
 from sparsec.passes.table import PASSES
 from sparsec.passes.unit import Pass, Unit
 from sparsec.targets import resolve
+from sparsec.targets.isa import isa_of
 
 _LAST = ("lower_llvm", lower_llvm, "kernels, without @main, to the LLVM dialect")
 

@@ -70,8 +70,9 @@ def tune_model(
     """Tune a model with one line on stderr per layer; the database is opened, and its faults told, before the work."""
     with interrupts_held():  # loads MLIR and LLVM
         from sparsec.cost.database import Database, default_database
-        from sparsec.driver import Options, compile_layers
+        from sparsec.driver import compile_layers
         from sparsec.model import readable
+        from sparsec.options import Options
         from sparsec.targets import resolve
         from sparsec.tune.local import LocalMeasurer
         from sparsec.tune.search import tune

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from sparsec.artifact import Program
 from sparsec.cost.host import machine_id
-from sparsec.driver import isa_of
 from sparsec.errors import SparsecError
 from sparsec.kernels.epilogue import Epilogue, identity
 from sparsec.kernels.table import KERNELS
 from sparsec.runtime.session import Session
+from sparsec.targets.isa import isa_of
 from sparsec.targets.target import Target
 from sparsec.tune.measurer import Measurement
 from sparsec.tune.native import place

@@ -14,10 +14,10 @@ from sparsec.artifact import Buffer, Program, Space, Step, TensorSpec
 from sparsec.cost.calibrate import Probe, cores_at_work, machine_of, probes, shared_probes
 from sparsec.cost.host import cache_sizes, core_count, machine_id
 from sparsec.cost.machine import Machine
-from sparsec.driver import isa_of
 from sparsec.ir.context import make_context
 from sparsec.kernels.isa import Isa
 from sparsec.runtime.session import Session
+from sparsec.targets.isa import isa_of
 from sparsec.targets.target import Target
 from sparsec.tune.native import compile_kernels, place
 

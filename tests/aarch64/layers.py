@@ -14,7 +14,6 @@ from torch_mlir import ir
 
 from bench.arm.cases import Case
 from sparsec.artifact import Buffer, Plan, Space, Step, TensorSpec
-from sparsec.driver import isa_of
 from sparsec.kernels.arithmetic import F32, FP16, U8S8
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Kernel, LoweredLayer
@@ -23,6 +22,7 @@ from sparsec.kernels.table import KERNELS
 from sparsec.passes.expand_math import expand_math
 from sparsec.targets import Target
 from sparsec.targets.backend import emit_image
+from sparsec.targets.isa import isa_of
 
 _ALIGNMENT = 64
 _NAMES = {"f32": "float32", "i32": "int32", "i8": "uint8"}

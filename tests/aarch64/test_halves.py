@@ -12,12 +12,13 @@ from bench.arm.cases import LACKS_FEATURE, OK, Case, Result
 from bench.arm.emulator import PROCESSORS, Emulator
 from sparsec import artifact
 from sparsec.artifact import Program
-from sparsec.driver import Options, compile_program
+from sparsec.driver import compile_program
 from sparsec.errors import TargetError
 from sparsec.kernels.arithmetic import FP16
 from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Problem
 from sparsec.kernels.short_sums import LONGEST
 from sparsec.kernels.table import KERNELS
+from sparsec.options import Options
 from sparsec.report import Report
 from sparsec.runtime import Session
 from sparsec.targets import TARGETS

@@ -10,8 +10,8 @@ import pytest
 
 from bench.arm import emulator
 from sparsec.c_library import Linkage
-from sparsec.driver import Options
 from sparsec.driver import compile_program as compile_network
+from sparsec.options import Options
 from sparsec.runtime import Session
 from tests.c_programs import build, compile_program, program_text, run
 from tests.rounded_models import pruned_layers, rounded

@@ -16,8 +16,9 @@ from bench.arm import board, emulator, loops, networks
 from bench.arm.cases import Case
 from bench.arm.run import run
 from bench.sparse_models_rows import ModelCell
-from sparsec.driver import Options, compile_program
+from sparsec.driver import compile_program
 from sparsec.errors import UsageError
+from sparsec.options import Options
 from tests.tune.models import two_layers, two_quantised_layers
 from tests.wasm.layers import FEW, linear
 

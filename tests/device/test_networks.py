@@ -12,7 +12,7 @@ from torch import nn
 
 from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Heads, Launch, Product
 from sparsec.device_program import compile_device_text
-from sparsec.driver import Options
+from sparsec.options import Options
 from tests.device.emulated import run_plan
 from tests.device.networks import Decoder, Encoder, Pictures, Rows, Words, kept_two_of_four
 

@@ -8,12 +8,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsec.driver import Options, compile_program, isa_of
+from sparsec.driver import compile_program
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.table import KERNELS
+from sparsec.options import Options
 from sparsec.runtime.session import Session
 from sparsec.targets import resolve
+from sparsec.targets.isa import isa_of
 
 
 def layer(

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from sparsec.driver import isa_of
 from sparsec.errors import TargetError
 from sparsec.targets import NATIVE, TARGETS, host_features, resolve
+from sparsec.targets.isa import isa_of
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -12,9 +12,10 @@ import pytest
 import sparsec
 from sparsec.cost.database import Database, default_database
 from sparsec.cost.host import machine_id
-from sparsec.driver import Options, compile_layers
+from sparsec.driver import compile_layers
 from sparsec.errors import DatabaseError
 from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.options import Options
 from sparsec.targets import host_features, resolve
 from sparsec.tune.local import LocalMeasurer
 from sparsec.tune.measurer import Measurement, Measurer

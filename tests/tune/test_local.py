@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from sparsec.driver import isa_of
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
 from sparsec.kernels.isa import Isa
@@ -16,6 +15,7 @@ from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_dense import LinearDense
 from sparsec.kernels.problem import Axis, ConvProblem, Problem
 from sparsec.targets import host_features, resolve
+from sparsec.targets.isa import isa_of
 from sparsec.tune import local
 from sparsec.tune.local import LocalMeasurer
 from tests.tune.tasks import CSR, DENSE, kernels_of, linear_task

@@ -8,7 +8,8 @@ from typing import Protocol
 import pytest
 
 from bench.wasm_engines import node as engine
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from sparsec.wasm_package import package_files, write_package
 from tests.tune.models import two_layers
 

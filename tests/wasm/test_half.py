@@ -11,7 +11,8 @@ import pytest
 from bench.wasm_engines.module import Instance, WasmModel
 from bench.wasm_engines.table import ENGINES
 from sparsec.artifact import Piece
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_half import widening
 from sparsec.targets.wasm_link import link

@@ -9,7 +9,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from bench.wasm_engines.module import WasmModel
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from tests.wasm.layers import BLOCKS, DENSE, EMPTY, FEW, SPARSE, Conv, Pattern, linear, linear_bytes
 
 LINEAR = [(1, 70, 50), (3, 130, 66), (4, 64, 8), (33, 18, 70), (70, 257, 9)]

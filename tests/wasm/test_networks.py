@@ -11,8 +11,9 @@ from onnxruntime.quantization import QuantFormat, quantize_static
 import sparsec
 from bench.wasm_engines.table import ENGINES
 from bench.wasm_networks import relative_error
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
 from sparsec.feeds import random_feeds
+from sparsec.options import Options
 from sparsec.wasm_package import package_files, write_package
 from tests.test_quantised_networks import NETWORKS, Random
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.wasm_engines.module import FailedCheckError, WasmModel
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from tests.frontends.test_onnx_results import CASES, model_of, runtime_results
 
 QUIET = Options("wasm32", use_measurements=False)

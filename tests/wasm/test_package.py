@@ -14,7 +14,8 @@ import onnxruntime
 import pytest
 
 from bench.wasm_engines.module import WasmModel
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from sparsec.wasm_package import package_files, write_package
 from tests.tune.models import two_layers
 from tests.wasm.conftest import Node

@@ -17,7 +17,8 @@ import pytest
 from bench.wasm_engines.browser import browser, find_chromium
 from bench.wasm_engines.module import WasmModel
 from sparsec.artifact import Plan
-from sparsec.driver import Options, compile_wasm
+from sparsec.driver import compile_wasm
+from sparsec.options import Options
 from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_link import link
 from sparsec.targets.wasm_memory import PAGE
