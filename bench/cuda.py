@@ -18,20 +18,15 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsec.cuda.device.driver import Device, device
-from sparsec.cuda.products import spmv
-from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
+from sparsec.cuda.products.form import Encoded, SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.product import matmul
-from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.spmv import SpmvWeight
-from sparsec.cuda.products.weights import Encoded, Pattern, Weight, compress, encode, fastest, on_gpu
-from sparsec.cuda.streams.bank_streams import BankStreams
-from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
-from sparsec.cuda.streams.spmv_streams import SpmvStreams
+from sparsec.cuda.products.ways import ways
+from sparsec.cuda.products.weights import Pattern, compress
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
 from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
+from sparsec.cuda.streams.zeros import Zeros
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +42,7 @@ EIGHT_BITS = ("int8", "float8_e4m3fn")
 COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
 ROUNDS = 15
 FOUR_BITS = " int4"
+FEW = 32  # tokens, for more than which 2:4 is compared with cuSPARSELt
 LOUD = 1e-2  # an error, as a share of the result's norm, that only a wrong result has
 
 
@@ -64,7 +60,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A product: times in microseconds, `error` relative to the norm of the result in float64."""
+    """A product: times in microseconds, `error` relative to the norm of the result in float64; the sparse kernel that should
+    be the fastest, and whether the cost model would take it, or a dense one."""
 
     m: int
     k: int
@@ -84,6 +81,8 @@ class Row:
     error: float
     teraflops: float = 0.0  # of the dense product
     cusparselt_microseconds: float | None = None
+    kernel: str = ""
+    taken: bool = True
 
 
 def cells(*, quick: bool) -> list[Cell]:
@@ -138,7 +137,7 @@ def run(json_file: Path, cells: Sequence[Cell]) -> int:
     roof = gpu.bytes_per_second
     click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}, memory at {roof / 1e9:.0f} GB/s")
     click.echo(f"{'M x K':>13} {'N':>4} {'pattern':>12} {'zeros':>5} {'type':>8} {'us':>8} {'cuBLAS':>8}"
-               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7}")  # fmt: skip
+               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7}  kernel")  # fmt: skip
     rows: list[Row] = []
     for cell in cells:
         for row in _rows(cell, roof):
@@ -147,6 +146,7 @@ def run(json_file: Path, cells: Sequence[Cell]) -> int:
                 f"{f'{row.m}x{row.k}':>13} {row.n:>4} {row.pattern:>12} {row.sparsity:>5.0%} {row.dtype:>8}"
                 f" {row.microseconds:>8.1f} {row.cublas_microseconds:>8.1f} {row.ratio:>6.2f} {row.byte_limit:>6.2f}"
                 f" {row.roof_share:>5.0%} {row.error:>8.1e} {row.teraflops:>7.0f} {row.cusparselt_microseconds or 0:>7.1f}"
+                f"  {row.kernel}{'' if row.taken else ' (dense is taken)'}"
             )
     about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "bytes_per_second": roof}
     when = time.strftime("%Y-%m-%d")
@@ -169,17 +169,22 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
         numbers = quantize(dense.float().cpu().numpy())
         dense = torch.from_numpy(dequantize(*numbers)).to(dense)
     bits = dense.view(torch.int16).cpu().numpy().view(np.uint16)
-    nnz = int(np.count_nonzero(bits << 1))
+    zeros = Zeros.of(bits)
     many = min(cell.tokens) > FEW and cell.pattern == "2:4"
     dense_bytes = dense.numel() * 2
     matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
-    made: dict[str, tuple[int, list[Weight]]] = {}  # bytes and copies of what kernels read
+    made: dict[str, tuple[int, list[SparseForm]]] = {}  # bytes and copies of what kernels read
     rows = []
     for n in cell.tokens:
-        kernel = fastest(cell.m, cell.k, nnz, (n,), gpu) if cell.pattern == "unstructured" else cell.pattern
-        if kernel not in made:
-            streams = _four_bits(cell, *numbers, gpu) if numbers else _encoded(bits, cell, kernel, gpu, many=many)
-            made[kernel] = streams.nbytes, [_on_gpu(streams, cell.dtype, gpu) for _ in range(_copies(streams.nbytes))]
+        kernel, taken = cell.pattern, True
+        for way in () if numbers else ways(zeros, n, gpu):
+            if way.kernel == "dense":
+                taken = False
+            elif way.kernel in made or _keep(made, way.kernel, encoded_as(way.kernel, bits, gpu), cell.dtype, gpu):
+                kernel = way.kernel
+                break
+        if numbers and kernel not in made:
+            _keep(made, kernel, _four_bits(cell, *numbers, gpu), cell.dtype, gpu)
         nbytes, weights = made[kernel]
         x = torch.randn(n, cell.k, device="cuda").to(dtype)
         y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=dtype)
@@ -198,7 +203,7 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
                 *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
                 *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / nbytes),
                 *(nbytes, moved / ours / 1e9, moved / ours / roof, error),
-                *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None),
+                *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None, kernel, taken),
             )
         )
     return rows
@@ -237,32 +242,23 @@ def _rows_of_eight_bits(cell: Cell, roof: float) -> list[Row]:
     return rows
 
 
-def _four_bits(cell: Cell, numbers: Numbers, scales: Scales, gpu: Device) -> Encoded:
+def _four_bits(cell: Cell, numbers: Numbers, scales: Scales, gpu: Device) -> W4Nm24Streams | W4GroupStreams:
     if cell.pattern == "2:4" + FOUR_BITS:
         return W4Nm24Streams.encode(numbers, scales, gpu.multiprocessors)
     return W4GroupStreams.encode(numbers, scales, gpu.multiprocessors)
 
 
-def _encoded(
-    bits: NDArray[np.uint16], cell: Cell, kernel: str, gpu: Device, *, many: bool
-) -> Encoded | Nm24Tiles | SpmvStreams:
-    """What the kernel reads of a weight."""
-    if kernel in ("spmv", "spmv_ordered"):
-        columns = spmv.most_columns(gpu.shared_bytes)
-        return SpmvStreams.encode(bits, gpu.multiprocessors, columns, ordered=kernel == "spmv_ordered")
-    if kernel == "coo_wgmma":
-        return BankStreams.encode(bits, gpu.multiprocessors)
-    return Nm24Tiles.encode(bits) if many else encode(bits, cell.pattern, gpu.multiprocessors)
-
-
-def _on_gpu(encoded: Encoded | Nm24Tiles | SpmvStreams, dtype: str, gpu: Device) -> Weight:
-    match encoded:
-        case SpmvStreams():
-            return SpmvWeight(encoded, dtype, gpu)
-        case Nm24Tiles():
-            return Nm24Wgmma(encoded, dtype, gpu)
-        case _:
-            return on_gpu(encoded, dtype, gpu)
+def _keep(
+    made: dict[str, tuple[int, list[SparseForm]]],
+    kernel: str,
+    encoded: Encoded | W4Nm24Streams | W4GroupStreams | None,
+    dtype: str,
+    gpu: Device,
+) -> bool:
+    """Copies of what the kernel reads, if there is any."""
+    if encoded is not None:
+        made[kernel] = encoded.nbytes, [on_gpu(encoded, dtype, gpu) for _ in range(_copies(encoded.nbytes))]
+    return encoded is not None
 
 
 def _cusparselt(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[Callable[[], object]]:

@@ -5,63 +5,75 @@
     sparsec.cuda.convert(net, x)                   # linear layers of a torch network, where it pays; `explain(net)`
     torch.compile(net, backend="sparsec")          # the same within torch's compiler
 
-**Rooms.** `device`: the driver, memory, streams and graphs. `code`: the kernels and what compiles them. `streams`: how sparse
-matrices lie on a GPU. `products`: how each product is cut up, launched, and what it costs. `network`: whole models. `torch`: for
-torch's users.
+**Rooms.** `device`: the driver, memory, streams and graphs. `code`: the kernels and what compiles them. `streams`: how
+sparse matrices lie on a GPU. `products`: how each product is cut up, launched, and what it costs. `network`: whole models.
+`torch`: for torch's users.
 
 **How it is made.** Kernels are CUDA C++ in `code`, compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
 have no room for denser unstructured weights: `matmul` says so.
 
-**Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file` writes and
-reads, `plan_check` makes sure of, and `packed` adds machine code to, found by launching on a GPU that is not there
-(`absent`). There is a plan for each set of shapes, over the same weights and constants. A `network` has what they share on a GPU: work
-memory, and weights in the `forms` that products ask for, made once each, of what the file has `encoded` for such GPUs or else here. An
-`executor` has one plan there: for each product the form that is fastest (`resident`, `race`), and a CUDA graph for each set of
-addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
+**Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file`
+writes and reads, `plan_check` makes sure of, and `packed` adds machine code to, found by launching on a GPU that is not
+there (`absent`). There is a plan for each set of shapes, over the same weights and constants. A `network` has what they
+share on a GPU: work memory, and weights in the `forms` that products ask for, made once each, of what the file has `encoded`
+for such GPUs or else here. An `executor` has one plan there: for each product the form that is fastest (`resident`, `race`),
+and a CUDA graph for each set of addresses (`graphs`); `arguments` are tensors where they are, `staging` copies a host's.
+
+**Which kernel** a product is done by is one question with one answer (`ways`): all kernels that there are for a weight's
+zeros and the GPU at hand, dense ones among them, by what the cost model says of the number of tokens. Nobody has to say how
+many tokens there will be: a `CompressedWeight` makes what a kernel reads (`form`) at the first product that wants it, and
+keeps it; what is there is used unless another kernel is predicted to be a tenth faster. So a weight that has products of one
+token, of 30 and of 4096 is on the GPU in up to three forms, the last of them dense if no kernel makes use of its zeros for
+so many. `convert`, `torch.compile` and whole models ask the same; `explain` says what was chosen and what it would cost
+dense.
 
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
 `coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and, with four bits a value
 (`compress_int4`), `w4_nm24_mma` for 2:4 (`w4_nm24_streams`) and `w4_group_mma` for groups of 16 that are there or not
 (`w4_group_streams`). Each has X in shared memory in tiles, copied asynchronously, multiplies on tensor cores with sums in
-float32, and splits K so that all multiprocessors have equal work (`partition`). Bias and activation are applied before the one
-rounding. More than 64 tokens are done 64 at a time, so the weight is read again for each 64.
+float32, and splits K so that all multiprocessors have equal work (`partition`). Bias and activation are applied before the
+one rounding. More than 64 tokens are done 64 at a time, so the weight is read again for each 64.
 
-**For 17 to 64 tokens** of a weight of at least 80 % of zeros, on Hopper: `coo_wgmma` (`bank_streams`), if the weight was
-compressed for so many. Eight warps scatter nonzeros into tiles of 64 x 64 in shared memory and zeros in their places afterwards;
-a warpgroup multiplies meanwhile, 64 tokens by 256 rows of W at a time, so that fewer tokens take as long.
+**For 17 to 64 tokens** of a weight of at least 80 % of zeros, on Hopper: `coo_wgmma` (`bank_streams`). Eight warps scatter
+nonzeros into tiles of 64 x 64 in shared memory and zeros in their places afterwards; a warpgroup multiplies meanwhile, 64
+tokens by 256 rows of W at a time, so that fewer tokens take as long.
 
-**For one to eight tokens** of an unstructured weight, `spmv` (`spmv_streams`): no tensor cores, each lane has a row and gathers X
-from shared memory for each nonzero. A weight that was compressed without saying for how many `tokens` is encoded and copied
-for it at the first such product, where `device_cost` says that it is a tenth faster; then the weight is on the GPU twice.
+**For one to eight tokens** of an unstructured weight, `spmv` (`spmv_streams`): no tensor cores, each lane has a row and
+gathers X from shared memory for each nonzero.
 
-**For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`, made of the streams at the first product of more than 32
-tokens), `bsr_wgmma` for blocks by strips of 32 rows (`bsr_steps`) and `bsr_pairs_wgmma` for those of 64 rows and more
-(`bsr_pairs`). One warp copies tiles of X and of W to shared memory (tensor maps, barriers), two or three warpgroups multiply
-from there, blocks of threads stay and take tile after tile. On other GPUs, `nm24_tile_mma` multiplies 2:4 streams by tiles
-of 128 tokens.
+**For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`), `bsr_wgmma` for blocks by strips of 32 rows
+(`bsr_steps`) and `bsr_pairs_wgmma` for those of 64 rows and more (`bsr_pairs`). One warp copies tiles of X and of W to
+shared memory (tensor maps, barriers), two or three warpgroups multiply from there, blocks of threads stay and take tile
+after tile. On other GPUs, `nm24_tile_mma` multiplies 2:4 streams by tiles of 128 tokens.
 
 **Elements of eight bits**: 2:4 weights of int8 or float8 with scales of rows and tokens run on the same kernels for few and
 for many tokens (macro `KIND`, `factors`); two elements are told as one of 16 bits, so copies are the same. Sums of int8 are
 exact; those of float8 are tensor cores' own, about 13 bits. Hopper has float8 for warpgroups only, so up to eight tokens
 are multiplied as float16 within the instruction.
 
-**Patterns** (`patterns`) are checked by name. N:M with at most two of four nonzeros is 2:4 for many tokens; for few tokens
-all N:M but 2:4 are read as unstructured streams, whose bytes are fewer.
+**Patterns** (`patterns`) are checked by name; what counts is what is there (`zeros`). N:M with at most two of four nonzeros
+(1:2, 1:4, 2:8, V:2:8, ...) is 2:4 too: for many tokens it has the time of 2:4, for few tokens that of as many nonzeros
+anywhere, whichever is less. 4:8 and other N:M are unstructured for few tokens, and dense for many. V:N:M would allow more
+for many tokens (two of four selected columns are a quarter of the products for V:2:8), but only with X that is gathered by
+columns: of rows of tokens that is element by element, through shared memory, which then has 256 cycles of copies for what
+2:4 does in 144.
 
-**What is dense** in whole models: `dense` (a weight; `dense_few` up to 64 tokens, where its bytes are the cost, `dense_wgmma` on
-Hopper, cuBLAS where the machine has it and there is no bias), `dense_mma` (batches with any strides, either factor transposed, rows
-that begin anywhere), `attention` (softmax between two products, nothing of it in memory) and `convolution` (`conv_mma`: a
-product with pixels that are gathered as it goes; `conv_depthwise`). NHWC is the fast layout: eight channels are copied at a time. All have
-their bias, activation and residual before the one rounding. They are written in the words of `tensor_core.cuh`, which
-`tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for their products of warpgroups (`WGMMA`).
+**What is dense** in whole models: `dense` (a weight; `dense_few` up to 64 tokens, where its bytes are the cost,
+`dense_wgmma` on Hopper, cuBLAS where the machine has it and there is no bias), `dense_mma` (batches with any strides, either
+factor transposed, rows that begin anywhere), `attention` (softmax between two products, nothing of it in memory) and
+`convolution` (`conv_mma`: a product with pixels that are gathered as it goes; `conv_depthwise`). NHWC is the fast layout:
+eight channels are copied at a time. All have their bias, activation and residual before the one rounding. They are written
+in the words of `tensor_core.cuh`, which `tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for
+their products of warpgroups (`WGMMA`).
 
-**What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144 cycles
-for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2, in pieces of 128 (rows of 64 bytes
-take as long); and 700 W bound both, dense and sparse, to clocks of 1.4 to 1.5 GHz. Without copies the same products run at 1.66x
-cuBLAS, with them at 1.5x. Tried and slower: X sent to two multiprocessors at once (clusters), W fetched ahead to the L2, and W from
-memory to registers (it comes too late, and there are too few registers to ask for it earlier).
+**What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144
+cycles for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2, in pieces of 128 (rows
+of 64 bytes take as long); and 700 W bound both, dense and sparse, to clocks of 1.4 to 1.5 GHz. Without copies the same
+products run at 1.66x cuBLAS, with them at 1.5x. Tried and slower: X sent to two multiprocessors at once (clusters), W
+fetched ahead to the L2, and W from memory to registers (it comes too late, and there are too few registers to ask for it
+earlier).
 
 Blocks of 32 x 32 need for each product of a unit and 64 tokens 32 cycles of the tensor cores and 48 of shared memory. A window
 of 128 columns and 12 strips takes 0.75 microseconds at 90 % of zeros and 0.95 at 80 %: copies alone 0.7 and 0.8 (boxes of
@@ -74,20 +86,19 @@ of 256 (1.2 times at 80 %); half the tokens and twice the strips; `mma.sync` (as
 for the one with the most units); and pairs of strips with the most units in common as one product of 64 rows, in pieces of 32
 columns (1.5 times: twice as many copies). For blocks of 64 x 64, pairs are the fastest.
 
-**What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory, then
-instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90 instructions to become
-fragments, however few of them there are, and 8 and 15 for each of a lane's chunks to be laid out (`bitmap_mma`) or 3 cycles for each
-32 nonzeros (`coo_mma`); X needs 4 for each eight tokens, and `mma.sync` as long. `bitmap_mma` has its stream in registers a step
-ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25 times as fast as copies through shared memory (which take
-60 microseconds for 124 MB with nothing else to do). Products of warpgroups (`wgmma`) with the same fragments from registers were
-tried: for large weights and 32 tokens they are as fast to 4 % faster, else 1 to 11 % slower, for four warps wait for the slowest of
-them. `spmv` is bound by memory for one to four tokens (5
-microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the time of lanes that
-do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16 tokens it is slower than
-`coo_mma`. Four bits are bound by instructions: six for four numbers of a group, whether it is there or not (float16, up to eight
-tokens; else eight). Two blocks of
-threads on a multiprocessor, so that a kernel begins in the one before it, were tried and were no faster.
-"""
+**What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory,
+then instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90
+instructions to become fragments, however few of them there are, and 8 and 15 for each of a lane's chunks to be laid out
+(`bitmap_mma`) or 3 cycles for each 32 nonzeros (`coo_mma`); X needs 4 for each eight tokens, and `mma.sync` as long.
+`bitmap_mma` has its stream in registers a step ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25
+times as fast as copies through shared memory (which take 60 microseconds for 124 MB with nothing else to do). Products of
+warpgroups (`wgmma`) with the same fragments from registers were tried: for large weights and 32 tokens they are as fast to 4
+% faster, else 1 to 11 % slower, for four warps wait for the slowest of them. `spmv` is bound by memory for one to four
+tokens (5 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the
+time of lanes that do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16
+tokens it is slower than `coo_mma`. Four bits are bound by instructions: six for four numbers of a group, whether it is there
+or not (float16, up to eight tokens; else eight). Two blocks of threads on a multiprocessor, so that a kernel begins in the
+one before it, were tried and were no faster."""
 
 from __future__ import annotations
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
 from sparsec.cuda.products.bsr_pairs_wgmma import pair_tiling
-from sparsec.cuda.products.weights import encode
 from sparsec.cuda.streams.bsr_pairs import BlockPairs, alike
-from sparsec.cuda.streams.bsr_steps import BlockSteps
 
 SHARED_BYTES = 227 << 10  # of an H100
 
@@ -34,11 +31,6 @@ def test_pairs_round_trip(m: int, k: int, side: int, density: float, seed: int) 
     assert (encoded.pieces >> 16 > 0).all()
     assert np.bitwise_count(encoded.pieces >> 16).sum() == len(encoded.units)
     assert 0 < encoded.fullness <= 1
-
-
-@pytest.mark.parametrize(("side", "kind"), [(16, BlockSteps), (32, BlockSteps), (64, BlockPairs), (128, BlockPairs)])
-def test_blocks_of_64_are_pairs(side: int, kind: type) -> None:
-    assert isinstance(encode(blocks(1024, 1024, side, 0.1, 0), f"block:{side}x{side}"), kind)
 
 
 def test_a_unit_lies_where_its_descriptor_says() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
-from sparsec.cuda.products.bsr_wgmma import StepTiling
-from sparsec.cuda.streams.bsr_steps import MOST, STEPS, STRIPS, BlockSteps, row_tiles
+from sparsec.cuda.products.bsr_wgmma import CLUSTERS, StepTiling, Work, microseconds, tilings
+from sparsec.cuda.streams.bsr_steps import MOST, STEPS, STRIPS, UNIT_BYTES, BlockSteps, row_tiles
 
 
 @settings(max_examples=30)
@@ -71,6 +72,31 @@ def test_tiles_are_as_many_as_multiprocessors_can_do() -> None:
 
 
 def test_a_block_of_threads_fits() -> None:
-    tiling = StepTiling()
-    assert tiling.units >= MOST
-    assert tiling.shared_bytes <= 227 << 10
+    for tokens, split in CLUSTERS:
+        tiling = StepTiling(tokens, split)
+        assert tiling.units >= MOST
+        assert tiling.shared_bytes <= 227 << 10
+        sums = 12 * 32 * tokens * 4  # that a block of a cluster puts where units and X were
+        assert split == 1 or sums <= tiling.stages * STEPS * 128 * 128 + tiling.units * UNIT_BYTES
+
+
+@pytest.mark.parametrize(("tokens", "split"), [(16, 4), (64, 4), (128, 4), (256, 2), (4096, 1)])
+def test_few_tiles_are_split(tokens: int, split: int) -> None:
+    work = Work.of(8192, 8192, 8192 * 8192 // 5120, 132)
+    best, _ = min(tilings(work, tokens, 132), key=lambda each: each[1])
+    assert best.split == split
+
+
+def test_work_is_about_what_encoding_gives() -> None:
+    bits = blocks(2048, 2048, 32, 0.2, 1)
+    steps = BlockSteps.encode(bits, 132)
+    work = Work.of(2048, 2048, len(steps.units), 132)
+    assert work.row_tiles == len(steps.tiles)
+    assert work.windows == pytest.approx(len(steps.windows) / len(steps.tiles), rel=0.1)
+    assert work.units == pytest.approx(len(steps.units) / len(steps.windows), rel=0.1)
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(1, 300))
+def test_more_units_take_longer(m: int, k: int, tokens: int) -> None:
+    most = -(-m // 32) * -(-k // 32)
+    assert microseconds(tokens, m, k, 0, 132) <= microseconds(tokens, m, k, most, 132)

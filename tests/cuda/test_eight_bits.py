@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from matrices import two_of_four
 
 from sparsec.cuda.device.driver import Device
+from sparsec.cuda.products.compressed_weight import CompressedWeight
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
@@ -39,7 +40,9 @@ def values_of(dtype: str, m: int, k: int, seed: int) -> Any:
     return np.where(kept, numbers, 0).astype(NUMPY[dtype])
 
 
-def check(weight: SparseWeight, values: Any, scales: Any, tokens: int, seed: int, *, plain: bool = False) -> None:
+def check(
+    weight: SparseWeight | CompressedWeight, values: Any, scales: Any, tokens: int, seed: int, *, plain: bool = False
+) -> None:
     m, k = values.shape
     dtype = weight.factors.dtype
     generator = torch.Generator("cuda").manual_seed(seed)
@@ -76,12 +79,10 @@ def test_products_are_right(dtype: str, m: int, k: int) -> None:
 
 
 @pytest.mark.parametrize(("m", "k", "tokens"), [(1, 1, 65), (300, 200, 129), (2048, 4096, 1000)])
-def test_tiles_for_gpus_without_warpgroup_products_are_right(
-    monkeypatch: pytest.MonkeyPatch, m: int, k: int, tokens: int
-) -> None:
-    monkeypatch.setattr(SparseWeight, "for_many", lambda *_: None)
+def test_tiles_for_gpus_without_warpgroup_products_are_right(gpu: Device, m: int, k: int, tokens: int) -> None:
     values, scales = values_of("int8", m, k, m), np.full(m, 1e-3, np.float32)
-    check(compress(values, "2:4", scales=scales), values, scales, tokens, m)
+    streams = Nm24ByteStreams.encode(values.view(np.uint8), gpu.multiprocessors)
+    check(SparseWeight(streams, "float16", gpu, Factors("int8", scales)), values, scales, tokens, m)
 
 
 @pytest.mark.parametrize("dtype", NUMPY)

@@ -20,8 +20,8 @@ from sparsec.cuda.network.encoded import EncodedWeights, Key
 from sparsec.cuda.network.executor import Executor
 from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.packed import DeviceProgram, packed
-from sparsec.cuda.products.weights import Encoded, encoded_for
-from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.products.form import Encoded, encoded_as
+from sparsec.cuda.products.ways import WayKernel
 
 M, K = 256, 512
 H100 = absent_gpu("h100")
@@ -44,18 +44,19 @@ def same(one: object, other: object) -> bool:
 
 def of_each_kind() -> list[Encoded]:
     dense, half = sparse_matrix(M, K, 0.6, 1).view(np.uint16), two_of_four(M, K, 2).view(np.uint16)
-    sparse, few = sparse_matrix(M, K, 0.05, 3).view(np.uint16), np.zeros((5, 7), np.uint16)
-    blocks = np.kron(np.eye(8, dtype=np.float16), np.ones((32, 64), np.float16)).view(np.uint16)
-    large = np.kron(np.eye(4, dtype=np.float16), np.ones((64, 128), np.float16)).view(np.uint16)
-    return [
-        *(
-            encoded_for(each, "unstructured", H100, tokens)
-            for each in (dense, sparse, few)
-            for tokens in ((), (1,), (8,))
-        ),
-        *(encoded_for(half, "2:4", H100), Nm24Tiles.encode(half)),
-        *(encoded_for(each, "block:32x32", H100) for each in (blocks, large)),
+    sparse, none = sparse_matrix(M, K, 0.05, 3).view(np.uint16), np.zeros((5, 7), np.uint16)
+    blocks = np.kron(np.eye(4, dtype=np.float16), np.ones((64, 128), np.float16)).view(np.uint16)
+    of_any: list[WayKernel] = ["bitmap_mma", "spmv", "spmv_ordered"]
+    of_few: list[WayKernel] = ["coo_mma", "coo_wgmma"]
+    of_groups: list[WayKernel] = ["nm24_mma", "nm24_wgmma"]
+    of_blocks: list[WayKernel] = ["bsr_wgmma", "bsr_pairs_wgmma"]
+    made = [
+        *(encoded_as(kernel, each, H100) for kernel in of_any for each in (dense, none)),
+        *(encoded_as(kernel, sparse, H100) for kernel in of_few),
+        *(encoded_as(kernel, half, H100) for kernel in of_groups),
+        *(encoded_as(kernel, blocks, H100) for kernel in of_blocks),
     ]
+    return [each for each in made if each is not None]
 
 
 @pytest.mark.parametrize("streams", of_each_kind(), ids=lambda streams: type(streams).__name__)
@@ -91,8 +92,7 @@ def test_what_was_packed_is_not_encoded_again(pattern: str, tmp_path: Path, monk
     plan_file.write(packed(DeviceProgram(plans, ("h100",)), EncodedWeights({}, keeps=True)), tmp_path / "plan.sparsec")
     found = read_file(tmp_path / "plan.sparsec", {plan_file.KIND: plan_file.program_of})
     assert {key.weight for key in found.encoded} == {0}
-    monkeypatch.setattr(forms, "encoded_for", lambda *_: pytest.fail("encoded again"))
-    monkeypatch.setattr(Nm24Tiles, "encode", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(forms, "encoded_as", lambda *_: pytest.fail("encoded again"))
     network = Network(found.plans, absent_gpu("h100"), EncodedWeights(found.encoded))
     for plan in found.plans:
         Executor(plan, network).close()

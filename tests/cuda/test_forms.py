@@ -11,6 +11,7 @@ from plans import checked, residual_blocks, sparse_matrix, two_of_four, weight
 from recording import Recorder, recording_gpu
 
 from sparsec.cuda.device.absent import absent_gpu
+from sparsec.cuda.network import forms as network_forms
 from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.forms import Forms
 from sparsec.cuda.network.plan import DeviceWeight
@@ -31,13 +32,22 @@ def forms(*tokens: int, pattern: str = "unstructured", gpu: str = "h100") -> For
     return Forms(plans, absent_gpu(gpu), EncodedWeights({}))
 
 
-def test_few_tokens_of_all_plans_have_one_form_and_many_another() -> None:
-    found = forms(1, 2, 16, 64)
-    one, sixteen = found.sparse(0, 1), found.sparse(0, 16)
+def sparse(found: Forms, tokens: int) -> object:
+    """Of the first weight, whatever dense would take."""
+    form = found.sparse(0, tokens, 100.0)
+    assert form is not None
+    return form
+
+
+def test_tokens_for_which_others_are_no_tenth_faster_share_a_form() -> None:
+    first = weight("first", sparse_matrix(M, K, 0.3, 1), "unstructured")
+    plans = residual_blocks((1, 2, 16, 64), first, first, np.zeros(M, np.float32))
+    found = Forms(plans, absent_gpu("a100"), EncodedWeights({}))
+    one, sixteen = sparse(found, 1), sparse(found, 16)
     assert isinstance(one, SpmvWeight)
-    assert found.sparse(0, 2) is one
+    assert sparse(found, 2) is one
     assert isinstance(sixteen, SparseWeight)
-    assert found.sparse(0, 64) is sixteen
+    assert sparse(found, 64) is sixteen
 
 
 @pytest.mark.parametrize(("gpu", "kind"), [("h100", CooWgmma), ("a100", SparseWeight)])
@@ -45,21 +55,30 @@ def test_few_nonzeros_have_a_form_for_some_tokens_on_hopper(gpu: str, kind: type
     first = weight("first", sparse_matrix(M, K, 0.1, 1), "unstructured")
     plans = residual_blocks((8, 32, 64), first, first, np.zeros(M, np.float32))
     found = Forms(plans, absent_gpu(gpu), EncodedWeights({}))
-    some, few = found.sparse(0, 32), found.sparse(0, 8)
-    assert isinstance(some, kind)
-    assert found.sparse(0, 64) is some
-    assert isinstance(few, SparseWeight)
-    assert (few is some) == (gpu == "a100")
+    assert isinstance(sparse(found, 64), kind)
 
 
 @pytest.mark.parametrize(("gpu", "kind"), [("h100", Nm24Wgmma), ("a100", SparseWeight)])
-@pytest.mark.parametrize("pattern", ["2:4", "1:2"])
-def test_many_tokens_have_tiles_on_hopper(gpu: str, kind: type, pattern: str) -> None:
-    found = forms(8, 64, pattern=pattern, gpu=gpu)
-    many, few = found.sparse(0, 64), found.sparse(0, 8)
-    assert isinstance(many, kind)
-    assert isinstance(few, SparseWeight)
-    assert (many is few) == (gpu == "a100")
+def test_many_tokens_of_two_of_four_have_tiles_on_hopper(gpu: str, kind: type) -> None:
+    found = forms(256, pattern="2:4", gpu=gpu)
+    assert isinstance(sparse(found, 256), kind)
+
+
+def test_what_takes_longer_than_dense_is_not_made() -> None:
+    found = forms(1, 4096)
+    assert found.sparse(0, 4096, 0.1) is None
+    assert found.sparse(0, 1, 1.0) is not None
+
+
+def test_a_kernel_that_the_matrix_is_not_for_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def encode(kernel: str, *_: object) -> None:
+        asked.append(kernel)
+
+    monkeypatch.setattr(network_forms, "encoded_as", encode)
+    assert forms(8).sparse(0, 8, 100.0) is None
+    assert {"bitmap_mma", "spmv", "nm24_mma"} < set(asked)
 
 
 def test_a_dense_weight_is_one_for_all() -> None:
@@ -74,12 +93,12 @@ def test_what_nothing_holds_is_given_back() -> None:
     first = weight("first", sparse_matrix(M, K, 0.5, 1), "unstructured")
     plans = residual_blocks((16,), first, first, np.zeros(M, np.float32))
     found = Forms(plans, recording_gpu(recorder), EncodedWeights({}))
-    kept, lost = found.sparse(0, 16), found.dense(0)
+    kept, lost = sparse(found, 16), found.dense(0)
     both = recorder.device_bytes
     del lost
     gc.collect()
     assert 0 < recorder.device_bytes < both
-    assert found.sparse(0, 16) is kept
+    assert sparse(found, 16) is kept
 
 
 def test_filters_are_one_for_images_of_all_sizes() -> None:

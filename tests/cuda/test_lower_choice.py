@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsec.cuda.network.lower_choice import Reference, choose_pattern, two_of_four
+from sparsec.cuda.network.lower_choice import Reference, choose_pattern
 
 
 def _bits(m: int, k: int, zeros: float) -> np.ndarray:
@@ -46,9 +46,3 @@ def test_zeros_that_are_not_to_be_used() -> None:
     choice = choose_pattern(_two_of_four(4096, 4096), 1, Reference(), dense_only=True)
     assert choice.pattern is None
     assert {each.refusal for each in choice.candidates[1:]} == {"zeros are not to be used"}
-
-
-def test_two_of_four_of_odd_columns() -> None:
-    assert two_of_four(np.array([[1, 0, 1, 0, 1]], np.uint16))
-    assert not two_of_four(np.array([[1, 1, 1, 0, 1]], np.uint16))
-    assert two_of_four(np.array([[1, 1, 0x8000, 0x8000]], np.uint16)), "minus zero is a zero"

@@ -9,18 +9,19 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from matrices import blocks, groups_of_four_bits, quantized, two_of_four, unstructured
+from targets import Target
 
 from sparsec.cuda.code import program
 from sparsec.cuda.device import driver
 from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products.form import SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
-from sparsec.cuda.products.sparse_weight import SparseWeight
-from sparsec.cuda.products.weights import Weight, compress, compress_quantized, encode, on_gpu
+from sparsec.cuda.products.weights import Weight, compress, compress_quantized
 from sparsec.cuda.streams import partition
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.w4_nm24_streams import dequantize
@@ -31,8 +32,27 @@ pytestmark = pytest.mark.usefixtures("gpu", "nvrtc")
 
 SHAPES = [(32, 64), (1, 1), (1000, 520), (513, 72), (40, 1001), (2048, 4096), (11, 8192), (4096, 136)]
 TOKENS = [1, 7, 8, 9, 16, 31, 33, 64, 65, 128, 200]
+KERNELS = {  # of a sparse weight, and the pattern that it is for
+    "bitmap_mma": "unstructured",
+    "coo_mma": "unstructured",
+    "coo_wgmma": "unstructured",
+    "nm24_mma": "2:4",
+    "nm24_wgmma": "2:4",
+    "bsr_wgmma": "block:32x32",
+    "bsr_pairs_wgmma": "block:64x64",
+}
 PATTERNS = ["unstructured", "2:4", "block:32x32", "block:64x64"]
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def made(kernel: Any, values: Any, dtype: str, on: Device, workers: int = 132) -> SparseForm:
+    """What the kernel reads, on the GPU; skips what there is no such form of."""
+    if kernel.endswith("wgmma") and on.architecture != (9, 0):
+        pytest.skip("needs an NVIDIA GPU of compute capability 9.0")
+    encoded = encoded_as(kernel, values.view(np.uint16), Target(workers, on.shared_bytes))
+    if encoded is None:
+        pytest.skip("the weight is not for this kernel")
+    return on_gpu(encoded, dtype, on)
 
 
 def weight_values(pattern: str, m: int, k: int, density: float, dtype: str, seed: int) -> Any:
@@ -83,15 +103,26 @@ def check(
     assert bool((error <= bound).all()), float((error / bound).max())
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(("m", "k"), SHAPES)
-def test_products_are_right(pattern: Any, dtype: str, m: int, k: int) -> None:
-    for density in (0.5,) if pattern == "2:4" else (0.5, 0.1):
-        values = weight_values(pattern, m, k, density, dtype, m + k)
-        weight = compress(values, pattern)
-        for tokens in TOKENS:
-            check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None, residual=tokens % 3 == 0)
+@pytest.mark.parametrize("density", [0.5, 0.1])
+def test_products_are_right(gpu: Device, kernel: str, dtype: str, m: int, k: int, density: float) -> None:
+    values = weight_values(KERNELS[kernel], m, k, density, dtype, m + k)
+    weight = made(kernel, values, dtype, gpu)
+    for tokens in TOKENS:
+        check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None, residual=tokens % 3 == 0)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("dtype", NUMPY)
+@pytest.mark.parametrize(("m", "k"), [(1, 1), (513, 72), (40, 1001), (2048, 4096), (4096, 136)])
+def test_products_by_whatever_should_be_the_fastest_are_right(pattern: str, dtype: str, m: int, k: int) -> None:
+    values = weight_values(pattern, m, k, 0.2, dtype, m + k)
+    weight = compress(values, pattern, tokens=(8,))
+    for tokens in (*TOKENS, 600):
+        relu = "relu" if tokens % 2 else None
+        check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=relu, residual=tokens % 3 == 0)
 
 
 @pytest.mark.parametrize("dtype", NUMPY)
@@ -111,11 +142,11 @@ def test_products_of_four_bits_are_right(pattern: str, dtype: str, m: int, k: in
 @pytest.mark.parametrize("large", [0, 1 << 60])
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(PATTERNS),
+    st.sampled_from(list(KERNELS)),
     st.sampled_from(list(NUMPY)),
     st.tuples(st.integers(1, 1100), st.integers(1, 600), st.integers(1, 150)),
     st.sampled_from([0.0, 0.05, 0.2, 0.4, 0.7, 1.0]),
-    st.sampled_from([None, "relu", "gelu", "silu"]),
+    st.sampled_from([None, "relu", "gelu", "silu", "relu6"]),
     st.integers(1, 200),
     st.integers(0, 1 << 30),
 )
@@ -123,7 +154,7 @@ def test_any_shape_density_and_number_of_workers(
     gpu: Device,
     monkeypatch: pytest.MonkeyPatch,
     large: int,
-    pattern: Any,
+    kernel: str,
     dtype: str,
     sizes: tuple[int, int, int],
     density: float,
@@ -133,8 +164,9 @@ def test_any_shape_density_and_number_of_workers(
 ) -> None:
     monkeypatch.setattr(partition, "LARGE", large)
     m, k, tokens = sizes
-    values = weight_values(pattern, m, k, density, dtype, seed)
-    encoded = encode(values.view(np.uint16), pattern, workers)
+    values = weight_values(KERNELS[kernel], m, k, density, dtype, seed)
+    encoded = encoded_as(kernel, values.view(np.uint16), Target(workers, gpu.shared_bytes))  # type: ignore[arg-type]
+    assume(encoded is not None and (gpu.architecture == (9, 0) or not kernel.endswith("wgmma")))
     weight = on_gpu(encoded, dtype, gpu)
     check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation, residual=seed % 3 == 0)
 
@@ -167,16 +199,15 @@ def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int,
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(("m", "k", "tokens"), [(1, 1, 65), (300, 200, 129), (513, 1032, 300), (2048, 4096, 1000)])
 def test_tiles_for_gpus_without_warpgroup_products_are_right(
-    monkeypatch: pytest.MonkeyPatch, large: int, dtype: str, m: int, k: int, tokens: int
+    gpu: Device, monkeypatch: pytest.MonkeyPatch, large: int, dtype: str, m: int, k: int, tokens: int
 ) -> None:
     monkeypatch.setattr(partition, "LARGE", large)
-    monkeypatch.setattr(SparseWeight, "for_many", lambda *_: None)
     values = weight_values("2:4", m, k, 0.5, dtype, m + tokens)
-    check(compress(values, "2:4"), values, tokens, m, bias=True, activation="silu", residual=True)
+    check(made("nm24_mma", values, dtype, gpu), values, tokens, m, bias=True, activation="silu", residual=True)
 
 
-@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
-def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kernel", ["bitmap_mma", "nm24_mma"])
+def test_code_for_the_oldest_architecture_is_right(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(source: str, name: str, options: list[str]) -> bytes:
         return compile_source(source, name, ["--gpu-architecture=compute_80", *options[1:]])
 
@@ -187,17 +218,17 @@ def test_code_for_the_oldest_architecture_is_right(pattern: Any, monkeypatch: py
     device(0).functions.clear()
     try:
         for m, k in [(1000, 520), (2048, 4096)]:
-            values = weight_values(pattern, m, k, 0.4, "float16", 1)
-            check(compress(values, pattern), values, 16, 5, bias=True, activation="silu")
+            values = weight_values(KERNELS[kernel], m, k, 0.4, "float16", 1)
+            check(made(kernel, values, "float16", device(0)), values, 16, 5, bias=True, activation="silu")
     finally:
         device(0).functions.clear()
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("tokens", [16, 600])
-def test_many_launches_give_the_same_bits(pattern: Any, tokens: int) -> None:
-    values = weight_values(pattern, 1000, 4096, 0.3, "float16", 3)
-    weight = compress(values, pattern)
+def test_many_launches_give_the_same_bits(gpu: Device, kernel: str, tokens: int) -> None:
+    values = weight_values(KERNELS[kernel], 1000, 4096, 0.1, "float16", 3)
+    weight = made(kernel, values, "float16", gpu)
     x = torch.randn(tokens, 4096, device="cuda", dtype=torch.float16)
     first = matmul(weight, x)
     for _ in range(200):
@@ -232,11 +263,11 @@ def test_a_call_can_be_captured_in_a_graph() -> None:
     assert torch.equal(captured, matmul(weight, x))
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("tokens", [5, 300])
-def test_the_output_may_be_what_is_added(pattern: Any, tokens: int) -> None:
-    values = weight_values(pattern, 520, 256, 0.3, "float16", 3)
-    weight = compress(values, pattern)
+def test_the_output_may_be_what_is_added(gpu: Device, kernel: str, tokens: int) -> None:
+    values = weight_values(KERNELS[kernel], 520, 256, 0.1, "float16", 3)
+    weight = made(kernel, values, "float16", gpu)
     x, y = (torch.randn(tokens, columns, device="cuda", dtype=torch.float16) for columns in (256, 520))
     expected = matmul(weight, x, activation="gelu", residual=y.clone())
     assert torch.equal(matmul(weight, x, activation="gelu", residual=y, out=y), expected)

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import blocks, unstructured
+from matrices import unstructured
 
-from sparsec.cuda.products.weights import encode
-from sparsec.cuda.streams.bsr_steps import BlockSteps
-from sparsec.cuda.streams.lane_streams import LaneStreams
-from sparsec.cuda.streams.nm24_streams import Nm24Streams
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.patterns import Blocks, Groups, Unstructured, check, parse
 from sparsec.errors import InputError, ModelError
@@ -72,22 +68,6 @@ def test_rows_share_their_columns() -> None:
         check(bits, Groups(2, 8, 64))
     assert caught.value.where == "row 0, columns 8 and on"
     assert caught.value.got == "5 columns in use"
-
-
-@pytest.mark.parametrize(
-    ("name", "bits", "kind"),
-    [
-        ("2:4", np.eye(64, dtype=np.uint16), Nm24Streams),
-        ("1:4", np.tile(np.array([1, 0, 0, 0], np.uint16), (64, 16)), LaneStreams),
-        ("4:8", np.tile(np.array([1, 1, 1, 1, 0, 0, 0, 0], np.uint16), (64, 16)), LaneStreams),
-        ("block:16x16", blocks(512, 512, 16, 0.1, 0), BlockSteps),
-        ("block:1x8", blocks(64, 64, 8, 0.5, 0), LaneStreams),
-    ],
-)
-def test_patterns_have_formats(name: str, bits: np.ndarray, kind: type) -> None:
-    encoded = encode(bits, name, 4)
-    assert isinstance(encoded, kind)
-    assert np.array_equal(encoded.decode(), bits)
 
 
 def test_one_of_four_is_two_of_four() -> None:

@@ -16,18 +16,18 @@ from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.forms import Forms
 from sparsec.cuda.network.packed import DeviceProgram
 from sparsec.cuda.network.plan import DevicePlan, Product
-from sparsec.cuda.network.resident import Dense, Resident, residents
+from sparsec.cuda.network.resident import FEW, Dense, Resident, residents
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.products.sparse_weight import FEW, SparseWeight
+from sparsec.cuda.products.sparse_weight import SparseWeight
 
 K, M = 64, 128
 
 
-def block(tokens: int) -> DevicePlan:
-    first, second = two_of_four(M, K, 1), sparse_matrix(K, M, 1.0, 2)
+def block(tokens: int, m: int = M, k: int = K) -> DevicePlan:
+    first, second = two_of_four(m, k, 1), sparse_matrix(k, m, 1.0, 2)
     return residual_block(
-        tokens, weight("first", first, "2:4"), weight("second", second, None), np.zeros(M, np.float32)
+        tokens, weight("first", first, "2:4"), weight("second", second, None), np.zeros(m, np.float32)
     )
 
 
@@ -61,9 +61,10 @@ def test_the_form_that_wins_is_kept(winner: int, kind: type) -> None:
 
 def test_there_is_no_race_for_few_tokens() -> None:
     loader = Loader(0)
-    plan = block(FEW)
+    plan = block(8, 4096, 4096)
     found = residents(plan, Forms([plan], absent_gpu("h100"), EncodedWeights({})), loader)
     assert isinstance(found[0, None], SparseWeight)
+    residents(block(FEW), Forms([block(FEW)], absent_gpu("h100"), EncodedWeights({})), loader)
     assert loader.races == []
 
 

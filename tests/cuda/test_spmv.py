@@ -14,8 +14,8 @@ from matrices import unstructured
 from sparsec.cuda.code import program
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products import device_cost, spmv
+from sparsec.cuda.products.compressed_weight import CompressedWeight
 from sparsec.cuda.products.product import matmul
-from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
 from sparsec.cuda.products.weights import compress
 from sparsec.cuda.streams.spmv_line import WARPS
@@ -31,7 +31,7 @@ def values_of(m: int, k: int, density: float, dtype: str, seed: int) -> Any:
     return (np.random.default_rng(seed + 1).standard_normal((m, k)) * kept).astype(NUMPY[dtype])
 
 
-def check(weight: SpmvWeight | SparseWeight, values: Any, tokens: int, **given_: Any) -> None:
+def check(weight: SpmvWeight | CompressedWeight, values: Any, tokens: int, **given_: Any) -> None:
     """Against float64, into poisoned outputs."""
     torch = pytest.importorskip("torch")
     m, k = values.shape
@@ -125,21 +125,12 @@ def test_infinities_and_nan_are_where_a_dense_product_has_them(gpu: Device) -> N
 
 
 @pytest.mark.usefixtures("gpu", "nvrtc")
-def test_few_tokens_are_done_without_tensor_cores_where_that_is_faster(gpu: Device) -> None:
+def test_few_tokens_are_done_without_tensor_cores_where_that_is_faster() -> None:
     values = values_of(2048, 4096, 0.2, "float16", 1)
     weight = compress(values)
-    assert isinstance(weight, SparseWeight)
-    found = weight.for_few(1)
-    assert found is not None
-    assert weight.for_few(1) is found
-    assert weight.for_few(64) is None
+    assert isinstance(weight.form(1), SpmvWeight)
     for tokens in (1, 2, 8, 64):
         check(weight, values, tokens)
-    only = compress(values, tokens=(1, 2))
-    assert isinstance(only, SpmvWeight)
-    for tokens in (1, 2, 33):
-        check(only, values, tokens)
-    assert not isinstance(compress(values, tokens=(64,)), SpmvWeight)
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import two_of_four, unstructured
+from targets import Target
 
-from sparsec.cuda.products.weights import encode
+from sparsec.cuda.products.form import encoded_as
 from sparsec.cuda.streams import partition
 from sparsec.cuda.streams.coo_streams import CooStreams
 from sparsec.cuda.streams.lane_streams import LaneStreams
@@ -101,7 +102,7 @@ def test_uneven_weights_are_not_kept_as_points() -> None:
     assert CooStreams.encode(bits, 4).even
     bits[:64, :256] = 1
     assert not CooStreams.encode(bits, 4).even
-    assert isinstance(encode(bits, "unstructured", 4), LaneStreams)
+    assert encoded_as("coo_mma", bits, Target(4)) is None
 
 
 def test_negative_zeros_are_dropped() -> None:

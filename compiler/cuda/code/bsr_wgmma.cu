@@ -7,11 +7,17 @@
 // warpgroups have the same windows, so it matters little how units are distributed among strips. What takes time is not
 // products alone: with a window come barriers, jumps over strips without a unit, and the end of its last products, which
 // three warpgroups wait for in turn.
+//
+// Where there are few tiles, each is done by SPLIT blocks of threads, a cluster, that have a part of its windows each. They
+// put their sums into their shared memory, and each adds up and writes some of the strips.
+//
+// Macros set by the caller: TOKENS (64 or 128), SPLIT, STAGES, STEPS of a window, UNITS; those of hopper.cuh.
 
 #define GROUPS 3
 #define STRIPS 4 // of a warpgroup
-#define TOKENS 128
-#define STEP_BYTES (TOKENS * 128)
+#define HALVES (TOKENS / 64)
+#define BOX_BYTES (TOKENS * 128)
+#define STEP_BYTES (128 * 128) // a step's place: units know where the next step's is
 #define UNIT_BYTES 2048 // 32 rows of 64 bytes, swizzled
 #define MOST 24 // units of a window
 #define COUNTS 16 // bytes of a window before them
@@ -92,7 +98,68 @@ __device__ __forceinline__ void store_strip(const float (&sums)[16], const Outpu
     if (token + 8 < o.tokens) o.write(token + 8, out_row, place(1));
 }
 
-extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Operands o) {
+// The parts' sums of a tile, added up in the order of the parts: `rank` of the cluster writes every SPLIT-th strip of 64 tokens.
+// `sums_at` is shared memory for all sums of a block of threads.
+#if SPLIT > 1
+__device__ __forceinline__ void meet_cluster() {
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ float4 loaded_from(u32 address, u32 rank) {
+    float4 v;
+    asm volatile("{\n.reg .u32 there;\nmapa.shared::cluster.u32 there, %4, %5;\n"
+                 "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [there];\n}"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(address), "r"(rank) : "memory");
+    return v;
+}
+
+__device__ __forceinline__ void exchange(const float (&sums)[STRIPS][HALVES][16], u32 sums_at) {
+    const u32 own = sums_at + threadIdx.x / 32 * (STRIPS * HALVES * 2048) + threadIdx.x % 32 * 16;
+    asm volatile("bar.sync 1, %0;" ::"n"(GROUPS * 128) : "memory"); // all have read what was there
+#pragma unroll
+    for (int strip = 0; strip < STRIPS; ++strip)
+#pragma unroll
+        for (int half = 0; half < HALVES; ++half)
+#pragma unroll
+            for (int each = 0; each < 4; ++each) {
+                const float *v = sums[strip][half] + 4 * each;
+                asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(own + (strip * HALVES + half) * 2048 + each * 512),
+                             "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]) : "memory");
+            }
+    meet_cluster();
+}
+
+__device__ __forceinline__ void add_up(float (&sums)[16], u32 sums_at, int which) {
+    const u32 from = sums_at + (threadIdx.x / 32 * (STRIPS * HALVES) + which) * 2048 + threadIdx.x % 32 * 16;
+#pragma unroll
+    for (int each = 0; each < 16; ++each) sums[each] = 0.0f;
+#pragma unroll
+    for (int part = 0; part < SPLIT; ++part)
+#pragma unroll
+        for (int each = 0; each < 4; ++each) {
+            const float4 v = loaded_from(from + each * 512, part);
+            sums[4 * each] += v.x, sums[4 * each + 1] += v.y, sums[4 * each + 2] += v.z, sums[4 * each + 3] += v.w;
+        }
+}
+#endif
+
+// A tile, or a part of one, and its windows.
+struct Work {
+    int row_tile, token_tile, part, first_window, windows;
+
+    __device__ __forceinline__ Work(const Operands &o, int number) {
+        o.order.find(number / SPLIT, row_tile, token_tile);
+        part = number % SPLIT;
+        const int all = o.tiles[row_tile].windows, begin = all * part / SPLIT;
+        first_window = o.tiles[row_tile].first_window + begin, windows = all * (part + 1) / SPLIT - begin;
+    }
+};
+
+extern "C" __global__ void
+#if SPLIT > 1
+__cluster_dims__(SPLIT, 1, 1)
+#endif
+__launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
     const u32 x_stages = shared_address(shared), ring = x_stages + STAGES * STEPS * STEP_BYTES;
     const u32 areas = ring + UNITS * UNIT_BYTES, windows = areas + GROUPS * 4 * STORE_BYTES;
@@ -108,11 +175,10 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
         if (threadIdx.x == GROUPS * 128) {
             Stage<STAGES> oldest = {0, 0};
             u32 taken = 0, units = 0; // of the stages and of the ring
-            for (int number = blockIdx.x; number < o.order.count(); number += gridDim.x) {
-                int row_tile, token_tile;
-                o.order.find(number, row_tile, token_tile);
-                const Window *from = o.windows + o.tiles[row_tile].first_window;
-                int left = o.tiles[row_tile].windows;
+            for (int number = blockIdx.x; number < o.order.count() * SPLIT; number += gridDim.x) {
+                const Work work(o, number);
+                const Window *from = o.windows + work.first_window;
+                int left = work.windows;
                 if (!left) continue;
                 uint4 ahead = *(const uint4 *)from;
                 for (; left > 0; --left, ++from) {
@@ -126,11 +192,11 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
                     }
                     ++taken, units += own;
                     const u32 barrier = full + 8 * stage.index, x = x_stages + stage.index * STEPS * STEP_BYTES;
-                    expect(barrier, sizeof(Window) + steps * STEP_BYTES + own * UNIT_BYTES);
+                    expect(barrier, sizeof(Window) + steps * BOX_BYTES + own * UNIT_BYTES);
                     copy_bytes(windows + stage.index * sizeof(Window), from, sizeof(Window), barrier);
                     for (u32 step = 0; step < steps; ++step) {
                         const u32 column = (step < 2 ? head.z : head.w) >> (step % 2 * 16) & 0xFFFF;
-                        copy_box(x + step * STEP_BYTES, o.x, column * 64, token_tile * TOKENS, barrier);
+                        copy_box(x + step * STEP_BYTES, o.x, column * 64, work.token_tile * TOKENS, barrier);
                     }
                     const char *first = o.units + (long long)head.x * UNIT_BYTES;
                     const u32 whole = min(own, UNITS - place); // before the ring's end
@@ -145,14 +211,13 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
         asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
         const int warp = threadIdx.x / 32 % 4;
         const u32 area = areas + threadIdx.x / 32 * STORE_BYTES;
-        for (int number = blockIdx.x; number < o.order.count(); number += gridDim.x) {
-            int row_tile, token_tile;
-            o.order.find(number, row_tile, token_tile);
-            const RowTile tile = o.tiles[row_tile];
-            float sums[STRIPS][2][16]; // 64 tokens and 64 more
+        for (int number = blockIdx.x; number < o.order.count() * SPLIT; number += gridDim.x) {
+            const Work work(o, number);
+            const RowTile tile = o.tiles[work.row_tile];
+            float sums[STRIPS][HALVES][16]; // 64 tokens, and 64 more
 #pragma unroll
-            for (int each = 0; each < 32 * STRIPS; ++each) (&sums[0][0][0])[each] = 0.0f;
-            for (int left = tile.windows; left > 0; --left) {
+            for (int each = 0; each < 16 * HALVES * STRIPS; ++each) (&sums[0][0][0])[each] = 0.0f;
+            for (int left = work.windows; left > 0; --left) {
                 wait_for(full + 8 * stage.index, stage.parity);
                 const u32 window = windows + stage.index * sizeof(Window);
                 const u32 x = x_stages + stage.index * STEPS * STEP_BYTES;
@@ -171,7 +236,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
                         raw = loaded_half(next += 2);
                         at = at + 1 == UNITS ? 0 : at + 1;
 #pragma unroll
-                        for (int tokens = 0; tokens < 2; ++tokens) {
+                        for (int tokens = 0; tokens < HALVES; ++tokens) {
                             const u32 own = a + tokens * (64 * 128 / 16);
                             wgmma(sums[strip][tokens], placed<1>(own), placed<2>(b));
                             wgmma(sums[strip][tokens], placed<1>(own + 2), placed<2>(b + 2)); // the other 16 columns
@@ -183,15 +248,27 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(co
                 arrive(read + 8 * stage.index);
                 stage.next();
             }
-            const int first_token = token_tile * TOKENS + warp * 16;
+            const int first_token = work.token_tile * TOKENS + warp * 16;
+#if SPLIT > 1
+            exchange(sums, x_stages);
+#endif
 #pragma unroll
             for (int strip = 0; strip < STRIPS; ++strip)
 #pragma unroll
-                for (int tokens = 0; tokens < 2; ++tokens) {
+                for (int tokens = 0; tokens < HALVES; ++tokens) {
                     const int which = group * STRIPS + strip, token = first_token + tokens * 64;
-                    if (which < tile.strips && token < o.out.tokens)
+                    if (which < tile.strips && token < o.out.tokens) {
+#if SPLIT > 1
+                        const int own = strip * HALVES + tokens;
+                        if (own % SPLIT != work.part) continue;
+                        add_up(sums[strip][tokens], x_stages, own);
+#endif
                         store_strip(sums[strip][tokens], o.out, (tile.strip + which) * 32, token, area);
+                    }
                 }
+#if SPLIT > 1
+            meet_cluster(); // all have read what is here
+#endif
         }
     }
 }

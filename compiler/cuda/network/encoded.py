@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sparsec.artifact.fields import JsonObject, JsonValue, as_int, as_list, as_object, as_str
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.network.blob import Blob, part
-from sparsec.cuda.products.weights import Encoded
+from sparsec.cuda.products.form import Encoded
 
 _STREAMS = "sparsec.cuda.streams"
 
@@ -56,10 +56,10 @@ class EncodedWeights:
         keys = [key for key in self._known if any(key.is_for(gpu) for gpu in gpus)]
         return {key: self._known[key] for key in sorted(keys, key=astuple)}
 
-    def get(self, key: Key, encode: Callable[[], Encoded]) -> Encoded:
-        """What there is, or what `encode` returns."""
+    def get(self, key: Key, encode: Callable[[], Encoded | None]) -> Encoded | None:
+        """What there is, or what `encode` returns, which may be nothing."""
         found = self._known.get(key) or encode()
-        if self._keeps:
+        if self._keeps and found is not None:
             self._known[key] = found
         return found
 

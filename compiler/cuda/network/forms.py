@@ -6,22 +6,15 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.network.encoded import EncodedWeights, Key
-from sparsec.cuda.network.plan import DevicePlan, DeviceWeight, Product
-from sparsec.cuda.products import nm24_wgmma, spmv
+from sparsec.cuda.network.plan import DevicePlan, DeviceWeight
 from sparsec.cuda.products.convolution import ConvolutionWeight, Filters, Geometry
 from sparsec.cuda.products.dense import DenseWeight
-from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.weights import Encoded, Weight, encoded_for, fastest, on_gpu
-from sparsec.cuda.streams import patterns
-from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
-from sparsec.cuda.streams.patterns import Groups
+from sparsec.cuda.products.form import SparseForm, encoded_as, on_gpu
+from sparsec.cuda.products.ways import WayKernel, preferred, ways
 
-Form: TypeAlias = Weight | DenseWeight | Filters | ConvolutionWeight
+Form: TypeAlias = SparseForm | DenseWeight | Filters | ConvolutionWeight
 Made = TypeVar("Made", bound=Form)
 
 
@@ -35,19 +28,22 @@ class Forms:
         self.weights = plans[0].weights
         self._device, self._encoded = on, encoded
         self._made: weakref.WeakValueDictionary[tuple[int, object], Form] = weakref.WeakValueDictionary()
-        self._tokens: dict[int, set[int]] = {}
-        for plan in plans:
-            for step in plan.steps:
-                if isinstance(step, Product):
-                    self._tokens.setdefault(step.weight, set()).add(step.tokens)
+        self._kernels: dict[int, list[WayKernel]] = {}  # that each weight has forms for, or had
 
-    def sparse(self, number: int, tokens: int) -> Weight:
-        """For products of so many tokens with a sparse weight: one form for all products of the plans that it is best for."""
-        if tokens > FEW and self._device.architecture == nm24_wgmma.ARCHITECTURE and _two_of_four(self.weights[number]):
-            return self._encoded_as(number, "tiles", Nm24Tiles.encode)
-        pattern, on, alike = self.weights[number].pattern, self._device, self._alike(number, tokens)
-        assert pattern is not None, "a dense weight has no streams"
-        return self._encoded_as(number, f"streams {alike}", lambda bits: encoded_for(bits, pattern, on, alike))
+    def sparse(self, number: int, tokens: int, at_most: float) -> SparseForm | None:
+        """For products of so many tokens, without the zeros: the form that should be the fastest or, if that is no more than a
+        tenth slower, one that other products have. None if all should take longer than so many times what dense does."""
+        weight, known = self.weights[number], self._kernels.setdefault(number, [])
+        assert weight.zeros is not None, "products are with matrices"
+        found = ways(weight.zeros, tokens, self._device)
+        dense = next(way.microseconds for way in found if way.kernel == "dense")
+        for way in preferred([way for way in found if way.kernel != "dense"], known):
+            if way.microseconds > at_most * dense:
+                return None
+            if (form := self._sparse(number, way.kernel)) is not None:
+                known.append(way.kernel)
+                return form
+        return None
 
     def dense(self, number: int) -> DenseWeight:
         """With the zeros."""
@@ -59,38 +55,19 @@ class Forms:
         filters = self._once(number, order, lambda each: Filters(each.bits(), each.dtype, order, self._device))
         return self._once(number, geometry, lambda _: ConvolutionWeight(filters, geometry))
 
-    def _alike(self, number: int, tokens: int) -> tuple[int, ...]:
-        """Numbers of tokens of the plans' products that share a form with those of so many; none if that form does for any."""
-        own = self._own(number, tokens)
-        if own is None:
-            return ()
-        return tuple(each for each in sorted(self._tokens[number]) if self._own(number, each) == own)
-
-    def _own(self, number: int, tokens: int) -> str | None:
-        """What is fastest for an unstructured weight and so many tokens, if it reads another form than other products do."""
-        weight, on = self.weights[number], self._device
-        (m, k), kernel = weight.shape, "bitmap_mma"
-        if weight.pattern == "unstructured":
-            kernel = fastest(m, k, weight.nonzeros, (tokens,), on)
-        if kernel.startswith("spmv"):
-            return "spmv" if spmv.fits(k, on.shared_bytes) else None
-        return kernel if kernel == "coo_wgmma" else None
-
-    def _encoded_as(self, number: int, form: str, encode: Callable[[NDArray[np.uint16]], Encoded]) -> Weight:
-        def make(weight: DeviceWeight) -> Weight:
-            key = Key.on(self._device, number, form)
-            return on_gpu(self._encoded.get(key, lambda: encode(weight.bits())), weight.dtype, self._device)
-
-        return self._once(number, form, make)
+    def _sparse(self, number: int, kernel: WayKernel) -> SparseForm | None:
+        """As a kernel reads it, or None if the matrix is not for it."""
+        on, weight = self._device, self.weights[number]
+        found = self._made.get((number, kernel))
+        if found is None:
+            encoded = self._encoded.get(Key.on(on, number, kernel), lambda: encoded_as(kernel, weight.bits(), on))
+            if encoded is None:
+                return None
+            found = self._made[number, kernel] = on_gpu(encoded, weight.dtype, on)
+        return cast(SparseForm, found)
 
     def _once(self, number: int, kind: object, make: Callable[[DeviceWeight], Made]) -> Made:
         found = self._made.get((number, kind))
         if found is None:
             found = self._made[number, kind] = make(self.weights[number])
         return cast(Made, found)
-
-
-def _two_of_four(weight: DeviceWeight) -> bool:
-    assert weight.pattern is not None, "a dense weight has no pattern"
-    kind = patterns.parse(weight.pattern)
-    return isinstance(kind, Groups) and kind.two_of_four

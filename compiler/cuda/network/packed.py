@@ -15,7 +15,7 @@ from sparsec.cuda.network.encoded import EncodedWeights, Key
 from sparsec.cuda.network.executor import Executor
 from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.plan import DevicePlan
-from sparsec.cuda.products.weights import Encoded
+from sparsec.cuda.products.form import Encoded
 
 _USUAL = "h100"
 

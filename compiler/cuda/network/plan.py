@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.artifact import Complaint, JsonObject, Space, TensorSpec
+from sparsec.cuda.streams.zeros import Zeros
 from sparsec.kernels.problem import Axis
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ class DeviceWeight:
     """A weight of products: nonzeros and a bitmap of where they are, or all elements.
 
     `values` are the bits of float16 or bfloat16, row by row; with a `bitmap` (one bit an element, row by row, the lowest
-    bit of a byte first) those that are not zero only. `pattern` is what `cuda.weights.compress` is to be asked for; None
-    for a dense product.
+    bit of a byte first) those that are not zero only. `pattern` is what was chosen for another GPU, None for a dense
+    product; `zeros` are what it is chosen by, of a matrix.
     """
 
     name: str
@@ -197,25 +198,22 @@ class DeviceWeight:
     pattern: Pattern | None
     values: NDArray[np.uint16] = field(repr=False)
     bitmap: NDArray[np.uint8] | None = field(default=None, repr=False)
+    zeros: Zeros | None = None
 
     @classmethod
     def of(cls, name: str, bits: NDArray[np.uint16], dtype: Half, pattern: Pattern | None) -> DeviceWeight:
         """Keep it in the fewer bytes; minus zero counts as zero, which changes nothing but the sign of a zero."""
+        zeros = Zeros.of(bits) if bits.ndim == 2 else None
         kept = bits << 1 != 0
         values = bits[kept]
         if 2 * values.size + -(-bits.size // 8) < 2 * bits.size:
-            return cls(name, bits.shape, dtype, pattern, values, np.packbits(kept, bitorder="little"))
-        return cls(name, bits.shape, dtype, pattern, np.ascontiguousarray(bits).reshape(-1))
+            return cls(name, bits.shape, dtype, pattern, values, np.packbits(kept, bitorder="little"), zeros)
+        return cls(name, bits.shape, dtype, pattern, np.ascontiguousarray(bits).reshape(-1), None, zeros)
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic], ...]:
         """What it is kept in."""
         return (self.values,) if self.bitmap is None else (self.values, self.bitmap)
-
-    @property
-    def nonzeros(self) -> int:
-        """How many elements are not zero."""
-        return self.values.size if self.bitmap is not None else int(np.count_nonzero(self.values << 1))
 
     def bits(self) -> NDArray[np.uint16]:
         """All elements, in the weight's shape."""

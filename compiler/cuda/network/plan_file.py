@@ -24,6 +24,7 @@ from sparsec.cuda.network.plan import DevicePlan, DeviceWeight, Half
 from sparsec.cuda.network.plan_check import check_all
 from sparsec.cuda.products.product import Activation
 from sparsec.cuda.products.weights import Pattern
+from sparsec.cuda.streams.zeros import Zeros
 
 KIND = "cuda"
 _SHARED = ("name", "precision", "architecture")  # by the plans for all shapes
@@ -94,6 +95,7 @@ def _weight_json(weight: DeviceWeight, blob: Blob) -> JsonObject:
         "pattern": weight.pattern,
         "values": blob.add(weight.values),
         "bitmap": bitmap,
+        "zeros": to_json(weight.zeros),
     }
 
 
@@ -107,4 +109,5 @@ def _weight(value: JsonValue, reader: Reader, blob: NDArray[np.uint8]) -> Device
         cast("Pattern | None", reader.read(Pattern | None, facts["pattern"])),
         part(blob, facts["values"]).view(np.uint16),
         None if bitmap is None else part(blob, bitmap),
+        cast("Zeros | None", reader.read(Zeros | None, facts["zeros"])),
     )

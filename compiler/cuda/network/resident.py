@@ -10,9 +10,12 @@ from sparsec.cuda.network.forms import Forms
 from sparsec.cuda.network.plan import Convolution, DevicePlan, Product
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
 from sparsec.cuda.products.dense import DenseKernel, DenseWeight
+from sparsec.cuda.products.form import SparseForm
 from sparsec.cuda.products.product import Activation
-from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.weights import Pattern, Weight
+from sparsec.cuda.products.weights import Pattern
+
+FEW = 32  # tokens, for which memory is what counts: the cost model knows that better than a race with what the L2 keeps
+RACED = 1.25  # how much slower than dense a form may be predicted to be that takes part in a race
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Dense:
     kernel: DenseKernel
 
 
-Resident: TypeAlias = Weight | Dense | ConvolutionWeight
+Resident: TypeAlias = SparseForm | Dense | ConvolutionWeight
 Use: TypeAlias = tuple[int, Geometry | None]
 """A weight's number, and how it is convolved with, if it is not multiplied by."""
 
@@ -50,8 +53,8 @@ class Loader(Protocol):
 def residents(plan: DevicePlan, forms: Forms, loader: Loader) -> dict[Use, Resident]:
     """The weights of a plan, in each of their uses; raises `TargetError` for what this GPU has no kernel for.
 
-    For more than a few tokens, a weight is kept in the form that wins a race, with its zeros or without: one race for all
-    products of one kind. For few tokens, where memory is what counts, the plan's choice stands.
+    For few tokens, a weight is kept in the form that is predicted to be the fastest; for more, in the one that wins a race, with
+    its zeros or without: one race for all products of one kind.
     """
     found: dict[Use, Resident] = {}
     won: dict[_Kind, str] = {}
@@ -80,19 +83,18 @@ class _Kind:
 
 def _of_product(step: Product, forms: Forms, loader: Loader, won: dict[_Kind, str]) -> Resident:
     weight, tail = forms.weights[step.weight], step.tail
-    pattern = weight.pattern
-    if step.tokens <= FEW and pattern is not None:
-        return forms.sparse(step.weight, step.tokens)
+    pattern, raced = weight.pattern, step.tokens > FEW
     added = tail.residual is not None, tail.bias is not None
     kind = _Kind(weight.shape, weight.dtype, pattern, step.tokens, tail.activation, *added)
     found: dict[str, Resident] = {}
     if pattern is not None and won.get(kind, pattern) == pattern:
-        found[pattern] = forms.sparse(step.weight, step.tokens)
-    if won.get(kind) != pattern or pattern is None:
+        sparse = forms.sparse(step.weight, step.tokens, RACED if raced else 1.0)
+        if sparse is not None:
+            found[pattern] = sparse
+    if not found or (raced and kind not in won):
         dense = forms.dense(step.weight)
         found |= {kernel: Dense(dense, kernel) for kernel in loader.dense_kernels(step, dense)}
+    names = list(found)
     if won.get(kind) not in found:
-        names = list(found)
-        raced = len(names) > 1 and step.tokens > FEW
-        won[kind] = names[loader.fastest(step, list(found.values())) if raced else 0]
+        won[kind] = names[loader.fastest(step, list(found.values())) if raced and len(names) > 1 else 0]
     return found[won[kind]]

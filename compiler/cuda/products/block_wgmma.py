@@ -21,13 +21,17 @@ BAND_BYTES = 16 << 20  # of X, that the L2 keeps
 
 
 class Tiling(Protocol):
-    """How a product is cut up: tiles of so many tokens, copied in boxes of so many columns, by blocks of so many threads."""
+    """How a product is cut up: tiles of so many tokens, copied in boxes of so many columns, by blocks of so many threads; if
+    `split` is not 1, by so many of them together, a cluster."""
 
     @property
     def tokens(self) -> int: ...
 
     @property
     def columns(self) -> int: ...
+
+    @property
+    def split(self) -> int: ...
 
     @property
     def threads(self) -> int: ...
@@ -68,9 +72,9 @@ class BlockWgmma(ABC):
     def tiling(self, tokens: int) -> Tiling:
         """Of a product with so many tokens."""
 
-    def launch(self, x: Rows, y: Results, stream: int) -> None:
+    def launch(self, x: Rows, y: Results, stream: int, tiling: Tiling | None = None) -> None:
         """Put a product on a stream; all rows are done for a band of tokens before the next ones."""
-        by = self.tiling(x.tokens)
+        by = tiling or self.tiling(x.tokens)
         token_tiles = -(-x.tokens // by.tokens)
         together = max(1, round(BAND_BYTES / (by.tokens * self.shape[1] * 2)))
         operands = _Operands(
@@ -81,5 +85,6 @@ class BlockWgmma(ABC):
         )
         macros = {**by.macros, "BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
         kernel = function(self.device, self.kernel, macros, by.shared_bytes)
-        blocks = min(self._row_tiles * token_tiles, self.device.multiprocessors)
+        tiles = self._row_tiles * token_tiles
+        blocks = min(tiles, self.device.multiprocessors) if by.split == 1 else tiles * by.split
         self.device.launch(kernel, (blocks, 1), by.threads, operands, stream)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products.block_wgmma import BlockWgmma
-from sparsec.cuda.streams.bsr_pairs import GROUPS, UNIT_BYTES, WIDTH, BlockPairs
+from sparsec.cuda.streams.bsr_pairs import GROUPS, SIDE, UNIT_BYTES, WIDTH, BlockPairs
 
+SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 WIDEST, NARROWEST = 192, 64  # tokens of a tile: for more, three warpgroups have not enough registers
 STAGES = 12  # at most, of which there are two bits for each in the kernel
 SLOTS_OF_STAGE = 1.5  # pairs with a unit in a piece, for which there is room
+_ALIKE = 2.4  # of three pairs that are put together, as if so many had units anywhere
+_LAUNCH, _PIECE, _TOKEN = (
+    4.0,
+    0.55,
+    0.0009,
+)  # microseconds, measured: of a launch, a piece, and for each token of a piece
 AROUND = 24  # tokens of a tile that take as long as what is around a tile
 
 
@@ -25,6 +33,7 @@ class PairTiling:
     stages: int
     slots: int
     columns: ClassVar[int] = WIDTH
+    split: ClassVar[int] = 1
     threads: ClassVar[int] = 128 * GROUPS + 32
 
     @property
@@ -64,3 +73,13 @@ def pair_tiling(rows: int, tokens: int, workers: int, shared_bytes: int) -> Pair
         if tiling.shared_bytes <= shared_bytes:
             return tiling
         stages -= 1
+
+
+def microseconds(tokens: int, m: int, k: int, squares: int, workers: int) -> float:
+    """About how long a product with a matrix [m, k] of so many 64 x 64 that are not zeros takes."""
+    tiles = -(-m // (2 * SIDE * GROUPS))
+    tiling = pair_tiling(tiles, tokens, workers, SHARED_BYTES)
+    share = squares / (-(-m // WIDTH) * -(-k // WIDTH))
+    pieces = -(-k // WIDTH) * (1.0 - math.pow(1.0 - share, _ALIKE))
+    rounds = -(-tiles * -(-tokens // tiling.tokens) // workers)
+    return _LAUNCH + rounds * pieces * (_PIECE + _TOKEN * tiling.tokens)

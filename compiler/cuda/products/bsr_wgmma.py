@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products.block_wgmma import BlockWgmma
-from sparsec.cuda.streams.bsr_steps import GROUPS, STEP, STEPS, TOKENS, UNIT_BYTES, WINDOW, BlockSteps
+from sparsec.cuda.streams.bsr_steps import (
+    GROUPS,
+    MOST,
+    SIDE,
+    STEP,
+    STEPS,
+    TOKENS,
+    UNIT_BYTES,
+    WINDOW,
+    BlockSteps,
+    row_tiles,
+)
 
 STORE_BYTES = 1280  # of shared memory for a warp's results on their way out
+
+# Tokens and parts of a tile that there is code for, and how many such clusters run at the same time on an H100.
+CLUSTERS = {
+    (64, 1): 132,
+    (64, 2): 66,
+    (64, 4): 28,
+    (64, 8): 13,
+    (128, 1): 132,
+    (128, 2): 66,
+    (128, 4): 28,
+    (128, 8): 13,
+}
+_MULTIPROCESSORS = 132
+
+# Microseconds, measured there: of a launch, between tiles, of a window and of each of its units; of a cluster for each of its
+# parts, and for each token's sums that they exchange.
+_LAUNCH, _BETWEEN, _LEAST_WINDOW, _MEETING, _EXCHANGE = 4.0, 6.0, 0.58, 0.3, 0.0125
+_UNIT = {64: 0.076, 128: 0.1}
 
 
 @dataclass(frozen=True, slots=True)
 class StepTiling:
-    """Windows and units that there is shared memory for; whatever the product."""
+    """Tiles of so many tokens, each done by a cluster of `split` blocks of threads; windows and units that there is shared
+    memory for."""
 
+    tokens: int = TOKENS
+    split: int = 1
     stages: int = 4
     units: int = 36
-    tokens: ClassVar[int] = TOKENS
     columns: ClassVar[int] = STEP
     threads: ClassVar[int] = 128 * (GROUPS + 1)
 
@@ -32,7 +63,7 @@ class StepTiling:
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with."""
-        return {"STEPS": STEPS, "STAGES": self.stages, "UNITS": self.units}
+        return {"TOKENS": self.tokens, "SPLIT": self.split, "STEPS": STEPS, "STAGES": self.stages, "UNITS": self.units}
 
 
 class BsrWgmma(BlockWgmma):
@@ -40,7 +71,45 @@ class BsrWgmma(BlockWgmma):
 
     def __init__(self, steps: BlockSteps, dtype: str, on: Device) -> None:
         super().__init__("bsr_wgmma", (steps.m, steps.k), (steps.units, steps.windows, steps.tiles), dtype, on)
+        count = max(1, len(steps.windows))
+        self._work = Work(len(steps.tiles), count / len(steps.tiles), len(steps.units) / count)
 
     def tiling(self, tokens: int) -> StepTiling:
-        """The same for all."""
-        return StepTiling()
+        """The one that should take the least time."""
+        return min(tilings(self._work, tokens, self.device.multiprocessors), key=lambda each: each[1])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Of a matrix: row tiles, windows of each, and units of a window, on average."""
+
+    row_tiles: int
+    windows: float
+    units: float
+
+    @classmethod
+    def of(cls, m: int, k: int, units: int, workers: int) -> Work:
+        """About what encoding a matrix [m, k] of so many units, wherever they are, would give."""
+        strips, steps = -(-m // SIDE), -(-k // STEP)
+        tiles = row_tiles(strips, workers)
+        share = units / (strips * -(-k // SIDE))
+        of_step = 2 * strips / tiles * share
+        together = STEPS if STEPS * of_step <= MOST else 1
+        there = steps * (1.0 - (1.0 - share) ** (2 * strips / tiles))
+        return cls(tiles, there / together, of_step * steps / max(1.0, there) * together)
+
+
+def tilings(work: Work, tokens: int, workers: int) -> Iterator[tuple[StepTiling, float]]:
+    """Those that there are, and about how many microseconds each takes."""
+    for (width, split), clusters in CLUSTERS.items():
+        at_once = workers * clusters // _MULTIPROCESSORS
+        rounds = -(-work.row_tiles * -(-tokens // width) // max(1, at_once))
+        window = max(_LEAST_WINDOW, _UNIT[width] * work.units)
+        exchanged = split * (_MEETING + _EXCHANGE * min(tokens, width)) if split > 1 else 0.0
+        each = work.windows / split * window + exchanged
+        yield StepTiling(width, split), _LAUNCH + rounds * each + (rounds - 1) * _BETWEEN
+
+
+def microseconds(tokens: int, m: int, k: int, units: int, workers: int) -> float:
+    """About how long a product with a matrix [m, k] of so many units takes on Hopper."""
+    return min(cost for _, cost in tilings(Work.of(m, k, units, workers), tokens, workers))

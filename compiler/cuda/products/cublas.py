@@ -114,9 +114,19 @@ class CublasLt:
         return self._plan(product) is not None
 
     def launch(
-        self, product: LtProduct, x: int, w: int, y: int, stream: int, *, bias: int = 0, residual: int = 0
+        self,
+        product: LtProduct,
+        x: int,
+        w: int,
+        y: int,
+        stream: int,
+        *,
+        bias: int = 0,
+        residual: int = 0,
+        workspace: int = 0,
     ) -> None:
-        """Put a product that there is (`has`) on a stream."""
+        """Put a product that there is (`has`) on a stream; `workspace` is the address of `WORKSPACE_BYTES`, or 0 for the one of
+        all products that are in one order."""
         plan = self._plan(product)
         assert plan is not None
         if bias:
@@ -127,7 +137,7 @@ class CublasLt:
                 "cublasLtMatmul",
                 *(self._handle, plan.description, byref(one), c_void_p(w), plan.w, c_void_p(x), plan.x, byref(beta)),
                 *(c_void_p(residual or y), plan.residual, c_void_p(y), plan.y, byref(plan.found.algorithm)),
-                *(c_void_p(self._workspace), c_size_t(WORKSPACE_BYTES), c_void_p(stream)),
+                *(c_void_p(workspace or self._workspace), c_size_t(WORKSPACE_BYTES), c_void_p(stream)),
             )
 
     def _plan(self, product: LtProduct) -> _Plan | None:

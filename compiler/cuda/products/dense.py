@@ -70,9 +70,20 @@ class DenseWeight:
         return (library, product) if library is not None and library.has(product) else None
 
     def launch(
-        self, x: Rows, y: Matrices, stream: int, *, epilogue: Epilogue | None = None, kernel: DenseKernel | None = None
+        self,
+        x: Rows,
+        y: Matrices,
+        stream: int,
+        *,
+        epilogue: Epilogue | None = None,
+        kernel: DenseKernel | None = None,
+        workspace: int = 0,
     ) -> None:
-        """Put a product on a stream. The first with so many tokens makes kernels and memory: not while capturing."""
+        """Put a product on a stream. The first with so many tokens makes kernels and memory: not while capturing.
+
+        `workspace` is the address of `cublas.WORKSPACE_BYTES`; without it cuBLAS has one for all products on the GPU, which
+        must then be in one order.
+        """
         if not x.tokens * self.m:
             return
         after, w = epilogue or Epilogue(), self.rows
@@ -90,4 +101,4 @@ class DenseWeight:
                 assert found is not None, "`kernels` has it"
                 library, product = found
                 added = after.residual.address if after.residual else 0
-                library.launch(product, x.address, w.address, y.address, stream, residual=added)
+                library.launch(product, x.address, w.address, y.address, stream, residual=added, workspace=workspace)

@@ -20,9 +20,19 @@ Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "coo_wgmma", "nm24_mma", "s
 CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
 
 _MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
-_DENSE_LAUNCH, _DENSE_SHARE = 4.5, 0.88  # microseconds, share of the memory's data sheet
-_DENSE_FLOPS = 5e12  # of a multiprocessor
+_DENSE_LAUNCH, _DENSE_SHARE = 4.2, 0.88  # microseconds, share of the memory's data sheet
+_DENSE_FLOPS = 5.75e12  # of a multiprocessor
 _STREAM_SHARE = 0.886  # of the memory's data sheet, that `spmv` reads its streams at
+
+
+class Target(Protocol):
+    """What encoding a weight looks at of a device."""
+
+    @property
+    def multiprocessors(self) -> int: ...
+
+    @property
+    def shared_bytes(self) -> int: ...
 
 
 class Processor(Protocol):

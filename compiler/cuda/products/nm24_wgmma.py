@@ -131,9 +131,9 @@ def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int, si
     return _best(tokens, m, k, workers, shared_bytes, size)[0]
 
 
-def microseconds(tokens: int, m: int, k: int, workers: int) -> float:
-    """About how long a product with a matrix [m, k] of 16 bits takes on Hopper."""
-    return _LAUNCH + _best(tokens, m, k, workers, SHARED_BYTES, 2)[1] / _CYCLES_OF_A_MICROSECOND
+def microseconds(tokens: int, m: int, k: int, workers: int, size: int = 2) -> float:
+    """About how long a product with a matrix [m, k], of elements of so many bytes, takes on Hopper."""
+    return _LAUNCH + _best(tokens, m, k, workers, SHARED_BYTES, size)[1] / _CYCLES_OF_A_MICROSECOND
 
 
 @functools.lru_cache(maxsize=1024)

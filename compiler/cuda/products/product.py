@@ -12,6 +12,10 @@ from sparsec.cuda.device import tensors
 from sparsec.cuda.device.driver import Buffer
 from sparsec.cuda.device.tensors import FLOAT8, FLOAT32, View
 from sparsec.cuda.products import nm24_tile_mma
+from sparsec.cuda.products.compressed_weight import CompressedWeight
+from sparsec.cuda.products.cublas import WORKSPACE_BYTES
+from sparsec.cuda.products.dense import DenseWeight
+from sparsec.cuda.products.dense_operands import Epilogue, Matrices
 from sparsec.cuda.products.nm24_tile_mma import StreamTiling, stream_tiling
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.operands import Results, Rows
@@ -22,9 +26,9 @@ from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.partition import WARPS
 from sparsec.errors import InputError
 
-Activation: TypeAlias = Literal["relu", "gelu", "silu"]
+Activation: TypeAlias = Literal["relu", "gelu", "silu", "relu6"]
 
-ACTIVATIONS: dict[Activation | None, int] = {None: 0, "relu": 1, "gelu": 2, "silu": 3}
+ACTIVATIONS: dict[Activation | None, int] = {None: 0, "relu": 1, "gelu": 2, "silu": 3, "relu6": 4}
 _VECTOR_BYTES = 16  # of X, that a lane loads at once
 
 
@@ -145,18 +149,32 @@ def launch(weight: Weight, caller: object, given: View, y: Results, stream: int)
             tokens,
             padded * size // 2,
         )
-        own: Weight = weight
-        if isinstance(weight, SparseWeight):
-            own = weight.for_few(tokens) or weight.for_many(tokens) or weight
-        if isinstance(own, SpmvWeight):
-            own.launch(caller, x, y, stream)
-        elif not isinstance(own, SparseWeight):
-            own.launch(x, y, stream)
-        elif tiling := stream_tiling(own.streams, tokens, own.device.shared_bytes):
-            _launch_tiles(own, x, y, tiling, stream)
-        else:
-            for first in range(0, tokens, MOST_TOKENS):
-                _launch_streams(own, caller, x.part(first, MOST_TOKENS), y.part(first), stream)
+        match weight.form(tokens) if isinstance(weight, CompressedWeight) else weight:
+            case SparseWeight() as own:
+                _launch_pieces(own, caller, x, y, stream)
+            case SpmvWeight() as own:
+                own.launch(caller, x, y, stream)
+            case DenseWeight() as own:
+                _launch_dense(own, caller, x, y, stream)
+            case own:
+                own.launch(x, y, stream)
+
+
+def _launch_dense(weight: DenseWeight, caller: object, x: Rows, y: Results, stream: int) -> None:
+    residual = Matrices(y.residual, y.residual_stride) if y.residual else None
+    epilogue = Epilogue(y.bias, y.activation, residual)
+    given, result = Rows(x.address, x.stride, x.tokens, weight.k), Matrices(y.address, y.stride)
+    kernel = weight.kernels(given, result, epilogue)[0]
+    with tensors.scratch(caller, weight.device, WORKSPACE_BYTES if kernel == "cublas" else 0, stream) as workspace:
+        weight.launch(given, result, stream, epilogue=epilogue, kernel=kernel, workspace=workspace)
+
+
+def _launch_pieces(weight: SparseWeight, caller: object, x: Rows, y: Results, stream: int) -> None:
+    if tiling := stream_tiling(weight.streams, x.tokens, weight.device.shared_bytes):
+        _launch_tiles(weight, x, y, tiling, stream)
+        return
+    for first in range(0, x.tokens, MOST_TOKENS):
+        _launch_streams(weight, caller, x.part(first, MOST_TOKENS), y.part(first), stream)
 
 
 def _launch_tiles(weight: SparseWeight, x: Rows, y: Results, tiling: StreamTiling, stream: int) -> None:
@@ -218,7 +236,7 @@ def _checked(found: View, weight: Weight, shape: tuple[int | None, ...], what: s
 
 def _factors(weight: Weight) -> Factors:
     """Of x and the weight."""
-    return weight.factors if isinstance(weight, SparseWeight | Nm24Wgmma) else Factors(weight.dtype)
+    return weight.factors if isinstance(weight, CompressedWeight | SparseWeight | Nm24Wgmma) else Factors(weight.dtype)
 
 
 def _exported(x: object) -> object:

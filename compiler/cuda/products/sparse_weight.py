@@ -1,8 +1,8 @@
-"""A sparse weight as streams that warps read: how its products are cut up, and what it is for few tokens and for many."""
+"""A sparse weight as streams that warps read: how its products are cut up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
@@ -11,17 +11,12 @@ import numpy as np
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.device.memory import Memory
-from sparsec.cuda.device.tensors import BFLOAT16, FLOAT8
-from sparsec.cuda.products import nm24_wgmma, spmv
-from sparsec.cuda.products.device_cost import CERTAIN, sparse_microseconds
-from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.products.spmv import SpmvWeight
+from sparsec.cuda.device.tensors import BFLOAT16
 from sparsec.cuda.streams.coo_streams import CooStreams
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.lane_streams import LaneStreams
 from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.streams.nm24_streams import Nm24Streams
-from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.partition import WARPS
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
 from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
@@ -29,8 +24,6 @@ from sparsec.errors import TargetError
 
 Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | W4Nm24Streams | W4GroupStreams
 
-FEW = 32  # tokens, up to which streams are the fastest for 2:4
-FEW_FLOAT8 = 8  # the same of float8, which Hopper has no instruction for but those of warpgroups
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
@@ -76,8 +69,6 @@ class SparseWeight:
         )
         self.counters = self._memory.upload(np.zeros(partition.blocks * partition.groups * MOST_TOKENS // 8, np.uint32))
         self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
-        self.tiled: Nm24Wgmma | None = None  # the same matrix for many tokens, if there is one
-        self.few: SpmvWeight | None = None  # and for few
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,49 +83,37 @@ class SparseWeight:
 
     def tiling(self, tokens: int) -> Tiling:
         """How a product with so many tokens is cut up; raises `TargetError`."""
-        wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
         available = self.device.shared_bytes
-        for tiles in (each for each in reversed(TILES) if each <= wanted):
-            rows = -(-tokens // (8 * tiles))
-            for (steps, stages), columns in product(DEPTHS, COLUMNS):
-                x_bytes = stages * (16 + tiles * 8 * 2 * columns)
-                w_bytes, slots = self.streams.block_bytes(steps, tiles)
-                if 2 * columns >= self.streams.step * self.factors.size and x_bytes + w_bytes <= available:
-                    return Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)
-        raise TargetError(
-            "This weight needs more shared memory than the GPU has.",
-            expected=f"at most {available} bytes in a block",
-            got=f"{x_bytes + w_bytes} bytes",
+        found = next(
+            (each for each in _tilings(self.streams, tokens, self.factors.size) if each.shared_bytes <= available), None
         )
-
-    def for_few(self, tokens: int) -> SpmvWeight | None:
-        """The same matrix for few tokens, if it has no pattern and that is faster; encoded and copied at the first use."""
-        if not isinstance(self.streams, LaneStreams | CooStreams) or tokens > spmv.TOKENS[-1]:
-            return None
-        if not spmv.fits(self.streams.k, self.device.shared_bytes):
-            return None
-        ordered = tokens > spmv.MOST_UNORDERED if self.few is None else self.few.streams.ordered
-        m, k, nnz = self.streams.m, self.streams.k, self.streams.nnz
-        own, other = (
-            sparse_microseconds(kernel, m, k, nnz, tokens, self.device)
-            for kernel in (self.streams.kernel, "spmv_ordered" if ordered else "spmv")
-        )
-        if other > CERTAIN * own:
-            return None
-        if self.few is None:
-            self.few = SpmvWeight.encode(self.streams.decode(), self.dtype, self.device, ordered=ordered)
-        return self.few
-
-    def for_many(self, tokens: int) -> Nm24Wgmma | None:
-        """The same matrix for many tokens, if there is a kernel for that; encoded and copied at the first use."""
-        if tokens <= (FEW_FLOAT8 if self.factors.dtype == FLOAT8 else FEW):
-            return None
-        on_hopper = self.device.architecture == nm24_wgmma.ARCHITECTURE
-        if self.tiled is None and on_hopper and isinstance(self.streams, Nm24Streams | Nm24ByteStreams):
-            self.tiled = Nm24Wgmma(Nm24Tiles.encode(self.streams.decode()), self.dtype, self.device, self.factors)
-        return self.tiled
+        if found is None:
+            *_, least = _tilings(self.streams, tokens, self.factors.size)
+            raise TargetError(
+                "This weight needs more shared memory than the GPU has.",
+                expected=f"at most {available} bytes in a block",
+                got=f"{least.shared_bytes} bytes",
+            )
+        return found
 
     def partial_bytes(self, tiling: Tiling) -> int:
         """Of the sums of parts of rows, for a product so cut up."""
         partition = self.streams.partition
         return partition.segments * partition.rows * tiling.tiles * tiling.rows * 8 * 4
+
+
+def has_room(streams: Streams, available: int) -> bool:
+    """Whether so much shared memory of a block is enough for products with streams of 16-bit elements."""
+    return any(each.shared_bytes <= available for each in _tilings(streams, 1, 2))
+
+
+def _tilings(streams: Streams, tokens: int, size: int) -> Iterator[Tiling]:
+    """Ways to cut up a product with elements of so many bytes, the best first."""
+    wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
+    for tiles in (each for each in reversed(TILES) if each <= wanted):
+        rows = -(-tokens // (8 * tiles))
+        for (steps, stages), columns in product(DEPTHS, COLUMNS):
+            if 2 * columns >= streams.step * size:
+                x_bytes = stages * (16 + tiles * 8 * 2 * columns)
+                w_bytes, slots = streams.block_bytes(steps, tiles)
+                yield Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from sparsec.cuda.products import nm24_wgmma
-from sparsec.cuda.products.device_cost import CERTAIN, Kernel, Processor, dense_microseconds, sparse_microseconds
-from sparsec.cuda.products.sparse_weight import FEW
-from sparsec.cuda.products.weights import Pattern, fastest
+from sparsec.cuda.products.device_cost import CERTAIN, Processor
+from sparsec.cuda.products.ways import ways
+from sparsec.cuda.products.weights import Pattern
+from sparsec.cuda.streams.zeros import SQUARE, UNIT, Zeros
 
 _TYPES = (torch.float16, torch.bfloat16)
 
@@ -32,45 +32,44 @@ class Choice:
 def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor | None) -> Choice:
     """Decide on a layer's weight [m, k] for products with these counts of tokens; `on` is its GPU, if it is on one."""
     m, k = weight.shape
-    nnz = int(torch.count_nonzero(weight))
-    zeros = 1 - nnz / max(1, weight.numel())
-    if on is None:
-        return Choice(name, m, k, zeros, None, 0.0, 0.0, "its weight is not on an NVIDIA GPU")
-    if weight.dtype not in _TYPES:
-        return Choice(
-            name, m, k, zeros, None, 0.0, 0.0, f"its type is {str(weight.dtype)[6:]}, not float16 or bfloat16"
-        )
-    if not weight.numel():
-        return Choice(name, m, k, zeros, None, 0.0, 0.0, "it has no weights")
-    dense = sum(dense_microseconds(m, k, each, on) for each in tokens)
-    unstructured: Kernel = fastest(m, k, nnz, tokens, on)
-    times: list[tuple[float, Pattern, str]] = [
-        (sum(sparse_microseconds(unstructured, m, k, nnz, each, on) for each in tokens), "unstructured", unstructured)
-    ]
-    if two_of_four(weight):
-        many = any(_warpgroups(each, on) for each in tokens)
-        times.append(
-            (sum(_nm24_microseconds(m, k, each, on) for each in tokens), "2:4", "nm24_wgmma" if many else "nm24_mma")
-        )
-    sparse, pattern, kernel = min(times)
+    refusal = _refusal(weight, on)
+    if refusal is not None or on is None:
+        return Choice(name, m, k, _share(weight), None, 0.0, 0.0, refusal or "")
+    zeros = zeros_of(weight)
+    found = [ways(zeros, each, on) for each in tokens]
+    dense = sum(way.microseconds for each in found for way in each if way.kernel == "dense")
+    best = [each[0] for each in found]
+    sparse = sum(way.microseconds for way in best)
+    kernels = ", ".join(dict.fromkeys(way.kernel for way in best))
     if sparse < CERTAIN * dense:
-        return Choice(name, m, k, zeros, pattern, dense, sparse, kernel)
-    return Choice(name, m, k, zeros, None, dense, sparse, f"{kernel} would not be a tenth faster")
+        pattern = next(way.pattern for way in best if way.kernel != "dense")
+        return Choice(name, m, k, zeros.share, pattern, dense, sparse, kernels)
+    others = [way for each in found for way in each if way.kernel != "dense"]
+    if not others:
+        return Choice(name, m, k, zeros.share, None, dense, dense, "too few zeros")
+    nearest = min(others, key=lambda way: way.microseconds)
+    return Choice(name, m, k, zeros.share, None, dense, sparse, f"{nearest.kernel} would not be a tenth faster")
 
 
-def _nm24_microseconds(m: int, k: int, tokens: int, on: Processor) -> float:
-    """Of one product of a 2:4 weight [m, k], with the kernel for so many tokens."""
-    if _warpgroups(tokens, on):
-        return nm24_wgmma.microseconds(tokens, m, k, on.multiprocessors)
-    return sparse_microseconds("nm24_mma", m, k, m * k // 2, tokens, on)
-
-
-def _warpgroups(tokens: int, on: Processor) -> bool:
-    return tokens > FEW and on.architecture == nm24_wgmma.ARCHITECTURE
-
-
-def two_of_four(weight: torch.Tensor) -> bool:
-    """Whether each four neighbouring k have at most two nonzeros."""
+def zeros_of(weight: torch.Tensor) -> Zeros:
+    """Of a matrix [m, k] of torch's, where it is."""
     m, k = weight.shape
-    whole = torch.nn.functional.pad(weight != 0, (0, -k % 4)).view(m, -1, 4)
-    return bool((whole.sum(dim=2) <= 2).all())
+    kept = torch.nn.functional.pad(weight != 0, (0, -k % SQUARE, 0, -m % SQUARE))
+    units = kept.view(len(kept) // UNIT, UNIT, -1, UNIT).any(dim=3).any(dim=1)
+    squares = units.view(len(units) // 2, 2, -1, 2).any(dim=3).any(dim=1)
+    two_of_four = bool((kept.view(len(kept), -1, 4).sum(dim=2) <= 2).all())
+    counts = (int(each.sum()) for each in (units, squares))
+    return Zeros(m, k, int(torch.count_nonzero(weight)), two_of_four, *counts)
+
+
+def _refusal(weight: torch.Tensor, on: Processor | None) -> str | None:
+    """Why a weight stays as it is, whatever its zeros."""
+    if on is None:
+        return "its weight is not on an NVIDIA GPU"
+    if weight.dtype not in _TYPES:
+        return f"its type is {str(weight.dtype)[6:]}, not float16 or bfloat16"
+    return None if weight.numel() else "it has no weights"
+
+
+def _share(weight: torch.Tensor) -> float:
+    return 1 - int(torch.count_nonzero(weight)) / max(1, weight.numel())
