@@ -25,12 +25,14 @@ from sparsec.frontends.contract import (
 )
 from sparsec.frontends.given_weights import given_weights
 from sparsec.frontends.imported import Imported
+from sparsec.frontends.onnx_fold import infer_and_fold
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
+from sparsec.frontends.onnx_inputs import fix_input_shapes
 from sparsec.frontends.onnx_modernise import modernise
 from sparsec.frontends.onnx_read import read_model
 from sparsec.frontends.onnx_refusal import signature, unsupported
 from sparsec.frontends.onnx_rewrite import expand, rewrite
-from sparsec.frontends.onnx_shapes import fix_input_shapes, infer_and_fold, static_shape
+from sparsec.frontends.onnx_shapes import static_shape
 from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
 
 SUPPORTED_ELEMENTS = frozenset(

@@ -8,9 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from sparsec.frontends.onnx import prepare
+from sparsec.frontends.onnx_fold import infer_and_fold
 from sparsec.frontends.onnx_graph import OnnxGraph
 from sparsec.frontends.onnx_rewrite import expand
-from sparsec.frontends.onnx_shapes import infer_and_fold
 
 RNG = np.random.default_rng(1)
 
