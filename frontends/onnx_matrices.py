@@ -8,7 +8,9 @@ from sparsec.frontends.onnx_builder import Builder
 
 
 def matmul(b: Builder) -> list[NodeProto] | None:
-    """A vector operand beside one of rank 3 or more becomes a matrix; a sum over nothing is zero."""
+    """A vector operand beside one of rank 3 or more becomes a matrix; a sum over nothing is zero; of two stacks of which one
+    has a single matrix (upstream refuses them), that one is repeated.
+    """
     _refuse_bytes(b)
     left, right = b.shape(b.input(0)), b.shape(b.input(1))
     if left is None or right is None:
@@ -18,6 +20,8 @@ def matmul(b: Builder) -> list[NodeProto] | None:
         zero = b.number(0, b.element(b.input(0)))
         b.emit("Expand", zero, b.whole(*target), to=b.node.output[0])
         return b.nodes
+    if len(left) == len(right) == 3 and left[0] != right[0] and target is not None:
+        return _repeated(b, left, right, target)
     if min(len(left), len(right)) != 1 or max(len(left), len(right)) < 3 or b.graph.opset < 13:
         return None
     vector_left = len(left) == 1
@@ -26,6 +30,17 @@ def matmul(b: Builder) -> list[NodeProto] | None:
     squeezed = b.whole(-2 if vector_left else -1)
     b.emit("Squeeze", b.emit("MatMul", *operands), squeezed, to=b.node.output[0])
     return b.nodes
+
+
+def _repeated(
+    b: Builder, left: tuple[int, ...], right: tuple[int, ...], target: tuple[int, ...]
+) -> list[NodeProto] | None:
+    if right[0] == 1:
+        b.emit("MatMul", b.input(0), b.reshape(b.input(1), right[1:]), to=b.node.output[0])
+    elif left[0] == 1:
+        wide = b.reshape(b.input(0), (1, *left))
+        b.reshape(b.emit("MatMul", wide, b.reshape(b.input(1), (1, *right))), target, to=b.node.output[0])
+    return b.nodes or None
 
 
 def gemm(b: Builder) -> list[NodeProto] | None:

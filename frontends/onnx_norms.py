@@ -109,12 +109,14 @@ def rms_normalization(b: Builder) -> list[NodeProto] | None:
 
 
 def lp_normalization(b: Builder) -> list[NodeProto] | None:
-    """The quotient by a norm along one axis, where a norm of zero divides nothing."""
-    element = b.element(b.input(0))
+    """The quotient by a norm along one axis, where a norm of zero divides nothing. That of one element is its size; upstream
+    ends the process on it.
+    """
+    element, shape, axis = b.element(b.input(0)), b.shape(b.input(0)), b.integer("axis", -1)
     op = {1: "ReduceL1", 2: "ReduceL2"}.get(b.integer("p", 2))
-    if op is None or b.shape(b.input(0)) is None or element not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+    if op is None or shape is None or element not in (TensorProto.FLOAT, TensorProto.DOUBLE):
         return None
-    norm = b.reduce(op, b.input(0), [b.integer("axis", -1)])
+    norm = b.emit("Abs", b.input(0)) if shape[axis] == 1 else b.reduce(op, b.input(0), [axis])
     empty = b.emit("Equal", norm, b.number(0, element))
     b.emit("Div", b.input(0), b.emit("Where", empty, b.number(1, element), norm), to=b.node.output[0])
     return b.nodes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 import onnx.inliner
-from onnx import NodeProto, TypeProto
+from onnx import NodeProto, TypeProto, helper
 
 from sparsec.frontends.onnx_builder import Builder
 from sparsec.frontends.onnx_elements import (
@@ -28,7 +28,7 @@ from sparsec.frontends.onnx_elements import (
     softsign,
     widen,
 )
-from sparsec.frontends.onnx_graph import OnnxGraph
+from sparsec.frontends.onnx_graph import OnnxGraph, is_small
 from sparsec.frontends.onnx_matrices import einsum, gemm, matmul
 from sparsec.frontends.onnx_moves import (
     compress,
@@ -177,8 +177,13 @@ def expand(graph: OnnxGraph, op_type: str) -> bool:
         return False
     _state_defaults(graph, op_type)
     before = {output for node in graph.graph.node for output in node.output}
+    model = graph.to_model()
+    for name, value in graph.constants.items():
+        if is_small(value):  # an initializer, which has no type; some definitions depend on it
+            element = helper.np_dtype_to_tensor_dtype(value.dtype)
+            model.graph.value_info.append(helper.make_tensor_value_info(name, element, value.shape))
     try:
-        model = onnx.inliner.inline_selected_functions(graph.to_model(), [("", op_type)], inline_schema_functions=True)
+        model = onnx.inliner.inline_selected_functions(model, [("", op_type)], inline_schema_functions=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
         return False
     if any(node.op_type == op_type for node in model.graph.node):

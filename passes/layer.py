@@ -65,8 +65,10 @@ class Layer:
 
     @property
     def weight(self) -> str | None:
-        """The name of the weight; None if the second operand is an activation, or attention's k."""
-        if self.contraction.name == "sparsec.attention":
+        """The name of the weight; None if the second operand is no weight of one layer: products and attention take a
+        constant as they take an activation.
+        """
+        if self.contraction.name in ("sparsec.matmul", "sparsec.attention"):
             return None
         owner = self.op.operands[1].owner
         is_weight = isinstance(owner, (ir.Operation, ir.OpView)) and owner.operation.name == WEIGHT_OP

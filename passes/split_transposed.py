@@ -155,10 +155,6 @@ def _interleave(stacked: ir.Value, shape: _Shape, build: TorchBuilder) -> ir.Val
 def _crop(value: ir.Value, shape: _Shape, build: TorchBuilder) -> ir.Value:
     """Drop the padding: outputs `pads` … `pads + outs` along each axis."""
     for axis, (pad, out) in enumerate(zip(shape.pads, shape.outs, strict=True), start=2):
-        sizes = list(tensor_shape(value) or ())
-        if sizes[axis] == out:
-            continue
-        sizes[axis] = out
-        bounds = [build.integer(number) for number in (axis, pad, pad + out, 1)]
-        value = build.create("torch.aten.slice.Tensor", [tensor_type(sizes, "f32", value.context)], [value, *bounds])
+        if (tensor_shape(value) or ())[axis] != out:
+            value = build.slice(value, axis, pad, pad + out)
     return value

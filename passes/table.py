@@ -21,6 +21,7 @@ from sparsec.passes.join_codes import join_codes
 from sparsec.passes.join_reductions import join_reductions
 from sparsec.passes.keep_checks import keep_checks
 from sparsec.passes.keep_codes import keep_codes
+from sparsec.passes.last_rows_first import last_rows_first
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
 from sparsec.passes.lower_layers import lower_layers
@@ -40,6 +41,7 @@ from sparsec.passes.separate_results import separate_results
 from sparsec.passes.shorten_round_trips import shorten_round_trips
 from sparsec.passes.split_batch import split_batch
 from sparsec.passes.split_pools import split_pools
+from sparsec.passes.split_stacked import split_stacked
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tabulate_codes import tabulate_codes
 from sparsec.passes.tag_sparsity import tag_sparsity
@@ -66,6 +68,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
+    ("split_stacked", split_stacked, "so that each of several weights in one array is a layer"),
     ("form_layers", form_layers, "while contractions are still single ops"),
     ("form_attention", _form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
@@ -103,6 +106,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fuse_rows", fuse_rows, "nests are in order, and not yet apart in functions"),
     ("collapse_loops", collapse_loops, "once it is known which loops are of rows"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
+    ("last_rows_first", last_rows_first, "functions say what they read, and their loops still have bounds"),
     ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
     ("round_to_integers", round_to_integers, "after whatever takes ops apart; what it writes only LLVM knows"),
     ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),

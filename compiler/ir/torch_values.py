@@ -139,6 +139,14 @@ class TorchBuilder:
             "torch.aten.view", [tensor_type(shape, element, self.context)], [value, self.integers(shape)]
         )
 
+    def slice(self, value: ir.Value, axis: int, begin: int, end: int) -> ir.Value:
+        """`torch.aten.slice.Tensor`: what lies from `begin` to before `end` along an axis."""
+        shape, element = list(tensor_shape(value) or ()), tensor_element(value)
+        assert element is not None
+        shape[axis] = end - begin
+        bounds = [self.integer(number) for number in (axis, begin, end, 1)]
+        return self.create("torch.aten.slice.Tensor", [tensor_type(shape, element, self.context)], [value, *bounds])
+
     def add(self, left: ir.Value, right: ir.Value, result: ir.Type) -> ir.Value:
         return self.create("torch.aten.add.Tensor", [result], [left, right, self.integer(1)])
 

@@ -45,6 +45,7 @@ WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
         "variance": np.array([4, 1], np.float32),
     },
     "split_transposed": {"w": np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)},
+    "split_stacked": {"w": np.arange(8, dtype=np.float32).reshape(2, 4, 1)},
     "form_layers": {"w": np.zeros((3, 8), np.float32), "v": np.zeros((8, 3), np.float32)},
     "tag_sparsity": {"w": _eye(4, 4)},
     "prune_channels": {
