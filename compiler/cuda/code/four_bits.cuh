@@ -19,15 +19,22 @@ __device__ __forceinline__ u32 scaled_down(u32 numbers, u32 unit, u32 minus) {
     return pair;
 }
 
+// Bits of a word within those of `WHOLE`, in one instruction.
+__device__ __forceinline__ u32 within_whole(u32 word, u32 mask) {
+    u32 bits;
+    asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(bits) : "r"(word), "r"(mask), "r"(WHOLE));
+    return bits;
+}
+
 // The two numbers at bits 0 and 16.
-__device__ __forceinline__ u32 low_numbers(u32 word) { return scaled_down(word & 0x000F000F | WHOLE, ONE, MINUS); }
+__device__ __forceinline__ u32 low_numbers(u32 word) { return scaled_down(within_whole(word, 0x000F000F), ONE, MINUS); }
 
 // The two numbers at bits 4 and 20: sixteen times as large where there is room for that, which costs no shift.
 __device__ __forceinline__ u32 high_numbers(u32 word) {
 #if BF16
     return low_numbers(word >> 4);
 #else
-    return scaled_down(word & 0x00F000F0 | WHOLE, ONE_OF_HIGH, MINUS_OF_HIGH);
+    return scaled_down(within_whole(word, 0x00F000F0), ONE_OF_HIGH, MINUS_OF_HIGH);
 #endif
 }
 

@@ -44,8 +44,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
     u32 begin = STEPS == 2 ? head.y : STEPS == 3 ? head.z : head.w, end = offsets[min(STEPS, count)];
     Tokens tokens;
     tokens.open(o, part, HALVES * 128, x_data, x_barriers);
-    // A lane loads its part of columns 0 to 7, 16 to 23, 8 to 15 and 24 to 31: those of low numbers, then those of high ones.
-    tokens.lane_part = lane % 8 * 128 + ((lane / 16 | lane / 8 % 2 * 2) ^ lane % 8) * 16;
+    tokens.lane_part = lane / 4 * 128 + (lane % 4 * 2 ^ lane / 4) * 16; // the first half of a group's columns
     Sums sums;
     sums.clear();
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
@@ -61,33 +60,46 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
         group.clear();
         high.clear();
         const u32 mask = loaded(stream.place + lane / 4 * 4);
-        u32 at = stream.place + HEADER + 128 + bytes_before(mask) + lane % 4 * 2;
+        u32 at = stream.place + HEADER + 128 + bytes_before(mask) + __popc(mask & (1u << lane % 4 * 8) - 1) * 8;
+        const u32 own = mask >> lane % 4 * 8;
 #pragma unroll
-        for (int word = 0; word < 4; ++word) {
-            u32 a[4][4];
+        for (int part = 0; part < 2; ++part) { // 64 columns
+            const u32 x = tokens.at(column + warp / GROUPS * 128 + part * 64);
+            uint4 b[TILES][2];
 #pragma unroll
-            for (int i = 0; i < 8; ++i) { // 16 columns, 16 rows, 8 rows
-                u32 found = 0x8888;
-                if (mask >> (word * 8 + i) & 1) {
-                    u16 half;
-                    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(at));
-                    found = half, at += 8;
+            for (int i = 0; i < TILES; ++i) b[i][0] = loaded16(x + i * 1024), b[i][1] = loaded16((x + i * 1024) ^ 16);
+            u32 words[2][2][2]; // 16 rows, 8 rows, 8 columns
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                u32 *found = words[i / 2][i % 2];
+                found[0] = found[1] = 0x88888888;
+                if (own >> (part * 4 + i) & 1) {
+                    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(found[0]), "=r"(found[1]) : "r"(at));
+                    at += 8;
                 }
-                const u32 bytes = __byte_perm(found, 0, 0x4140);
-                a[i % 4 / 2][i / 4 * 2 + i % 2] = STORED ? stored_low(bytes) : low_numbers(bytes);
-                a[i % 4 / 2 + 2][i / 4 * 2 + i % 2] = STORED ? stored_high(bytes) : high_numbers(bytes);
             }
-            const u32 x = tokens.at(column + warp / GROUPS * 128 + word * 32);
-            const u32 low[4] = {LESS_LOW, LESS_LOW, LESS_LOW, LESS_LOW}, top[4] = {LESS_HIGH, LESS_HIGH, LESS_HIGH, LESS_HIGH};
 #pragma unroll
-            for (int i = 0; i < TILES; ++i) {
-                const uint4 b = fragments_of_x(x + i * 1024);
-                Sums &second = STORED ? high : group;
-                mma(group.values[0][i], a[0], b.x, b.y);
-                mma(group.values[1][i], a[1], b.x, b.y);
-                mma(second.values[0][i], a[2], b.z, b.w);
-                mma(second.values[1][i], a[3], b.z, b.w);
-                if (STORED) mma(less[0][i], low, b.x, b.y), mma(less[1][i], top, b.z, b.w);
+            for (int eight = 0; eight < 2; ++eight) {
+                u32 low[2][4], top[2][4];
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    const u32 word = words[i / 2][i % 2][eight], next = word >> 8;
+                    low[i / 2][i % 2] = STORED ? stored_low(word) : low_numbers(word);
+                    low[i / 2][i % 2 + 2] = STORED ? stored_low(next) : low_numbers(next);
+                    top[i / 2][i % 2] = STORED ? stored_high(word) : high_numbers(word);
+                    top[i / 2][i % 2 + 2] = STORED ? stored_high(next) : high_numbers(next);
+                }
+                const u32 less_low[4] = {LESS_LOW, LESS_LOW, LESS_LOW, LESS_LOW}, less_top[4] = {LESS_HIGH, LESS_HIGH, LESS_HIGH, LESS_HIGH};
+#pragma unroll
+                for (int i = 0; i < TILES; ++i) {
+                    const uint4 v = b[i][eight];
+                    Sums &second = STORED ? high : group;
+                    mma(group.values[0][i], low[0], v.x, v.y);
+                    mma(group.values[1][i], low[1], v.x, v.y);
+                    mma(second.values[0][i], top[0], v.z, v.w);
+                    mma(second.values[1][i], top[1], v.z, v.w);
+                    if (STORED) mma(less[0][i], less_low, v.x, v.y), mma(less[1][i], less_top, v.z, v.w);
+                }
             }
         }
         if (STORED)

@@ -1,13 +1,15 @@
 """Group-sparse streams of four bits a value: groups of 16 neighbours in a row are there or not (GQSA: Zeng et al., 2024).
 
-A warp has 32 rows and its part of the columns of a step, which are 128 and share a scale in each row:
+A warp has 32 rows and its part of the columns of a step, which are 128 and share a scale in each row. Lane 4 g + t has the
+groups of rows 16 mt + 8 h + g and columns 64 p + 16 t and on:
 
-* 32 bytes of masks, a word for each g: bit 4 kt + 2 mt + h is of the group of row 16 mt + 8 h + g and columns 16 kt and on;
+* 32 bytes of masks, one for each lane: bit 4 p + 2 mt + h is of such a group;
 * 128 bytes of scales, float32: for each g of rows g, g + 8, g + 16, g + 24;
-* the groups that are there, 8 bytes each, those of g = 0 first, in the order of their bits. Byte 2 t has the numbers of
-  columns 2 t (the lower bits) and 2 t + 8, byte 2 t + 1 those of 2 t + 1 and 2 t + 9, all plus 8. So lane 4 g + t has its
-  part of the fragments of `mma.m16n8k16` in two bytes. After an odd number of groups eight bytes are left free.
+* the groups that are there, 8 bytes each, those of lane 0 first, in the order of their bits. Of four columns that go
+  together in `mma.m16n8k16`, 2 i and 2 i + 1 are 16 bits apart, the two pairs 8; the four after them are in the upper
+  bits. All are plus 8. After an odd number of groups eight bytes are left free.
 
+So a lane has all of a group, and of X the same 16 columns: which four of a lane's columns go together is the same for both.
 Bytes per element: 5/128, and density of groups / 2.
 """
 
@@ -142,9 +144,9 @@ def _segment(
     """Groups [warps, steps, g, 32] and scales [warps, steps, g, 4] of a segment."""
     halves, count = partition.halves, last - first
     piece = partition.piece(numbers, GROUP * halves, block, first, last).astype(np.uint8) + np.uint8(8)
-    # rows, mt, h, g | step, half, kt, columns 8 and on, t, one of two
-    split = piece.reshape(partition.groups, 2, 2, 8, count, halves, 8, 2, 4, 2)
-    nibbles = split.transpose(5, 0, 4, 3, 6, 1, 2, 8, 9, 7)
+    # rows, mt, h, g | step, half, 64 columns, t, eight columns, four of them, two of them, one of them
+    split = piece.reshape(partition.groups, 2, 2, 8, count, halves, 2, 4, 2, 2, 2, 2)
+    nibbles = split.transpose(5, 0, 4, 3, 7, 6, 1, 2, 8, 11, 10, 9)
     packed = nibbles[..., 0] | nibbles[..., 1] << 4
     groups = np.ascontiguousarray(packed).reshape(-1).view(np.uint64).reshape(WARPS, count, 8, 32)
     factors = partition.piece(scales, halves, block, first, last).reshape(partition.groups, 2, 2, 8, count, halves)
@@ -153,6 +155,6 @@ def _segment(
 
 def _rows(groups: Words) -> Numbers:
     """The numbers [32, 128] of a step's groups [g, 32]: the inverse of what `_segment` does."""
-    packed = groups.view(np.uint8).reshape(8, 8, 2, 2, 4, 2)  # g, kt, mt, h, t, one of two
+    packed = groups.view(np.uint8).reshape(8, 4, 2, 2, 2, 2, 2, 2)  # g, t, 64 columns, mt, h, eight, one, two
     nibbles = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.int8) - np.int8(8)
-    return nibbles.transpose(2, 3, 0, 1, 6, 4, 5).reshape(ROWS, GROUP)
+    return nibbles.transpose(3, 4, 0, 2, 1, 5, 8, 7, 6).reshape(ROWS, GROUP)
