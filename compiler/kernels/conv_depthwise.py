@@ -21,7 +21,8 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import as_dense
 from sparsec.kernels.arithmetic import F32, Arithmetic
-from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_copy, emit_copy_band, emit_fill, emit_pack
+from sparsec.kernels.conv_copy import PADDED, emit_copy, emit_copy_band, emit_fill, emit_pack
+from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.emit import Buffer, Vectors, carry, define, element_bytes, epilogue_buffers, fma, local, loop, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, hidden, minimum, pick
@@ -29,6 +30,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, emit_pieces, emit_store, plan
 from sparsec.kernels.problem import ConvProblem, Problem
+from sparsec.kernels.tap_patterns import Patterns, Run
 from sparsec.kernels.words import refusal
 
 AHEAD_BYTES = (
@@ -37,8 +39,6 @@ AHEAD_BYTES = (
 BAND_BYTES = 16 << 10  # so much of L1 for the copy of a band of rows
 STACK_BYTES = 64 << 10  # a larger band is not copied to the stack, but by a call of its own
 MOST_TAPS = 128  # all taps are written out
-MOST_PATTERNS = 8  # of zeros that get loops of their own
-LEAST_SAVED = 0.01  # of a layer's products, by such a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,52 +85,6 @@ class ConvDepthwise:
         return LoweredLayer(
             (emit_pack(module, plane.layout, isa), call), weights, {PADDED: ("f32", plane.layout.scratch_elements)}
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """`channels` whose nonzeros all belong to `taps`, from place `first` of the order of channels on."""
-
-    taps: tuple[int, ...]
-    first: int
-    channels: int
-
-
-@dataclass(frozen=True, slots=True)
-class Patterns:
-    """Channels in an `order` in which those that share a loop stand behind each other."""
-
-    runs: tuple[Run, ...]
-    order: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, masks: NDArray[np.bool_]) -> Patterns:
-        """Of the nonzeros [channels, taps]: the patterns that save most, none at all, and all taps for the rest."""
-        count = masks.shape[1]
-        found, inverse, channels = np.unique(masks, axis=0, return_inverse=True, return_counts=True)
-        saved = channels * (count - found.sum(axis=1))
-        worth = [n for n in np.argsort(-saved, kind="stable") if saved[n] >= max(LEAST_SAVED * masks.size, 1)]
-        everything = np.ones((1, count), dtype=np.bool_)
-        kept = np.concatenate([found[worth[:MOST_PATTERNS]], found[~found.any(axis=1)], everything])
-        covers = ~(found[:, None, :] & ~kept[None, :, :]).any(axis=2)
-        which = np.where(covers, kept.sum(axis=1), count + 1).argmin(axis=1)[inverse.reshape(-1)]
-        order = np.argsort(which, kind="stable").astype(np.int32)
-        used, first, lengths = np.unique(which[order], return_index=True, return_counts=True)
-        runs = (
-            Run(tuple(np.flatnonzero(kept[n]).tolist()), int(begin), int(length))
-            for n, begin, length in zip(used, first, lengths, strict=True)
-        )
-        return cls(tuple(runs), order)
-
-    @property
-    def taps(self) -> int:
-        """Taps that are computed, of all channels."""
-        return sum(len(run.taps) * run.channels for run in self.runs)
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What the kernel reads of this."""
-        return {"order": self.order} if len(self.runs) > 1 else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.conv_layout import PADDED, PaddedLayout, emit_pack
+from sparsec.kernels.conv_copy import PADDED, emit_pack
+from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, loop, when
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index

@@ -14,7 +14,8 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo, as_dense
-from sparsec.kernels.conv_layout import BYTES, lanes_for
+from sparsec.kernels.conv_copy import BYTES
+from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Vectors, choose, define, loop
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import BYTES, PaddedLayout, lanes_for
+from sparsec.kernels.conv_copy import BYTES
+from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
 from sparsec.kernels.emit import Buffer, Vectors, finish, joined, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, IndexLike, as_index, minimum

@@ -12,10 +12,11 @@ from layers import axes
 from numpy.typing import NDArray
 
 from sparsec.kernels import conv_depthwise
-from sparsec.kernels.conv_depthwise import MOST_PATTERNS, ConvDepthwise, Patterns
+from sparsec.kernels.conv_depthwise import ConvDepthwise
 from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach
 from sparsec.kernels.isa import AVX512, Isa
 from sparsec.kernels.problem import Axis, ConvProblem
+from sparsec.kernels.tap_patterns import MOST_PATTERNS, Patterns
 
 KERNEL = ConvDepthwise()
 TAIL = Epilogue(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsec.kernels.conv_layout import PaddedLayout, emit_pack
+from sparsec.kernels.conv_copy import emit_pack
+from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.kernels.pixel_tile import Tile, plan
 from sparsec.kernels.problem import Axis, ConvProblem
