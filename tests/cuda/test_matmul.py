@@ -17,14 +17,17 @@ from targets import Target
 from sparsec.cuda.code import program
 from sparsec.cuda.device import driver
 from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.form import SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.weights import Weight, compress, compress_quantized
 from sparsec.cuda.streams import partition
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
-from sparsec.cuda.streams.w4_nm24_streams import dequantize
+from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams, dequantize
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")
@@ -128,15 +131,26 @@ def test_products_by_whatever_should_be_the_fastest_are_right(pattern: str, dtyp
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(("m", "k"), SHAPES)
 @pytest.mark.parametrize("pattern", ["2:4", "block:1x16"])
-def test_products_of_four_bits_are_right(pattern: str, dtype: str, m: int, k: int) -> None:
+def test_products_of_four_bits_are_right(gpu: Device, pattern: str, dtype: str, m: int, k: int) -> None:
     made = quantized(m, k, m + k) if pattern == "2:4" else groups_of_four_bits(m, k, 0.5, m + k)
     numbers, scales = made
-    weight = compress_quantized(numbers, scales, dtype, pattern)
+    kind = W4Nm24Streams if pattern == "2:4" else W4GroupStreams
+    weight = SparseWeight(kind.encode(numbers, scales, gpu.multiprocessors), dtype, gpu)
     more = 8 if pattern == "block:1x16" and dtype == "float16" else 0  # with which numbers are stored and summed
     stored = dequantize(np.abs(numbers.astype(np.int16)) + more, scales)
     for tokens in TOKENS:
         bias = tokens % 2 == 0
         check(weight, dequantize(numbers, scales), tokens, tokens, bias=bias, activation=None, stored=stored)
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "block:1x16"])
+def test_four_bits_are_dense_for_many_tokens(pattern: str) -> None:
+    numbers, scales = quantized(512, 1024, 1)
+    weight = compress_quantized(numbers, scales, "float16", pattern)
+    assert isinstance(weight.form(1), SparseWeight)
+    assert isinstance(weight.form(1000), DenseWeight)
+    values = dequantize(numbers, scales).astype(np.float16)  # as they are then
+    check(weight, values, 1000, 1, bias=True, activation="relu")
 
 
 @pytest.mark.parametrize("large", [0, 1 << 60])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import blocks, two_of_four, unstructured
+from matrices import blocks, quantized, two_of_four, unstructured
 from recording import Recorder, recording_gpu
 from targets import Target
 
 from sparsec.cuda.products import compressed_weight
 from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.products.bsr_wgmma import BsrWgmma
-from sparsec.cuda.products.compressed_weight import CompressedWeight, of_bytes, of_halves
+from sparsec.cuda.products.compressed_weight import CompressedWeight, of_bytes, of_four_bits, of_halves
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.form import encoded_as
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
@@ -19,6 +19,7 @@ from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.spmv import SpmvWeight
 from sparsec.cuda.products.ways import Way, preferred, ways, ways_of_bytes
 from sparsec.cuda.streams.factors import Factors
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.cuda.streams.zeros import Zeros
 
 H100, A100 = Target(), Target(108, 163 << 10, 1.555e12, (8, 0))
@@ -116,6 +117,13 @@ def test_bytes_have_two_forms() -> None:
     bits = two_of_four(512, 512, 1).astype(np.uint8)
     weight = of_bytes(bits, Factors("int8", np.ones(512, np.float32)), "float16", recording_gpu(Recorder()))
     assert {type(weight.form(tokens)) for tokens in (1, 4096)} == {SparseWeight, Nm24Wgmma}
+
+
+def test_four_bits_are_streams_for_few_tokens_and_dense_for_many() -> None:
+    numbers, scales = quantized(2048, 2048, 1)
+    streams = W4Nm24Streams.encode(numbers, scales, 132)
+    weight = of_four_bits(streams, int(np.count_nonzero(numbers)), "bfloat16", recording_gpu(Recorder()))
+    assert forms_of(weight, 1, 4096) == [SparseWeight, DenseWeight]
 
 
 def test_a_form_that_cannot_be_made_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.device.driver import Device
-from sparsec.cuda.device.tensors import FLOAT8
+from sparsec.cuda.device.tensors import FLOAT8, FLOAT16
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.form import Encoded, Form, encoded_as, on_gpu
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.sparse_weight import SparseWeight
-from sparsec.cuda.products.ways import Way, WayKernel, preferred, ways, ways_of_bytes
+from sparsec.cuda.products.ways import Way, WayKernel, preferred, ways, ways_of_bytes, ways_of_four_bits
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
+from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams, dequantize
 from sparsec.cuda.streams.zeros import Zeros
 
 Ways: TypeAlias = Callable[[int], Sequence[Way]]
@@ -97,6 +100,22 @@ def of_bytes(bits: NDArray[np.uint8], factors: Factors, out: str, on: Device) ->
         return ways_of_bytes(m, k, tokens, on, float8=float8)
 
     return CompressedWeight((m, k), out, on, factors, found, make)
+
+
+def of_four_bits(streams: W4Nm24Streams | W4GroupStreams, nonzeros: int, dtype: str, on: Device) -> CompressedWeight:
+    """A matrix of numbers of four bits, so many of them in use, with scales, for X of float16 or bfloat16 (`dtype`)."""
+    m, k = streams.m, streams.k
+
+    def make(kernel: WayKernel) -> Form | None:
+        if kernel != "dense":
+            return SparseWeight(streams, dtype, on)
+        values = dequantize(*streams.decode()).astype(np.float16 if dtype == FLOAT16 else ml_dtypes.bfloat16)
+        return DenseWeight(values.view(np.uint16), dtype, on)
+
+    def found(tokens: int) -> Sequence[Way]:
+        return ways_of_four_bits(streams.kernel, m, k, nonzeros, tokens, on)
+
+    return CompressedWeight((m, k), dtype, on, Factors(dtype), found, make)
 
 
 class _Source:

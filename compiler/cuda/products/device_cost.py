@@ -15,7 +15,9 @@ from typing import Literal, Protocol, TypeAlias
 from sparsec.cuda.streams.spmv_order import FARTHEST
 from sparsec.cuda.streams.spmv_streams import SIGNED, STEP, WIDTHS
 
-Kernel: TypeAlias = Literal["bitmap_mma", "coo_mma", "coo_wgmma", "nm24_mma", "spmv", "spmv_ordered"]
+Kernel: TypeAlias = Literal[
+    "bitmap_mma", "coo_mma", "coo_wgmma", "nm24_mma", "spmv", "spmv_ordered", "w4_nm24_mma", "w4_group_mma"
+]
 
 CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
 
@@ -73,6 +75,8 @@ ROWS: dict[Kernel, Row] = {
     "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
     "coo_wgmma": Row(6.9, 0.147, 0.66, Tiles(0.6, 0.0), Tiles(0.85, 0.0)),
     "nm24_mma": Row(3.8, 0.000, 0.806, Tiles(0.89, 0.016), Tiles(1.20, 0.050)),
+    "w4_nm24_mma": Row(4.6, 0.162, 0.0, Tiles(0.9, 0.017), Tiles(1.20, 0.050)),
+    "w4_group_mma": Row(4.6, 0.075, 0.133, Tiles(0.9, 0.026), Tiles(1.20, 0.060)),
 }
 
 

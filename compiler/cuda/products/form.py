@@ -62,7 +62,7 @@ def encoded_as(kernel: WayKernel, bits: NDArray[np.uint16], on: Target) -> Encod
             return BlockSteps.encode(bits, workers)
         case "bsr_pairs_wgmma":
             return BlockPairs.encode(bits)
-        case "dense":
+        case "dense" | "w4_nm24_mma" | "w4_group_mma":  # which read no form of a matrix of 16 bits but itself
             return None
 
 

@@ -14,6 +14,7 @@ from sparsec.cuda.device import tensors
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.device.memory import Memory
 from sparsec.cuda.device.tensors import BFLOAT16
+from sparsec.cuda.products.device_cost import Target
 from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.streams.spmv_streams import LANES, SpmvStreams
 from sparsec.errors import TargetError
@@ -84,7 +85,7 @@ class SpmvWeight:
             self.device.launch(kernel, (len(line.workers), 1), 32 * line.warps, operands, stream)
 
 
-def encoded(bits: NDArray[np.uint16], on: Device, *, ordered: bool) -> SpmvStreams:
+def encoded(bits: NDArray[np.uint16], on: Target, *, ordered: bool) -> SpmvStreams:
     """What is copied to such a GPU of a matrix [m, k] given as its bits, its nonzeros ordered by banks or not."""
     workers = min(on.multiprocessors, WORKERS)
     return SpmvStreams.encode(bits, workers, most_columns(on.shared_bytes), ordered=ordered)

@@ -67,6 +67,14 @@ def ways_of_bytes(m: int, k: int, tokens: int, on: Processor, *, float8: bool) -
     return tuple(sorted(found, key=lambda way: way.microseconds))
 
 
+def ways_of_four_bits(kernel: Kernel, m: int, k: int, nonzeros: int, tokens: int, on: Processor) -> tuple[Way, ...]:
+    """The same of a weight [m, k] of four bits, whose streams this kernel reads, or which is made one of 16 bits."""
+    streams = Way(kernel, sparse_microseconds(kernel, m, k, nonzeros, tokens, on))
+    return tuple(
+        sorted((streams, Way("dense", dense_microseconds(m, k, tokens, on))), key=lambda way: way.microseconds)
+    )
+
+
 def preferred(found: Sequence[Way], there: Container[str]) -> list[Way]:
     """The order in which ways are tried: what is `there` already comes first, unless another is a tenth faster."""
     limit = found[0].microseconds / CERTAIN

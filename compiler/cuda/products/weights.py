@@ -15,7 +15,6 @@ from sparsec.cuda.device.tensors import BFLOAT16, FLOAT8, FLOAT16, INT8
 from sparsec.cuda.products import compressed_weight
 from sparsec.cuda.products.compressed_weight import CompressedWeight
 from sparsec.cuda.products.form import Form
-from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.streams import patterns
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.patterns import Blocks, Groups
@@ -78,10 +77,11 @@ def compress(
     return compressed_weight.of_bytes(bits.view(np.uint8), Factors(dtype, rows), out, on)
 
 
-def compress_int4(weight: object, pattern: Pattern = "2:4", *, gpu: int = 0) -> SparseWeight:
+def compress_int4(weight: object, pattern: Pattern = "2:4", *, gpu: int = 0) -> CompressedWeight:
     """Compress a matrix, its values rounded to four bits with a scale for each row and 128 columns.
 
-    Takes patterns as `compress_quantized`, and takes and raises what `compress` does.
+    For so many tokens that a dense product is the faster, they are then rounded to 16 bits once more. Takes patterns as
+    `compress_quantized`, and takes and raises what `compress` does.
     """
     bits, dtype = _bits(weight)
     if dtype in (INT8, FLOAT8):
@@ -96,7 +96,7 @@ def compress_int4(weight: object, pattern: Pattern = "2:4", *, gpu: int = 0) -> 
 
 def compress_quantized(
     numbers: Numbers, scales: Scales, dtype: str = FLOAT16, pattern: Pattern = "2:4", *, gpu: int = 0
-) -> SparseWeight:
+) -> CompressedWeight:
     """Compress a matrix of four bits that was quantised already, for X and Y of float16 or bfloat16.
 
     `numbers` is int8 [m, k], from -8 to 7, `scales` float32 [m, groups of 128 columns]. `pattern` is "2:4" or "block:1x16":
@@ -114,7 +114,8 @@ def compress_quantized(
                 "There are no products of four bits for this pattern.", expected=f"2:4 or block:1x{SIDE}", got=pattern
             )
     on = device(gpu)
-    return SparseWeight(kind.encode(numbers, scales, on.multiprocessors), dtype, on)
+    streams = kind.encode(numbers, scales, on.multiprocessors)
+    return compressed_weight.of_four_bits(streams, int(np.count_nonzero(numbers)), dtype, on)
 
 
 # Types of weights, and the unsigned integers of their bits.

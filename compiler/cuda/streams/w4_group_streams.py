@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
 from sparsec.cuda.streams.uneven_steps import UnevenSteps
 from sparsec.cuda.streams.w4_nm24_streams import GROUP, Numbers, Scales, check
@@ -41,7 +42,7 @@ class W4GroupStreams(UnevenSteps):
     `units` is uint8 [units, 16].
     """
 
-    kernel: ClassVar[str] = "w4_group_mma"
+    kernel: ClassVar[Kernel] = "w4_group_mma"
 
     units: NDArray[np.uint8]
     step_units: int  # of a step, at most

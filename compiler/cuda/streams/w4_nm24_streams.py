@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams import equal_steps, two_of_four
 from sparsec.cuda.streams.equal_steps import EqualSteps
 from sparsec.cuda.streams.partition import WARPS, Partition
@@ -35,7 +36,7 @@ Scales = NDArray[np.float32]
 class W4Nm24Streams(EqualSteps):
     """A matrix [m, k] of whole numbers from -8 to 7 times the scale of each row and 128 columns."""
 
-    kernel: ClassVar[str] = "w4_nm24_mma"
+    kernel: ClassVar[Kernel] = "w4_nm24_mma"
     columns: ClassVar[int] = GROUP
     step_bytes: ClassVar[int] = STEP_BYTES
 
