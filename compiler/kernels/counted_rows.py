@@ -19,9 +19,10 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.kernels.counted_walk import LINE, STEP, Store, Walk
-from sparsec.kernels.emit import Buffer, carry, dtype_of
+from sparsec.kernels.emit import Buffer, carry
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.spmm import RowTile, ramps
 from sparsec.kernels.words import Encoded, Words
 
@@ -77,7 +78,7 @@ class WordRuns:
 
 
 @dataclass(frozen=True, slots=True)
-class CountedRows:
+class CountedRows(Packed):
     """The nonzeros of runs, group of rows by group and block of columns by block.
 
     Nonzero i has `height` weights from `values[i * height]` on and reads x at `offsets[i]` elements from its block's first
@@ -148,23 +149,6 @@ class CountedRows:
             whole,
             early,
         )
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The packed weight, by buffer name."""
-        return {
-            "values": self.values,
-            "offsets": self.offsets,
-            "slots": self.slots,
-            "steps": self.steps,
-            "bounds": self.bounds,
-            "starts": self.starts,
-        }
-
-    @property
-    def spec(self) -> dict[str, tuple[str, int]]:
-        """The kernel's arguments for `arrays`."""
-        return {name: (dtype_of(array), len(array)) for name, array in self.arrays.items()}
 
     @property
     def ahead(self) -> int:

@@ -17,6 +17,7 @@ from sparsec.formats.blocked import Blocked
 from sparsec.kernels.byte_rows import GROUP, interleaved
 from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, loop
 from sparsec.kernels.index import Index
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import CHAINS, RowTile, ramps
 from sparsec.kernels.words import Words
@@ -25,7 +26,7 @@ AHEAD = 256  # words of weights, and offsets, from one that is read to one that 
 
 
 @dataclass(frozen=True, slots=True)
-class GatheredRows:
+class GatheredRows(Packed):
     """Words of a weight in visiting order; visit j goes to row of blocks `order[j]` of its group and has the words
     [pointers[j], pointers[j + 1]), a `multiple`; group g makes the visits [bounds[g], bounds[g + 1]).
 
@@ -66,22 +67,6 @@ class GatheredRows:
             height,
             multiple,
         )
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The packed weight, by buffer name."""
-        return {
-            "values": self.values,
-            "offsets": self.offsets,
-            "order": self.order,
-            "pointers": self.pointers,
-            "bounds": self.bounds,
-        }
-
-    @property
-    def spec(self) -> dict[str, tuple[str, int]]:
-        """The kernel's arguments for `arrays`."""
-        return {name: ("i32", len(array)) for name, array in self.arrays.items()}
 
     @property
     def tag(self) -> str:

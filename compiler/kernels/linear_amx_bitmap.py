@@ -25,6 +25,7 @@ from sparsec.kernels.expand import count_of, expanded, lanes_of
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.spmm import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
@@ -80,7 +81,7 @@ class LinearAmxBitmap:
 
 
 @dataclass(frozen=True, slots=True)
-class _PackedTiles:
+class _PackedTiles(Packed):
     """Tiles [outputs / 16][steps][16 words][16 outputs] without their zeros.
 
     `masks` has a bit for each of the `width` elements of a row of a tile; `values` has the nonzero ones of all, those of 16
@@ -111,14 +112,6 @@ class _PackedTiles:
     def width(self) -> int:
         """Elements of a row of a tile, and bits of its mask."""
         return ROW_BYTES // self.values.itemsize
-
-    @property
-    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        return {"masks": self.masks, "values": self.values, "starts": self.starts}
-
-    @property
-    def spec(self) -> Mapping[str, tuple[str, int]]:
-        return {name: (f"i{8 * array.itemsize}", len(array)) for name, array in self.arrays.items()}
 
     def start(self, memory: Mapping[str, Buffer], place: Place) -> list[ir.Value]:
         """Where the values of each tile of outputs begin."""

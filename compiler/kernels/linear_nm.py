@@ -25,6 +25,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.split import Split
@@ -92,7 +93,7 @@ def most_tokens(isa: Isa) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowRows:
+class WindowRows(Packed):
     """A weight in panels of `lanes` rows, each with `kept` values in each of its windows of `lanes` columns.
 
     `values` is [panels][windows][kept][lanes], `positions` is [panels][steps][words][lanes]: the columns of the values of
@@ -139,16 +140,6 @@ class WindowRows:
     def nbytes(self) -> int:
         """Bytes of the packed weight."""
         return self.values.nbytes + self.positions.nbytes
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The packed weight, by buffer name."""
-        return {"values": self.values, "positions": self.positions}
-
-    @property
-    def spec(self) -> dict[str, tuple[str, int]]:
-        """The kernel's arguments for `arrays`."""
-        return {"values": ("f32", self.values.size), "positions": ("i32", self.positions.size)}
 
     def sums(self, tile: Tile, buffers: Mapping[str, Buffer]) -> list[ir.Value]:
         """The sums of a tile of tokens by one panel, [tokens]."""

@@ -13,9 +13,10 @@ from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
-from sparsec.kernels.emit import Buffer, Vectors, dtype_of, loop
+from sparsec.kernels.emit import Buffer, Vectors, loop
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.short_sums import add_products
 from sparsec.kernels.words import FP32, Words
 
@@ -106,7 +107,7 @@ class Visits:
 
 
 @dataclass(frozen=True, slots=True)
-class SparseRows:
+class SparseRows(Packed):
     """The nonzeros of the rows, or the blocks of the rows of blocks, in visiting order.
 
     `values[i]` (of a block: `height` words, one for each row) multiplies the vector at element `offsets[i]`. Visit j
@@ -162,22 +163,6 @@ class SparseRows:
     @property
     def groups(self) -> int:
         return len(self.bounds) - 1
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The packed weight, by buffer name."""
-        return {
-            "values": self.values,
-            "offsets": self.offsets,
-            "order": self.order,
-            "pointers": self.pointers,
-            "bounds": self.bounds,
-        }
-
-    @property
-    def spec(self) -> dict[str, tuple[str, int]]:
-        """The kernel's arguments for `arrays`."""
-        return {name: (dtype_of(array), len(array)) for name, array in self.arrays.items()}
 
 
 def ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from sparsec.kernels import tile_registers
 from sparsec.kernels.byte_rows import GROUP, interleaved
 from sparsec.kernels.emit import Buffer, Vectors, carry, local, loop
 from sparsec.kernels.index import Index, minimum
+from sparsec.kernels.packed import Packed
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import RowTile, ramps
 from sparsec.kernels.tile_registers import ROW_BYTES, SIDE, TILE, TILE_BYTES, WEIGHTS_LEFT
@@ -28,7 +29,7 @@ COLUMNS = GROUP * SIDE  # of a tile of weights
 
 
 @dataclass(frozen=True, slots=True)
-class TileRows:
+class TileRows(Packed):
     """Tiles of weights [16 outputs][16 words], block row by block row; row j has the tiles [starts[j], starts[j + 1]).
 
     Of these it has the words [pointers[j], pointers[j + 1]); weights of the others, at the end of its last tile, are zero.
@@ -61,22 +62,6 @@ class TileRows:
             starts.astype(np.int32),
             groups.starts.astype(np.int32),
         )
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The packed weight, by buffer name."""
-        return {
-            "values": self.values,
-            "offsets": self.offsets,
-            "pointers": self.pointers,
-            "starts": self.starts,
-            "bounds": self.bounds,
-        }
-
-    @property
-    def spec(self) -> dict[str, tuple[str, int]]:
-        """The kernel's arguments for `arrays`."""
-        return {name: ("i32", len(array)) for name, array in self.arrays.items()}
 
     @property
     def tag(self) -> str:
