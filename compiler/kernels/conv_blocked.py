@@ -17,7 +17,6 @@ from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
-from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +31,11 @@ class ConvBlocked:
         return f"{self.arithmetic.name}_conv_blocked"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, ConvProblem):
-            return "only convolutions"
-        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
+        if (other := ConvRows.refuses(problem, self.arithmetic, isa)) is not None:
             return other
-        if problem.filters // problem.groups % HEIGHTS[0] and problem.groups > 1:
-            return f"blocks of {HEIGHTS[0]} filters cross the groups"
-        if PaddedLayout.of(problem, isa).image >= 2**31:
-            return "one image of the input does not fit 32-bit offsets"
-        return None
+        assert isinstance(problem, ConvProblem)
+        crossing = problem.groups > 1 and problem.filters // problem.groups % HEIGHTS[0]
+        return f"blocks of {HEIGHTS[0]} filters cross the groups" if crossing else None
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

@@ -17,7 +17,6 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import plan
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.words import refusal
 
 LOAD, CROSSING, FAR, COPY = (
     0.62,
@@ -44,13 +43,7 @@ class ConvCsr:
         return f"{self.arithmetic.name}_conv_csr"
 
     def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, ConvProblem):
-            return "only convolutions"
-        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
-            return other
-        if PaddedLayout.of(problem, isa).image >= 2**31:
-            return "one image of the input does not fit 32-bit offsets"
-        return None
+        return ConvRows.refuses(problem, self.arithmetic, isa)
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

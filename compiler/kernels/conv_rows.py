@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.blocked import Blocked
+from sparsec.kernels.arithmetic import Arithmetic
 from sparsec.kernels.conv_copy import PADDED, emit_pack
 from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.emit import Buffer, Vectors, define, epilogue_buffers, loop, when
@@ -20,7 +21,9 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.pixel_tile import Tile, emit_store
+from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, row_unroll
+from sparsec.kernels.words import refusal
 
 UNITS = 32  # enough to share among threads
 ROWS_PER_GROUP = 4
@@ -36,6 +39,17 @@ class ConvRows:
     tile: Tile
     height: int
     groups: tuple[NDArray[np.int64], ...]
+
+    @staticmethod
+    def refuses(problem: Problem, arithmetic: Arithmetic, isa: Isa) -> str | None:
+        """Why a problem has no such schedule in this arithmetic; None if it has."""
+        if not isinstance(problem, ConvProblem):
+            return "only convolutions"
+        if (other := refusal(problem.arithmetic, arithmetic, isa)) is not None:
+            return other
+        if PaddedLayout.of(problem, isa).image >= 2**31:
+            return "one image of the input does not fit 32-bit offsets"
+        return None
 
     @property
     def longest(self) -> int:
