@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 from sparsec.artifact import Buffer, Program, Space, Step, TensorSpec
 from sparsec.targets import NATIVE, TARGETS, Target, resolve
 from sparsec.targets.backend import emit_image
+from tests.llvm_loops import loop, unary
 
 # y[i] = a[i] + b[i]
-ADD = """
-define void @add(ptr noalias %a, ptr noalias %b, ptr noalias %y, i64 %begin, i64 %end) {
-start:
-  br label %head
-head:
-  %i = phi i64 [ %begin, %start ], [ %next, %body ]
-  %more = icmp slt i64 %i, %end
-  br i1 %more, label %body, label %done
-body:
+ADD = loop(
+    "add",
+    "ptr noalias %a, ptr noalias %b, ptr noalias %y",
+    """
   %pa = getelementptr float, ptr %a, i64 %i
   %pb = getelementptr float, ptr %b, i64 %i
   %py = getelementptr float, ptr %y, i64 %i
@@ -29,37 +25,8 @@ body:
   %vb = load float, ptr %pb
   %sum = fadd float %va, %vb
   store float %sum, ptr %py
-  %next = add i64 %i, 1
-  br label %head
-done:
-  ret void
-}
-"""
-
-
-UNARY = """
-{declarations}
-define void @k(ptr noalias %src, ptr noalias %dst, i64 %begin, i64 %end) {{
-start:
-  br label %head
-head:
-  %i = phi i64 [ %begin, %start ], [ %next, %tail ]
-  %more = icmp slt i64 %i, %end
-  br i1 %more, label %body, label %done
-body:
-  %px = getelementptr {kind}, ptr %src, i64 %i
-  %py = getelementptr {result}, ptr %dst, i64 %i
-  %x = load {kind}, ptr %px
-  {body}
-  br label %tail
-tail:
-  store {result} %r, ptr %py
-  %next = add i64 %i, 1
-  br label %head
-done:
-  ret void
-}}
-"""
+""",
+)
 
 DTYPES = {"half": "float16", "bfloat": "bfloat16", "float": "float32", "double": "float64"}
 
@@ -88,7 +55,7 @@ def build_unary() -> Callable[..., Program]:
     def build(
         body: str, count: int, *, declarations: str = "", kind: str = "float", result: str = "float", grain: int = 64
     ) -> Program:
-        source = UNARY.format(declarations=declarations, body=body, kind=kind, result=result)
+        source = declarations + unary(body, kind, result)
         step = Step("k", (Buffer(Space.INPUT, 0), Buffer(Space.OUTPUT, 0)), count, grain, "layer")
         x, y = TensorSpec("x", DTYPES[kind], (count,)), TensorSpec("y", DTYPES[result], (count,))
         return program(source, [step], [x], [y])

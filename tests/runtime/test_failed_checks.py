@@ -13,34 +13,26 @@ from sparsec.errors import InputError
 from sparsec.runtime import Session
 from sparsec.targets import NATIVE, resolve
 from sparsec.targets.backend import emit_image
+from tests.llvm_loops import loop
 
 COUNT = 1000
 # y[i] = x[i], unless x[i] > 0: then it is the number to report
-COPY = """
-define void @copy(ptr %x, ptr %y, ptr %status, i64 %begin, i64 %end) {
-start:
-  br label %head
-head:
-  %i = phi i64 [ %begin, %start ], [ %next, %good ]
-  %more = icmp slt i64 %i, %end
-  br i1 %more, label %body, label %done
-body:
+COPY = loop(
+    "copy",
+    "ptr %x, ptr %y, ptr %status",
+    """
   %px = getelementptr i64, ptr %x, i64 %i
   %v = load i64, ptr %px
   %bad = icmp sgt i64 %v, 0
   br i1 %bad, label %failed, label %good
-good:
-  %py = getelementptr i64, ptr %y, i64 %i
-  store i64 %v, ptr %py
-  %next = add i64 %i, 1
-  br label %head
 failed:
   store i64 %v, ptr %status
   br label %done
-done:
-  ret void
-}
-"""
+good:
+  %py = getelementptr i64, ptr %y, i64 %i
+  store i64 %v, ptr %py
+""",
+)
 
 
 @pytest.fixture(scope="module")

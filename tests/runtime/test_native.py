@@ -15,7 +15,7 @@ from sparsec.artifact import Buffer, Piece, Program, Space, Step, TensorSpec
 from sparsec.errors import SparsecError
 from sparsec.runtime import Session, library
 from sparsec.targets import host_features
-from tests.runtime.conftest import UNARY
+from tests.llvm_loops import unary
 from tests.runtime.conftest import program as program_of
 
 Build = Callable[..., Program]
@@ -231,7 +231,7 @@ def test_stored_halves_are_widened_when_a_program_is_loaded(odd: int) -> None:
     stored = np.concatenate([np.full(4 + odd, 7, np.uint8), halves.view(np.uint8), np.full(16 - odd, 9, np.uint8)])
     pieces = (Piece(4 + odd, False), Piece(4 * halves.size, True), Piece(16 - odd, False))
     step = Step("k", (Buffer(Space.WEIGHTS, 0), Buffer(Space.OUTPUT, 0)), halves.size + 5, 2**17, "copy")
-    copy = UNARY.format(declarations="", kind="i32", result="i32", body="%r = add i32 %x, 0")
+    copy = unary("%r = add i32 %x, 0", "i32", "i32")
     program = program_of(copy, [step], [], [TensorSpec("y", "uint32", (halves.size + 5,))], weights=stored)
     with Session(dataclasses.replace(program, pieces=pieces)) as session:
         memory = session([])["y"].view(np.uint8)

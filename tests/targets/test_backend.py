@@ -12,33 +12,27 @@ from sparsec.artifact import PAGE
 from sparsec.errors import ToolchainError
 from sparsec.targets import TARGETS, Target, abi, flat_image
 from sparsec.targets.backend import emit_assembly, emit_image, emit_object
+from tests.llvm_loops import loop
 
 V3, V4 = TARGETS["x86-64-v3"], TARGETS["x86-64-v4"]
 
-SCALE = """
+DEAD = """
 @unused = global i64 1
 define void @dead() {
   ret void
 }
-define void @scale(ptr noalias %x, ptr noalias %y, i64 %begin, i64 %end) {
-start:
-  br label %head
-head:
-  %i = phi i64 [ %begin, %start ], [ %next, %body ]
-  %more = icmp slt i64 %i, %end
-  br i1 %more, label %body, label %done
-body:
+"""
+SCALE = DEAD + loop(
+    "scale",
+    "ptr noalias %x, ptr noalias %y",
+    """
   %px = getelementptr float, ptr %x, i64 %i
   %py = getelementptr float, ptr %y, i64 %i
   %v = load float, ptr %px
   %s = fmul float %v, f0x40878000
   store float %s, ptr %py
-  %next = add i64 %i, 1
-  br label %head
-done:
-  ret void
-}
-"""
+""",
+)
 
 
 @pytest.mark.parametrize(("target", "register"), [(V3, "ymm"), (V4, "zmm")])

@@ -11,26 +11,19 @@ from bench.wasm_engines.module import Instance
 from sparsec.artifact import Buffer, Plan, Space, Step, TensorSpec
 from sparsec.targets import TARGETS
 from sparsec.targets.wasm_module import emit_module
+from tests.llvm_loops import loop
 
 EXTENTS = (0, 1, 2, 7, 64, 1000, 65537)
-COUNT = """
-define void @count(ptr %y, i64 %begin, i64 %end) {
-start:
-  br label %head
-head:
-  %at = phi i64 [ %begin, %start ], [ %next, %body ]
-  %more = icmp slt i64 %at, %end
-  br i1 %more, label %body, label %done
-body:
-  %place = getelementptr i32, ptr %y, i64 %at
+COUNT = loop(
+    "count",
+    "ptr %y",
+    """
+  %place = getelementptr i32, ptr %y, i64 %i
   %before = load i32, ptr %place
   %after = add i32 %before, 1
   store i32 %after, ptr %place
-  %next = add i64 %at, 1
-  br label %head
-done:
-  ret void
-}"""
+""",
+)
 
 
 def counting(target: str) -> Instance:
