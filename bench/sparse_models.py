@@ -19,8 +19,8 @@ import numpy as np
 import sparsec
 from bench.measure import one_processor
 from bench.peers.network import PLAIN, Network, NetworkEngine
-from bench.peers.peer import Array, Arrays, Calls, Contestant, FailedError
-from bench.peers.race import Clock, OutError, Race, race
+from bench.peers.peer import Array, Arrays, Calls, Contestant
+from bench.peers.race import Clock, Race, outputs_of, race, race_the_fit
 from bench.peers.rivals import OUR_FORM, RIVALS, Rival, open_engines
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
 from bench.sparse_models_summary import row_line, summarise
@@ -157,13 +157,7 @@ def _check(
     files = {references[name] for name in contestants}
     expected = {file: OnnxRuntime(file, cell.threads).run(feeds) for file in files}
     errors = {}
-    for name, each in contestants.items():
-        try:
-            each.turn(1)
-            found = each.output()
-        except FailedError as error:
-            failed[name] = str(error)
-            continue
+    for name, found in outputs_of(contestants, failed):
         errors[name] = max(_error(*pair) for pair in zip(found, expected[references[name]], strict=True))
         if not errors[name] <= TOLERANCES[cell.precision]:
             failed[name] = f"its result is wrong by {errors[name]:.2g} of the largest value"
@@ -178,14 +172,14 @@ def _error(found: Array, expected: Array) -> float:
 
 
 def _race(contestants: Mapping[str, Contestant[Arrays]], failed: dict[str, str], seconds: float, threads: int) -> Race:
-    """Race us and whoever has not failed; who fails meanwhile is added to `failed`, and the others start again."""
+    """Race us and whoever has not failed."""
     clock = Clock.PROCESSOR if threads == 1 else Clock.WALL
-    while True:
-        fit = {name: each for name, each in contestants.items() if name == OURS or name not in failed}
-        try:
-            return race(fit, seconds, fewest=FEWEST_ROUNDS, clock=clock, turn_ns=TURN_NS)
-        except OutError as error:
-            failed[error.name] = str(error)
+    return race_the_fit(
+        contestants,
+        OURS,
+        failed,
+        lambda fit: race(fit, seconds, fewest=FEWEST_ROUNDS, clock=clock, turn_ns=TURN_NS),
+    )
 
 
 def _narrator(name: str) -> Callable[[str], None]:

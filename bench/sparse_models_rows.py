@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self, cast
 
-from bench.peers.race import Timing
+from bench.peers.race import Timing, timings_of
 from bench.spmm_rows import OURS
 
 
@@ -64,10 +64,9 @@ class ModelRow:
     @classmethod
     def from_dict(cls, facts: Mapping[str, object]) -> Self:
         """The inverse of `as_dict`, also after a detour through JSON."""
-        timings = cast("dict[str, dict[str, float]]", facts["timings"])
         changed = {
             "cell": ModelCell(**cast("dict[str, int]", facts["cell"])),  # type: ignore[arg-type]
-            "timings": {name: Timing(**timing) for name, timing in timings.items()},
+            "timings": timings_of(facts["timings"]),
         }
         return cls(**{**facts, **changed})  # type: ignore[arg-type]
 

@@ -24,8 +24,8 @@ from bench.measure import one_processor
 from bench.peers.int8_layer import int8_layer, product
 from bench.peers.network import OPERATOR
 from bench.peers.onnx_layer import onnx_layer
-from bench.peers.peer import F32, Calls, Contestant, Engine, FailedError, Layer, Peer
-from bench.peers.race import OutError, Race, race
+from bench.peers.peer import F32, Calls, Contestant, Engine, Layer, Peer
+from bench.peers.race import Race, outputs_of, race, race_the_fit
 from bench.peers.table import DENSE, PEERS, open_peers
 from bench.roofs import Roofs, measure_roofs
 from bench.spmm_cells import Cell, make_layer
@@ -183,13 +183,13 @@ def row_line(row: Row) -> str:
 
 
 def _race(contestants: Mapping[str, Contestant[F32]], failed: dict[str, str], seconds: float) -> Race:
-    """Race us and whoever has not failed; who fails meanwhile is added to `failed`, and the others start again."""
-    while True:
-        fit = {name: each for name, each in contestants.items() if name == OURS or name not in failed}
-        try:
-            return race(fit, seconds, fields=(fit.keys() - {OURS}, fit.keys() & DENSE))
-        except OutError as error:
-            failed[error.name] = str(error)
+    """Race us and whoever has not failed."""
+    return race_the_fit(
+        contestants,
+        OURS,
+        failed,
+        lambda fit: race(fit, seconds, fields=(fit.keys() - {OURS}, fit.keys() & DENSE)),
+    )
 
 
 def _compile(cell: Cell, layer: Layer) -> CompiledModel:
@@ -215,13 +215,7 @@ def _check(
     )
     scale = float(np.abs(expected).max(initial=0.0))
     errors = {}
-    for name, each in contestants.items():
-        try:
-            each.turn(1)
-            found = each.output()
-        except FailedError as error:
-            failed[name] = str(error)
-            continue
+    for name, found in outputs_of(contestants, failed):
         right_shape = found.shape == (cell.m, cell.n)
         largest = float(np.abs(found[:, columns] - expected).max(initial=0.0)) if right_shape else np.inf
         errors[name] = largest / scale if scale else largest

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self, cast
 
-from bench.peers.race import Timing
+from bench.peers.race import Timing, timings_of
 from bench.peers.table import DENSE
 from bench.spmm_cells import Cell
 
@@ -63,11 +63,10 @@ class Row:
     @classmethod
     def from_dict(cls, facts: Mapping[str, object]) -> Self:
         """The inverse of `as_dict`, also after a detour through JSON."""
-        timings = cast("dict[str, dict[str, float]]", facts["timings"])
         changed = {
             "cell": Cell(**cast("dict[str, int]", facts["cell"])),  # type: ignore[arg-type]
             "kernels": tuple(cast("list[str]", facts["kernels"])),
-            "timings": {name: Timing(**timing) for name, timing in timings.items()},
+            "timings": timings_of(facts["timings"]),
         }
         return cls(**{**facts, **changed})  # type: ignore[arg-type]
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.peers.peer import FailedError, Racer, Turn
+from bench.peers.peer import Contestant, FailedError, Out, Racer, Turn
 
 TURN_NS = 4e6  # long against what the switch costs the caches
 FEWEST_ROUNDS = 9
@@ -59,6 +60,11 @@ class Timing:
     ratio_p90: float
 
 
+def timings_of(facts: object) -> dict[str, Timing]:
+    """Timings by name, from what JSON makes of them."""
+    return {name: Timing(**each) for name, each in cast("dict[str, dict[str, float]]", facts).items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Race:
     """`idle` is the largest share of the wall's time that a contestant slept in its least disturbed turn."""
@@ -70,6 +76,33 @@ class Race:
 
 
 Rounds = list[dict[str, Turn]]
+R = TypeVar("R", bound=Racer)
+
+
+def race_the_fit(
+    contestants: Mapping[str, R], first: str, failed: dict[str, str], run: Callable[[Mapping[str, R]], Race]
+) -> Race:
+    """`run` a race of the `first` and whoever has not failed; who fails meanwhile is added to `failed`, with the reason, and
+    the others start again. Raises `OutError` if that is the first."""
+    while True:
+        try:
+            return run({name: each for name, each in contestants.items() if name == first or name not in failed})
+        except OutError as error:
+            if error.name == first:
+                raise
+            failed[error.name] = str(error)
+
+
+def outputs_of(contestants: Mapping[str, Contestant[Out]], failed: dict[str, str]) -> Iterator[tuple[str, Out]]:
+    """What each computes in one call; who cannot is added to `failed`, with the reason."""
+    for name, each in contestants.items():
+        try:
+            each.turn(1)
+            found = each.output()
+        except FailedError as error:
+            failed[name] = str(error)
+        else:
+            yield name, found
 
 
 def race(

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bench.peers.peer import F32, FailedError, Turn
-from bench.peers.race import CLEAR_ROUNDS, FEWEST_ROUNDS, TURN_NS, Clock, OutError, race, result
+from bench.peers.race import (
+    CLEAR_ROUNDS,
+    FEWEST_ROUNDS,
+    TURN_NS,
+    Clock,
+    OutError,
+    outputs_of,
+    race,
+    race_the_fit,
+    result,
+)
 
 
 class Stub:
@@ -47,6 +57,21 @@ def test_who_dies_is_named() -> None:
     with pytest.raises(OutError, match="it died") as caught:
         race({"a": Stub("a", 1e6, []), "b": Stub("b", 1e6, [], lasts=5)}, seconds=1e-3)
     assert caught.value.name == "b"
+
+
+def test_the_others_start_again_without_who_dies() -> None:
+    failed: dict[str, str] = {}
+    names = {"a": Stub("a", 1e6, []), "b": Stub("b", 1e6, [], lasts=5), "c": Stub("c", 2e6, [])}
+    found = race_the_fit(names, "a", failed, lambda fit: race(fit, seconds=1e-3))
+    assert (set(found.timings), failed) == ({"a", "c"}, {"b": "it died"})
+    with pytest.raises(OutError, match="it died"):
+        race_the_fit(names, "b", failed, lambda fit: race(fit, seconds=1e-3))
+
+
+def test_who_computes_nothing_has_failed() -> None:
+    failed: dict[str, str] = {}
+    assert list(outputs_of({"a": Stub("a", 1e6, [], lasts=0)}, failed)) == []
+    assert failed == {"a": "it died"}
 
 
 def test_time_that_another_process_took_is_not_counted() -> None:
