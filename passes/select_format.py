@@ -11,7 +11,7 @@ After:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch_mlir import ir
@@ -191,11 +191,18 @@ def _reason(best: Candidate, able: list[Candidate], facts: Facts | None, width: 
         return f"{best.format}: {pattern}; measured {ratio:.2f} times as fast as {_told_apart(default, best)}"
     if len([c for c in able if c.measured_ns is not None]) > 1 and best.measured_ns is not None:
         rival = min((c for c in able if c is not best), key=_measured)
-        ratio, verb = _measured(rival) / max(best.measured_ns, 1e-9), "was measured to take"
+        time, verb = _measured, "was measured to take"
     else:
-        rival = able[1]
-        ratio, verb = _predicted(rival) / max(_predicted(best), 1e-9), "would take"
-    return f"{best.format}: {pattern}; {_told_apart(rival, best)} {verb} {ratio:.1f} times as long"
+        rival, time, verb = able[1], _predicted, "would take"
+    reason = f"{best.format}: {pattern}; {_told_apart(rival, best)} {verb} {_ratio(rival, best, time)} times as long"
+    dense = min((c for c in able if c.format == "dense"), key=time, default=best)
+    if dense in (best, rival) or time(dense) == math.inf:
+        return reason
+    return f"{reason}, dense {_ratio(dense, best, time)}"
+
+
+def _ratio(other: Candidate, best: Candidate, time: Callable[[Candidate], float]) -> str:
+    return f"{time(other) / max(time(best), 1e-9):.1f}"
 
 
 def _instruction(name: str, problem: Problem, isa: Isa) -> str:
