@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from sparsec.formats.coo import Coo
 from sparsec.formats.csr import Csr
-from sparsec.formats.split import GROUP, Split
+from sparsec.formats.matching import Sharing
+from sparsec.formats.split import GROUP, SHARINGS, WORD_SHARINGS, Split
 
 BLOCKS = ((4, 1), (1, 4), (8, 1), (16, 1), (4, 4), (16, 16))
 WINDOWS = (4, 8, 16)  # columns; each divides the next
@@ -172,7 +174,11 @@ def _blocks(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, column
 
 
 def _bundles(
-    row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    rows: int,
+    columns: int,
+    sharings: Sequence[Sharing] = SHARINGS,
 ) -> tuple[tuple[int, int, int], ...]:
     """Columns and bundles of the split format, from a sample of groups of rows; `row` rises.
 
@@ -189,7 +195,8 @@ def _bundles(
         inside = slice(ends[group], ends[group + 1])
         pointers = np.searchsorted(row[inside], np.arange(bounds[group], bounds[group + 1] + 1)).astype(np.int32)
         ones = np.ones(counts[group], dtype=np.float32)
-        split = Split.encode(Csr((len(pointers) - 1, columns), ones, column[inside].astype(np.int32), pointers))
+        csr = Csr((len(pointers) - 1, columns), ones, column[inside].astype(np.int32), pointers)
+        split = Split.encode(csr, sharings=sharings)
         scale = counts[alike].sum() / counts[group]
         for part in split.bundles:
             number = scale * np.array([len(part.columns), len(part.members)])
@@ -205,7 +212,7 @@ def _word_bundles(
     held = np.unique(row * words + column // WORD)
     if len(held) >= _NEARLY_FULL * rows * words:  # a dense kernel shares more
         return ()
-    return _bundles(*np.divmod(held, words), rows, words)
+    return _bundles(*np.divmod(held, words), rows, words, WORD_SHARINGS)
 
 
 def _windows(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> tuple[tuple[int, int], ...]:

@@ -24,6 +24,9 @@ GROUP = 64  # rows that may be bundled
 # For less columns, starting on another bundle costs more than it saves:
 FOURS = Sharing(height=4, span=1024, fewest=16)
 PAIRS = Sharing(height=2, span=128, fewest=8)
+SHARINGS = (FOURS, PAIRS)
+# Words of bytes have products of two columns a cycle: to share loads among four rows gains nothing over two, of less columns.
+WORD_SHARINGS = (PAIRS,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Split:
         weight: NDArray[np.generic] | Coo | Csr,
         *,
         groups: Sequence[int] | NDArray[np.integer] | None = None,
-        sharings: Sequence[Sharing] = (FOURS, PAIRS),
+        sharings: Sequence[Sharing] = SHARINGS,
     ) -> Split:
         """Encode a weight of rank >= 1 as float32: a part for each of `sharings`, which take nonzeros one after the other.
 

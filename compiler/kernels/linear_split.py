@@ -1,18 +1,20 @@
 """Linear layer with a weight in parts: bundles of four and of two rows, which share the loads of x, and single nonzeros.
 
-Of bytes: the same of words of four neighbouring k that have a nonzero.
+Of bytes: the same of words of four neighbouring k that have a nonzero, but no bundles of four.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
-from sparsec.formats.split import FOURS, PAIRS, Split
+from sparsec.formats.matching import Sharing
+from sparsec.formats.split import FOURS, SHARINGS, WORD_SHARINGS, Split
 from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import OFFSETS, CountedRows, Runs, step_of
 from sparsec.kernels.isa import Isa
@@ -24,8 +26,6 @@ from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import Words, refusal, words_of
-
-SHARINGS = (FOURS, PAIRS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class LinearSplit(RowsKernel):
         assert words is not None
         csr = _encoded(weight, words)
         groups = RowGroups.of(csr.counts, problem.outputs)
-        tokens, split = _plan(problem, csr, groups, isa)
+        tokens, split = _plan(problem, csr, groups, isa, SHARINGS if words.plain else WORD_SHARINGS)
         columns = block_columns(split.rest.nnz / max(csr.rows, 1), tokens.inputs, tokens.width)
 
         def pack(part: Runs, columns: int, *, whole: bool = False) -> CountedRows:
@@ -77,11 +77,13 @@ def _encoded(weight: Weight, words: Words) -> Csr:
     return Csr(shape, values, blocked.columns, blocked.pointers)
 
 
-def _plan(problem: LinearProblem, csr: Csr, groups: RowGroups, isa: Isa) -> tuple[TokenTiles, Split]:
+def _plan(
+    problem: LinearProblem, csr: Csr, groups: RowGroups, isa: Isa, sharings: Sequence[Sharing]
+) -> tuple[TokenTiles, Split]:
     """The tallest bundles that there are, and tiles that leave registers for their sums."""
-    for number, sharing in enumerate(SHARINGS):
+    for number, sharing in enumerate(sharings):
         tokens = TokenTiles.of(problem, isa, most=most_vectors(sharing.height, isa))
-        spans = [replace(each, span=span_of(each.height, tokens.width)) for each in SHARINGS[number:]]
+        spans = [replace(each, span=span_of(each.height, tokens.width)) for each in sharings[number:]]
         split = Split.encode(csr, groups=groups.starts, sharings=spans)
         if len(split.bundles[0].members):
             return tokens, split
