@@ -26,8 +26,9 @@ from sparsec.errors import (
 )
 
 if TYPE_CHECKING:
+    from sparsec.api import compile, load
     from sparsec.inference import InferenceSession
-    from sparsec.model import CompiledModel, compile, load
+    from sparsec.model import CompiledModel
 
     __version__: str
 
@@ -50,8 +51,8 @@ __all__ = [
 _HOMES = {
     "CompiledModel": "sparsec.model",
     "InferenceSession": "sparsec.inference",
-    "compile": "sparsec.model",
-    "load": "sparsec.model",
+    "compile": "sparsec.api",
+    "load": "sparsec.api",
 }
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from sparsec.api import compile, load
 from sparsec.artifact import TensorSpec
 from sparsec.errors import InputError, UsageError
-from sparsec.model import CompiledModel, compile, load
+from sparsec.model import CompiledModel
 from sparsec.runtime.shapes import Shapes
 from sparsec.runtime.tensors import Array
 from sparsec.source import Kind, kind_of
 
 if TYPE_CHECKING:
-    from sparsec.model import Source
+    from sparsec.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Telling files apart: an artifact, an exported torch program, or (anything else) an ONNX model."""
+"""Sources of models: telling files apart (an artifact, an exported torch program, anything else an ONNX model), and reading
+them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,11 @@ from typing import TYPE_CHECKING
 from sparsec.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    import onnx
+    import torch
     from torch.export import ExportedProgram
+
+    Source = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
 
 
 class Kind(Enum):
@@ -70,3 +75,20 @@ def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
             where=str(path),
             got=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram:
+    """A path becomes what the driver takes: the path of an ONNX file, or the program in a `.pt2` file."""
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    match kind_of(source):
+        case Kind.EXPORTED_PROGRAM:
+            return read_exported(source)
+        case Kind.ARTIFACT:
+            raise ModelError(
+                "This is a compiled artifact, not a model.",
+                where=str(source),
+                next_step="sparsec run, or sparsec.load in Python",
+            )
+        case Kind.ONNX:
+            return os.fspath(source)

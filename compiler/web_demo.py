@@ -19,9 +19,8 @@ from pathlib import Path
 
 from sparsec.driver import compile_wasm
 from sparsec.errors import UsageError
-from sparsec.model import readable
 from sparsec.options import Options, Progress
-from sparsec.source import Kind, kind_of
+from sparsec.source import Kind, kind_of, readable
 from sparsec.targets import resolve
 from sparsec.wasm_package import package_files, write_package
 

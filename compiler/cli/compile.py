@@ -185,7 +185,7 @@ def _options(
 
 def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
     from sparsec.driver import compile_wasm
-    from sparsec.model import readable
+    from sparsec.source import readable
     from sparsec.wasm_package import package_files, write_package
 
     start = time.perf_counter()
@@ -204,7 +204,7 @@ def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bo
 def _emit_library(model: str, output: Path, emit: str, options: Options, *, weights_inside: bool) -> int:
     from sparsec.c_library import Linkage, write_library
     from sparsec.driver import compile_objects
-    from sparsec.model import readable
+    from sparsec.source import readable
     from sparsec.targets import resolve
     from sparsec.targets.c_compiler import CCompiler
 
@@ -224,7 +224,7 @@ def _emit_library(model: str, output: Path, emit: str, options: Options, *, weig
 
 def _emit_text(model: str, output: Path | None, emit: str, options: Options) -> int:
     from sparsec.driver import Level, compile_text
-    from sparsec.model import readable
+    from sparsec.source import readable
 
     with progress(f"compiling {Path(model).name}") as stages:
         text = compile_text(readable(model), Level(emit), options, progress=stages)

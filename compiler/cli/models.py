@@ -9,13 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from sparsec.api import compile, load
 from sparsec.artifact import TensorSpec
 from sparsec.cli.console import progress
 from sparsec.cli.interrupt import interrupts_held
 from sparsec.cli.parameters import Shapes
 from sparsec.errors import InputError, UsageError
 from sparsec.feeds import checked, random_feeds, read_tensor
-from sparsec.model import CompiledModel, compile, load
+from sparsec.model import CompiledModel
 from sparsec.reference import Engine, OnnxRuntime, TorchProgram
 from sparsec.runtime.tensors import Array
 from sparsec.source import Kind, kind_of, read_exported

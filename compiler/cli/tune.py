@@ -71,8 +71,8 @@ def tune_model(
     with interrupts_held():  # loads MLIR and LLVM
         from sparsec.cost.database import Database, default_database
         from sparsec.driver import compile_layers
-        from sparsec.model import readable
         from sparsec.options import Options
+        from sparsec.source import readable
         from sparsec.targets import resolve
         from sparsec.tune.local import LocalMeasurer
         from sparsec.tune.search import tune

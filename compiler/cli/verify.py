@@ -17,6 +17,8 @@ from sparsec.cli.parameters import (
     seed_option,
     threads_option,
 )
+from sparsec.errors import UsageError
+from sparsec.source import Kind, kind_of
 from sparsec.verify import Verification, verify
 
 
@@ -47,6 +49,13 @@ def command(
     Exits with 1 if an output fails.
     """
     given, sizes = parse_inputs(inputs), one_shape(shapes)
+    if kind_of(model) is Kind.ARTIFACT:
+        raise UsageError(
+            "An artifact is checked against its model.",
+            where=model,
+            expected="a model",
+            next_step=f"sparsec verify MODEL --artifact {model}",
+        )
     if artifact:
         compiled = load_artifact(artifact, target, sizes, precision, threads, given)
     else:

@@ -25,8 +25,8 @@ def print_what_if(
     """Predict every layer of `model` in the scenarios that `text` names, and print a table or JSON."""
     with interrupts_held():  # loads MLIR and LLVM
         from sparsec.driver import compile_layers
-        from sparsec.model import readable
         from sparsec.options import Options
+        from sparsec.source import readable
         from sparsec.what_if import parse_scenarios, what_if
 
     scenarios = parse_scenarios(text)

@@ -70,7 +70,7 @@ def test_truncated_artifact(sparsec: Sparsec, artifact: Path, tmp_path: Path, ke
 
 def test_artifact_where_a_model_is_wanted(sparsec: Sparsec, artifact: Path, output: Path) -> None:
     assert_refused(sparsec("compile", artifact, "-o", output), "artifact")
-    assert_refused(sparsec("verify", artifact), "artifact")
+    assert_refused(sparsec("verify", artifact), "against its model", "--artifact")
 
 
 def test_options_that_an_artifact_cannot_follow(sparsec: Sparsec, model: Path, artifact: Path) -> None:
