@@ -239,25 +239,21 @@ def emit_square(
 def _columns(lines: Sequence[ir.Value], count: int) -> list[ir.Value]:
     """The columns of rows of `count` <= QUAD elements: `count` vectors with an element of every row.
 
-    Rows, which are loaded as they are, are put side by side and then turned inside their quarters: half the shuffles of a
-    transposition of whole vectors.
+    Rows, which are loaded as they are, are put side by side and then turned inside their quarters, by interleaving: half the
+    shuffles of a transposition of whole vectors, and those that x86 has most units for.
     """
-    return _turned([joined(lines[first::count]) for first in range(count)])
+    turned, half = [joined(lines[first::count]) for first in range(count)], count // 2
+    for _ in range(count.bit_length() - 1):
+        pairs = list(zip(turned[:half], turned[half:], strict=True))
+        turned = [_interleaved(*pair, first, count) for pair in pairs for first in (0, half)]
+    return turned
 
 
-def _turned(lines: list[ir.Value]) -> list[ir.Value]:
-    """Transpose the squares that equal lanes of `lines` form: log2(lines) rounds that swap ever smaller corners."""
-    count, lanes = len(lines), ir.VectorType(lines[0].type).shape[0]
-    distance = count // 2
-    while distance:
-        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
-        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-        for i in range(count):
-            if not i & distance:
-                pair = lines[i], lines[i + distance]
-                lines[i], lines[i + distance] = shuffle(*pair, upper), shuffle(*pair, lower)
-        distance //= 2
-    return lines
+def _interleaved(one: ir.Value, other: ir.Value, first: int, count: int) -> ir.Value:
+    """Of each `count` lanes of two vectors half as many, from number `first` on, in turn."""
+    lanes = ir.VectorType(one.type).shape[0]
+    starts = range(first, lanes, count)
+    return shuffle(one, other, [at + n + which for at in starts for n in range(count // 2) for which in (0, lanes)])
 
 
 @dataclass(frozen=True, slots=True)
