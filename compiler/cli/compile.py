@@ -202,7 +202,8 @@ def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bo
 
 
 def _emit_library(model: str, output: Path, emit: str, options: Options, *, weights_inside: bool) -> int:
-    from sparsec.c_library import Linkage, write_library
+    from sparsec.c_library import write_library
+    from sparsec.c_text import Linkage
     from sparsec.driver import compile_objects
     from sparsec.source import readable
     from sparsec.targets import resolve
