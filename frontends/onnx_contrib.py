@@ -2,80 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from sparsec.frontends.onnx_expansion import Expansion
+from sparsec.frontends.onnx_fused import FUSED, UNDECLARED
 from sparsec.frontends.onnx_graph import OnnxGraph
 
 DOMAIN = "com.microsoft"
 
 
 def expand_contrib(graph: OnnxGraph) -> None:
-    """Replace the nodes of `EXPANSIONS`, before shapes are known: shape inference does not know these operators."""
-    if not any(node.domain == DOMAIN for node in graph.graph.node):
+    """Replace the nodes that the tables know, before shapes are known: shape inference does not know these operators."""
+    tables = {DOMAIN: {**EXPANSIONS, **FUSED}, "": UNDECLARED, "ai.onnx": UNDECLARED}
+    if not any(node.op_type in tables.get(node.domain, ()) for node in graph.graph.node):
         return
     nodes: list[NodeProto] = []
     for node in graph.graph.node:
-        apply = EXPANSIONS.get(node.op_type) if node.domain == DOMAIN else None
-        expansion = _Expansion(graph, node)
+        apply = tables.get(node.domain, {}).get(node.op_type)
+        expansion = Expansion(graph, node)
         known = apply is not None and apply(expansion)
         nodes.extend(expansion.nodes if known else [node])
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
 
 
-class _Expansion:
-    """The nodes that replace one; new values are named after its first result."""
-
-    def __init__(self, graph: OnnxGraph, node: NodeProto) -> None:
-        self.graph = graph
-        self.node = node
-        self.nodes: list[NodeProto] = []
-        self._numbers: Iterator[int] = count()
-
-    def input(self, index: int) -> str:
-        """The name of an operand, "" when it is absent."""
-        return self.node.input[index] if index < len(self.node.input) else ""
-
-    @property
-    def output(self) -> str:
-        return str(self.node.output[0])
-
-    def attribute(self, name: str, default: object) -> object:
-        found = next((a for a in self.node.attribute if a.name == name), None)
-        return default if found is None else helper.get_attribute_value(found)
-
-    def kept(self, *names: str) -> dict[str, object]:
-        """Those of the node's attributes that it has."""
-        return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in names}
-
-    def emit(self, op: str, inputs: Sequence[str], to: str = "", attributes: Mapping[str, object] | None = None) -> str:
-        """Append a node of one result, named `to` or afresh; returns the result's name."""
-        name = f"{self.output}/{op}.{next(self._numbers)}"
-        node = helper.make_node(
-            op, list(inputs), [to or name], name=self.node.name if to else f"{self.node.name}/{name}"
-        )
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in (attributes or {}).items())
-        self.nodes.append(node)
-        return to or name
-
-    def real(self, x: str, scale: str, zero: str, axis: int | None = None) -> str:
-        """The dequantised value."""
-        along = {} if axis is None else {"axis": axis}
-        return self.emit("DequantizeLinear", [x, scale, zero] if zero else [x, scale], attributes=along)
-
-    def quantised(self, value: str, scale: str, zero: str) -> None:
-        """The result, in codes."""
-        self.emit("QuantizeLinear", [value, scale, zero] if zero else [value, scale], self.output)
-
-
-def _binary(op: str) -> Callable[[_Expansion], bool]:
+def _binary(op: str) -> Callable[[Expansion], bool]:
     """A, its scale and zero point, B, its, those of the result."""
 
-    def apply(e: _Expansion) -> bool:
+    def apply(e: Expansion) -> bool:
         left, right = e.real(e.input(0), e.input(1), e.input(2)), e.real(e.input(3), e.input(4), e.input(5))
         e.quantised(e.emit(op, [left, right]), e.input(6), e.input(7))
         return True
@@ -83,10 +40,10 @@ def _binary(op: str) -> Callable[[_Expansion], bool]:
     return apply
 
 
-def _unary(op: str, *attributes: str) -> Callable[[_Expansion], bool]:
+def _unary(op: str, *attributes: str) -> Callable[[Expansion], bool]:
     """X, its scale and zero point, those of the result."""
 
-    def apply(e: _Expansion) -> bool:
+    def apply(e: Expansion) -> bool:
         if e.attribute("channels_last", 0):
             return False
         x = e.real(e.input(0), e.input(1), e.input(2))
@@ -96,14 +53,14 @@ def _unary(op: str, *attributes: str) -> Callable[[_Expansion], bool]:
     return apply
 
 
-def _softmax(e: _Expansion) -> bool:
+def _softmax(e: Expansion) -> bool:
     """Before operator set 13, which `opset` states, it is over all axes from `axis` on."""
     if int(e.attribute("opset", 13)) < 13 and e.attribute("axis", -1) != -1:  # type: ignore[call-overload]
         return False
     return _unary("Softmax", "axis")(e)
 
 
-def _concat(e: _Expansion) -> bool:
+def _concat(e: Expansion) -> bool:
     """The scale and zero point of the result, then each operand with its own."""
     triples = range(2, len(e.node.input), 3)
     values = [e.real(e.input(i), e.input(i + 1), e.input(i + 2)) for i in triples]
@@ -111,13 +68,13 @@ def _concat(e: _Expansion) -> bool:
     return True
 
 
-def _where(e: _Expansion) -> bool:
+def _where(e: Expansion) -> bool:
     x, y = e.real(e.input(1), e.input(2), e.input(3)), e.real(e.input(4), e.input(5), e.input(6))
     e.quantised(e.emit("Where", [e.input(0), x, y]), e.input(7), e.input(8))
     return True
 
 
-def _gemm(e: _Expansion) -> bool:
+def _gemm(e: Expansion) -> bool:
     """The third operand is int32 in the scale of the products; without a scale of the result, that is float32."""
     transposed = int(bool(e.attribute("transB", 0)))
     a = e.real(e.input(0), e.input(1), e.input(2))
@@ -127,7 +84,7 @@ def _gemm(e: _Expansion) -> bool:
         scale = e.emit("Mul", [e.input(1), e.input(4)])
         factor = float(e.attribute("alpha", 1.0))  # type: ignore[arg-type]
         if factor != 1.0:
-            scale = e.emit("Mul", [scale, _number(e, factor)])
+            scale = e.emit("Mul", [scale, e.number(factor)])
         whole = e.emit("Cast", [e.input(6)], attributes={"to": TensorProto.FLOAT})
         operands.append(e.emit("Mul", [whole, scale]))
     kept = e.kept("alpha", "transA", "transB")
@@ -137,13 +94,7 @@ def _gemm(e: _Expansion) -> bool:
     return True
 
 
-def _number(e: _Expansion, value: float) -> str:
-    name = f"{e.output}/{value}"
-    e.graph.constants[name] = np.array(value, np.float32)
-    return name
-
-
-def _dynamic_matmul(e: _Expansion) -> bool:
+def _dynamic_matmul(e: Expansion) -> bool:
     """A in float32, B, its scale and zero point, bias."""
     name = f"{e.output}/quantised"
     codes, scale, zero = f"{name}.codes", f"{name}.scale", f"{name}.zero"
@@ -152,21 +103,21 @@ def _dynamic_matmul(e: _Expansion) -> bool:
     return True
 
 
-def _matmul_to_float(e: _Expansion) -> bool:
+def _matmul_to_float(e: Expansion) -> bool:
     """A, B, their scales, their zero points, bias."""
     operands = (e.input(0), e.input(1), e.input(4), e.input(5))
     _scaled_product(e, operands, (e.input(2), e.input(3)), e.input(6))
     return True
 
 
-def _scaled_product(e: _Expansion, operands: Sequence[str], scales: Sequence[str], bias: str) -> None:
+def _scaled_product(e: Expansion, operands: Sequence[str], scales: Sequence[str], bias: str) -> None:
     total = e.emit("Cast", [e.emit("MatMulInteger", operands)], attributes={"to": TensorProto.FLOAT})
     scaled = e.emit("Mul", [total, e.emit("Mul", scales)], "" if bias else e.output)
     if bias:
         e.emit("Add", [scaled, bias], e.output)
 
 
-def _own(e: _Expansion) -> bool:
+def _own(e: Expansion) -> bool:
     """The same operator of ONNX, where that knows the types."""
     zero = e.graph.constants.get(e.input(2))
     if zero is None or zero.dtype not in (np.dtype(np.uint8), np.dtype(np.int8)):
@@ -177,7 +128,7 @@ def _own(e: _Expansion) -> bool:
 
 POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
-EXPANSIONS: Mapping[str, Callable[[_Expansion], bool]] = {
+EXPANSIONS: Mapping[str, Callable[[Expansion], bool]] = {
     "DequantizeLinear": _own,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulIntegerToFloat": _matmul_to_float,

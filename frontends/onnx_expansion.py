@@ -1,0 +1,91 @@
+"""What an expansion of a node works with before shapes are known: the node, and the nodes that replace it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from sparsec.frontends.onnx_graph import OnnxGraph
+
+
+class Expansion:
+    """The nodes that replace one; new values are named after its first result."""
+
+    def __init__(self, graph: OnnxGraph, node: NodeProto) -> None:
+        self.graph = graph
+        self.node = node
+        self.nodes: list[NodeProto] = []
+        self._numbers: Iterator[int] = count()
+
+    def input(self, index: int) -> str:
+        """The name of an operand, "" when it is absent."""
+        return self.node.input[index] if index < len(self.node.input) else ""
+
+    @property
+    def output(self) -> str:
+        return str(self.node.output[0])
+
+    def attribute(self, name: str, default: object) -> object:
+        found = next((a for a in self.node.attribute if a.name == name), None)
+        return default if found is None else helper.get_attribute_value(found)
+
+    def kept(self, *names: str) -> dict[str, object]:
+        """Those of the node's attributes that it has."""
+        return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in names}
+
+    def emit(self, op: str, inputs: Sequence[str], to: str = "", attributes: Mapping[str, object] | None = None) -> str:
+        """Append a node of one result, named `to` or afresh; returns the result's name."""
+        name = f"{self.output}/{op}.{next(self._numbers)}"
+        node = helper.make_node(
+            op, list(inputs), [to or name], name=self.node.name if to else f"{self.node.name}/{name}"
+        )
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in (attributes or {}).items())
+        self.nodes.append(node)
+        return to or name
+
+    def real(self, x: str, scale: str, zero: str, axis: int | None = None) -> str:
+        """The dequantised value."""
+        along = {} if axis is None else {"axis": axis}
+        return self.emit("DequantizeLinear", [x, scale, zero] if zero else [x, scale], attributes=along)
+
+    def quantised(self, value: str, scale: str, zero: str) -> None:
+        """The result, in codes."""
+        self.emit("QuantizeLinear", [value, scale, zero] if zero else [value, scale], self.output)
+
+    def number(self, value: float) -> str:
+        """A scalar constant of float32; equal ones share a name."""
+        return self.constant(str(value), np.array(value, np.float32))
+
+    def whole(self, *values: int) -> str:
+        """A constant int64 vector (axes, shapes); equal ones share a name."""
+        return self.constant("ints." + ",".join(map(str, values)), np.array(values, np.int64))
+
+    def constant(self, stem: str, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
+        """A new constant, named after the result; returns its name."""
+        name = f"{self.output}/{stem}"
+        self.graph.constants[name] = value
+        return name
+
+    def real_attribute(self, name: str, default: float) -> float:
+        """An attribute that is a number."""
+        return float(str(self.attribute(name, default)))
+
+    def mean(self, x: str) -> str:
+        """Along the last axis, which stays, in the form that the model's operator set has."""
+        if self.graph.opset >= 18:
+            return self.emit("ReduceMean", [x, self.whole(-1)])
+        return self.emit("ReduceMean", [x], attributes={"axes": [-1]})
+
+    def part(self, x: str, begin: int, end: int) -> str:
+        """What lies from `begin` to before `end` along the last axis."""
+        return self.emit("Slice", [x, self.whole(begin), self.whole(end), self.whole(-1)])
+
+    def declared_rank(self, name: str) -> int | None:
+        """The number of axes that the model states for a value; None if it does not."""
+        if name in self.graph.constants:
+            return len(self.graph.constants[name].shape)
+        values = (*self.graph.graph.input, *self.graph.graph.value_info)
+        return next((len(value.type.tensor_type.shape.dim) for value in values if value.name == name), None)
