@@ -29,6 +29,7 @@ from sparsec.frontends.onnx_elements import (
     widen,
 )
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small
+from sparsec.frontends.onnx_grid_sample import grid_sample
 from sparsec.frontends.onnx_matrices import einsum, gemm, matmul
 from sparsec.frontends.onnx_moves import (
     compress,
@@ -61,7 +62,7 @@ from sparsec.frontends.onnx_quantized import (
 )
 from sparsec.frontends.onnx_recurrent import recurrent
 from sparsec.frontends.onnx_reductions import reduction
-from sparsec.frontends.onnx_resize import grid_sample, resize
+from sparsec.frontends.onnx_resize import resize
 from sparsec.frontends.onnx_windows import average_pool, conv_transpose, explicit_pads, max_pool
 
 REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
