@@ -1,4 +1,5 @@
-"""Magnitude pruning of ONNX models, layer by layer, as the peers' users do it: no weight is trained again.
+"""Magnitude pruning (Han et al., NIPS 2015) of ONNX models, layer by layer, as the peers' users do it: no weight is trained
+again.
 
 What stays dense: the first convolution, grouped and depthwise convolutions, embeddings, and layers that the blocks do
 not divide. Only the pattern "kernels" has zeros in grouped and depthwise convolutions: as in "SparseByteNN" (Xu et al.,

@@ -6,7 +6,8 @@ After:
     %a = layer conv(%x, %w1') + relu : tensor<1x6x7x7xf32>     %b = layer conv(%a, %w2') + constant : tensor<1x4x7x7xf32>
 
 What a constant channel adds to its readers is computed here: one number per filter, or a plane per filter where zero padding makes
-the border differ. Planes are only folded when they save more work than adding them costs.
+the border differ. Planes are only folded when they save more work than adding them costs; they make weights larger, but repeat
+themselves, so that a compressed transfer does not grow.
 
 Channels of aligned blocks that stay whole come first, and those whose neighbours left come last: blocks of nonzeros in weights
 stay blocks.

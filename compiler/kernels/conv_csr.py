@@ -1,4 +1,8 @@
-"""Convolution with an unstructured sparse weight: a broadcast per nonzero, and an FMA for each vector of pixels."""
+"""Convolution with an unstructured sparse weight: a broadcast per nonzero, and an FMA for each vector of pixels.
+
+For kernels of 1x1 that is the SpMM of Elsen et al., "Fast Sparse ConvNets" (CVPR 2020); larger ones are sums over taps, each of
+which reads the input at a constant offset (the direct sparse convolution of Park et al., ICLR 2017).
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Every tap must read its sample for output pixel p at `p + constant`, with pixels numbered without gaps, as y stores
 them. So the copy has one plane per tap of the inner axes (each inner axis then has exactly the output's length), and
 one per stride phase of the outermost axis, along which taps are shifts by whole rows. A 3x3 convolution copies each
-channel three times; nothing is computed for padding, and results are stored as they come.
+channel three times; nothing is computed for padding, and results are stored as they come. (im2col along the inner axes only, as
+in Cho & Brand, "MEC: Memory-efficient Convolution", ICML 2017.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Which outputs of a linear layer are computed together: threads share work by nonzeros, not by rows."""
+"""Which outputs of a linear layer are computed together: threads share work by nonzeros, not by rows (as the nonzero splitting
+of Dalton et al., IPDPS 2015, but in whole rows)."""
 
 from __future__ import annotations
 

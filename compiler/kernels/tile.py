@@ -1,7 +1,8 @@
 """The register tile: the inner loop of every dense kernel.
 
 An output matrix [rows, columns] is cut into tiles of a few rows and a few vectors of columns. A tile's sums stay in
-registers over the whole reduction; each step reads one vector per column vector and one broadcast element per row.
+registers over the whole reduction; each step reads one vector per column vector and one broadcast element per row (Goto & van
+de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008).
 """
 
 from __future__ import annotations
