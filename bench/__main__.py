@@ -298,7 +298,7 @@ def _cuda_part(part: str, json_file: Path | None, *, quick: bool) -> int:
 @click.option("--dense", "which", flag_value="dense", help="Dense products, attention and convolutions, instead.")
 @click.option("--models", "which", flag_value="models", help="Whole networks, compiled, instead.")
 @click.option(
-    "--all", "which", flag_value="all", help="All of these, one after the other; each keeps a file of its own."
+    "--all", "which", flag_value="all", help="All of these, on all GPUs there are; each keeps a file of its own."
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block|...].json]"
@@ -309,9 +309,12 @@ def _cuda(json_file: Path | None, which: str | None, *, quick: bool, many: bool)
         raise click.UsageError(f"--{which} goes without --many and --quick")
     if which == "all" and json_file is not None:
         raise click.UsageError("--all keeps several files, and goes without --json")
-    parts = ("few", "many", "block", "dense", "models") if which == "all" else (which or ("many" if many else "few"),)
+    if which == "all":
+        from bench import cuda_all
+
+        raise SystemExit(cuda_all.run())
     try:
-        raise SystemExit(max(_cuda_part(part, json_file, quick=quick) for part in parts))
+        raise SystemExit(_cuda_part(which or ("many" if many else "few"), json_file, quick=quick))
     except SparsecError as error:
         raise click.ClickException(str(error)) from error
 

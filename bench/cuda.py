@@ -7,11 +7,9 @@ the memory's data sheet allows, `limit` the speed-up if the weight's bytes were 
 
 from __future__ import annotations
 
-import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
+from bench.cuda_results import keep
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products.form import Encoded, SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.product import matmul
@@ -148,9 +147,7 @@ def run(json_file: Path, cells: Sequence[Cell]) -> int:
                 f" {row.roof_share:>5.0%} {row.error:>8.1e} {row.teraflops:>7.0f} {row.cusparselt_microseconds or 0:>7.1f}"
                 f"  {row.kernel}{'' if row.taken else ' (dense is taken)'}"
             )
-    about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "bytes_per_second": roof}
-    when = time.strftime("%Y-%m-%d")
-    json_file.write_text(json.dumps({**about, "date": when, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+            keep(json_file, rows, bytes_per_second=roof)
     wrong = [row for row in rows if not row.error < LOUD]
     click.echo(f"{len(rows)} products, {len(wrong)} wrong")
     return 1 if wrong else 0

@@ -1,0 +1,27 @@
+"""What `python -m bench cuda` keeps of a part of its table, and of which GPU it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsec.cuda.device.driver import device
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def keep(json_file: Path, rows: Sequence[DataclassInstance], **about: Any) -> None:
+    """Write the rows, and what device, driver and torch they are of; a file is whole at any time."""
+    import torch
+
+    gpu = device(0)
+    facts = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, **about}
+    document = {**facts, "date": time.strftime("%Y-%m-%d"), "rows": [asdict(row) for row in rows]}
+    being_written = json_file.with_name(json_file.name + ".part")
+    being_written.write_text(json.dumps(document, indent=1) + "\n")
+    being_written.replace(json_file)
