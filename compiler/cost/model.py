@@ -1,8 +1,8 @@
 """The analytic cost model: nanoseconds of a kernel on one core or several, from vectors multiplied and bytes moved.
 
 Each estimate is the larger of an arithmetic and a memory time (the roofline: Williams et al., CACM 2009), plus what the format
-adds per nonzero. It is meant to rank candidates; `python -m bench` measures how well it does. Kernels of dense weights and of blocks, which serve several kinds of
-layers, are here; the others are in `convolution`, `linear` and `tile_registers`.
+adds per nonzero. It is meant to rank candidates; `python -m bench cost` measures how well it does. Kernels of dense weights and of
+blocks, which serve several kinds of layers, are here; the others are in `convolution`, `linear` and `tile_registers`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Which outputs of a linear layer are computed together: threads share work by nonzeros, not by rows (as the nonzero splitting
-of Dalton et al., IPDPS 2015, but in whole rows)."""
+"""Which outputs of a linear layer are computed together: threads share work by nonzeros, not by rows (nonzero splitting,
+as Merrill & Garland call it, SC 2016; here of whole rows)."""
 
 from __future__ import annotations
 

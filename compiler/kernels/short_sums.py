@@ -1,8 +1,8 @@
 """Sums of a few products in float16, each added to a sum of fp32 before its rounding errors grow.
 
 Each multiply-add in float16 rounds to 11 bits. After n of them a sum is wrong by at most n * 2^-11 of the sum of the absolute
-products, and by about the square root of n as much if errors fall as they may (Higham & Mary, SIAM J. Sci. Comput. 2019). LONGEST bounds n; with factors that are
-rounded once (2^-11 of each, or 2^-25 of one below 2^-14),
+products, and by about the square root of n as much if errors fall as they may (Higham & Mary, SIAM J. Sci. Comput. 2019).
+LONGEST bounds n; with factors that are rounded once (2^-11 of each, or 2^-25 of one below 2^-14),
 
     |y - sum of x w|  <=  (LONGEST + 2) * 2^-11 * sum of |x w|,
 
