@@ -12,7 +12,7 @@ sparse matrices lie on a GPU. `products`: how each product is cut up, launched, 
 **How it is made.** Kernels are CUDA C++ in `code`, compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
-have no room for denser unstructured weights: `matmul` says so.
+have no room for denser unstructured weights, which are multiplied dense there.
 
 **Whole models** (`--target cuda`): the compiler makes a `plan` of launches of its own PTX and of products, which `plan_file`
 writes and reads, `plan_check` makes sure of, and `packed` adds machine code to, found by launching on a GPU that is not
@@ -55,10 +55,12 @@ are multiplied as float16 within the instruction.
 
 **Patterns** (`patterns`) are checked by name; what counts is what is there (`zeros`). N:M with at most two of four nonzeros
 (1:2, 1:4, 2:8, V:2:8, ...) is 2:4 too: for many tokens it has the time of 2:4, for few tokens that of as many nonzeros
-anywhere, whichever is less. 4:8 and other N:M are unstructured for few tokens, and dense for many. V:N:M would allow more
-for many tokens (two of four selected columns are a quarter of the products for V:2:8), but only with X that is gathered by
-columns: of rows of tokens that is element by element, through shared memory, which then has 256 cycles of copies for what
-2:4 does in 144.
+anywhere, whichever is less. 4:8 and other N:M are unstructured
+for few tokens, and dense for many. V:N:M allows more for many tokens (two of four selected columns are a quarter of the products
+for V:2:8) if X is gathered by columns for each V rows. Of X as it is, token by token, that is element by element through shared
+memory: 192 cycles for 64 columns and 128 tokens, more than the 144 that 2:4 takes for 64 rows. Of X transposed first (4096 tokens
+of 8192: 54 microseconds) whole lines could be copied to where they belong; by the bytes that a multiprocessor takes in, that is
+as fast as 2:4 for V = 64 and M = 8, at most 1.75 times as fast for V = 128, and not done.
 
 **What is dense** in whole models: `dense` (a weight; `dense_few` up to 64 tokens, where its bytes are the cost,
 `dense_wgmma` on Hopper, cuBLAS where the machine has it and there is no bias), `dense_mma` (batches with any strides, either

@@ -14,6 +14,7 @@ from sparsec.errors import InputError
 
 LARGEST_HEAD = 128
 WGMMA = (9, 0)  # the architecture of `attention_wgmma`
+_MANY = 256  # queries, of which two warpgroups have 64 each with the same keys
 _LEAST_FOR_WGMMA = 40  # elements of a head, of which it takes 64 at a time
 
 
@@ -163,5 +164,5 @@ def best_tile(sizes: AttentionSizes, on: Device, *, masked: bool = False) -> Att
     if on.architecture != WGMMA or sizes.size < _LEAST_FOR_WGMMA:
         return AttentionTile(4, 1, 64, 2, 3 if small else 2)
     if small and not masked:
-        return AttentionTile(4, 1, 128, 2, 2, wgmma=True)
+        return AttentionTile(8 if sizes.queries >= _MANY else 4, 1, 128, 2, 2, wgmma=True)
     return AttentionTile(4, 1, 64, 2, 3 if small else 2, wgmma=True)

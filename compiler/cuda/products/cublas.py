@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Iterator
-from ctypes import byref, c_float, c_int, c_int32, c_size_t, c_uint64, c_void_p
+from ctypes import byref, c_float, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ _COMPUTE_32F, _FLOAT32, _FLOAT16, _BFLOAT16 = 68, 0, 2, 14
 _TRANSA, _EPILOGUE, _BIAS_POINTER = 3, 7, 8  # attributes of a product
 _TRANSPOSED = 1
 _PLAIN, _RELU, _BIAS = 1, 2, 4  # epilogues, of which the last two can be together
-_MOST_WORKSPACE = 1  # attribute of a preference
+_MOST_WORKSPACE, _REDUCTIONS = 1, 3  # attributes of a preference
+_IN_FLOAT32 = 2  # how parts of K are added up: not in elements of 16 bits, as results are rounded once
 _OLDEST = 11_00_00
 
 
@@ -166,6 +167,8 @@ class CublasLt:
         self._call("cublasLtMatmulPreferenceCreate", byref(preference))
         limit = c_size_t(WORKSPACE_BYTES)
         self._call("cublasLtMatmulPreferenceSetAttribute", preference, _MOST_WORKSPACE, byref(limit), c_size_t(8))
+        allowed = c_uint32(_IN_FLOAT32)
+        self._call("cublasLtMatmulPreferenceSetAttribute", preference, _REDUCTIONS, byref(allowed), c_size_t(4))
         code = self._library.cublasLtMatmulAlgoGetHeuristic(
             *(self._handle, description, w, x, residual, y, preference, 1, byref(found), byref(count))
         )
