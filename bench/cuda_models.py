@@ -1,8 +1,9 @@
 """Whole networks on an NVIDIA GPU: compiled by sparsec against torch, eager and compiled, dense in float16.
 
 BERT-base with 2:4 linear layers, 32 sequences of 128 tokens; a Llama-shaped block (hidden 4096, feed-forward 11008, 32 heads)
-that makes one token for each of some sequences of 512. Weights are random, nothing is downloaded. All contestants are CUDA
-graphs, and take turns; errors are relative to the norm of the result in float32.
+that makes one token for each of some sequences of 512; ResNet-50 and MobileNetV2 with pictures of 224 x 224, which torch has with
+channels last. Weights are random, nothing is downloaded. All contestants are CUDA graphs, and take turns; errors are relative to
+the norm of the result in float32.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from torch import nn
 from torch.nn import functional
 
 import sparsec
+from bench.convolutional import resnet50
 from bench.cuda import LOUD, race
+from bench.models_zoo import mobilenet_v2
 from sparsec.cuda.device.driver import device
 
 RESULTS = Path(__file__).parent / "results" / "cuda_models.json"
 VOCABULARY = 30522
+_IMAGES = 4  # axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +156,36 @@ def decoder(batch: int, zeros: float) -> tuple[nn.Module, tuple[torch.Tensor, ..
     return net.eval(), (torch.randn(batch, 4096), keys, values)
 
 
+def pictures(make: Callable[[], nn.Module], batch: int, pattern: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """A network of convolutions, of which those of single pixels are 2:4 if that is the pattern."""
+    torch.manual_seed(0)
+    net = make()
+    for each in net.modules():
+        if isinstance(each, nn.Conv2d):
+            nn.init.kaiming_normal_(each.weight)
+            if pattern == "2:4" and each.kernel_size == (1, 1):
+                _keep(each, _two_of_four(each.weight.flatten(1)).view(each.weight.shape))
+        elif isinstance(each, nn.BatchNorm2d):
+            nn.init.uniform_(each.weight, 0.2, 0.5)  # so that sums of residuals stay small
+            nn.init.normal_(each.bias, std=0.1)
+    return net.eval(), (torch.randn(batch, 3, 224, 224),)
+
+
 NETWORKS = (
     Network("BERT-base, 32 x 128 tokens", bert, "2:4"),
     *(
         Network(f"Llama-shaped block, {batch} token{'s' * (batch > 1)}", partial(decoder, batch, zeros), f"{zeros:.0%}")
         for zeros in (0.5, 0.7)
         for batch in (1, 8)
+    ),
+    *(
+        Network(f"{name}, {batch} picture{'s' * (batch > 1)}", partial(pictures, make, batch, pattern), pattern)
+        for name, make, pattern in (
+            ("ResNet-50", resnet50, "dense"),
+            ("ResNet-50", resnet50, "2:4"),
+            ("MobileNetV2", mobilenet_v2, "dense"),
+        )
+        for batch in (1, 32)
     ),
 )
 
@@ -189,10 +217,11 @@ def time_network(
     given = [each.cuda() for each in inputs]
     halves = list(map(_half, given))
     expected = _first(copy.deepcopy(net).cuda()(*given))
-    dense = net.half().cuda()
+    dense = net.half().cuda().to(memory_format=torch.channels_last)
     compiled = torch.compile(dense)
+    own = [each.to(memory_format=torch.channels_last) if each.dim() == _IMAGES else each for each in halves]
     error = float((_first(model(*halves)).double() - expected.double()).norm() / expected.double().norm())
-    times = race([[partial(model, *halves)], [partial(dense, *halves)], [partial(compiled, *halves)]])
+    times = race([[partial(model, *halves)], [partial(dense, *own)], [partial(compiled, *own)]])
     (ours, spread), (eager, _), (inductor, _) = times
     layers = model.report.layers
     return ModelRow(
@@ -236,6 +265,6 @@ def _two_of_four(weight: torch.Tensor) -> torch.Tensor:
     return kept.view(weight.shape)
 
 
-def _keep(layer: nn.Linear, kept: torch.Tensor) -> None:
+def _keep(layer: nn.Linear | nn.Conv2d, kept: torch.Tensor) -> None:
     with torch.no_grad():
         layer.weight[~kept] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -27,6 +27,7 @@ from sparsec.cuda.network.plan import (
     Heads,
     Launch,
     Mask,
+    Pool,
     Product,
     Rows,
     Step,
@@ -135,6 +136,8 @@ class DeviceAssembly:
                 return self._linear(call, facts, values)
             case "sparsec.conv":
                 return self._convolution(call, facts, values)
+            case "sparsec.pool":
+                return self._maximum(call, facts, values)
             case "sparsec.matmul":
                 return self._matmul(call, facts, values)
             case "sparsec.attention":
@@ -159,8 +162,7 @@ class DeviceAssembly:
     def _convolution(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Convolution:
         x, y, name = shape_of(values["x"]), shape_of(values["y"]), weight_name(values["w"].owner.operation)
         w = shape_of(values["w"])
-        found = [integers(facts[each]) for each in ("strides", "dilations", "before", "after")]
-        axes = tuple(map(Axis, x[2:], w[2:], *found))
+        axes = _axes(facts, x[2:], w[2:])
         if len(axes) not in (1, 2):
             raise UnsupportedOpError(
                 "GPUs have convolutions of one and two axes", where=_layer(call), got=f"{len(axes)}"
@@ -187,9 +189,14 @@ class DeviceAssembly:
             x=self._address(values["x"]),
             y=self._address(values["y"]),
             tail=self._tail(facts, values, lambda residual: Rows(self._address(residual), y[1])),
-            layout="nhwc",
             layer=_layer(call),
         )
+
+    def _maximum(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> Pool:
+        batch, channels, *sizes = shape_of(values["x"])
+        down, right = _axes(facts, sizes, integers(facts["kernel"]))
+        x, y = self._address(values["x"]), self._address(values["y"])
+        return Pool(batch, channels, (down, right), x, y, self._half, _layer(call))
 
     def _matmul(self, call: ir.Operation, facts: ir.DictAttr, values: Mapping[str, ir.Value]) -> BatchedProduct:
         p, q, y = values["p"], values["q"], values["y"]
@@ -297,6 +304,12 @@ def _batch(
     axes = [(1, (0,) * len(strides))] * (2 - len(axes)) + axes
     (outer, far), (inner, near) = axes
     return (outer, inner), list(zip(far, near, strict=True))
+
+
+def _axes(facts: ir.DictAttr, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
+    """Of windows of images."""
+    found = [integers(facts[each]) for each in ("strides", "dilations", "before", "after")]
+    return tuple(map(Axis, sizes, kernel, *found))
 
 
 def _strides(value: ir.Value) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.executor import Executor
 from sparsec.cuda.network.network import Network
 from sparsec.cuda.network.packed import DeviceProgram, packed
-from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Product, Step
+from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Launch, Pool, Product, Step
 from sparsec.cuda.network.staging import Staging
 from sparsec.errors import UsageError
 from sparsec.runtime import tensors
@@ -227,3 +227,5 @@ def _kernel(step: Step, plan: DevicePlan) -> str:
             return "attention"
         case Convolution():
             return "convolution"
+        case Pool():
+            return "maximum of windows"

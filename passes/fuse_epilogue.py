@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 
 from torch_mlir import ir
 
-from sparsec.ir.dialect import LAYERS
+from sparsec.ir.dialect import LAYERS, POOL
 from sparsec.ir.module import element_of, find, replace, shape_of, users
 from sparsec.passes.access import indexing_maps, parallel_loops
 from sparsec.passes.layer import LIBRARY_CALL, Layer, channel_axis, clone_body, is_layer, reach
@@ -33,7 +33,7 @@ def fuse_epilogue(unit: Unit, *, bare: Collection[str] = ()) -> None:
     Kernels of the contractions `bare` have no epilogues.
     """
     with unit.module.context, ir.Location.unknown():
-        for layer in reversed(find(unit.module, lambda op: op.name in LAYERS)):
+        for layer in reversed(find(unit.module, lambda op: op.name in (*LAYERS, POOL))):
             fused = _wrap(layer)
             while Layer(fused).contraction.name not in bare and (consumer := _absorbable(fused)) is not None:
                 fused = _absorb(fused, consumer)

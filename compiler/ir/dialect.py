@@ -76,6 +76,16 @@ class Attention(Sparsec.Operation, name="attention", traits=[ext.Pure]):
     out: ext.Result[ext.Any]
 
 
+class Pool(Sparsec.Operation, name="pool", traits=[ext.Pure]):
+    """The maximum of each window of x [batch, channels, *sizes]; what is outside x is less than every number.
+
+    Attributes: `kernel`, and those of `conv` but `groups`.
+    """
+
+    x: ext.Operand[ext.Any]
+    out: ext.Result[ext.Any]
+
+
 class Held(Sparsec.Operation, name="held", traits=[ext.Pure]):
     """x itself, which upstream passes cannot see through (see `hold_tails`)."""
 
@@ -83,4 +93,5 @@ class Held(Sparsec.Operation, name="held", traits=[ext.Pure]):
     out: ext.Result[ext.Any]
 
 
+POOL = "sparsec.pool"
 LAYERS = ("sparsec.linear", "sparsec.conv", "sparsec.matmul", "sparsec.attention")

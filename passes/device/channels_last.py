@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 
 from torch_mlir import ir
 
+from sparsec.ir.dialect import POOL
 from sparsec.ir.module import element_of, find, shape_of
 from sparsec.passes.access import accesses, indexing_maps, parallel_loops
 from sparsec.passes.device.buffers import alloc, base_of, copy, half_positions, is_alloc, uses_of
@@ -30,6 +31,7 @@ from sparsec.passes.device.restride import Placed, placed, view_of
 from sparsec.passes.layer import Layer, is_layer, layers
 from sparsec.passes.unit import Unit
 
+OF_IMAGES = ("sparsec.conv", POOL)  # layers
 CHANNEL = 1  # the axis of images that counts channels
 _IMAGES = (3, 4)  # axes that images have: batch, channels, one or two more
 
@@ -37,19 +39,15 @@ _IMAGES = (3, 4)  # axes that images have: batch, channels, one or two more
 def channels_last(unit: Unit) -> None:
     """Change the strides of every buffer that convolutions use, and of those that loops make of them or they of."""
     with unit.module.context, ir.Location.unknown():
-        convolutions = [layer for layer in layers(unit.module) if layer.contraction.name == "sparsec.conv"]
+        convolutions = [layer for layer in layers(unit.module) if layer.contraction.name in OF_IMAGES]
         for layer in convolutions:
             with layer.op.location:
                 _own_images(layer)
         first = [base_of(layer.op.operands[at]) for layer in convolutions for at in half_positions(layer)]
-        images = _connected(first)
-        loops = {
-            op for image in images for op, _, _ in uses_of(image) if op.name == "linalg.generic" and not is_layer(op)
-        }
-        for image in images:
-            _turn(image)
-        for op in find(unit.module, lambda op: op in loops):
-            _walk_in_order(op)
+        turned = {_turn(image) for image in _connected(first)}
+        for op in find(unit.module, lambda op: op.name == "linalg.generic" and not is_layer(op)):
+            if any(base_of(value) in turned for value in op.operands):
+                _walk_in_order(op)
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
@@ -67,7 +65,7 @@ def alloc_image(shape: Sequence[int], element: ir.Type, ip: ir.InsertionPoint) -
 
 
 def _own_images(layer: Layer) -> None:
-    """Let a convolution read and write allocations that may be turned; copies are made of what else it uses."""
+    """Let a layer of images read and write allocations that may be turned; copies are made of what else it uses."""
     op = layer.op
     *read, written = half_positions(layer)
     for at in read:
@@ -123,8 +121,8 @@ def _alike(op: ir.Operation, position: int, view: ir.Value) -> Iterator[ir.Value
             yield base_of(operand)
 
 
-def _turn(image: ir.Value) -> None:
-    """Change the strides of an allocation."""
+def _turn(image: ir.Value) -> ir.Value:
+    """The allocation that takes the place of one, with other strides."""
     op, shape = image.owner.operation, shape_of(image)
     strides, ip = strides_of(shape), ir.InsertionPoint(op)
     batch, channels, *space = shape
@@ -135,6 +133,7 @@ def _turn(image: ir.Value) -> None:
             assert at is not None, "only what turns is turned"
             user.operands[position] = turned if user.name == "memref.dealloc" else view_of(turned, at, ip)
     _erase(op)
+    return turned
 
 
 def _erase(op: ir.Operation) -> None:

@@ -22,7 +22,7 @@ from torch_mlir import ir
 from sparsec.ir.module import element_of, shape_of
 from sparsec.ir.weights import WEIGHT_OP
 from sparsec.passes.device.buffers import alloc, base_of, can_be_half, copy, half_positions, narrow_argument
-from sparsec.passes.device.channels_last import alloc_image, has_channels_last
+from sparsec.passes.device.channels_last import OF_IMAGES, alloc_image, has_channels_last
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 
@@ -62,7 +62,7 @@ class _Fitting:
     def _rounded(self, value: ir.Value, layer: Layer) -> ir.Value:
         """A copy of halves; of what does not change, of all of it, once."""
         base = base_of(value)
-        if not _never_changes(base) or layer.contraction.name == "sparsec.conv":
+        if not _never_changes(base) or layer.contraction.name in OF_IMAGES:
             return _copied(value, self.half, layer)
         if base not in self.copies:
             ip = ir.InsertionPoint(layer.op)
@@ -79,7 +79,7 @@ def _copied(value: ir.Value, element: ir.Type, layer: Layer) -> ir.Value:
 
 def _fresh(layer: Layer, shape: Sequence[int], element: ir.Type) -> ir.Value:
     """An allocation that a product of this kind takes."""
-    make = alloc_image if layer.contraction.name == "sparsec.conv" else alloc
+    make = alloc_image if layer.contraction.name in OF_IMAGES else alloc
     return make(shape, element, ir.InsertionPoint(layer.op))
 
 
@@ -114,7 +114,7 @@ def is_even(layer: Layer, value: ir.Value) -> bool:
             return 1 in steps[-2:]
         case "sparsec.attention":
             return bool(steps[-1] == 1)
-        case "sparsec.conv":
+        case name if name in OF_IMAGES:
             return has_channels_last(value)
         case _:
             return even_rows(value) is not None

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from torch_mlir import ir
 
+from sparsec.ir.dialect import POOL
 from sparsec.passes.device.tails import Tail, tail_of
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.lower_calls import call
@@ -24,6 +25,7 @@ PRODUCT = "product"
 _ROLES: Mapping[str, Sequence[str]] = {
     "sparsec.linear": ("x", "w"),
     "sparsec.conv": ("x", "w"),
+    POOL: ("x",),
     "sparsec.matmul": ("p", "q"),
     "sparsec.attention": ("q", "k", "v", "mask"),
 }

@@ -6,7 +6,8 @@ Before (a batch normalisation of torch, as exported):
 After:
     %y = torch.aten.convolution %x, %w_scaled, %bias, ...
 
-Kernels on GPUs add to sums before they round them, and do not multiply.
+Kernels on GPUs add to sums before they round them, and do not multiply; of two convolutions that are added, one has the biases of
+both, as a kernel adds one.
 """
 
 from __future__ import annotations
@@ -15,22 +16,28 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace, users
-from sparsec.ir.torch_values import definition, scalar, tensor_shape, weight_of
+from sparsec.ir.torch_values import definition, is_none, scalar, tensor_shape, weight_of
 from sparsec.passes.fold_batch_norm import Array, as_value, scaled, vector
 from sparsec.passes.fold_constants import constant
 from sparsec.passes.unit import Unit
 
-_FOLDED = ("torch.aten.mul.Tensor", "torch.aten.add.Tensor")
+_ADD = "torch.aten.add.Tensor"
+_FOLDED = ("torch.aten.mul.Tensor", _ADD)
 
 
 def scale_filters(unit: Unit) -> None:
     """Fold every such product and sum into the convolution before it, if nothing else reads that."""
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name in _FOLDED):
-            for result, other in (op.operands[:2], list(op.operands)[1::-1]):
+            first, second = list(op.operands)[:2]
+            for result, other in ((first, second), (second, first)):
                 convolution = definition(result)
                 if convolution is not None and _is_plain(convolution) and _fold(op, convolution, other, unit):
                     break
+        for op in find(unit.module, lambda op: op.name == _ADD):
+            found = [definition(operand) for operand in list(op.operands)[:2]]
+            if scalar(op.operands[2]) == 1 and all(each is not None and _is_plain(each) for each in found):
+                _join_biases(*[each for each in found if each is not None], unit)
 
 
 def _is_plain(op: ir.Operation) -> bool:
@@ -56,6 +63,24 @@ def _fold(op: ir.Operation, convolution: ir.Operation, other: ir.Value, unit: Un
     convolution.operands[2] = as_value(f"{name}/bias", bias.astype(np.float32), convolution, unit)
     replace(op, [convolution.results[0]])
     return True
+
+
+def _join_biases(one: ir.Operation, other: ir.Operation, unit: Unit) -> None:
+    """Let the later of two convolutions of equally many filters have the biases of both."""
+    if one == other or tensor_shape(one.results[0]) != tensor_shape(other.results[0]):
+        return
+    if not one.is_before_in_block(other):
+        one, other = other, one
+    filters = (tensor_shape(one.results[0]) or (0, 0))[1]
+    biases = [vector(each.operands[2], filters, 0.0, unit) for each in (one, other)]
+    if is_none(one.operands[2]) or biases[0] is None or biases[1] is None:
+        return
+    joined = (biases[0] + biases[1]).astype(np.float32)
+    with other.location:
+        other.operands[2] = as_value(f"{weight_of(other.operands[1]) or 'filters'}/biases", joined, other, unit)
+        one.operands[2] = ir.Operation.create(
+            "torch.constant.none", results=[ir.Type.parse("!torch.none")], ip=ir.InsertionPoint(one)
+        ).results[0]
 
 
 def _by_channel(value: ir.Value, shape: tuple[int, ...], unit: Unit) -> Array | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from sparsec.ir.dialect import POOL
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
 from sparsec.passes.device.channels_last import channels_last
 from sparsec.passes.device.fill_channels import fill_channels
 from sparsec.passes.device.fit_operands import fit_operands
+from sparsec.passes.device.form_pools import form_pools
 from sparsec.passes.device.group_rows import group_rows
 from sparsec.passes.device.join_products import join_products
 from sparsec.passes.device.keep_rank import keep_rank
@@ -41,13 +43,12 @@ from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.relax_math import relax_math
 from sparsec.passes.separate_results import separate_results
-from sparsec.passes.split_pools import split_pools
 from sparsec.passes.split_transposed import split_transposed
 from sparsec.passes.tag_sparsity import tag_sparsity
 from sparsec.passes.unit import Pass, Unit
 
 # What upstream would compute a tail again for, for each window that an element is in.
-_POOLS = ("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "sum.dim_IntList", "mean.dim", "amax")
+_POOLS = ("max_pool1d", "avg_pool1d", "avg_pool2d", "sum.dim_IntList", "mean.dim", "amax")
 _LARGEST, _MULTIPLE = 128, 8  # of the sizes of heads that there are kernels for
 
 
@@ -60,7 +61,7 @@ def _hold_tails(unit: Unit) -> None:
 
 
 def _fuse_epilogue(unit: Unit) -> None:
-    fuse_epilogue(unit, bare=("sparsec.attention",))
+    fuse_epilogue(unit, bare=("sparsec.attention", POOL))
 
 
 def _expand_math(unit: Unit) -> None:
@@ -72,7 +73,6 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("widen_halves", widen_halves, "first: passes look for float32"),
     ("lift_weights", lift_weights, "early: whatever contractions read is data, not text"),
     ("keep_codes", keep_codes, "so that layers find the bytes behind what only moved them"),
-    ("split_pools", split_pools, "once it is known of which type their elements are"),
     ("dequantize_weights", dequantize_weights, "products of 16 bits want numbers"),
     ("fold_constants", fold_constants, "weights take their final shape, so that layers find them"),
     ("fold_batch_norm", fold_batch_norm, "while the convolution and its normalisation are neighbours"),
@@ -80,6 +80,7 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("split_transposed", split_transposed, "so that transposed convolutions are layers too"),
     ("share_weights", share_weights, "weights have their final shape, and products are not yet layers"),
     ("form_layers", form_layers, "while contractions are still single ops"),
+    ("form_pools", form_pools, "likewise"),
     ("form_attention", _form_attention, "once its products are layers, while softmax can be told"),
     ("fold_padding", fold_padding, "once convolutions carry their padding"),
     ("tag_sparsity", tag_sparsity, "once weights are operands of layers, rows being outputs"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsec.cuda.code import program
-from sparsec.cuda.network.plan import Layout
+from sparsec.cuda.products import convolution
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
 from sparsec.cuda.products.dense_mma import TileShape
 from sparsec.cuda.products.dense_operands import Epilogue, Matrices
@@ -32,29 +32,27 @@ def axes() -> st.SearchStrategy[Axis]:
         st.integers(1, 3), st.sampled_from([1, 3, 8, 16]), st.sampled_from([1, 5, 8, 40]), st.sampled_from([1, 2, 3])
     ),
     st.tuples(axes(), axes()),
-    st.sampled_from(["nchw", "nhwc"]),
     st.sampled_from([(1, True), (3, False)]),
     st.integers(0, 1 << 30),
 )
 def test_convolutions_are_right_emulated(
-    sizes: tuple[int, int, int, int], axes: tuple[Axis, Axis], layout: Layout, tail: tuple[int, bool], seed: int
+    sizes: tuple[int, int, int, int], axes: tuple[Axis, Axis], tail: tuple[int, bool], seed: int
 ) -> None:
     images, channels, filters, groups = sizes
-    check(images, Geometry(channels * groups, filters * groups, groups, axes, layout), tail, seed)
+    check(images, Geometry(channels * groups, filters * groups, groups, axes), tail, seed)
 
 
 @settings(max_examples=20)
 @given(
     st.tuples(st.integers(1, 2), st.sampled_from([3, 8, 16]), st.sampled_from([1, 2])),
     st.tuples(axes(), axes()),
-    st.sampled_from(["nchw", "nhwc"]),
     st.integers(0, 1 << 30),
 )
 def test_convolutions_of_one_channel_are_right_emulated(
-    sizes: tuple[int, int, int], axes: tuple[Axis, Axis], layout: Layout, seed: int
+    sizes: tuple[int, int, int], axes: tuple[Axis, Axis], seed: int
 ) -> None:
     images, channels, of_channel = sizes
-    check(images, Geometry(channels, channels * of_channel, channels, axes, layout), (1, False), seed)
+    check(images, Geometry(channels, channels * of_channel, channels, axes), (1, False), seed)
 
 
 def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> None:
@@ -69,21 +67,21 @@ def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> Non
     residual = random_halves(generator, (images, what.filters, down.out, right.out), dtype)
     bias = generator.standard_normal(what.filters).astype(np.float32)
     on = EmulatedDevice()
-    order = (0, 1, 2, 3) if what.nchw else (0, 2, 3, 1)
+    order = (0, 2, 3, 1)
     placed = [on.upload(each.transpose(order)) for each in (x, residual)]
     y = on.upload(np.full((residual.size + 8), np.nan, dtype=NUMPY[dtype]))
     activation, first = tail
     epilogue = Epilogue(bias.ctypes.data, activation, Matrices(placed[1].address, 0), first)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "function", emulated_function)
+        patch.setattr(convolution, "_RESIDENT", seed % 2)  # else this GPU is too large for several pixels of a thread
         weight = ConvolutionWeight.of(w.view(np.uint16), dtype, what, on)  # type: ignore[arg-type]
         shape = None if what.depthwise else SMALL
         weight.launch(images, placed[0].address, y.address, 0, epilogue=epilogue, shape=shape)
     found = on.array(y).view(NUMPY[dtype])
     assert np.isnan(found[residual.size :].astype(np.float32)).all()
     got = found[: residual.size].reshape(residual.transpose(order).shape).astype(np.float64)
-    if not what.nchw:
-        got = got.transpose(0, 3, 1, 2)
+    got = got.transpose(0, 3, 1, 2)
     sums, size = (
         convolved(a.astype(np.float64), b.astype(np.float64), what) for a, b in ((x, w), (np.abs(x), np.abs(w)))
     )

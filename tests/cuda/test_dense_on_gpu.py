@@ -10,7 +10,6 @@ import pytest
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.device.memory import Memory
-from sparsec.cuda.network.plan import Layout
 from sparsec.cuda.products import attention, cublas, dense_few, dense_mma, dense_wgmma
 from sparsec.cuda.products.attention import AttentionSizes, HeadRows, MaskRows
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
@@ -154,17 +153,16 @@ CONVOLUTIONS = [  # images, channels, filters, side, kernel, stride, padding, di
 ]
 
 
-@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 @pytest.mark.parametrize("sizes", CONVOLUTIONS)
-def test_convolutions_are_right(gpu: Device, sizes: tuple[int, ...], layout: Layout) -> None:
+def test_convolutions_are_right(gpu: Device, sizes: tuple[int, ...]) -> None:
     images, channels, filters, side, kernel, stride, padding, dilation, groups = sizes
     axis = Axis(side, kernel, stride, dilation, padding, padding)
-    order = torch.channels_last if layout == "nhwc" else torch.contiguous_format
+    order = torch.channels_last
     x = halves(images, channels, side, side).to(memory_format=order)
     w, bias = halves(filters, channels // groups, kernel, kernel), torch.randn(filters, device="cuda")
     y = poisoned(images, filters, axis.out, axis.out).to(memory_format=order)
     residual = halves(*y.shape).to(memory_format=order)
-    weight = ConvolutionWeight.of(bits(w), "float16", Geometry(channels, filters, groups, (axis, axis), layout), gpu)
+    weight = ConvolutionWeight.of(bits(w), "float16", Geometry(channels, filters, groups, (axis, axis)), gpu)
     after = Epilogue(bias.data_ptr(), 1, Matrices(residual.data_ptr(), 0), residual_first=True)
     weight.launch(images, x.data_ptr(), y.data_ptr(), stream(), epilogue=after)
     convolved = partial(torch.nn.functional.conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups)

@@ -82,8 +82,10 @@ def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, 
         "W_LINES": 1 - bf16,
         "X_WIDE": 1,
         "W_WIDE": bf16,
-        "NCHW": 1 - bf16,
         "BY_EIGHTS": bf16,
+        "ACROSS": 4 * bf16,
+        "RIGHT": 3,
+        "STEP": 2,
     }
     if kernel in ("attention_mma", "dense_few"):
         macros = {"BF16": bf16, "ACTIVATION": 2, "WARPS": 4, "SLABS": 1 + bf16, "KEYS": 64, "STAGES": 2, "SIZE": 64}
@@ -94,7 +96,9 @@ def test_dense_kernels_compile(kernel: str, bf16: int, architecture: tuple[int, 
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("rows", ROWS)
 def test_dense_kernels_for_many_tokens_compile(rows: int) -> None:
-    macros = {"GROUPS": 2, "ROWS": rows, "STAGES": 4, "BF16": rows // 128 % 2, "ACTIVATION": 2}
+    splits = 4 if rows == 64 else 1
+    macros = {"GROUPS": 2 // (1 + (rows == 64)), "ROWS": rows, "STAGES": 4, "BF16": rows // 128 % 2, "ACTIVATION": 2}
+    macros |= {"SPLITS": splits, "WINDOWS": rows // 64 % 2}
     assert program.compiled("dense_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
@@ -109,7 +113,6 @@ def test_dense_kernels_for_hopper_compile(kernel: str, lines: int) -> None:
         "W_LINES": lines,
         "X_WIDE": 1,
         "W_WIDE": 1,
-        "NCHW": lines,
         "BY_EIGHTS": 1 - lines,
     }
     assert program.compiled(kernel, macros, (9, 0)).startswith(b"\x7fELF")

@@ -28,6 +28,7 @@ from sparsec.cuda.network.plan import (
     Heads,
     Launch,
     Mask,
+    Pool,
     Product,
     Rows,
     Strided,
@@ -167,7 +168,7 @@ def _aligned(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return raw[start : start + data.size]
 
 
-def _compute(step: Product | BatchedProduct | Convolution | Attention, memory: _Memory) -> None:
+def _compute(step: Product | BatchedProduct | Convolution | Pool | Attention, memory: _Memory) -> None:
     match step:
         case Product():
             weight = memory.plan.weights[step.weight]
@@ -182,6 +183,8 @@ def _compute(step: Product | BatchedProduct | Convolution | Attention, memory: _
             y[...] = (step.scale * (p @ q)).astype(memory.half)
         case Convolution():
             _convolve(step, memory)
+        case Pool():
+            _pool(step, memory)
         case Attention():
             _attend(step, memory)
 
@@ -221,26 +224,39 @@ def _convolve(step: Convolution, memory: _Memory) -> None:
     w = torch.from_numpy(weight.bits().view(memory.half).astype(_FLOAT))
     sizes = [axis.size for axis in step.axes]
     shape = (step.batch, step.channels, *sizes)
-    x = _image(step, step.x, shape, memory).astype(_FLOAT)
+    x = _image(step.x, shape, memory).astype(_FLOAT)
     pads = [pad for axis in reversed(step.axes) for pad in (axis.before, axis.after)]
     padded = torch.nn.functional.pad(torch.from_numpy(x), pads)
     strides, dilations = [axis.stride for axis in step.axes], [axis.dilation for axis in step.axes]
     sums = torch.nn.functional.conv2d(padded, w, None, strides, 0, dilations, step.groups).numpy()
-    y = _image(step, step.y, (step.batch, step.filters, *outs), memory)
+    y = _image(step.y, (step.batch, step.filters, *outs), memory)
     tail = step.tail
     if tail.bias is not None:
         sums = sums + memory.view(tail.bias, _FLOAT, (step.filters,), (1,))[:, None, None]
     residual = np.zeros(1, _FLOAT)
     if tail.residual is not None:
-        residual = _image(step, tail.residual.address, y.shape, memory).astype(_FLOAT)
+        residual = _image(tail.residual.address, y.shape, memory).astype(_FLOAT)
     total = activated(sums + residual if tail.residual_first else sums, tail.activation)
     y[...] = (total if tail.residual_first else total + residual).astype(memory.half)
 
 
-def _image(step: Convolution, address: Address, shape: Sequence[int], memory: _Memory) -> Array:
+def _pool(step: Pool, memory: _Memory) -> None:
+    x = _image(step.x, (step.batch, step.channels, *(axis.size for axis in step.axes)), memory).astype(_FLOAT)
+    pads = [(0, 0), (0, 0), *((axis.before, axis.after) for axis in step.axes)]
+    padded = np.pad(x, pads, constant_values=-np.inf)
+    y = _image(step.y, (step.batch, step.channels, *(axis.out for axis in step.axes)), memory)
+    down, right = step.axes
+    windows = [
+        padded[:, :, i * down.dilation :: down.stride, j * right.dilation :: right.stride][..., : down.out, : right.out]
+        for i in range(down.kernel)
+        for j in range(right.kernel)
+    ]
+    y[...] = np.max(windows, axis=0).astype(memory.half)
+
+
+def _image(address: Address, shape: Sequence[int], memory: _Memory) -> Array:
     b, c, h, w = shape
-    strides = (c * h * w, h * w, w, 1) if step.layout == "nchw" else (c * h * w, 1, w * c, c)
-    return memory.view(address, memory.half, (b, c, h, w), strides)
+    return memory.view(address, memory.half, (b, c, h, w), (c * h * w, 1, w * c, c))
 
 
 def _attend(step: Attention, memory: _Memory) -> None:

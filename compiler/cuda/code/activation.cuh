@@ -1,4 +1,7 @@
-// What is done to a sum before it is rounded: ACTIVATION is its number in `product.py`.
+// What is done to a sum before it is rounded: ACTIVATION is its number in `product.py`, and 8 more where something is added before.
+
+#define KIND_OF_ACTIVATION (ACTIVATION % 8)
+#define ADDED_FIRST (ACTIVATION / 8)
 
 // value * (1 + erf(value / sqrt 2)) / 2 within 6e-7, with two instructions of the special function unit and no branch: an epilogue
 // does millions of them. 1 - erf as in Abramowitz and Stegun, 7.1.26; beyond 16 it is 0, so infinity stays.
@@ -12,16 +15,20 @@ __device__ __forceinline__ float gelu(float value) {
 }
 
 __device__ __forceinline__ float activated(float value) {
-#if ACTIVATION == 1
+#if KIND_OF_ACTIVATION == 1
     return value < 0.0f ? 0.0f : value; // relu, NaN stays
-#elif ACTIVATION == 2
+#elif KIND_OF_ACTIVATION == 2
     return gelu(value);
-#elif ACTIVATION == 3
+#elif KIND_OF_ACTIVATION == 3
     return value * reciprocal(1.0f + power_of_two(-1.44269504f * value)); // silu
-#elif ACTIVATION == 4
+#elif KIND_OF_ACTIVATION == 4
     return value < 0.0f ? 0.0f : value > 6.0f ? 6.0f : value; // relu6
 #else
     return value;
 #endif
 }
 
+// With what is added to it.
+__device__ __forceinline__ float activated(float value, float added) {
+    return ADDED_FIRST ? activated(value + added) : activated(value) + added;
+}

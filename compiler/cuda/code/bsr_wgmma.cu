@@ -88,7 +88,7 @@ __device__ __forceinline__ void store_strip(const float (&sums)[16], const Outpu
             const float even = o.bias && row < o.m ? o.bias[row] : 0.0f, odd = o.bias && row + 1 < o.m ? o.bias[row + 1] : 0.0f;
             const float *v = sums + 4 * part + 2 * half;
             const float2 more = both_widened(words[part]); // zeros without a residual
-            words[part] = rounded(activated(v[0] + even) + more.x, activated(v[1] + odd) + more.y);
+            words[part] = rounded(activated(v[0] + even, more.x), activated(v[1] + odd, more.y));
         }
         asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + half * 8 * STORE_PITCH),
                      "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
@@ -101,15 +101,10 @@ __device__ __forceinline__ void store_strip(const float (&sums)[16], const Outpu
 // The parts' sums of a tile, added up in the order of the parts: `rank` of the cluster writes every SPLIT-th strip of 64 tokens.
 // `sums_at` is shared memory for all sums of a block of threads.
 #if SPLIT > 1
-__device__ __forceinline__ void meet_cluster() {
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-
 __device__ __forceinline__ float4 loaded_from(u32 address, u32 rank) {
     float4 v;
-    asm volatile("{\n.reg .u32 there;\nmapa.shared::cluster.u32 there, %4, %5;\n"
-                 "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [there];\n}"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(address), "r"(rank) : "memory");
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(in_block(address, rank)) : "memory");
     return v;
 }
 

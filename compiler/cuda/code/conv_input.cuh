@@ -10,7 +10,7 @@ struct Input {
     const u16 *x;
     const Tap *taps;                       // of each k or, with WIDE, of each eight
     i64 image_stride;
-    int pixels, out_width, out_height;     // pixels: of y, in all images or, with NCHW, in one
+    int pixels, out_width, out_height;     // pixels: of y, in all images
     int height, width, row_stride, pixel_stride;
     int stride_down, stride_right, before_down, before_right; // padding before the first
 };

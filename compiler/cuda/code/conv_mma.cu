@@ -1,8 +1,7 @@
 // Convolution as a product of which one operand is never made: pixels of y times filters, over taps and channels.
 //
-// In NHWC y is [pixels of all images, filters]: X are pixels, W filters. In NCHW it is [filters, pixels] for each image: X are
-// filters, W pixels. Macros besides those of dense_tile.cuh: NCHW; and BY_EIGHTS, if eight channels at a time can be copied, else
-// elements are read one by one, those of neighbouring pixels by neighbouring threads.
+// y is [pixels of all images, filters]: X are pixels, W filters. A macro besides those of dense_tile.cuh: BY_EIGHTS, if eight
+// channels at a time can be copied, else elements are read one by one, those of neighbouring pixels by neighbouring threads.
 
 // Copies of LINES pixels from `first` on, eight channels at a time.
 template <int LINES>
@@ -80,7 +79,7 @@ struct Operands {
     Input in;
     const u16 *weight; // [groups][filters of a group][k], rows 16 bytes apart or a multiple of it
     i64 weight_stride, group_stride; // of x, from the channels of a group to the next's: elements
-    Epilogue out; // batch: images (NCHW), groups
+    Epilogue out; // batch: groups
     Order order;
     int k, filters, groups; // of a group: k, filters
 };
@@ -90,23 +89,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) conv_mma(const _
     allow_next_kernel();
     wait_for_kernel_before();
     Operands o = operands;
-    const int which = blockIdx.x / o.order.count(), image = which / o.groups, group = which % o.groups;
-    o.in.x += image * o.in.image_stride + group * o.group_stride;
-    o.out.select(image, group);
+    const int group = blockIdx.x / o.order.count();
+    o.in.x += group * o.group_stride;
+    o.out.select(0, group);
     if (o.out.bias) o.out.bias += group * o.filters;
     const u16 *weight = o.weight + group * o.filters * o.weight_stride;
     int row, token;
     o.order.find(blockIdx.x % o.order.count(), row, token);
-#if NCHW
-    const Lines<TOKENS, false, true> x = {weight, o.weight_stride, token, o.filters, o.k};
-    const NarrowPixels<ROWS> w = {o.in, o.k, row};
-#else
     const Lines<ROWS, false, true> w = {weight, o.weight_stride, row, o.filters, o.k};
 #if BY_EIGHTS
     const WidePixels<TOKENS> x(o.in, token, o.k);
 #else
     const NarrowPixels<TOKENS> x = {o.in, o.k, token};
-#endif
 #endif
     multiply_tile(x, w, o.out, o.k, token, row, shared);
 }

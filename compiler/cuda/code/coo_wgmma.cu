@@ -176,14 +176,14 @@ __device__ __forceinline__ void store_four(const Output &o, float4 v, int token,
     if (o.residual && whole) more = *(const uint2 *)residual;
     float w[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) w[i] = activated(sums[i] + (o.bias && row + i < o.m ? o.bias[row + i] : 0.0f));
+    for (int i = 0; i < 4; ++i) w[i] = sums[i] + (o.bias && row + i < o.m ? o.bias[row + i] : 0.0f);
     if (o.residual && !whole) {
 #pragma unroll
         for (int i = 0; i < 4; ++i)
             if (row + i < o.m) (i < 2 ? more.x : more.y) |= (u32)residual[i] << i % 2 * 16;
     }
     const float2 low = both_widened(more.x), high = both_widened(more.y); // zeros without a residual
-    words = make_uint2(rounded(w[0] + low.x, w[1] + low.y), rounded(w[2] + high.x, w[3] + high.y));
+    words = make_uint2(rounded(activated(w[0], low.x), activated(w[1], low.y)), rounded(activated(w[2], high.x), activated(w[3], high.y)));
     if (whole) {
         *(uint2 *)to = words;
         return;

@@ -2,7 +2,7 @@
 
 struct Epilogue {
     u16 *y;
-    const float *bias;   // [m], or [tokens] with `bias_by_token`, or null
+    const float *bias;   // [m] or null
     const u16 *residual; // or null, of the type of y
     i64 stride, outer, inner; // of y: from row to row, from one of the outer and of the inner batch to the next; elements
     i64 residual_stride, residual_outer, residual_inner;
@@ -10,7 +10,6 @@ struct Epilogue {
     int tokens, m;
     int wide;           // 16 bytes at a time can be written, and read of the residual
     int residual_first; // before the activation
-    int bias_by_token;
 
     // Of one of the batch.
     __device__ __forceinline__ void select(int at_outer, int at_inner) {
@@ -18,11 +17,8 @@ struct Epilogue {
         if (residual) residual += at_outer * residual_outer + at_inner * residual_inner;
     }
 
-    // Of a row or, with `bias_by_token`, of a token; zero past the end.
-    __device__ __forceinline__ float bias_of(int token, int row) const {
-        const int which = bias_by_token ? token : row;
-        return bias && which < (bias_by_token ? tokens : m) ? bias[which] : 0.0f;
-    }
+    // Of a row; zero past the end.
+    __device__ __forceinline__ float bias_of(int row) const { return bias && row < m ? bias[row] : 0.0f; }
 
     __device__ __forceinline__ float finished(float sum, float offset, float added) const {
         const float value = activated(sum * scale + offset + (residual_first ? added : 0.0f));
@@ -65,8 +61,8 @@ struct Epilogue {
 #pragma unroll
         for (int i = 0; i < 4; ++i)
             words[i] = rounded(
-                finished(sums[2 * i], bias_of(token, row + 2 * i), widened((u16)others[i])),
-                finished(sums[2 * i + 1], bias_of(token, row + 2 * i + 1), widened((u16)(others[i] >> 16))));
+                finished(sums[2 * i], bias_of(row + 2 * i), widened((u16)others[i])),
+                finished(sums[2 * i + 1], bias_of(row + 2 * i + 1), widened((u16)(others[i] >> 16))));
         put(make_uint4(words[0], words[1], words[2], words[3]), token, row);
     }
 };
@@ -74,16 +70,68 @@ struct Epilogue {
 #define AREA_PITCH(EIGHTS) ((EIGHTS) * 16 + 16) // bytes of a token's rows, so that lanes share no bank
 #define AREA_BYTES(EIGHTS) (16 * AREA_PITCH(EIGHTS))
 
+// What a residual is to a warp that stores: there is none, it is added after the activation, or before it.
+enum Added { NOTHING, LAST, FIRST };
+
+// The sums of a warp as `store_sums` has them, where all of it is inside and 16 bytes at a time can be written: all that is fetched
+// is under way before the first of it is waited for.
+template <int EIGHTS, Added ADDED>
+__device__ __forceinline__ void store_whole(const Epilogue &out, const float (*sums)[4], int token, int row, char *area) {
+    const int lane = threadIdx.x & 31, own = lane / EIGHTS, part = lane % EIGHTS; // a piece: eight rows of a token
+    const int apart = 32 / EIGHTS; // tokens from one of a lane's pieces to the next
+    char *const piece = area + own * AREA_PITCH(EIGHTS) + part * 16;
+    char *const pair = area + lane / 4 * AREA_PITCH(EIGHTS) + lane % 4 * 4;
+    uint4 more[EIGHTS / 2];
+    if (ADDED != NOTHING) {
+        const u16 *from = out.residual + (token + own) * out.residual_stride + row + part * 8;
+#pragma unroll
+        for (int each = 0; each < EIGHTS / 2; ++each) more[each] = *(const uint4 *)(from + each * apart * out.residual_stride);
+    }
+    float offsets[EIGHTS][2] = {};
+    if (out.bias) {
+        const float *from = out.bias + row + lane % 4 * 2;
+#pragma unroll
+        for (int each = 0; each < EIGHTS; ++each) offsets[each][0] = from[each * 8], offsets[each][1] = from[each * 8 + 1];
+    }
+    __syncwarp();
+    if (ADDED != NOTHING) {
+#pragma unroll
+        for (int each = 0; each < EIGHTS / 2; ++each) *(uint4 *)(piece + each * apart * AREA_PITCH(EIGHTS)) = more[each];
+        __syncwarp();
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int each = 0; each < EIGHTS; ++each) {
+            u32 *place = (u32 *)(pair + 8 * half * AREA_PITCH(EIGHTS) + each * 16);
+            const u32 other = ADDED == NOTHING ? 0 : *place;
+            float values[2];
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                const float sum = sums[each][2 * half + i] * out.scale + offsets[each][i], added = widened((u16)(other >> 16 * i));
+                values[i] = ADDED == NOTHING ? activated(sum) : ADDED == LAST ? activated(sum) + added : activated(sum + added);
+            }
+            *place = rounded(values[0], values[1]);
+        }
+    __syncwarp();
+    u16 *to = out.y + (token + own) * out.stride + row + part * 8;
+#pragma unroll
+    for (int each = 0; each < EIGHTS / 2; ++each)
+        *(uint4 *)(to + each * apart * out.stride) = *(const uint4 *)(piece + each * apart * AREA_PITCH(EIGHTS));
+}
+
 // The sums of a warp, 16 tokens x EIGHTS x 8 rows as `mma` leaves them, through AREA_BYTES(EIGHTS) of shared memory of its own,
 // where rows become neighbours.
 template <int EIGHTS>
 __device__ __forceinline__ void store_sums(const Epilogue &out, const float (*sums)[4], int token, int row, char *area) {
-    const int lane = threadIdx.x & 31, first = token + lane / 4, column = row + lane % 4 * 2;
+    if (out.wide && token + 16 <= out.tokens && row + 8 * EIGHTS <= out.m) // the same for all lanes
+        return !out.residual         ? store_whole<EIGHTS, NOTHING>(out, sums, token, row, area)
+               : out.residual_first ? store_whole<EIGHTS, FIRST>(out, sums, token, row, area)
+                                    : store_whole<EIGHTS, LAST>(out, sums, token, row, area);
+    const int lane = threadIdx.x & 31, column = row + lane % 4 * 2;
     float offsets[EIGHTS][2]; // of rows
-    if (!out.bias_by_token)
 #pragma unroll
-        for (int each = 0; each < EIGHTS * 2; ++each)
-            offsets[each / 2][each % 2] = out.bias_of(first, column + each / 2 * 8 + each % 2);
+    for (int each = 0; each < EIGHTS * 2; ++each) offsets[each / 2][each % 2] = out.bias_of(column + each / 2 * 8 + each % 2);
     __syncwarp();
     if (out.residual) {
 #pragma unroll
@@ -95,11 +143,6 @@ __device__ __forceinline__ void store_sums(const Epilogue &out, const float (*su
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        if (out.bias_by_token) {
-            const float own = out.bias_of(first + 8 * half, column);
-#pragma unroll
-            for (int each = 0; each < EIGHTS; ++each) offsets[each][0] = offsets[each][1] = own;
-        }
 #pragma unroll
         for (int each = 0; each < EIGHTS; ++each) {
             u32 *place = (u32 *)(area + (lane / 4 + 8 * half) * AREA_PITCH(EIGHTS) + each * 16 + lane % 4 * 4);

@@ -72,6 +72,27 @@ __device__ __forceinline__ void copy_box(u32 to, const TensorMap &map, int colum
                  "[%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&map), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
 
+// A box of pixels of images with channels last, from the pixel on whose window begins at (right, down), of the pixels that are so
+// far to the right and down in their windows; what is outside an image is zero.
+__device__ __forceinline__ void copy_pixels(u32 to, const TensorMap &map, int channel, int right, int down, int image,
+                                            u16 far_right, u16 far_down, u32 barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3, %4, %5}], [%6], {%7, %8};" ::"r"(to), "l"(&map), "r"(channel), "r"(right), "r"(down),
+                 "r"(image), "r"(barrier), "h"(far_right), "h"(far_down) : "memory");
+}
+
+// All threads of all blocks of a cluster; what they wrote to shared memory before can be read after.
+__device__ __forceinline__ void meet_cluster() {
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
+// A place in shared memory as it is in a block of the cluster.
+__device__ __forceinline__ u32 in_block(u32 address, u32 block) {
+    u32 there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
+    return there;
+}
+
 // Where a matrix for `wgmma` lies in shared memory, as its descriptor says it.
 __device__ __forceinline__ u32 matrix_place(u32 address) { return address >> 4; }
 
@@ -142,7 +163,7 @@ __device__ __forceinline__ float2 both_widened(u32 bits) {
 struct Output {
     u16 *y;
     const float *bias; // [m] or null
-    const u16 *residual; // [tokens, m] or null: added after the activation
+    const u16 *residual; // [tokens, m] or null
     const float *row_scales, *token_scales; // [m], [tokens] or null, of factors of eight bits
     long long stride, residual_stride;
     int m, tokens, wide, unused;
@@ -240,20 +261,17 @@ __device__ __forceinline__ void store(const float (&sums)[COUNT / 2], const Outp
 #if KIND
                 w[i] *= (i & 2 ? high_scale : low_scale) * o.token_scale(first_token + begin + each + i / 4 * 8 + lane % 4 * 2 + i % 2);
 #endif
-                w[i] = activated(w[i] + (i & 2 ? biases.y : biases.x));
+                w[i] += i & 2 ? biases.y : biases.x;
             }
-            u32 words[4];
-            if (o.residual) {
+            u32 words[4] = {};
+            if (o.residual)
                 asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                              : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(to + each * 128) : "memory");
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const float2 more = both_widened(words[i]);
-                    w[2 * i] += more.x, w[2 * i + 1] += more.y;
-                }
+            for (int i = 0; i < 4; ++i) {
+                const float2 more = both_widened(words[i]); // zeros without a residual
+                words[i] = rounded(activated(w[2 * i], more.x), activated(w[2 * i + 1], more.y));
             }
-#pragma unroll
-            for (int i = 0; i < 4; ++i) words[i] = rounded(w[2 * i], w[2 * i + 1]);
             asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + each * 128),
                          "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
         }

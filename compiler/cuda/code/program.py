@@ -38,6 +38,7 @@ HEADERS = {  # what a kernel is compiled with, if not as sparse streams or warpg
     "attention_mma": ("special.cuh", "tensor_core.cuh", "widened.cuh", "attention.cuh"),
     "attention_wgmma": ("special.cuh", "tensor_core.cuh", "widened.cuh", "wgmma.cuh", "attention.cuh"),
     "conv_mma": (*_DENSE, "wgmma.cuh", "dense_tile.cuh", "conv_input.cuh"),
+    "max_pool": ("tensor_core.cuh", "widened.cuh"),
     "conv_depthwise": (*_DENSE, "conv_input.cuh"),
 }
 

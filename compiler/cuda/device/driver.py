@@ -234,12 +234,40 @@ class Device:
 
         The address is a multiple of 16, `stride` (elements) of 8. Compute capability 9.0 and later.
         """
-        space = (c_uint64 * 32)()  # the driver wants its map at a multiple of 64
-        aligned = -(-ctypes.addressof(space) // 64) * 64
         lengths, strides, ones = (c_uint64 * 2)(columns, rows), (c_uint64 * 1)(2 * stride), (c_uint * 2)(1, 1)
         sizes = (c_uint * 2)(box[1], box[0])
         fixed = 0, _SWIZZLES[2 * box[1]], _PROMOTE_256, 0
-        self.call("cuTensorMapEncodeTiled", aligned, _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
+        return self._map("cuTensorMapEncodeTiled", _BITS16, 2, address, lengths, strides, sizes, ones, *fixed)
+
+    def window_map(
+        self,
+        address: int,
+        shape: tuple[int, int, int, int],
+        first: tuple[int, int],
+        last: tuple[int, int],
+        steps: tuple[int, int],
+        box: tuple[int, int],
+    ) -> TensorMap:
+        """Of images [images, height, width, channels] of 16-bit elements: boxes of so many pixels and channels, 64 or 128 bytes,
+        swizzled.
+
+        Pixels are those at the same place in windows that begin at (down, right) `first`, and then each `steps` further, row
+        by row and image by image, up to `last` from the last pixel of an image. The address is a multiple of 16, channels are
+        of 8; places are -128 to 127. Compute capability 9.0 and later.
+        """
+        images, height, width, channels = shape
+        lengths = (c_uint64 * 4)(channels, width, height, images)
+        strides = (c_uint64 * 3)(*(2 * channels * each for each in (1, width, width * height)))
+        corners = [(c_int * 2)(right, down) for down, right in (first, last)]
+        each = (c_uint * 4)(1, steps[1], steps[0], 1)
+        fixed = 0, _SWIZZLES[2 * box[1]], _PROMOTE_256, 0
+        given = (_BITS16, 4, address, lengths, strides, *corners, box[1], box[0], each, *fixed)
+        return self._map("cuTensorMapEncodeIm2col", *given)
+
+    def _map(self, function: str, *given: object) -> TensorMap:
+        space = (c_uint64 * 32)()  # the driver wants its map at a multiple of 64
+        aligned = -(-ctypes.addressof(space) // 64) * 64
+        self.call(function, aligned, *given)
         return TensorMap.from_buffer_copy(ctypes.string_at(aligned, ctypes.sizeof(TensorMap)))
 
     def allocate(self, nbytes: int) -> Buffer:

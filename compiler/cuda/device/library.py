@@ -61,6 +61,10 @@ _ARGUMENTS: dict[str, tuple[object, ...]] = {
     "cuGraphDestroy": (c_void_p,),
     "cuGraphExecDestroy": (c_void_p,),
     "cuTensorMapEncodeTiled": (c_void_p, c_int, c_uint, c_uint64, *[c_void_p] * 4, *[c_int] * 4),
+    "cuTensorMapEncodeIm2col": (
+        *(c_void_p, c_int, c_uint, c_uint64, *[c_void_p] * 4, c_uint, c_uint),
+        *(c_void_p, *[c_int] * 4),
+    ),
 }
 
 

@@ -25,7 +25,6 @@ ALIGNMENT = 256
 """Bytes at whose multiples the arena and the constants begin; inputs and outputs begin at multiples of 16."""
 
 Half: TypeAlias = Literal["float16", "bfloat16"]
-Layout: TypeAlias = Literal["nchw", "nhwc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +162,8 @@ class Attention:
 class Convolution:
     """y = tail(convolution of x with weight number `weight` [filters, channels / groups, kernel height, kernel width]).
 
-    x is [batch, channels, height, width] in the order of memory that `layout` names, without gaps; y likewise. One axis
-    only has a first axis of length 1. The stride of the tail's residual has no meaning: it is laid out like y.
+    x is [batch, channels, height, width] with channels last in memory, without gaps; y likewise. One axis only has a first
+    axis of length 1. The stride of the tail's residual has no meaning: it is laid out like y.
     """
 
     weight: int
@@ -176,11 +175,23 @@ class Convolution:
     x: Address
     y: Address
     tail: Tail
-    layout: Layout
     layer: str
 
 
-Step: TypeAlias = Launch | Product | BatchedProduct | Attention | Convolution
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """y = the maximum of each window of x [batch, channels, height, width], of 16 bits; both with channels last, without gaps."""
+
+    batch: int
+    channels: int
+    axes: tuple[Axis, Axis]
+    x: Address
+    y: Address
+    dtype: Half
+    layer: str
+
+
+Step: TypeAlias = Launch | Product | BatchedProduct | Attention | Convolution | Pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

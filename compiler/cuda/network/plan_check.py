@@ -18,6 +18,7 @@ from sparsec.cuda.network.plan import (
     DeviceWeight,
     Heads,
     Launch,
+    Pool,
     Product,
     Rows,
     Tail,
@@ -68,6 +69,8 @@ def check(plan: DevicePlan) -> None:
                 each.attention(step)
             case Convolution():
                 each.convolution(step)
+            case Pool():
+                each.pool(step)
 
 
 def _check_weight(weight: DeviceWeight) -> None:
@@ -134,15 +137,25 @@ class _Step:
         self._require(step.groups >= 1 and filters == step.filters, "has not the filters of its weight")
         self._require(channels * step.groups == step.channels, "has not the channels of its weight")
         self._require(kernel == [axis.kernel for axis in axes], "has not the kernel of its weight")
+        written = self._windows(step, step.filters)
+        self._tail(step.tail, step.filters)
+        if step.tail.residual is not None:
+            self._inside(step.tail.residual.address, written)
+
+    def pool(self, step: Pool) -> None:
+        self._require(all(axis.kernel >= 1 for axis in step.axes), "has an impossible kernel")
+        self._windows(step, step.channels)
+
+    def _windows(self, step: Convolution | Pool, channels: int) -> int:
+        """The images are there; returns the bytes of y, of so many channels."""
+        axes = step.axes
         possible = all(axis.stride >= 1 and axis.dilation >= 1 and min(axis.before, axis.after) >= 0 for axis in axes)
         self._require(possible and step.batch >= 0, "has an impossible stride, dilation or padding")
         self._require(all(axis.size >= 0 and axis.out >= 0 for axis in axes), "has an impossible size")
         self._inside(step.x, _HALF * step.batch * step.channels * math.prod(axis.size for axis in axes))
-        written = _HALF * step.batch * step.filters * math.prod(axis.out for axis in axes)
+        written = _HALF * step.batch * channels * math.prod(axis.out for axis in axes)
         self._inside(step.y, written)
-        self._tail(step.tail, step.filters)
-        if step.tail.residual is not None:
-            self._inside(step.tail.residual.address, written)
+        return written
 
     def _weight(self, number: int, axes: int) -> tuple[int, ...]:
         self._require(0 <= number < len(self._plan.weights), f"uses weight {number}, which there is not")

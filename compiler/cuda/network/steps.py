@@ -15,21 +15,21 @@ from sparsec.cuda.network.plan import (
     BatchedProduct,
     Convolution,
     Launch,
+    Pool,
     Product,
     Step,
     Strided,
     Tail,
 )
 from sparsec.cuda.network.resident import Dense, Resident, Use, use_of
-from sparsec.cuda.products import attention, dense_mma, product
+from sparsec.cuda.products import attention, dense_mma, pooling, product
 from sparsec.cuda.products.attention import AttentionSizes, HeadRows, MaskRows
 from sparsec.cuda.products.convolution import ConvolutionWeight
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.dense_mma import DenseSizes
 from sparsec.cuda.products.dense_operands import Epilogue, Matrices
 from sparsec.cuda.products.operands import Results, Rows
-from sparsec.cuda.products.product import ACTIVATIONS
-from sparsec.errors import TargetError
+from sparsec.cuda.products.product import ACTIVATIONS, FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,9 @@ def launch(step: Step, loaded: Loaded, places: Places, stream: int) -> None:
             _attention(step, loaded, places, stream)
         case Convolution():
             _convolution(step, loaded, places, stream)
+        case Pool():
+            x, y = places.of(step.x), places.of(step.y)
+            pooling.launch(loaded.device, step.dtype, step.batch, step.channels, step.axes, x, y, stream)
 
 
 def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None:
@@ -94,9 +97,12 @@ def _product(step: Product, loaded: Loaded, places: Places, stream: int) -> None
     results = Results(y, step.y.stride, m, _bias(step.tail, places), ACTIVATIONS[step.tail.activation])
     added = step.tail.residual
     if added is not None:
-        if step.tail.residual_first and step.tail.activation is not None:
-            raise TargetError("Sparse products add residuals after the activation only.", where=step.layer)
-        results = replace(results, residual=places.of(added.address), residual_stride=added.stride)
+        results = replace(
+            results,
+            activation=results.activation + FIRST * step.tail.residual_first,
+            residual=places.of(added.address),
+            residual_stride=added.stride,
+        )
     product.launch(weight, loaded.workspace, given, results, stream)
 
 

@@ -1,4 +1,5 @@
-"""Convolutions on a GPU: as products on tensor cores (`conv_mma`) or, of one channel a filter, directly (`conv_depthwise`)."""
+"""Convolutions of images with channels last on a GPU: as products on tensor cores (`dense_wgmma`, where its copies do, else
+`conv_mma`) or, of one channel a filter, directly (`conv_depthwise`)."""
 
 from __future__ import annotations
 
@@ -14,18 +15,21 @@ from sparsec.cuda.code import program
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.device.memory import Memory
 from sparsec.cuda.device.tensors import BFLOAT16
-from sparsec.cuda.network.plan import Layout
+from sparsec.cuda.products import dense_wgmma
 from sparsec.cuda.products.dense_mma import DenseSizes, TileShape, best_shape
 from sparsec.cuda.products.dense_operands import VECTOR, Epilogue, EpilogueArgument, Matrices
+from sparsec.cuda.products.dense_wgmma import Windows
+from sparsec.cuda.products.operands import Rows
 from sparsec.kernels.problem import Axis
 
 TAP = np.dtype([("offset", np.int32), ("down", np.int16), ("right", np.int16)])
 _THREADS = 256  # of a block of `conv_depthwise`
+_ACROSS, _RESIDENT = 4, 1024  # pixels of a thread of it, where a multiprocessor has so many threads all the same
+_WIDEST = 7  # windows whose filters a thread keeps in registers
 
 Bits: TypeAlias = NDArray[np.uint16]
-Order: TypeAlias = Literal["whole", "as they are", "taps"]
-"""Of filters in memory: one after another, padded so that each begins at a multiple of 16 bytes, or not; or all of them for each
-tap."""
+Order: TypeAlias = Literal["whole", "taps"]
+"""Of filters in memory: one after another, padded so that each begins at a multiple of 16 bytes; or all of them for each tap."""
 
 
 class _Input(ctypes.Structure):
@@ -55,9 +59,8 @@ class _Depthwise(ctypes.Structure):
     _fields_ = (
         ("input", _Input),
         ("weight", c_void_p),
-        ("channel_stride", c_longlong),
         ("out", EpilogueArgument),
-        *((name, c_int) for name in ("taps", "filters", "of_channel", "images")),
+        *((name, c_int) for name in ("taps", "filters", "of_channel", "rows_of_taps", "apart")),
     )
 
 
@@ -69,11 +72,6 @@ class Geometry:
     filters: int
     groups: int
     axes: tuple[Axis, Axis]
-    layout: Layout
-
-    @property
-    def nchw(self) -> bool:
-        return self.layout == "nchw"
 
     @property
     def depthwise(self) -> bool:
@@ -83,7 +81,7 @@ class Geometry:
     @property
     def order(self) -> Order:
         """Of filters in memory."""
-        return "whole" if not self.depthwise else "as they are" if self.nchw else "taps"
+        return "taps" if self.depthwise else "whole"
 
     @property
     def pixels(self) -> int:
@@ -91,16 +89,8 @@ class Geometry:
         return self.axes[0].out * self.axes[1].out
 
     @property
-    def channel_stride(self) -> int:
-        """Of x, elements; likewise the others."""
-        return self.axes[0].size * self.axes[1].size if self.nchw else 1
-
-    @property
-    def pixel_stride(self) -> int:
-        return 1 if self.nchw else self.channels
-
-    @property
     def image_stride(self) -> int:
+        """Of x, elements."""
         return self.channels * self.axes[0].size * self.axes[1].size
 
     def taps(self, channels: int) -> NDArray[np.void]:
@@ -110,31 +100,29 @@ class Geometry:
         taps["down"] = (np.arange(down.kernel) * down.dilation)[:, None, None]
         taps["right"] = (np.arange(right.kernel) * right.dilation)[:, None]
         pixel = taps["down"].astype(np.int64) * right.size + taps["right"]
-        taps["offset"] = pixel * self.pixel_stride + np.arange(channels) * self.channel_stride
+        taps["offset"] = pixel * self.channels + np.arange(channels)
         return taps.reshape(-1)
 
     def input(self, x: int, taps: int, images: int) -> _Input:
-        """For kernels, that have so many images at once."""
+        """For kernels."""
         down, right = self.axes
         return _Input(
             *(x, taps, self.image_stride, images * self.pixels, right.out, down.out, down.size, right.size),
-            *(right.size * self.pixel_stride, self.pixel_stride),
+            *(right.size * self.channels, self.channels),
             *(down.stride, right.stride, down.before, right.before),
         )
 
     def matrices(self, address: int) -> Matrices:
-        """y, or what is laid out like it: [pixels, filters] or, in NCHW, [filters, pixels] of images; inner: groups."""
-        if self.nchw:
-            whole = self.filters * self.pixels
-            return Matrices(address, self.pixels, outer=whole, inner=whole // self.groups)
+        """y, or what is laid out like it: [pixels of all images, filters]; inner: groups."""
         return Matrices(address, self.filters, inner=self.filters // self.groups)
 
     def epilogue(self, y: int, images: int, after: Epilogue, filters: int) -> EpilogueArgument:
-        """For kernels that have so many filters at once; only the address of a residual counts."""
-        added = None if after.residual is None else self.matrices(after.residual.address)
-        own = replace(after, residual=added, bias_by_token=self.nchw)
-        tokens, m = (filters, self.pixels) if self.nchw else (images * self.pixels, filters)
-        return own.argument(self.matrices(y), tokens, m)
+        """For kernels that have so many filters at once."""
+        return self.placed(after).argument(self.matrices(y), images * self.pixels, filters)
+
+    def placed(self, after: Epilogue) -> Epilogue:
+        """With the residual as y lies; only its address counts."""
+        return replace(after, residual=after.residual and self.matrices(after.residual.address))
 
 
 class Filters:
@@ -151,15 +139,14 @@ class Filters:
         self.k = laid_out.shape[1]
         if order == "taps":
             laid_out = np.pad(laid_out.T, ((0, 0), (0, -len(bits) % VECTOR)))
-        elif order == "whole":
+        else:
             laid_out = np.pad(laid_out, ((0, 0), (0, -self.k % VECTOR)))
         self.stride = laid_out.shape[1]
         self.address = self._memory.upload(laid_out).address
 
 
 class ConvolutionWeight:
-    """Filters for images of one size; y = x * W for x [images, channels, height, width] in the order that the geometry's
-    layout names, without gaps."""
+    """Filters for images of one size; y = x * W for x [images, height, width, channels], without gaps."""
 
     def __init__(self, filters: Filters, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -168,9 +155,14 @@ class ConvolutionWeight:
         self._filters = filters
         self._memory = Memory(self, filters.device)
         own = geometry.channels // geometry.groups
-        self._wide_channels = not geometry.nchw and (geometry.channels if geometry.depthwise else own) % VECTOR == 0
+        self._wide_channels = (geometry.channels if geometry.depthwise else own) % VECTOR == 0
         taps = geometry.taps(own)
         self._taps = {False: self._memory.upload(taps), True: self._memory.upload(taps[::VECTOR])}
+
+    @property
+    def _has_windows(self) -> bool:
+        """Whether this GPU copies pixels of windows by itself."""
+        return self.geometry.groups == 1 and self.device.architecture == dense_wgmma.ARCHITECTURE
 
     @classmethod
     def of(cls, bits: Bits, dtype: str, geometry: Geometry, on: Device) -> ConvolutionWeight:
@@ -192,37 +184,34 @@ class ConvolutionWeight:
         if not images * self.geometry.pixels * self.geometry.filters:
             return
         wide = self._wide_channels and x % (2 * VECTOR) == 0
-        if self.geometry.depthwise:
+        windows = Windows(x, images, self.geometry.channels, self.geometry.axes)
+        if shape is None and self._has_windows and windows.fit:
+            filters = Rows(self._filters.address, self._filters.stride, self.geometry.filters, self._filters.k)
+            out, given = self.geometry.matrices(y), self.geometry.placed(after)
+            dense_wgmma.launch(self.device, self.dtype, self.geometry.filters, windows, filters, out, stream, given)
+        elif self.geometry.depthwise:
             self._launch_depthwise(images, x, y, stream, after, wide)
         else:
             self._launch_product(images, x, y, stream, after, wide, shape)
 
     def _macros(self, after: Epilogue, wide: bool) -> dict[str, int]:
-        macros = {"NCHW": int(self.geometry.nchw), "BY_EIGHTS": int(wide)}
-        return macros | {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": after.activation}
+        return {"BY_EIGHTS": int(wide), "BF16": int(self.dtype == BFLOAT16), "ACTIVATION": after.activation}
 
     def _launch_product(
         self, images: int, x: int, y: int, stream: int, after: Epilogue, wide: bool, shape: TileShape | None
     ) -> None:
         what, filters = self.geometry, self.geometry.filters // self.geometry.groups
-        if what.nchw:
-            sizes = DenseSizes(filters, what.pixels, self._filters.k, images, what.groups)
-        else:
-            sizes = DenseSizes(images * what.pixels, filters, self._filters.k, 1, what.groups)
+        sizes = DenseSizes(images * what.pixels, filters, self._filters.k, 1, what.groups)
         by = shape or best_shape(sizes, self.device, narrow=not wide)
         row_tiles, token_tiles = -(-sizes.m // by.rows), -(-sizes.tokens // by.tokens)
         operands = _Operands(
-            what.input(x, self._taps[wide].address, 1 if what.nchw else images),
-            *(
-                self._filters.address,
-                self._filters.stride,
-                self._filters.k // (what.axes[0].kernel * what.axes[1].kernel) * what.channel_stride,
-            ),
+            what.input(x, self._taps[wide].address, images),
+            *(self._filters.address, self._filters.stride, what.channels // what.groups),
             what.epilogue(y, images, after, filters),
             *(row_tiles, token_tiles, min(token_tiles, 8), self._filters.k, filters, what.groups),
         )
-        lines = {"X_LINES": int(not what.nchw and not wide), "W_LINES": int(what.nchw), "X_WIDE": 1, "W_WIDE": 1}
-        shared_bytes = by.shared_bytes(x_lines=bool(lines["X_LINES"]), w_lines=bool(lines["W_LINES"]))
+        lines = {"X_LINES": int(not wide), "W_LINES": 0, "X_WIDE": 1, "W_WIDE": 1}
+        shared_bytes = by.shared_bytes(x_lines=not wide)
         kernel = program.function(self.device, "conv_mma", by.macros | lines | self._macros(after, wide), shared_bytes)
         blocks = sizes.outer * sizes.inner * row_tiles * token_tiles
         self.device.launch(kernel, (blocks, 1), by.threads, operands, stream)
@@ -231,11 +220,17 @@ class ConvolutionWeight:
         what = self.geometry
         wide = wide and what.filters == what.channels
         operands = _Depthwise(
-            what.input(x, self._taps[False].address, 1 if what.nchw else images),
-            *(self._filters.address, what.channel_stride),
+            what.input(x, self._taps[False].address, images),
+            self._filters.address,
             what.epilogue(y, images, after, what.filters),
-            *(self._filters.k, what.filters, what.filters // what.channels, images),
+            *(self._filters.k, what.filters, what.filters // what.channels),
+            *(what.axes[0].kernel, what.axes[0].dilation),
         )
-        kernel = program.function(self.device, "conv_depthwise", self._macros(after, wide), 0)
-        eights = -(-what.pixels // VECTOR) * what.filters if what.nchw else what.pixels * -(-what.filters // VECTOR)
-        self.device.launch(kernel, (-(-images * eights // _THREADS), 1), _THREADS, operands, stream)
+        right, rows = what.axes[1], images * what.axes[0].out * -(-what.filters // VECTOR)
+        across = _ACROSS if rows * right.out >= _ACROSS * _RESIDENT * self.device.multiprocessors else 1
+        if not wide or right.dilation > 1 or right.kernel > _WIDEST:
+            across = 0
+        shape = {"ACROSS": across, "RIGHT": right.kernel, "STEP": right.stride} if across else {"ACROSS": 0}
+        kernel = program.function(self.device, "conv_depthwise", self._macros(after, wide) | shape, 0)
+        threads = rows * -(-right.out // max(1, across))
+        self.device.launch(kernel, (-(-threads // _THREADS), 1), _THREADS, operands, stream)

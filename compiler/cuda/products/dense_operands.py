@@ -23,7 +23,7 @@ class EpilogueArgument(ctypes.Structure):
         *((name, c_longlong) for name in ("stride", "outer", "inner")),
         *((name, c_longlong) for name in ("residual_stride", "residual_outer", "residual_inner")),
         ("scale", c_float),
-        *((name, c_int) for name in ("tokens", "m", "wide", "residual_first", "bias_by_token")),
+        *((name, c_int) for name in ("tokens", "m", "wide", "residual_first")),
     )
 
 
@@ -56,7 +56,7 @@ class Matrices:
 class Epilogue:
     """y = act(scale * sum + bias) + residual or, with `residual_first`, act(scale * sum + bias + residual); one rounding.
 
-    `bias` is the address of float32 [m] (of [tokens] with `bias_by_token`), or 0; `activation` its number in
+    `bias` is the address of float32 [m] or 0; `activation` its number in
     `product.ACTIVATIONS`; `residual` has the type and the shape of y, whose rows are not transposed either.
     """
 
@@ -65,7 +65,6 @@ class Epilogue:
     residual: Matrices | None = None
     residual_first: bool = False
     scale: float = 1.0
-    bias_by_token: bool = False
 
     def argument(self, y: Matrices, tokens: int, m: int) -> EpilogueArgument:
         """For results [tokens, m] of each of a batch."""
@@ -73,5 +72,5 @@ class Epilogue:
         return EpilogueArgument(
             *(y.address, self.bias, added.address),
             *(y.stride, y.outer, y.inner, added.stride, added.outer, added.inner),
-            *(self.scale, tokens, m, int(y.wide and added.wide), int(self.residual_first), int(self.bias_by_token)),
+            *(self.scale, tokens, m, int(y.wide and added.wide), int(self.residual_first)),
         )

@@ -33,8 +33,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Y [tokens, m], row by row, the stride in elements; the bias's address or 0, and the activation's number; what is
-    added after the activation, as Y is, or nothing (address 0); the scales of X's tokens, float32, or 0 for ones."""
+    """Y [tokens, m], row by row, the stride in elements; the bias's address or 0, and the activation's number, with
+    `product.FIRST` added to it if what is added comes before it; what is added, as Y is, or nothing (address 0); the scales
+    of X's tokens, float32, or 0 for ones."""
 
     address: int
     stride: int

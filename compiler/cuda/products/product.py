@@ -29,6 +29,7 @@ from sparsec.errors import InputError
 Activation: TypeAlias = Literal["relu", "gelu", "silu", "relu6"]
 
 ACTIVATIONS: dict[Activation | None, int] = {None: 0, "relu": 1, "gelu": 2, "silu": 3, "relu6": 4}
+FIRST = 8  # more than an activation's number, for what is added before it
 _VECTOR_BYTES = 16  # of X, that a lane loads at once
 
 
@@ -162,7 +163,7 @@ def launch(weight: Weight, caller: object, given: View, y: Results, stream: int)
 
 def _launch_dense(weight: DenseWeight, caller: object, x: Rows, y: Results, stream: int) -> None:
     residual = Matrices(y.residual, y.residual_stride) if y.residual else None
-    epilogue = Epilogue(y.bias, y.activation, residual)
+    epilogue = Epilogue(y.bias, y.activation % FIRST, residual, y.activation >= FIRST)
     given, result = Rows(x.address, x.stride, x.tokens, weight.k), Matrices(y.address, y.stride)
     kernel = weight.kernels(given, result, epilogue)[0]
     with tensors.scratch(caller, weight.device, WORKSPACE_BYTES if kernel == "cublas" else 0, stream) as workspace:

@@ -1,7 +1,8 @@
-#map = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+#map = affine_map<(d0, d1, d2, d3) -> (d0, d3, d1, d2)>
 #map1 = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11) -> (d4, d5, d6, d7)>
 #map2 = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11) -> (d8, d9, d10, d11)>
 #map3 = affine_map<(d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11) -> (d0, d1, d2, d3)>
+#map4 = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
 module {
   func.func @main(%arg0: memref<2x3x8x8xf32>, %arg1: memref<2x16x8x8xf32>) {
     %0 = "sparsec.weight"() {sym_name = "w"} : () -> memref<16x3x1x1xf32>
@@ -29,7 +30,7 @@ module {
       linalg.yield %1 : f32
     }
     %subview = memref.subview %arg1[0, 8, 0, 0] [2, 8, 8, 8] [1, 1, 1, 1] : memref<2x16x8x8xf32> to memref<2x8x8x8xf32, strided<[1024, 64, 8, 1], offset: 512>>
-    linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%reinterpret_cast_5 : memref<2x8x8x8xf32, strided<[1024, 1, 128, 16], offset: 8>>) outs(%subview : memref<2x8x8x8xf32, strided<[1024, 64, 8, 1], offset: 512>>) {
+    linalg.generic {indexing_maps = [#map4, #map4], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%reinterpret_cast_5 : memref<2x8x8x8xf32, strided<[1024, 1, 128, 16], offset: 8>>) outs(%subview : memref<2x8x8x8xf32, strided<[1024, 64, 8, 1], offset: 512>>) {
     ^bb0(%in: f32, %out: f32):
       linalg.yield %in : f32
     }
