@@ -66,11 +66,11 @@ def _layer(
     """The convolution of words, [filters, words] of `weight`."""
     problem = given.problem
     if not problem.reduction or (problem.pointwise and not _clashes(problem, isa)):
-        call, packed = _product(module, given, None, weight, epilogue, isa)
+        call, packed = _Product.of(given, None, epilogue, isa).lower(module, weight)
         return LoweredLayer((call,), {"weight": packed})
     window = Window.of(problem)
     copy = emit_window(module, window, isa)
-    call, packed = _product(module, given, window, weight, epilogue, isa)
+    call, packed = _Product.of(given, window, epilogue, isa).lower(module, weight)
     weights = {"weight": packed, "offsets": window.offsets(), "planes": window.table()}
     return LoweredLayer((copy, call), weights, {"window": (given.words.dtype, window.elements)})
 
@@ -104,84 +104,146 @@ def _plan(problem: ConvProblem, isa: Isa) -> Grid:
     return min(usual, Grid.plan(isa, pixels, filters, k, turned=True, total=total), key=lambda grid: grid.cycles(k))
 
 
-def _product(
-    module: ir.Module,
-    given: ConvWords,
-    window: Window | None,
-    weight: NDArray[np.generic],
-    epilogue: Epilogue,
-    isa: Isa,
-) -> tuple[Call, NDArray[np.generic]]:
-    """Add y = w x over the window copy, or over x itself; also the packed weights."""
-    problem, words = given.problem, given.words
-    filters, k, pixels = problem.filters // problem.groups, problem.reduction, problem.pixels
-    grid = _plan(problem, isa)
-    starts = grid.columns.starts * isa.lanes() if grid.turned else grid.rows.starts
-    packed = np.concatenate([pack_panels(matrix, starts) for matrix in weight.reshape(problem.groups, filters, k)])
-    channel = pixels if window is None else window.channel
-    source, group_step = (
-        (source_of(problem, isa)[0] if window is None else "window"),
-        problem.channels // problem.groups * channel,
-    )
-    elements = problem.batch * problem.filters * pixels
-    buffers = {source: (words.dtype, problem.batch * problem.channels * channel), "weight": (words.dtype, packed.size)}
-    if window is not None:
-        buffers["offsets"] = ("i32", k)
-    buffers |= {"y": (epilogue.result, elements)} | epilogue_buffers(epilogue, elements, problem.filters)
-    shape = "x".join(map(str, (problem.batch, problem.groups, filters, k, pixels)))
-    geometry = "" if window is None else f"_{problem.channels}x{channel}"
-    name = (
-        f"{words.arithmetic.name}_conv_dense_{words.element}_{shape}{geometry}_{grid.tag}_{epilogue.tag}_{isa.suffix}"
-    )
-    rows_first = _rows_first(grid)
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """y = w x over the `window` copy of x, or over x itself: for each image and group a matrix, cut as the `grid` says."""
 
-    def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        output = Output.of(module, name, isa, grid, epilogue, memory, pixels, along_channels=False)
-        x, weights = memory[source], memory["weight"]
+    given: ConvWords
+    window: Window | None
+    grid: Grid
+    epilogue: Epilogue
+    isa: Isa
+
+    @classmethod
+    def of(cls, given: ConvWords, window: Window | None, epilogue: Epilogue, isa: Isa) -> _Product:
+        return cls(given, window, _plan(given.problem, isa), epilogue, isa)
+
+    @property
+    def problem(self) -> ConvProblem:
+        return self.given.problem
+
+    @property
+    def filters(self) -> int:
+        """Of a group."""
+        return self.problem.filters // self.problem.groups
+
+    @property
+    def channel(self) -> int:
+        """Elements from one channel to the next."""
+        return self.problem.pixels if self.window is None else self.window.channel
+
+    @property
+    def source(self) -> str:
+        """The buffer that is read."""
+        return source_of(self.problem, self.isa)[0] if self.window is None else "window"
+
+    @property
+    def elements(self) -> int:
+        """Of y."""
+        return self.problem.batch * self.problem.filters * self.problem.pixels
+
+    @property
+    def name(self) -> str:
+        """The function's: all that its code depends on."""
+        problem, words = self.problem, self.given.words
+        sizes = (problem.batch, problem.groups, self.filters, problem.reduction, problem.pixels)
+        geometry = "" if self.window is None else f"_{problem.channels}x{self.channel}"
+        return (
+            f"{words.arithmetic.name}_conv_dense_{words.element}_{'x'.join(map(str, sizes))}{geometry}"
+            f"_{self.grid.tag}_{self.epilogue.tag}_{self.isa.suffix}"
+        )
+
+    def lower(self, module: ir.Module, weight: NDArray[np.generic]) -> tuple[Call, NDArray[np.generic]]:
+        """Add the function; also the packed weight, of [filters, words]."""
+        problem, grid = self.problem, self.grid
+        starts = grid.columns.starts * self.isa.lanes() if grid.turned else grid.rows.starts
+        matrices = weight.reshape(problem.groups, self.filters, problem.reduction)
+        packed = np.concatenate([pack_panels(matrix, starts) for matrix in matrices])
+        spec = self._spec(packed.size)
+        define(module, self.name, spec, lambda memory, begin, end: self._emit(module, memory, begin, end))
+        extent = problem.batch * problem.groups * grid.tiles
+        return Call(self.name, tuple(spec), extent, dense_products(self.given.given)), packed
+
+    def _spec(self, packed: int) -> dict[str, tuple[str, int]]:
+        """The function's buffers."""
+        problem, dtype = self.problem, self.given.words.dtype
+        read = {self.source: (dtype, problem.batch * problem.channels * self.channel), "weight": (dtype, packed)}
+        if self.window is not None:
+            read["offsets"] = ("i32", problem.reduction)
+        tails = epilogue_buffers(self.epilogue, self.elements, problem.filters)
+        return read | {"y": (self.epilogue.result, self.elements)} | tails
+
+    def _emit(self, module: ir.Module, memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        grid = self.grid
+        output = Output.of(
+            module, self.name, self.isa, grid, self.epilogue, memory, self.problem.pixels, along_channels=False
+        )
         with loop(begin, end) as unit:
-            matrix, part = unit // grid.tiles, unit % grid.tiles  # matrix: (image, group)
-            group = matrix % problem.groups
-            above, panels = matrix * group_step, group * (filters * k)
+            number, part = unit // grid.tiles, unit % grid.tiles
+            matrix = _Matrix.of(self, memory, number)
+            down, across = grid.rows.parts, grid.columns.parts
+            row, column = (part % down, part // down) if _rows_first(grid) else (part // across, part % across)
+            output.tile(row, column, matrix.turned_sums if grid.turned else matrix.sums, matrix.origin)
 
-            def shift(at: Index) -> Index:
-                return at * channel if window is None else memory["offsets"].load_index(at)
 
-            def sums(tile: Tile) -> list[ir.Value]:
-                base, panel = above + tile.column, panels + tile.row * k
-                return multiply(
-                    tile,
-                    k,
-                    lambda at: words.splats(weights, panel + at * tile.rows, tile.rows, tile.vectors.lanes),
-                    lambda at: tile.load(x, base + shift(at)),
-                    lambda left, right, total: words.multiply_add(right, left, total),
-                    words.short,
-                )
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """One image and one group: its x begins at element `above`, and its weight at element `panels`."""
 
-            def turned_sums(tile: Tile) -> list[ir.Value]:
-                base, panel = above + tile.row, panels + tile.column * k
-                step = tile.width * tile.vectors.lanes
-                return multiply(
-                    tile,
-                    k,
-                    lambda at: tile.splats(x, base + shift(at), 1),
-                    lambda at: tile.load(weights, panel + at * step),
-                    words.multiply_add,
-                    words.short,
-                )
+    product: _Product
+    memory: Mapping[str, Buffer]
+    number: Index
+    group: Index
+    above: Index
+    panels: Index
 
-            def origin(row: Index, column: Index) -> tuple[Index, Index]:
-                filter_, pixel = (column, row) if grid.turned else (row, column)
-                return (matrix * filters + filter_) * pixels + pixel, group * filters + filter_
+    @classmethod
+    def of(cls, product: _Product, memory: Mapping[str, Buffer], number: Index) -> _Matrix:
+        problem = product.problem
+        group = number % problem.groups
+        above = number * (problem.channels // problem.groups * product.channel)
+        return cls(product, memory, number, group, above, group * (product.filters * problem.reduction))
 
-            across = grid.columns.parts
-            row, column = (
-                (part % grid.rows.parts, part // grid.rows.parts) if rows_first else (part // across, part % across)
-            )
-            output.tile(row, column, turned_sums if grid.turned else sums, origin)
+    def sums(self, tile: Tile) -> list[ir.Value]:
+        """Of filters x pixels."""
+        words, k = self.product.given.words, self.product.problem.reduction
+        base, panel = self.above + tile.column, self.panels + tile.row * k
+        return multiply(
+            tile,
+            k,
+            lambda at: words.splats(self.memory["weight"], panel + at * tile.rows, tile.rows, tile.vectors.lanes),
+            lambda at: tile.load(self._x, base + self._shift(at)),
+            lambda left, right, total: words.multiply_add(right, left, total),
+            words.short,
+        )
 
-    define(module, name, buffers, body)
-    extent = problem.batch * problem.groups * grid.tiles
-    return Call(name, tuple(buffers), extent, dense_products(given.given)), packed
+    def turned_sums(self, tile: Tile) -> list[ir.Value]:
+        """Of pixels x filters."""
+        words, k = self.product.given.words, self.product.problem.reduction
+        base, panel = self.above + tile.row, self.panels + tile.column * k
+        step = tile.width * tile.vectors.lanes
+        return multiply(
+            tile,
+            k,
+            lambda at: tile.splats(self._x, base + self._shift(at), 1),
+            lambda at: tile.load(self.memory["weight"], panel + at * step),
+            words.multiply_add,
+            words.short,
+        )
+
+    def origin(self, row: Index, column: Index) -> tuple[Index, Index]:
+        """The element of y, and the channel, of a place of the matrix."""
+        filter_, pixel = (column, row) if self.product.grid.turned else (row, column)
+        filters, pixels = self.product.filters, self.product.problem.pixels
+        return (self.number * filters + filter_) * pixels + pixel, self.group * filters + filter_
+
+    @property
+    def _x(self) -> Buffer:
+        return self.memory[self.product.source]
+
+    def _shift(self, at: Index) -> Index:
+        """How far behind the first word of a pixel word `at` is."""
+        return at * self.product.channel if self.product.window is None else self.memory["offsets"].load_index(at)
 
 
 def _rows_first(grid: Grid) -> bool:
