@@ -10,7 +10,7 @@ from __future__ import annotations
 class SparsecError(Exception):
     """A failure that the user can act on.
 
-    `what` is one sentence; the other parts are optional and printed one per line.
+    `what` is one sentence, printed with a full stop; the other parts are optional and printed one per line.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class SparsecError(Exception):
         self.got = got
         self.next_step = next_step
         parts = [("where", where), ("expected", expected), ("got", got), ("try", next_step)]
-        super().__init__("\n".join([what, *(f"  {label}: {text}" for label, text in parts if text)]))
+        sentence = what if what.endswith((".", "!", "?")) else f"{what}."
+        super().__init__("\n".join([sentence, *(f"  {label}: {text}" for label, text in parts if text)]))
 
 
 class ModelError(SparsecError):
