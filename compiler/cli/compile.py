@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsec.cli.console import print_json, progress, say, size
-from sparsec.cli.models import compile_model, make_feeds, reference_of, require_writable, write_whole
+from sparsec.cli.console import print_json, say, size
+from sparsec.cli.emit import emit_library, emit_text, emit_wasm
+from sparsec.cli.models import compile_model, make_feeds, reference_of, require_writable
 from sparsec.cli.parameters import Shapes, chosen_for_option, compiles, json_option, one_shape, parse_shapes
 from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
@@ -99,12 +100,7 @@ def command(
     if no_tune_cache and (tune is not None or tune_log is not None):
         raise click.UsageError("--no-tune-cache goes with neither --tune nor --tune-log")
     seconds = parse_budget(tune, "--tune") if tune is not None else None
-    if emit != ARTIFACT and (check or as_json):
-        raise click.UsageError("--verify and --json go with --emit artifact only")
-    if weights != "inside" and emit not in FOLDERS:
-        raise click.UsageError(f"--weights goes with --emit {', '.join(FOLDERS)} only")
-    if storage != "fp32" and emit not in (ARTIFACT, *FOLDERS):
-        raise click.UsageError(f"--storage goes with --emit {', '.join((ARTIFACT, *FOLDERS))} only")
+    _require_fitting(emit, weights, storage, for_artifacts=check or as_json)
     output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, *FOLDERS) else None)
     if emit in FOLDERS:
         assert output is not None
@@ -114,8 +110,8 @@ def command(
             raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
         inside = weights == "inside"
         if emit == WASM:
-            return _emit_wasm(model, output, options, weights_inside=inside)
-        return _emit_library(model, output, emit, options, weights_inside=inside)
+            return emit_wasm(model, output, options, weights_inside=inside)
+        return emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
         require_writable(output)
     if seconds is not None:
@@ -123,7 +119,7 @@ def command(
             tune_model(model, target, shape, precision, seconds / max(len(sets), 1), tune_log, threads, quiet=as_json)
     if output is None or emit != ARTIFACT:
         options = _options(target, sets[0], tune_log, not no_tune_cache, precision, storage, threads)
-        return _emit_text(model, output, emit, options)
+        return emit_text(model, output, emit, options)
     start = time.perf_counter()
     compiled = compile_model(
         model,
@@ -150,6 +146,16 @@ def command(
             print_verification(verification)
         _tell(compiled, output, seconds) if passed else say("nothing was written")
     return 0 if passed else 1
+
+
+def _require_fitting(emit: str, weights: str, storage: str, *, for_artifacts: bool) -> None:
+    """Raise `click.UsageError` for options that do not go with what is written."""
+    if emit != ARTIFACT and for_artifacts:
+        raise click.UsageError("--verify and --json go with --emit artifact only")
+    if weights != "inside" and emit not in FOLDERS:
+        raise click.UsageError(f"--weights goes with --emit {', '.join(FOLDERS)} only")
+    if storage != "fp32" and emit not in (ARTIFACT, *FOLDERS):
+        raise click.UsageError(f"--storage goes with --emit {', '.join((ARTIFACT, *FOLDERS))} only")
 
 
 def _stem(model: str) -> str:
@@ -181,59 +187,6 @@ def _options(
         storage=storage,
         threads=threads or 1,
     )
-
-
-def _emit_wasm(model: str, output: Path, options: Options, *, weights_inside: bool) -> int:
-    from sparsec.driver import compile_wasm
-    from sparsec.source import readable
-    from sparsec.wasm_package import package_files, write_package
-
-    start = time.perf_counter()
-    with progress(f"compiling {Path(model).name}") as stages:
-        plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
-    contents = package_files(plan, module, weights_inside=weights_inside)
-    write_package(output, contents)
-    total = sum(map(len, contents.values()))
-    say(
-        f"{output}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; for {plan.target.isa}, "
-        f"{len(plan.steps)} steps, in {time.perf_counter() - start:.1f} s"
-    )
-    return 0
-
-
-def _emit_library(model: str, output: Path, emit: str, options: Options, *, weights_inside: bool) -> int:
-    from sparsec.c_library import write_library
-    from sparsec.c_text import Linkage
-    from sparsec.driver import compile_objects
-    from sparsec.source import readable
-    from sparsec.targets import resolve
-    from sparsec.targets.c_compiler import CCompiler
-
-    target, start = resolve(options.target), time.perf_counter()
-    if not target.is_wasm:  # which is refused below
-        CCompiler.find(target)  # or say that there is none before the model is compiled
-    with progress(f"compiling {Path(model).name}") as stages:
-        plan, objects = compile_objects(readable(model), options, progress=stages)
-    written = write_library(output, plan, objects, target, Linkage(emit), weights_inside=weights_inside)
-    total = sum(file.stat().st_size for file in written)
-    say(
-        f"{', '.join(map(str, written))}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; "
-        f"for {plan.target.isa}, {len(plan.steps)} steps, in {time.perf_counter() - start:.1f} s"
-    )
-    return 0
-
-
-def _emit_text(model: str, output: Path | None, emit: str, options: Options) -> int:
-    from sparsec.driver import Level, compile_text
-    from sparsec.source import readable
-
-    with progress(f"compiling {Path(model).name}") as stages:
-        text = compile_text(readable(model), Level(emit), options, progress=stages)
-    if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
-    else:
-        write_whole(output, lambda file: file.write(text.encode()))
-    return 0
 
 
 def _summary(
