@@ -9,19 +9,21 @@ from typing import Protocol
 from torch_mlir import ir
 
 from sparsec.kernels.conv_layout import lanes_for
-from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish_abreast, joined, loop, shuffle, when
+from sparsec.kernels.emit import Buffer, Vectors, choose, define, finish_abreast, joined, local, loop, shuffle, when
 from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem
+from sparsec.kernels.row_groups import PAGE
 from sparsec.kernels.split import Split
 from sparsec.kernels.words import FP32, Words, words_of
 
 MOVED = 6  # multiply-adds that take as long as moving an element: for each element of a word
 Y_TILES = "y.tiles"  # the buffer of a layer that leaves y as tiles
 QUAD = 4  # elements of a row that are loaded at once for a transposition
+RUN = 4  # squares of words that are read at once where tokens clash
 
 
 class Layout(Protocol):
@@ -156,9 +158,14 @@ class Squares:
 
     @classmethod
     def of(cls, tokens: TokenTiles) -> Squares:
-        """Parts that are as wide as a vector of tokens is long, if there are so many words."""
+        """Parts that are as wide as a vector of tokens is long, if there are so many words.
+
+        Bytes of tokens that are whole pages apart share one set of the level-1 cache, and are read in longer runs.
+        """
         whole, left = divmod(tokens.problem.inputs, tokens.words.group)
-        return cls(whole, left, tokens.lanes if whole >= tokens.lanes else 1)
+        clashing = tokens.words.element == "i8" and tokens.problem.inputs % PAGE == 0
+        sides = (RUN * tokens.lanes, tokens.lanes) if clashing else (tokens.lanes,)
+        return cls(whole, left, next((side for side in sides if whole >= side), 1))
 
     @property
     def full(self) -> int:
@@ -222,18 +229,39 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
 def emit_square(
     x: Buffer, source: Index, tiles: Buffer, target: Index, tokens: TokenTiles, side: int, left: int | None
 ) -> None:
-    """Copy `lanes` tokens by `side` words (as many, or 1, of which the first `left` elements are read)."""
-    words, inputs, vectors = tokens.words, tokens.problem.inputs, Vectors(side, tokens.words.dtype)
-    if side == tokens.lanes and left is None:
-        narrow = min(QUAD, side)
-        for first in range(0, side, narrow):
-            at = source + first * words.group
-            lines = [words.load(x, at + row * inputs, narrow) for row in range(side)]
-            for number, value in enumerate(_columns(lines, narrow)):
-                vectors.store(value, tiles, target + (first + number) * tokens.width)
-    else:
+    """Copy `lanes` tokens by `side` words: as many, some times as many, or 1, of which the first `left` elements are read."""
+    words, inputs = tokens.words, tokens.problem.inputs
+    if side % tokens.lanes or left is not None:
+        vectors = Vectors(side, words.dtype)
         with loop(0, tokens.lanes) as token:
             vectors.store(words.load(x, source + token * inputs, side, left), tiles, target + token)
+    elif side > tokens.lanes:
+        rows, pitch = _copy_rows(x, source, tokens, side)
+        with loop(0, side, tokens.lanes) as word:
+            _turn_square(rows, word * words.group, pitch, tiles, target + word * tokens.width, tokens)
+    else:
+        _turn_square(x, source, inputs, tiles, target, tokens)
+
+
+def _copy_rows(x: Buffer, source: Index, tokens: TokenTiles, side: int) -> tuple[Buffer, int]:
+    """Copy `lanes` tokens by `side` words to the stack, token by token; returns that and the elements from one to the next."""
+    row, pitch = Vectors(tokens.lanes * tokens.words.group, x.dtype), side * tokens.words.group
+    rows = local(x.dtype, tokens.lanes * pitch)
+    with loop(0, tokens.lanes) as token:
+        for at in range(0, pitch, row.lanes):
+            row.store(row.load(x, source + token * tokens.problem.inputs + at), rows, token * pitch + at)
+    return rows, pitch
+
+
+def _turn_square(x: Buffer, source: Index, pitch: int, tiles: Buffer, target: Index, tokens: TokenTiles) -> None:
+    """Copy `lanes` tokens, `pitch` elements apart, by as many words."""
+    words, side = tokens.words, tokens.lanes
+    vectors, narrow = Vectors(side, words.dtype), min(QUAD, side)
+    for first in range(0, side, narrow):
+        at = source + first * words.group
+        lines = [words.load(x, at + row * pitch, narrow) for row in range(side)]
+        for number, value in enumerate(_columns(lines, narrow)):
+            vectors.store(value, tiles, target + (first + number) * tokens.width)
 
 
 def _columns(lines: Sequence[ir.Value], count: int) -> list[ir.Value]:

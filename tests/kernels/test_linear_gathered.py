@@ -54,6 +54,12 @@ def test_epilogues(shape: tuple[int, int, int], variant: Variant, tail: Tail) ->
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("tokens", [5, 20, 70])
+def test_tokens_that_are_a_page_apart(tokens: int, variant: Variant) -> None:
+    check((tokens, 4096, 20), variant, 0.02, cuts=(0.4,))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_the_largest_sums_are_exact(variant: Variant) -> None:
     problem = LinearProblem(16, 65000, 2, U8S8)
     weight = np.full((2, 65000), -128, np.int8)
