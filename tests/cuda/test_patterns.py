@@ -14,28 +14,25 @@ from sparsec.errors import InputError, ModelError
 
 
 @pytest.mark.parametrize(
-    ("name", "pattern", "two_of_four"),
+    ("name", "pattern"),
     [
-        ("1:2", Groups(1, 2), True),
-        ("1:4", Groups(1, 4), True),
-        ("2:4", Groups(2, 4), True),
-        ("3:4", Groups(3, 4), False),
-        ("2:6", Groups(2, 6), False),
-        ("2:8", Groups(2, 8), True),
-        ("4:8", Groups(4, 8), False),
-        ("64:2:8", Groups(2, 8, 64), True),
+        ("1:2", Groups(1, 2)),
+        ("1:4", Groups(1, 4)),
+        ("2:4", Groups(2, 4)),
+        ("3:4", Groups(3, 4)),
+        ("2:6", Groups(2, 6)),
+        ("2:8", Groups(2, 8)),
+        ("4:8", Groups(4, 8)),
+        ("64:2:8", Groups(2, 8, 64)),
     ],
 )
-def test_groups_have_names(name: str, pattern: Groups, two_of_four: bool) -> None:
+def test_groups_have_names(name: str, pattern: Groups) -> None:
     assert parse(name) == pattern
-    assert pattern.two_of_four == two_of_four
 
 
 def test_blocks_have_names() -> None:
     assert parse("unstructured") == Unstructured()
     assert parse("block:64x32") == Blocks(64, 32)
-    assert parse("block:16x16").large
-    assert not parse("block:1x16").large
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,6 @@ TILE = np.dtype([("first_piece", np.int32), ("pieces", np.int32), ("first_unit",
 
 _SWIZZLED = (np.arange(8) ^ np.arange(SIDE)[:, None] % 8)[None, :, :, None]  # of 16 bytes; its own inverse
 
-_FIRSTS = np.uint32(0x15)  # bits of the first strip of each pair
-
 Bits = NDArray[np.uint16]
 Kept = NDArray[np.bool_]
 
@@ -37,14 +35,13 @@ Kept = NDArray[np.bool_]
 class BlockPairs:
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `nonzero` is how many 32 x 32 have a nonzero. `tiles` is TILE [row tiles], whose strips are negative where there is
+    `tiles` is TILE [row tiles], whose strips are negative where there is
     none; `pieces` uint32 [pieces], the column in units, and from bit 16 on a bit for each strip of the tile that has a unit
     there; `units` uint8 [units, 4096].
     """
 
     m: int
     k: int
-    nonzero: int
     tiles: NDArray[np.void]
     pieces: NDArray[np.uint32]
     units: NDArray[np.uint8]
@@ -55,8 +52,7 @@ class BlockPairs:
         m, k = weight.shape
         strips = range(-(-m // SIDE))
         with ThreadPoolExecutor() as pool:
-            squares = np.stack(list(pool.map(lambda strip: _kept(weight, strip), strips)))
-            kept = np.asarray(squares.any(axis=2))
+            kept = np.stack(list(pool.map(lambda strip: _kept(weight, strip), strips)))
             tiles, pieces, where = _tiles(kept)
             units = np.empty((len(where), UNIT_BYTES), dtype=np.uint8)
 
@@ -65,7 +61,7 @@ class BlockPairs:
                 units[own] = _units(_blocks(weight, strip)[:, where[own, 1]])
 
             list(pool.map(fill, strips))
-        return cls(m, k, int(squares.sum()), tiles, pieces, units)
+        return cls(m, k, tiles, pieces, units)
 
     def decode(self) -> Bits:
         """The matrix, from what the descriptors and the pieces say."""
@@ -81,13 +77,6 @@ class BlockPairs:
                         out[strip * SIDE : (strip + 1) * SIDE, column : column + WIDTH] = matrices[unit]
                         unit += 1
         return out[: self.m, : self.k]
-
-    @property
-    def fullness(self) -> float:
-        """The share of 32 x 32 with a nonzero in what tensor cores multiply by."""
-        strips = self.pieces >> 16
-        paired = int(np.bitwise_count((strips | strips >> 1) & _FIRSTS).sum())
-        return self.nonzero / (4 * paired) if paired else 1.0
 
     @property
     def nbytes(self) -> int:
@@ -142,9 +131,8 @@ def _inside(kept: Kept, rows: NDArray[np.int32]) -> Kept:
 
 
 def _kept(weight: Bits, strip: int) -> Kept:
-    """Which 32 x 32 of a strip have a nonzero: [units, 2]."""
-    blocks = _blocks(weight, strip) << 1
-    kept: Kept = np.asarray(blocks.reshape(SIDE, -1, WIDTH // SIDE, SIDE).any(axis=(0, 3)))
+    """Which units of a strip have a nonzero."""
+    kept: Kept = np.asarray((_blocks(weight, strip) << 1).any(axis=(0, 2)))
     return kept
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sparsec.errors import InputError, ModelError
 
 SELECTED = 4  # columns of M that the rows of "V:N:M" may use
-UNIT = 16  # rows and columns, of which blocks are multiples that have a kernel of their own
 
 _GROUPS, _BLOCKS = re.compile(r"(?:(\d+):)?(\d+):(\d+)"), re.compile(r"block:(\d+)x(\d+)")
 
@@ -37,16 +36,6 @@ class Groups:
     m: int
     rows: int = 1
 
-    @property
-    def two_of_four(self) -> bool:
-        """Whether a matrix that has it is 2:4 as well."""
-        return (self.n <= 2 and self.m % 4 == 0) or (self.n, self.m) == (1, 2)
-
-    @property
-    def density(self) -> float:
-        """Of nonzeros, at most."""
-        return self.n / self.m
-
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -54,11 +43,6 @@ class Blocks:
 
     rows: int
     columns: int
-
-    @property
-    def large(self) -> bool:
-        """Whether there is a kernel for them; smaller ones are multiplied as any zeros are."""
-        return self.rows % UNIT == 0 and self.columns % UNIT == 0
 
 
 PatternKind: TypeAlias = Unstructured | Groups | Blocks
