@@ -23,6 +23,8 @@ from sparsec.cuda.products.form import Encoded, SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.product import matmul
 from sparsec.cuda.products.ways import ways
 from sparsec.cuda.products.weights import Pattern, compress
+from sparsec.cuda.streams import patterns
+from sparsec.cuda.streams.patterns import SELECTED, Blocks, Groups, Unstructured
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
 from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
 from sparsec.cuda.streams.zeros import Zeros
@@ -37,6 +39,7 @@ SMALL = (11008, 4096)
 SQUARE = (4096, 4096)
 LARGE_SQUARE = (8192, 8192)
 BERT = ((768, 768), (2304, 768), (3072, 768), (768, 3072))  # of BERT-base: 32 sequences of 128 tokens
+OTHER_GROUPS = (("1:4", 0.75), ("4:8", 0.5), ("64:2:16", 0.875))
 EIGHT_BITS = ("int8", "float8_e4m3fn")
 COLD_BYTES = 256 << 20  # that calls rotate among, several times the L2
 ROUNDS = 15
@@ -118,14 +121,17 @@ def cells_of_many(*, quick: bool) -> list[Cell]:
         for dtype in ("float16", "bfloat16")
     ]
     blocks = [
-        Cell(*shape, "block:32x32", sparsity, "float16", (256, 1024, 4096))
+        Cell(*shape, "block:32x32", sparsity, "float16", (16, 64, 128, 256, 1024, 4096))
         for shape in (LARGE_SQUARE, SQUARE)
         for sparsity in (0.7, 0.8, 0.9, 0.95)
     ]
     larger = [Cell(*LARGE_SQUARE, "block:64x64", sparsity, "float16", (1024, 4096)) for sparsity in (0.8, 0.9)]
+    groups = [Cell(*SQUARE, *pattern, "float16", (1, 16, 64, 1024)) for pattern in OTHER_GROUPS]
     bert = [Cell(*shape, "2:4", 0.5, "float16", (4096,)) for shape in BERT]
     bytes_ = [Cell(*LARGE_SQUARE, "2:4", 0.5, dtype, (8, 32, 1024, 4096)) for dtype in EIGHT_BITS]
-    return nm24 + blocks + larger + bert + bytes_ + [Cell(*LARGE_SQUARE, "block:32x32", 0.8, "bfloat16", (4096,))]
+    return (
+        nm24 + blocks + larger + groups + bert + bytes_ + [Cell(*LARGE_SQUARE, "block:32x32", 0.8, "bfloat16", (4096,))]
+    )
 
 
 def run(json_file: Path, cells: Sequence[Cell]) -> int:
@@ -272,14 +278,18 @@ def _weight(cell: Cell) -> torch.Tensor:
     import torch
 
     values: torch.Tensor = torch.randn(cell.m, cell.k, device="cuda") * cell.k**-0.5
-    if cell.pattern.startswith("2:4"):
-        kept = torch.rand(cell.m, cell.k // 4, 4, device="cuda").argsort(dim=2).reshape(cell.m, cell.k) < 2
-    elif cell.pattern.startswith("block:"):
-        rows, columns = map(int, cell.pattern.removesuffix(FOUR_BITS).removeprefix("block:").split("x"))
-        blocks = torch.rand(cell.m // rows, cell.k // columns, device="cuda") >= cell.sparsity
-        kept = blocks.repeat_interleave(rows, dim=0).repeat_interleave(columns, dim=1)
-    else:
-        kept = torch.rand(cell.m, cell.k, device="cuda") >= cell.sparsity
+    match patterns.parse(cell.pattern.removesuffix(FOUR_BITS)):
+        case Groups(n, size, rows):
+            order = torch.rand(cell.m, cell.k // size, size, device="cuda")
+            if rows > 1:  # those that the rows do not share come last
+                places = torch.rand(cell.m // rows, cell.k // size, size, device="cuda").argsort(dim=2)
+                order += (places >= SELECTED).repeat_interleave(rows, dim=0)
+            kept = (order.argsort(dim=2).argsort(dim=2) < n).reshape(cell.m, cell.k)
+        case Blocks(rows, columns):
+            blocks = torch.rand(cell.m // rows, cell.k // columns, device="cuda") >= cell.sparsity
+            kept = blocks.repeat_interleave(rows, dim=0).repeat_interleave(columns, dim=1)
+        case Unstructured():
+            kept = torch.rand(cell.m, cell.k, device="cuda") >= cell.sparsity
     values[~kept] = 0
     return values
 
