@@ -39,6 +39,6 @@ def import_torch(
         raise UsageError(
             "This needs torch, which is not installed", next_step="pip install 'sparsec[torch]'"
         ) from error
-    from sparsec.frontends.torch_export import import_program
+    from sparsec.frontends.torch_import import import_program
 
     return import_program(model, example_inputs, context, shapes or {}, weights or {})
