@@ -25,8 +25,7 @@ def parallel_first(unit: Unit) -> None:
     run_pipeline(unit.module, "func.func(linalg-generalize-named-ops)", what="generalising linalg operators")
     with unit.module.context, ir.Location.unknown():
         for op in find(unit.module, lambda op: op.name == "linalg.generic" and "library_call" not in op.attributes):
-            if not any(inner.name == "linalg.index" for inner in block_walk(op)):
-                _permute(op)
+            _permute(op)
 
 
 def _permute(op: ir.Operation) -> None:
@@ -42,3 +41,8 @@ def permute(op: ir.Operation, order: Sequence[int]) -> None:
     maps = [composed(item.results, renumbered(order, len(order))) for item in indexing_maps(op)]
     op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(item) for item in maps])
     op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in order])
+    for inner in block_walk(op):
+        if inner.name == "linalg.index":
+            inner.attributes["dim"] = ir.IntegerAttr.get(
+                ir.IntegerType.get_signless(64), order.index(ir.IntegerAttr(inner.attributes["dim"]).value)
+            )

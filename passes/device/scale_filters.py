@@ -12,6 +12,8 @@ both, as a kernel adds one.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 from torch_mlir import ir
 
@@ -32,17 +34,22 @@ def scale_filters(unit: Unit) -> None:
             first, second = list(op.operands)[:2]
             for result, other in ((first, second), (second, first)):
                 convolution = definition(result)
-                if convolution is not None and _is_plain(convolution) and _fold(op, convolution, other, unit):
+                if _is_plain(convolution) and _fold(op, convolution, other, unit):
                     break
         for op in find(unit.module, lambda op: op.name == _ADD):
-            found = [definition(operand) for operand in list(op.operands)[:2]]
-            if scalar(op.operands[2]) == 1 and all(each is not None and _is_plain(each) for each in found):
-                _join_biases(*[each for each in found if each is not None], unit)
+            one, other = (definition(operand) for operand in list(op.operands)[:2])
+            if _is_plain(one) and _is_plain(other) and scalar(op.operands[2]) == 1:
+                _join_biases(one, other, unit)
 
 
-def _is_plain(op: ir.Operation) -> bool:
+def _is_plain(op: ir.Operation | None) -> TypeGuard[ir.Operation]:
     """True for a convolution whose filters are the first axis of its weight, and that has one reader."""
-    return op.name == "torch.aten.convolution" and scalar(op.operands[6]) is False and len(users(op.results[0])) == 1
+    return (
+        op is not None
+        and op.name == "torch.aten.convolution"
+        and scalar(op.operands[6]) is False
+        and len(users(op.results[0])) == 1
+    )
 
 
 def _fold(op: ir.Operation, convolution: ir.Operation, other: ir.Value, unit: Unit) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.device.memory import Memory
-from sparsec.cuda.products import attention, cublas, dense_few, dense_mma, dense_wgmma
+from sparsec.cuda.products import attention, cublas, dense_few, dense_mma, dense_wgmma, pooling
 from sparsec.cuda.products.attention import AttentionSizes, HeadRows, MaskRows
 from sparsec.cuda.products.convolution import ConvolutionWeight, Geometry
 from sparsec.cuda.products.cublas import CublasLt, LtProduct
@@ -51,7 +51,7 @@ def assert_close(got: Any, expected: Any, size: Any, k: int) -> None:
 
 CASES: list[tuple[DenseKernel, int, int, int]] = [
     *(("dense_few", *sizes) for sizes in ((1, 768, 768), (9, 4096, 4096), (17, 1000, 1000), (64, 515, 3072))),
-    *(("dense_wgmma", *sizes) for sizes in ((500, 701, 1000), (4096, 768, 768), (65, 64, 8))),
+    *(("dense_wgmma", *sizes) for sizes in ((500, 701, 1000), (4096, 768, 768), (65, 64, 8), (196, 256, 2304))),
     *(("dense_mma", *sizes) for sizes in ((300, 333, 200), (129, 257, 101), (1, 1, 1))),
 ]
 
@@ -148,6 +148,10 @@ CONVOLUTIONS = [  # images, channels, filters, side, kernel, stride, padding, di
     (3, 64, 128, 14, 1, 2, 0, 1, 1),
     (2, 48, 40, 15, 3, 1, 2, 2, 1),
     (2, 64, 64, 14, 3, 1, 1, 1, 4),
+    (3, 128, 200, 13, 3, 2, 1, 1, 1),
+    (1, 512, 512, 7, 3, 1, 1, 1, 1),
+    (9, 64, 64, 56, 5, 1, 4, 2, 1),
+    (32, 64, 64, 56, 3, 2, 1, 1, 64),
     (2, 32, 32, 19, 3, 2, 1, 1, 32),
     (2, 12, 24, 9, 5, 1, 2, 1, 12),
 ]
@@ -169,6 +173,15 @@ def test_convolutions_are_right(gpu: Device, sizes: tuple[int, ...]) -> None:
     expected = convolved(x.double(), w.double(), bias.double()) + residual.double()
     size = convolved(x.double().abs(), w.double().abs())
     assert_close(y, expected.relu(), size, channels // groups * kernel**2)
+
+
+@pytest.mark.parametrize("channels", [64, 20])
+def test_maxima_of_windows_are_right(gpu: Device, channels: int) -> None:
+    x = halves(3, channels, 17, 12).to(memory_format=torch.channels_last)
+    axes = Axis(17, 3, 2, 1, 1, 1), Axis(12, 3, 2, 1, 1, 1)
+    y = poisoned(3, channels, axes[0].out, axes[1].out).to(memory_format=torch.channels_last)
+    pooling.launch(gpu, "float16", 3, channels, axes, x.data_ptr(), y.data_ptr(), stream())
+    assert bool((y == torch.nn.functional.max_pool2d(x.float(), 3, 2, 1)).all())
 
 
 @pytest.mark.parametrize(("bias", "relu", "added"), [(False, False, False), (True, True, False), (True, False, True)])

@@ -48,6 +48,52 @@ class Pictures(nn.Module):
         return made
 
 
+class Parts(nn.Module):
+    """Convolutions side by side, of which another reads both results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 16, 1)
+        self.last = nn.Conv2d(24, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.last(torch.cat([torch.relu(self.first(x)), self.second(x)], 1)).flatten(1)
+        return made
+
+
+class Gated(nn.Module):
+    """Of MobileNetV3: a depthwise convolution whose channels are weighed by their means, and a residual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.own = nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.squeezed, self.gate = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
+        self.narrow = nn.Conv2d(16, 8, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.silu(self.own(functional.silu(self.wide(x))))
+        gate = torch.sigmoid(self.gate(functional.silu(self.squeezed(y.mean((2, 3), keepdim=True)))))
+        made: torch.Tensor = self.narrow(y * gate) + x
+        return made
+
+
+class Added(nn.Module):
+    """Of ResNet: normalised convolutions that are added, and maxima of windows before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(3, 16, 7, stride=2, padding=3), nn.MaxPool2d(3, 2, 1)
+        self.first, self.second = nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.Conv2d(16, 32, 1, stride=2, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(32) for _ in range(2))
+        for each in self.norms:
+            nn.init.normal_(each.weight)
+            nn.init.normal_(each.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.pool(functional.relu6(self.stem(x)))
+        return torch.relu(self.norms[0](self.first(y)) + self.norms[1](self.second(y))).mean((2, 3))
+
+
 class Rows(nn.Module):
     """Softmax, layer norm and reductions of rows of any length, along both axes, and a concatenation of parts."""
 

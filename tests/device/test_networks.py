@@ -10,11 +10,21 @@ import pytest
 import torch
 from torch import nn
 
-from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Heads, Launch, Product
+from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Heads, Launch, Pool, Product
 from sparsec.device_program import compile_device_text
 from sparsec.options import Options
 from tests.device.emulated import run_plan
-from tests.device.networks import Decoder, Encoder, Pictures, Rows, Words, kept_two_of_four
+from tests.device.networks import (
+    Added,
+    Decoder,
+    Encoder,
+    Gated,
+    Parts,
+    Pictures,
+    Rows,
+    Words,
+    kept_two_of_four,
+)
 
 _ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 _STEPS = 8  # roundings that errors are allowed to add up of, relative to the largest result
@@ -33,6 +43,17 @@ def _encoder(batch: int, tokens: int, *, own: bool) -> Case:
     return Encoder(own=own), (torch.randn(batch, tokens, 64), mask)
 
 
+def _larger() -> nn.Module:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3, padding=1), nn.ConvTranspose2d(8, 4, 2, stride=2)
+    )
+
+
+def _signals() -> nn.Module:
+    grouped = nn.Conv1d(16, 16, 5, groups=4, stride=2)
+    return nn.Sequential(nn.Conv1d(8, 16, 3, padding=1), nn.ReLU(), grouped, nn.GELU(), nn.Conv1d(16, 4, 1))
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "mlp": lambda: _mlp([37, 65, 33, 7], 5),
     "one token": lambda: _mlp([16, 1, 3], 1),
@@ -41,6 +62,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "one sequence": lambda: _encoder(1, 5, own=False),
     "one token of one sequence": lambda: _encoder(1, 1, own=False),
     "pictures": lambda: (Pictures(), (torch.randn(2, 3, 16, 16),)),
+    "convolutions side by side": lambda: (Parts(), (torch.randn(2, 8, 9, 7),)),
+    "weighed channels": lambda: (Gated(), (torch.randn(2, 8, 10, 10),)),
+    "convolutions that are added": lambda: (Added(), (torch.randn(2, 3, 33, 32),)),
+    "larger images": lambda: (_larger(), (torch.randn(2, 8, 5, 6),)),
+    "convolutions of one axis": lambda: (_signals(), (torch.randn(2, 8, 31),)),
     "odd rows": lambda: (Rows(17, 131), (torch.randn(3, 5, 17),)),
     "rows of a block": lambda: (Rows(8, 1025), (torch.randn(2, 3, 8),)),
     "words": lambda: (Words(), (torch.randint(0, 100, (2, 16)),)),
@@ -148,8 +174,25 @@ def test_zeros_that_are_not_to_be_used() -> None:
 
 def test_convolutions_and_products_of_activations_are_steps() -> None:
     kinds = {type(step) for step in _checked(*CASES["pictures"]()).steps}
-    assert Convolution in kinds
+    assert {Convolution, Pool} <= kinds
     assert BatchedProduct in {type(step) for step in _checked(*_products()).steps}
+
+
+def test_normalised_convolutions_that_are_added_are_two_steps() -> None:
+    steps = [step for step in _checked(*CASES["convolutions that are added"]()).steps if isinstance(step, Convolution)]
+    stem, first, second = steps
+    assert (stem.tail.activation, stem.tail.bias is not None) == ("relu6", True)
+    assert (stem.channels, first.tail.activation, first.tail.residual) == (8, None, None)
+    assert (second.tail.activation, second.tail.residual_first) == ("relu", True)
+
+
+def test_zeros_of_convolutions_of_single_pixels_are_used() -> None:
+    net = nn.Conv2d(2048, 2048, 1)
+    with torch.no_grad():
+        net.weight[torch.rand_like(net.weight) < 0.9] = 0
+    plan = _checked(net, (torch.randn(1, 2048, 1, 1),))
+    (product,) = (step for step in plan.steps if isinstance(step, Product))
+    assert (product.tokens, plan.weights[product.weight].pattern) == (1, "unstructured")
 
 
 def _products() -> Case:
