@@ -37,6 +37,7 @@ _LOADS = ("vector.load", "vector.maskedload", "memref.load")
 _AHEAD = (
     64  # elements of a row that are asked for before they are read: rows are far apart, which hardware does not follow
 )
+_LINE = 16  # elements of a cache line
 _COPIED = 1.5  # times as many elements as there are codes: what copies write at most; others read codes more than once
 
 
@@ -202,7 +203,8 @@ def _load_floats(load: ir.Operation, floats: Buffer, scalars: Sequence[ir.Value]
             (lanes,) = ir.VectorType(kind).shape
             mask = load.operands[2] if load.name == "vector.maskedload" else None
             vectors = Vectors(lanes, _FLOAT)
-            floats.prefetch(Index(dynamic=load.operands[1]) + _AHEAD)
+            for line in range(0, lanes, _LINE):
+                floats.prefetch(Index(dynamic=load.operands[1]) + (_AHEAD + line))
             wide = [Vectors(lanes, str(value.type)).broadcast(value) for value in scalars]
             made = source.emit(vectors.load(floats, Index(dynamic=load.operands[1]), mask), wide)
             if mask is not None:

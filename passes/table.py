@@ -21,7 +21,6 @@ from sparsec.passes.join_codes import join_codes
 from sparsec.passes.join_reductions import join_reductions
 from sparsec.passes.keep_checks import keep_checks
 from sparsec.passes.keep_codes import keep_codes
-from sparsec.passes.last_rows_first import last_rows_first
 from sparsec.passes.lift_weights import lift_weights
 from sparsec.passes.lower_calls import lower_calls
 from sparsec.passes.lower_layers import lower_layers
@@ -29,6 +28,7 @@ from sparsec.passes.lower_torch import lower_torch
 from sparsec.passes.narrow_precision import narrow_precision
 from sparsec.passes.order_loops import order_loops
 from sparsec.passes.outline import outline
+from sparsec.passes.pack_codes import pack_codes
 from sparsec.passes.plan_memory import plan_memory
 from sparsec.passes.prune_channels import prune_channels
 from sparsec.passes.read_in_place import read_in_place
@@ -106,8 +106,8 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fuse_rows", fuse_rows, "nests are in order, and not yet apart in functions"),
     ("collapse_loops", collapse_loops, "once it is known which loops are of rows"),
     ("outline", outline, "one function per loop nest: the unit of threads and of timing"),
-    ("last_rows_first", last_rows_first, "functions say what they read, and their loops still have bounds"),
     ("expand_math", _expand_math, "after outlining, so that equal functions were found on short text"),
     ("round_to_integers", round_to_integers, "after whatever takes ops apart; what it writes only LLVM knows"),
+    ("pack_codes", pack_codes, "conversions are known instructions; bounds are still ops"),
     ("plan_memory", plan_memory, "last: calls are final, lifetimes are known"),
 )

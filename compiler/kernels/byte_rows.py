@@ -97,7 +97,7 @@ class ByteRows:
                 for number in range(tokens.vectors):
                     with when(Index(number) < tokens.split.length(tile)):
                         at = tokens.first(tile, number) * problem.inputs + column * GROUP
-                        emit_square(buffers["x"], at, turned, Index(number * tokens.lanes), tokens, count, left)
+                        emit_square(buffers["x"], at, turned, Index(number * tokens.lanes), tokens, isa, count, left)
                 with loop(0, count) as word:
                     self._turn(turned, word * tokens.width, buffers[ROWS], tile * tokens.inputs + column + word)
 

@@ -212,7 +212,7 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
             with when(vector < tokens.split.length(tile)):
                 if isa.tile_registers:
                     tiles.claim(target, count, tokens.width)
-                emit_square(x, source, tiles, target, tokens, count, left)
+                emit_square(x, source, tiles, target, tokens, isa, count, left)
 
         with loop(begin, end) as unit:
             squares.each(unit % squares.parts, lambda *part: copy(unit // squares.parts, *part))
@@ -227,7 +227,7 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
 
 
 def emit_square(
-    x: Buffer, source: Index, tiles: Buffer, target: Index, tokens: TokenTiles, side: int, left: int | None
+    x: Buffer, source: Index, tiles: Buffer, target: Index, tokens: TokenTiles, isa: Isa, side: int, left: int | None
 ) -> None:
     """Copy `lanes` tokens by `side` words: as many, some times as many, or 1, of which the first `left` elements are read."""
     words, inputs = tokens.words, tokens.problem.inputs
@@ -235,7 +235,7 @@ def emit_square(
         vectors = Vectors(side, words.dtype)
         with loop(0, tokens.lanes) as token:
             vectors.store(words.load(x, source + token * inputs, side, left), tiles, target + token)
-    elif side > tokens.lanes:
+    elif side > tokens.lanes or (isa.tile_registers and words.element == "i8"):
         rows, pitch = _copy_rows(x, source, tokens, side)
         with loop(0, side, tokens.lanes) as word:
             _turn_square(rows, word * words.group, pitch, tiles, target + word * tokens.width, tokens)
@@ -244,7 +244,10 @@ def emit_square(
 
 
 def _copy_rows(x: Buffer, source: Index, tokens: TokenTiles, side: int) -> tuple[Buffer, int]:
-    """Copy `lanes` tokens by `side` words to the stack, token by token; returns that and the elements from one to the next."""
+    """Copy `lanes` tokens by `side` words to the stack, token by token; returns that and the elements from one to the next.
+
+    Where `fuse_prologue` makes the bytes of floats here, it makes 64 at a time.
+    """
     row, pitch = Vectors(tokens.lanes * tokens.words.group, x.dtype), side * tokens.words.group
     rows = local(x.dtype, tokens.lanes * pitch)
     with loop(0, tokens.lanes) as token:
