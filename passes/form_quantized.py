@@ -24,7 +24,8 @@ from sparsec.ir.torch_values import tensor_shape
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.table import KERNELS
 from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, contraction_of
-from sparsec.passes.quantised_layer import INT32_MAX, QuantisedContraction, form
+from sparsec.passes.quantised_contraction import QuantisedContraction
+from sparsec.passes.quantised_layer import INT32_MAX, form
 from sparsec.passes.quantised_product import PRODUCTS, QuantisedProduct, form_product, product_of
 from sparsec.passes.quantised_values import activation_of, weight_codes
 from sparsec.passes.unit import Unit

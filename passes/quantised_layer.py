@@ -2,121 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
-from sparsec.ir.module import integers, node_name, replace
+from sparsec.ir.module import node_name
 from sparsec.ir.torch_values import TorchBuilder, scalar, tensor_element, tensor_shape, tensor_type
 from sparsec.ir.weights import Weight, weight_op, weight_types
-from sparsec.kernels.arithmetic import U8S8
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, Problem
-from sparsec.passes.contraction import Contraction
 from sparsec.passes.fold_constants import constant
-from sparsec.passes.quantised_values import (
-    CAST,
-    CODES,
-    Activation,
-    Quantisation,
-    QuantisedWeight,
-    only_user,
-    quantisation_of,
-)
+from sparsec.passes.quantised_chain import Chain, take_integer_cast, take_quantisation
+from sparsec.passes.quantised_contraction import QuantisedContraction
 from sparsec.passes.unit import Unit
+
+Whole = NDArray[np.int64]
 
 INT32_MAX = 2**31 - 1
 _BIAS_ERROR = 2.0**-21  # a bias is whole if it is so up to its own rounding
-
-
-@dataclass(frozen=True, slots=True)
-class QuantisedContraction:
-    """A contraction of codes of 8 bit; `zero` and `zero_value` are the constant and the computed zero point of unsigned ones."""
-
-    contraction: Contraction
-    x: Activation
-    w: QuantisedWeight
-
-    @property
-    def signed(self) -> bool:
-        return tensor_element(self.x.codes) == "si8"
-
-    @property
-    def zero(self) -> int:
-        return (128 if self.signed else 0) + (round(self.x.zero) if isinstance(self.x.zero, float) else 0)
-
-    @property
-    def zero_value(self) -> ir.Value | None:
-        return self.x.zero if isinstance(self.x.zero, ir.Value) else None
-
-    @property
-    def padded(self) -> bool:
-        attributes = self.contraction.attributes
-        return any(any(integers(attributes[name])) for name in ("before", "after") if name in attributes)
-
-    @property
-    def outputs(self) -> int:
-        return len(self.w.codes)
-
-    @property
-    def inputs(self) -> int:
-        """Products per sum."""
-        return math.prod(self.w.codes.shape[1:])
-
-    @property
-    def scale(self) -> NDArray[np.float32] | None:
-        """The constant part of the scale of the sums, of one element or one for each output; None is 1."""
-        of_x, of_w = self.x.scale, self.w.scale
-        if not isinstance(of_x, float):
-            return of_w
-        return np.float32(of_x) * (np.ones((), np.float32) if of_w is None else of_w)
-
-    def problem(self) -> Problem:
-        """What is asked of a kernel."""
-        x, attributes = tensor_shape(self.contraction.x) or (), self.contraction.attributes
-        w = self.w.codes.shape
-        if self.contraction.name == "sparsec.linear":
-            return LinearProblem(math.prod(x[:-1]), x[-1], w[0], U8S8)
-        names = ("strides", "dilations", "before", "after")
-        axes = tuple(map(Axis, x[2:], w[2:], *(integers(attributes[name]) for name in names)))
-        return ConvProblem(x[0], x[1], w[0], ir.IntegerAttr(attributes["groups"]).value, axes, U8S8)
-
-    def along_outputs(self, data: NDArray[np.generic]) -> NDArray[np.generic]:
-        """One number for each output, in the shape in which it lies along the result's axis of outputs."""
-        if self.contraction.name == "sparsec.linear" or data.size == 1:
-            return data
-        axes = len(self.w.codes.shape) - 2
-        return data.reshape(1, -1, *[1] * axes)
-
-    def of_outputs(self, data: Weight | None) -> NDArray[np.generic] | None:
-        """Numbers that lie along the axis of outputs as a vector; None if they lie otherwise."""
-        if not isinstance(data, np.ndarray) or data.size != self.outputs:
-            return None
-        axis = -1 if self.contraction.name == "sparsec.linear" else 1 - len(self.w.codes.shape)
-        lies = data.ndim >= -axis and data.shape[axis] == self.outputs
-        return data.reshape(-1) if lies else None
-
-
-@dataclass(slots=True)
-class Chain:
-    """Ops that read each other alone, from the contraction on; what is built takes the place of the last."""
-
-    ops: list[ir.Operation]
-
-    @property
-    def end(self) -> ir.Operation:
-        return self.ops[-1]
-
-    def reader(self) -> ir.Operation | None:
-        return only_user(self.end.results[0])
-
-    def replace(self, value: ir.Value) -> None:
-        replace(self.end, [value])
-        for op in reversed(self.ops[:-1]):
-            op.erase()
 
 
 def form(quantised: QuantisedContraction, unit: Unit) -> None:
@@ -137,9 +39,6 @@ def form(quantised: QuantisedContraction, unit: Unit) -> None:
         shape = quantised.contraction.bias_shape
         value = build.add(value, build.view(bias, shape) if shape else bias, value.type)
     chain.replace(value)
-
-
-Whole = NDArray[np.int64]
 
 
 def _take_bias(quantised: QuantisedContraction, chain: Chain, unit: Unit) -> tuple[Whole | None, ir.Value | None]:
@@ -173,56 +72,6 @@ def _whole_bias(quantised: QuantisedContraction, bias: NDArray[np.generic] | Non
     whole = np.rint(ratio)
     near = np.abs(ratio - whole) <= _BIAS_ERROR * np.maximum(np.abs(whole), 1)
     return whole.astype(np.int64) if near.all() and np.abs(whole).max(initial=0) <= INT32_MAX else None
-
-
-def take_integer_cast(element: str, chain: Chain) -> str:
-    """The element type of the result; an integer operator is in float64 only where it stays so, and is cast back."""
-    reader = chain.reader()
-    if element == "f64" and reader is not None and reader.name == CAST and tensor_element(reader.results[0]) == "si32":
-        chain.ops.append(reader)
-        return "si32"
-    return element
-
-
-def take_quantisation(
-    given: NDArray[np.float32] | None, chain: Chain, unit: Unit
-) -> tuple[NDArray[np.float32] | None, bool]:
-    """The factor of the sums (None is 1), and whether they are rectified then.
-
-    The division of a quantisation that follows goes into the factor `given`.
-    In ONNX Runtime's order: (scale of x * scale of w) / scale of y.
-    """
-    scale, reader, taken, rectified = given, chain.reader(), list[ir.Operation](), False
-    while reader is not None and reader.name == "torch.aten.relu":
-        taken, rectified, reader = [*taken, reader], True, only_user(reader.results[0])
-    quantisation = _quantisation_at(reader, unit)
-    if scale is None or quantisation is None or not isinstance(quantisation.scale, float):
-        return scale, False
-    chain.ops += [*taken, quantisation.division]
-    redundant = isinstance(quantisation.zero, float) and quantisation.low >= quantisation.zero
-    return scale / np.float32(quantisation.scale), rectified and not redundant
-
-
-def _quantisation_at(division: ir.Operation | None, unit: Unit) -> Quantisation | None:
-    """The quantisation that begins with `division`, if nothing else reads the steps of it."""
-    op = division if division is not None and division.name in _STEPS else None
-    while op is not None and not (op.name == CAST and tensor_element(op.results[0]) in CODES):
-        op = only_user(op.results[0]) if op.name in _STEPS else None
-    found = quantisation_of(op, unit) if op is not None else None
-    return found if found is not None and found.division == division else None
-
-
-_STEPS = (
-    "torch.aten.div.Tensor",
-    "torch.aten.mul.Tensor",
-    "torch.aten.mul.Scalar",
-    "torch.aten.round",
-    "torch.aten.add.Tensor",
-    "torch.aten.clamp.Tensor",
-    "torch.aten.clamp",
-    CAST,
-)
-"""The ops of a quantisation."""
 
 
 def _corrected(quantised: QuantisedContraction, whole: Whole | None, build: TorchBuilder, unit: Unit) -> ir.Value:

@@ -24,7 +24,7 @@ from sparsec.ir.torch_values import (
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.problem import MatmulProblem
 from sparsec.passes.fold_constants import constant
-from sparsec.passes.quantised_layer import Chain, take_integer_cast, take_quantisation
+from sparsec.passes.quantised_chain import Chain, take_integer_cast, take_quantisation
 from sparsec.passes.quantised_values import Activation, activation_of
 from sparsec.passes.unit import Unit
 
