@@ -19,6 +19,8 @@ def expand_contrib(graph: OnnxGraph) -> None:
     tables = {DOMAIN: {**EXPANSIONS, **FUSED}, "": UNDECLARED, "ai.onnx": UNDECLARED}
     if not any(node.op_type in tables.get(node.domain, ()) for node in graph.graph.node):
         return
+    if not any(opset.domain == DOMAIN for opset in graph.model.opset_import):  # the optimisers forget it
+        graph.model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     nodes: list[NodeProto] = []
     for node in graph.graph.node:
         apply = tables.get(node.domain, {}).get(node.op_type)

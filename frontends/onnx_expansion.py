@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 import numpy as np
+import onnx
 from onnx import NodeProto, helper
 
 from sparsec.frontends.onnx_graph import OnnxGraph
@@ -79,13 +80,28 @@ class Expansion:
             return self.emit("ReduceMean", [x, self.whole(-1)])
         return self.emit("ReduceMean", [x], attributes={"axes": [-1]})
 
+    def last_sum(self, x: str) -> str:
+        """The sum along the last axis, which goes."""
+        if self.graph.opset >= 13:
+            return self.emit("ReduceSum", [x, self.whole(-1)], attributes={"keepdims": 0})
+        return self.emit("ReduceSum", [x], attributes={"axes": [-1], "keepdims": 0})
+
+    def counted(self, x: str) -> str:
+        """0, 1, 2, ... along the second axis of a value."""
+        zero, one = (self.constant(f"int.{number}", np.array(number)) for number in (0, 1))
+        return self.emit("Range", [zero, self.emit("Gather", [self.emit("Shape", [x]), one]), one])
+
     def part(self, x: str, begin: int, end: int) -> str:
         """What lies from `begin` to before `end` along the last axis."""
         return self.emit("Slice", [x, self.whole(begin), self.whole(end), self.whole(-1)])
 
-    def declared_rank(self, name: str) -> int | None:
-        """The number of axes that the model states for a value; None if it does not."""
+    def inferred_rank(self, name: str) -> int | None:
+        """The number of axes of a value, as far as ONNX's inference comes; None where it does not."""
         if name in self.graph.constants:
             return len(self.graph.constants[name].shape)
-        values = (*self.graph.graph.input, *self.graph.graph.value_info)
+        try:
+            model = onnx.shape_inference.infer_shapes(self.graph.to_model())
+        except (onnx.shape_inference.InferenceError, ValueError):
+            return None
+        values = (*model.graph.input, *model.graph.value_info)
         return next((len(value.type.tensor_type.shape.dim) for value in values if value.name == name), None)

@@ -100,6 +100,26 @@ def _root_mean_square(e: Expansion, x: str, epsilon: float) -> str:
     return e.emit("Sqrt", [e.emit("Add", [e.mean(e.emit("Mul", [x, x])), e.number(epsilon)])])
 
 
+def _embed_layer_normalization(e: Expansion) -> bool:
+    """Tokens, segments, three tables of embeddings, gamma, beta, mask, places; results are the normalised sum, the lengths
+    that the mask says, and the sum.
+    """
+    results = [*e.node.output, "", ""]
+    used = {name for node in e.graph.graph.node for name in node.input} | {o.name for o in e.graph.graph.output}
+    if results[1] in used and not e.input(7):
+        return False
+    places = e.input(8) or e.counted(e.input(0))
+    total = e.emit("Add", [e.emit("Gather", [e.input(2), e.input(0)]), e.emit("Gather", [e.input(3), places])])
+    if e.input(1) and e.input(4):
+        total = e.emit("Add", [total, e.emit("Gather", [e.input(4), e.input(1)])])
+    if results[2]:
+        e.emit("Identity", [total], results[2])
+    if results[1] in used:
+        wide = e.emit("Cast", [e.input(7)], attributes={"to": TensorProto.FLOAT})
+        e.emit("Cast", [e.last_sum(wide)], results[1], {"to": TensorProto.INT32})
+    return _layer_norm(e, total, e.input(5), e.input(6), e.real_attribute("epsilon", 1e-12))
+
+
 def _fused_matmul(e: Expansion) -> bool:
     """alpha A B, of which each may be transposed if it is a constant of two axes."""
     operands = []
@@ -187,7 +207,7 @@ def _multi_head_attention(e: Expansion) -> bool:
 
 
 def _heads(e: Expansion, operands: list[str], width: int | None, mask: str) -> bool:
-    """softmax(q k^T scale + mask) v for each head; `mask` [batch, keys] is one where a key counts."""
+    """softmax(q k^T scale + mask) v for each head; `mask` says which keys count."""
     count = e.attribute("num_heads", 0)
     split = e.whole(0, 0, int(str(count)), -1)
     q, k, v = (e.emit("Reshape", [each, split]) for each in operands)
@@ -195,17 +215,31 @@ def _heads(e: Expansion, operands: list[str], width: int | None, mask: str) -> b
     k = e.emit("Transpose", [k], attributes={"perm": [0, 2, 3, 1]})
     scores = e.emit("Mul", [e.emit("MatMul", [q, k]), _scale(e, q, int(str(count)), width)])
     if mask:
-        known = e.declared_rank(mask)
-        if known != 2:
+        present = _present_keys(e, mask, operands[1])
+        if not present:
             return False
-        real = e.emit("Cast", [mask], attributes={"to": TensorProto.FLOAT})
-        absent = e.emit("Sub", [e.number(1.0), e.emit("Reshape", [real, e.whole(0, 1, 1, -1)])])
+        absent = e.emit("Sub", [e.number(1.0), e.emit("Cast", [present], attributes={"to": TensorProto.FLOAT})])
         filled = e.number(e.real_attribute("mask_filter_value", -10000.0))
         scores = e.emit("Add", [scores, e.emit("Mul", [absent, filled])])
     weighted = e.emit("MatMul", [e.emit("Softmax", [scores], attributes={"axis": -1}), v])
     joined = e.emit("Transpose", [weighted], attributes={"perm": [0, 2, 1, 3]})
     e.emit("Reshape", [joined, e.whole(0, 0, -1)], e.output)
     return True
+
+
+def _present_keys(e: Expansion, mask: str, keys: str) -> str:
+    """[batch, 1, 1, keys]: which keys count, of a mask [batch, keys] or of sums of one, which are the lengths; "" if it is
+    neither.
+    """
+    maker = next((node.op_type for node in e.graph.graph.node if mask in node.output), "")
+    rank = 1 if maker == "EmbedLayerNormalization" else e.inferred_rank(mask)
+    if rank == 2:
+        return e.emit("Reshape", [mask, e.whole(0, 1, 1, -1)])
+    if rank != 1 or maker not in ("EmbedLayerNormalization", "ReduceSum"):
+        return ""
+    places = e.counted(keys)
+    lengths = e.emit("Cast", [e.emit("Reshape", [mask, e.whole(0, 1, 1, 1)])], attributes={"to": TensorProto.INT64})
+    return e.emit("Less", [places, lengths])
 
 
 def _scale(e: Expansion, q: str, heads: int, width: int | None) -> str:
@@ -222,6 +256,7 @@ def _scale(e: Expansion, q: str, heads: int, width: int | None) -> str:
 FUSED: Mapping[str, Callable[[Expansion], bool]] = {
     "Attention": _attention,
     "BiasGelu": _gelu,
+    "EmbedLayerNormalization": _embed_layer_normalization,
     "FastGelu": _fast_gelu,
     "FusedConv": _fused_convolution,
     "FusedGemm": _fused_gemm,

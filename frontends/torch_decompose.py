@@ -164,6 +164,18 @@ def minimum(x: torch.Tensor, y: torch.Tensor) -> object:
     return torch.where((x < y) | (x != x), x, y)
 
 
+def roll(x: torch.Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> torch.Tensor:
+    """`aten.roll` as two slices of each axis; upstream loses the sizes of some."""
+    if not dims:
+        return roll(x.reshape(-1), shifts, [0]).reshape(x.shape)
+    for shift, axis in zip(shifts, dims, strict=True):
+        size = x.shape[axis]
+        first = -shift % size if size else 0
+        if first:
+            x = torch.cat([x.narrow(axis, first, size - first), x.narrow(axis, 0, first)], axis)
+    return x.clone()
+
+
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.clamp.default: clamp,
     aten.gelu.default: gelu,
@@ -173,6 +185,7 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.native_group_norm.default: native_group_norm,
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
     aten.reciprocal.default: reciprocal,
+    aten.roll.default: roll,
     **{operator: of_bytes(operator) for operator in OF_BYTES},
     **QUANTISED,
 }

@@ -112,6 +112,33 @@ def test_a_mask_of_keys_is_an_input():
     same(model_of([node], feeds, {}, ["y"]), feeds)
 
 
+def test_sums_of_a_mask_are_lengths():
+    """As ONNX Runtime's optimiser of transformers writes it: without the operator set, too."""
+    nodes = [
+        helper.make_node("Cast", ["m"], ["wide"], to=TensorProto.INT32),
+        helper.make_node("ReduceSum", ["wide", "axes"], ["lengths"], keepdims=0),
+        helper.make_node("Attention", ["x", "w", "b", "lengths"], ["y"], domain="com.microsoft", num_heads=2),
+    ]
+    constants = {"w": f(8, 24), "b": f(24), "axes": np.array([1])}
+    feeds = {"x": f(2, 5, 8), "m": LENGTHS.astype(np.int64)}
+    model = model_of(nodes, feeds, constants, ["y"])
+    del model.opset_import[1]
+    same(model, feeds)
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_embeddings_that_are_normalised(opset):
+    """Their lengths go on to attention."""
+    embed = ["i", "s", "word", "place", "segment", "g", "b", "m"]
+    nodes = [
+        helper.make_node("EmbedLayerNormalization", embed, ["x", "lengths"], domain="com.microsoft"),
+        helper.make_node("Attention", ["x", "w", "c", "lengths"], ["y"], domain="com.microsoft", num_heads=2),
+    ]
+    tables = {"word": f(9, 8), "place": f(7, 8), "segment": f(2, 8), "g": f(8), "b": f(8), "w": f(8, 24), "c": f(24)}
+    feeds = {"i": RNG.integers(0, 9, (2, 5)).astype(np.int32), "s": LENGTHS, "m": LENGTHS}
+    same(model_of(nodes, feeds, tables, ["y"], opset), feeds)
+
+
 def test_what_an_expansion_does_not_cover_is_refused():
     node = helper.make_node("Attention", ["x", "w", "b"], ["y"], domain="com.microsoft", num_heads=2, unidirectional=1)
     model = model_of([node], {"x": f(2, 5, 8)}, {"w": f(8, 24), "b": f(24)}, ["y"])

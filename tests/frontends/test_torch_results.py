@@ -40,6 +40,9 @@ CASES = {
     "magnitude of bytes": (lambda x: torch.abs(x) + torch.clamp(x, 2, 200), BYTES),
     "greatest byte": (lambda x: x.max(), BYTES),
     "product of bytes": (lambda x: x @ x, torch.ones(3, 3, dtype=torch.int8)),
+    "roll": (lambda x: torch.roll(x, (2, -9, 0), (1, -1, 0)), IMAGE),
+    "roll of all": (lambda x: torch.roll(x, 5), X),
+    "experts": (lambda x: torch.matmul(x.unsqueeze(1), torch.ones(3, 7, 2)), X),
     "lstm": (torch.nn.LSTM(7, 5, batch_first=True, bidirectional=True), torch.randn(2, 4, 7)),
 }
 
