@@ -25,7 +25,7 @@ class Candidate:
 class LayerReport:
     """One layer that runs on a generated kernel. `density` is the share of nonzeros.
 
-    `pattern` describes them in words.
+    `pattern` describes them in words. `predicted_ns` is 0 where no model predicts it: where there is one kernel on GPUs.
     """
 
     name: str

@@ -83,7 +83,7 @@ def _print(rows: list[Explanation], *, profile: bool, candidates: bool) -> None:
 
 def _layer_cells(layer: LayerReport) -> list[str]:
     density = f"{100 * layer.density:.1f} %" if layer.density is not None else "-"
-    return [layer.name, layer.op, layer.shape, density, layer.choice, duration(layer.predicted_ns)]
+    return [layer.name, layer.op, layer.shape, density, layer.choice, duration(layer.predicted_ns or None)]
 
 
 def _candidate_cells(candidate: Candidate, layer: LayerReport) -> list[str]:
