@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from harness import F32, F64, compile_layer, compile_text, output_shape, place, to_llvm
+from expected import F64, output_shape
+from harness import F32, compile_layer, compile_text, place, to_llvm
 from onnx import TensorProto, helper, numpy_helper
 from torch_mlir import ir
 
