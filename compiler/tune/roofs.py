@@ -62,6 +62,7 @@ def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | 
             disturbed += [probe.name] if usual > DISTURBED * least else []
     if cores > 1 and cores_at_work(best, chosen) < cores / DISTURBED:
         disturbed.append("clock_by_all")
+        chosen = groups[0]  # the others say nothing: not all cores were there
     return Calibration(machine_of(machine_id(), best, chosen, isa, caches, cores), tuple(disturbed))
 
 
