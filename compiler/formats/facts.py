@@ -36,7 +36,7 @@ class Facts:
     `row_blocks` are (height, number of height x 1 blocks with a nonzero), `wide_blocks` the same of wider blocks: (height, width,
     number); of a convolution these hold neighbouring channels of a tap.
     `bundles` are about those of the split format: (height, number of columns, number of bundles), the tallest first;
-    `word_bundles` the same where four neighbouring columns are one, of matrices of bytes.
+    `word_bundles` the same of two rows where four neighbouring columns are one, of matrices of bytes.
     """
 
     rows: int
