@@ -31,14 +31,14 @@ def print_calibration(name: str, seconds: float | None, *, as_json: bool) -> Non
     if as_json:
         print_json({"target": target.name, "file": str(path), "machine": asdict(machine), "disturbed": found.disturbed})
         return
-    _print(machine, target.vector_bytes)
+    _print(machine, target.vector_bytes, together=found.together)
     click.echo(f"\n{machine.name}, {machine.cores} cores, for {target.name}; kept in {path}")
     if found.disturbed:
         click.echo(f"others used this machine meanwhile ({', '.join(found.disturbed)}); do it again when it is idle")
 
 
-def _print(machine: Machine, vector_bytes: int) -> None:
-    """One row per roof, of one core."""
+def _print(machine: Machine, vector_bytes: int, *, together: bool) -> None:
+    """One row per roof, of one core, and if they were measured `together` of what all of them share."""
     flops = 2 * machine.ghz * vector_bytes / 4
     table = make_table("roof of one core", ">per cycle", "", ">per second", ">generic")
     table.add_row("clock", "", "", f"{machine.ghz:.2f} GHz", f"{GENERIC.ghz:.2f} GHz")
@@ -60,6 +60,6 @@ def _print(machine: Machine, vector_bytes: int) -> None:
         ("reading memory", machine.memory_bytes_per_cycle, machine.memory_cores, GENERIC.memory_cores),
     ):
         shared = f"{cores:.1f} of one", f"{machine.ghz * rate * cores:.1f} GB/s", f"{generic:.1f}"
-        if machine.cores > 1:
+        if together:
             table.add_row(f"{what}, {machine.cores} cores", "", *shared)
     print_table(table)

@@ -32,10 +32,11 @@ Progress = Callable[[str, int, int], None]  # what is being done, a number, out 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`disturbed` are the probes whose rounds differed so much that others must have used what they measure, or that did not
-    have all cores."""
+    have all cores; `together` says that there are several, and what they share is known."""
 
     machine: Machine
     disturbed: tuple[str, ...]
+    together: bool
 
 
 def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | None = None) -> Calibration:
@@ -60,10 +61,12 @@ def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | 
         for probe, least, usual in zip(group, np.min(rounds, axis=0), np.median(rounds, axis=0), strict=True):
             best[probe.name] = float(least)
             disturbed += [probe.name] if usual > DISTURBED * least else []
-    if cores > 1 and cores_at_work(best, chosen) < cores / DISTURBED:
+    together = cores > 1 and cores_at_work(best, chosen) >= cores / DISTURBED
+    if cores > 1 and not together:
         disturbed.append("clock_by_all")
         chosen = groups[0]  # the others say nothing: not all cores were there
-    return Calibration(machine_of(machine_id(), best, chosen, isa, caches, cores), tuple(disturbed))
+    machine = machine_of(machine_id(), best, chosen, isa, caches, cores)
+    return Calibration(machine, tuple(disturbed), together)
 
 
 def _rounds(group: Sequence[Probe], until: float, isa: Isa, target: Target) -> Iterator[NDArray[np.int64]]:

@@ -7,6 +7,7 @@ import pytest
 from torch_mlir import ir
 
 from sparsec.cost.calibrate import cores_at_work, machine_of, probes, shared_probes
+from sparsec.cost.host import core_count
 from sparsec.cost.machine import GENERIC
 from sparsec.kernels.isa import AVX2, AVX512, Isa
 from sparsec.runtime.library import cpu_features
@@ -72,6 +73,7 @@ def test_a_short_calibration(name: str) -> None:
     found = calibrate(target, seconds=0.01, progress=lambda what, number, count: stages.append(number))
     known = {probe.name for probe in (*probes(AVX512, {}), *shared_probes(AVX512, {}, 2))}
     assert set(found.disturbed) <= known
+    assert found.together == (core_count() > 1 and "clock_by_all" not in found.disturbed)
     machine = found.machine
     assert stages[0] == 0
     assert stages[-1] == 100
