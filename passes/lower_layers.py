@@ -32,7 +32,8 @@ from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import AttentionProblem
 from sparsec.kernels.shifted import Shifted
 from sparsec.kernels.table import KERNELS
-from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore
+from sparsec.kernels.token_store import Y_TILES, TileStore
+from sparsec.kernels.token_tile import Layout
 from sparsec.passes.access import RESHAPES
 from sparsec.passes.layer import Layer, is_layer, layers
 from sparsec.passes.unit import Unit

@@ -17,7 +17,8 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
-from sparsec.kernels.token_tile import MOVED, Squares, TokenTiles, emit_square
+from sparsec.kernels.token_copy import MOVED, Squares, emit_square
+from sparsec.kernels.token_tile import TokenTiles
 
 GROUP = 4  # bytes of a word, and vectors of a tile
 ROWS = "byte rows"  # the buffer

@@ -24,7 +24,9 @@ from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.spmm import Held, RowTile
-from sparsec.kernels.token_tile import Y_TILES, Layout, TileStore, TokenStore, TokenTiles, emit_transpose
+from sparsec.kernels.token_copy import emit_transpose
+from sparsec.kernels.token_store import Y_TILES, TileStore, TokenStore
+from sparsec.kernels.token_tile import Layout, TokenTiles
 
 LINE = 16  # elements of a sum in a line of a cache
 
