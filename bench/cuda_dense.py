@@ -185,7 +185,7 @@ def _convolution(
     import torch
 
     axis = Axis(side, kernel, stride, 1, kernel // 2, kernel // 2)
-    geometry = Geometry(channels, filters, groups, (axis, axis))
+    geometry = Geometry.whole(channels, filters, groups, (axis, axis))
     last = torch.channels_last
     x = _halves(images, channels, side, side).to(memory_format=last)
     w = _halves(filters, channels // groups, kernel, kernel) * (channels // groups * kernel**2) ** -0.5

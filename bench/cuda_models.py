@@ -217,7 +217,10 @@ def time_network(
     given = [each.cuda() for each in inputs]
     halves = list(map(_half, given))
     expected = _first(copy.deepcopy(net).cuda()(*given))
-    dense = net.half().cuda().to(memory_format=torch.channels_last)
+    dense = net.half().cuda()
+    for each in dense.modules():
+        if isinstance(each, nn.Conv2d):
+            each.weight.data = each.weight.data.to(memory_format=torch.channels_last)
     compiled = torch.compile(dense)
     own = [each.to(memory_format=torch.channels_last) if each.dim() == _IMAGES else each for each in halves]
     error = float((_first(model(*halves)).double() - expected.double()).norm() / expected.double().norm())

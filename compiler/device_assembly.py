@@ -186,6 +186,7 @@ class DeviceAssembly:
             filters=y[1],
             groups=groups,
             axes=(height, width),
+            strides=_image_strides(values["x"], width.size),
             x=self._address(values["x"]),
             y=self._address(values["y"]),
             tail=self._tail(facts, values, lambda residual: Rows(self._address(residual), y[1])),
@@ -310,6 +311,12 @@ def _axes(facts: ir.DictAttr, sizes: Sequence[int], kernel: Sequence[int]) -> tu
     """Of windows of images."""
     found = [integers(facts[each]) for each in ("strides", "dilations", "before", "after")]
     return tuple(map(Axis, sizes, kernel, *found))
+
+
+def _image_strides(image: ir.Value, width: int) -> tuple[int, int, int]:
+    """Of images, rows and pixels; an image of one axis is one row."""
+    first, _, *space = _strides(image)
+    return first, space[0] if len(space) == 2 else width * space[-1], space[-1]
 
 
 def _strides(value: ir.Value) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from sparsec.passes.unit import Unit
 
 OF_IMAGES = ("sparsec.conv", POOL)  # layers
 CHANNEL = 1  # the axis of images that counts channels
+_VECTOR = 8  # elements
 _IMAGES = (3, 4)  # axes that images have: batch, channels, one or two more
 
 
@@ -47,7 +48,7 @@ def channels_last(unit: Unit) -> None:
         turned = {_turn(image) for image in _connected(first)}
         for op in find(unit.module, lambda op: op.name == "linalg.generic" and not is_layer(op)):
             if any(base_of(value) in turned for value in op.operands):
-                _walk_in_order(op)
+                walk_in_order(op)
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
@@ -143,7 +144,7 @@ def _erase(op: ir.Operation) -> None:
     op.erase()
 
 
-def _walk_in_order(op: ir.Operation) -> None:
+def walk_in_order(op: ir.Operation) -> None:
     """The loops of a nest that are parallel, and before its sums, in the order in which what it writes lies."""
     walked = accesses(op)
     if walked is None:
@@ -160,6 +161,14 @@ def has_channels_last(image: ir.Value) -> bool:
     steps, _ = ir.MemRefType(image.type).get_strides_and_offset()
     shape = shape_of(image)
     return all(size == 1 or step == wanted for size, step, wanted in zip(shape, steps, strides_of(shape), strict=True))
+
+
+def lies_in_pixels(image: ir.Value) -> bool:
+    """True for an image whose pixels have their channels together, and begin where vectors do."""
+    steps, offset = ir.MemRefType(image.type).get_strides_and_offset()
+    shape = shape_of(image)
+    starts = [step for axis, (size, step) in enumerate(zip(shape, steps, strict=True)) if axis != CHANNEL and size > 1]
+    return (shape[CHANNEL] == 1 or steps[CHANNEL] == 1) and not any(start % _VECTOR for start in (*starts, offset))
 
 
 def pixels_of(image: ir.Value) -> Placed:

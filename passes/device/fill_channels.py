@@ -37,23 +37,21 @@ def fill_channels(unit: Unit) -> None:
         for layer in layers(unit.module):
             if layer.contraction.name == "sparsec.conv":
                 image = base_of(layer.inputs[0])
-                if image not in known and _is_filled(image):
+                uneven = shape_of(image)[-1] % _VECTOR != 0
+                if image not in known and uneven and writer_of(image) is not None:
                     with layer.op.location:
                         _fill(image, unit)
                 known.add(image)
 
 
-def _is_filled(image: ir.Value) -> bool:
-    if not is_alloc(image) or shape_of(image)[-1] % _VECTOR == 0:
-        return False
+def writer_of(image: ir.Value) -> ir.Operation | None:
+    """The loop that writes an allocation, if nothing but convolutions of one group read it; all of them see all of it."""
+    if not is_alloc(image):
+        return None
     uses = [(op, at, view) for op, at, view in uses_of(image) if op.name != "memref.dealloc"]
     written = [op for op, at, _ in uses if at == len(op.operands) - 1]
-    return (
-        len(written) == 1
-        and not is_layer(written[0])
-        and all(has_channels_last(view) for _, _, view in uses)
-        and all(op == written[0] or _reads_pixels(op, at) for op, at, _ in uses)
-    )
+    alone = len(written) == 1 and not is_layer(written[0]) and all(has_channels_last(view) for _, _, view in uses)
+    return written[0] if alone and all(op == written[0] or _reads_pixels(op, at) for op, at, _ in uses) else None
 
 
 def _reads_pixels(op: ir.Operation, at: int) -> bool:

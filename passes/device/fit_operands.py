@@ -19,10 +19,11 @@ from itertools import pairwise
 
 from torch_mlir import ir
 
+from sparsec.ir.dialect import POOL
 from sparsec.ir.module import element_of, shape_of
 from sparsec.ir.weights import WEIGHT_OP
 from sparsec.passes.device.buffers import alloc, base_of, can_be_half, copy, half_positions, narrow_argument
-from sparsec.passes.device.channels_last import OF_IMAGES, alloc_image, has_channels_last
+from sparsec.passes.device.channels_last import OF_IMAGES, alloc_image, has_channels_last, lies_in_pixels
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
 
@@ -115,7 +116,7 @@ def is_even(layer: Layer, value: ir.Value) -> bool:
         case "sparsec.attention":
             return bool(steps[-1] == 1)
         case name if name in OF_IMAGES:
-            return has_channels_last(value)
+            return has_channels_last(value) or (value == layer.inputs[0] and name != POOL and lies_in_pixels(value))
         case _:
             return even_rows(value) is not None
 

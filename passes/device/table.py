@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsec.ir.dialect import POOL
 from sparsec.passes.bufferize import bufferize
 from sparsec.passes.dequantize_weights import dequantize_weights
+from sparsec.passes.device.block_pixels import block_pixels
 from sparsec.passes.device.channels_last import channels_last
 from sparsec.passes.device.fill_channels import fill_channels
 from sparsec.passes.device.fit_operands import fit_operands
@@ -102,7 +103,8 @@ DEVICE_PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("bufferize", bufferize, "everything is destination-passing now"),
     ("parallel_first", parallel_first, "loop order is easiest to change before loops exist"),
     ("channels_last", channels_last, "once loops can be told apart, and before it is decided what is copied"),
-    ("fill_channels", fill_channels, "once channels lie together"),
+    ("block_pixels", block_pixels, "once channels lie together"),
+    ("fill_channels", fill_channels, "for what is in no blocks"),
     ("point_products", point_products, "likewise, and as filters have their final shape"),
     ("view_transposes", view_transposes, "once buffers are there to be looked at, and while copies are nests"),
     ("row_products", row_products, "once it is known how matrices lie, and before copies are made for layers"),

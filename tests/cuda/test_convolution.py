@@ -39,7 +39,7 @@ def test_convolutions_are_right_emulated(
     sizes: tuple[int, int, int, int], axes: tuple[Axis, Axis], tail: tuple[int, bool], seed: int
 ) -> None:
     images, channels, filters, groups = sizes
-    check(images, Geometry(channels * groups, filters * groups, groups, axes), tail, seed)
+    check(images, Geometry.whole(channels * groups, filters * groups, groups, axes), tail, seed)
 
 
 @settings(max_examples=20)
@@ -52,7 +52,7 @@ def test_convolutions_of_one_channel_are_right_emulated(
     sizes: tuple[int, int, int], axes: tuple[Axis, Axis], seed: int
 ) -> None:
     images, channels, of_channel = sizes
-    check(images, Geometry(channels, channels * of_channel, channels, axes), (1, False), seed)
+    check(images, Geometry.whole(channels, channels * of_channel, channels, axes), (1, False), seed)
 
 
 def check(images: int, what: Geometry, tail: tuple[int, bool], seed: int) -> None:

@@ -166,7 +166,7 @@ def test_convolutions_are_right(gpu: Device, sizes: tuple[int, ...]) -> None:
     w, bias = halves(filters, channels // groups, kernel, kernel), torch.randn(filters, device="cuda")
     y = poisoned(images, filters, axis.out, axis.out).to(memory_format=order)
     residual = halves(*y.shape).to(memory_format=order)
-    weight = ConvolutionWeight.of(bits(w), "float16", Geometry(channels, filters, groups, (axis, axis)), gpu)
+    weight = ConvolutionWeight.of(bits(w), "float16", Geometry.whole(channels, filters, groups, (axis, axis)), gpu)
     after = Epilogue(bias.data_ptr(), 1, Matrices(residual.data_ptr(), 0), residual_first=True)
     weight.launch(images, x.data_ptr(), y.data_ptr(), stream(), epilogue=after)
     convolved = partial(torch.nn.functional.conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups)

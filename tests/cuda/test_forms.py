@@ -109,8 +109,8 @@ def test_filters_are_one_for_images_of_all_sizes() -> None:
     taken: list[int] = []
     for size in (8, 16, 32):
         axes = Axis(size, 3), Axis(size, 3)
-        sizes.append(found.convolution(0, Geometry(4, 8, 1, axes)))
+        sizes.append(found.convolution(0, Geometry.whole(4, 8, 1, axes)))
         taken.append(recorder.device_bytes)
-        assert found.convolution(0, Geometry(4, 8, 1, axes)) is sizes[-1]
+        assert found.convolution(0, Geometry.whole(4, 8, 1, axes)) is sizes[-1]
     assert len({id(each._filters) for each in sizes}) == 1
     assert taken[2] - taken[1] == taken[1] - taken[0] < taken[0]

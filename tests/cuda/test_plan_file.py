@@ -66,7 +66,7 @@ def all_kinds() -> DevicePlan:
             0.125, "bfloat16", "scores",
         ),
         Attention(2, 4, 2, 16, 16, 64, heads, key_heads, key_heads, heads, mask, 0.125, True, "float16", "attention"),
-        Convolution(2, 1, 4, 6, 2, (axis, axis), ARENA, ARENA, Tail(None, "silu", Rows(ARENA, 6)), "conv"),
+        Convolution(2, 1, 4, 6, 2, (axis, axis), (256, 32, 4), ARENA, ARENA, Tail(None, "silu", Rows(ARENA, 6)), "conv"),
         Pool(2, 8, (axis, axis), ARENA, ARENA, "float16", "pool"),
     )  # fmt: skip
     return replace(plan, steps=steps, weights=(*plan.weights, filters), arena_bytes=1 << 20)
@@ -190,6 +190,8 @@ def _faults() -> Iterator[tuple[DevicePlan, str]]:
     yield _replaced(plan, 0, tail=Tail(Address(Space.WEIGHTS, 4))), "points outside weights at 4"
     yield _replaced(plan, 0, tail=Tail(None, None, Rows(OUTPUT, 64))), "points outside output"
     yield _replaced(plan, 2, function="other"), "calls other, which is not in the code"
+    yield _replaced(plan, 5, strides=(256, 1 << 20, 4)), "points outside arena"
+    yield _replaced(plan, 5, strides=(256, -1, 4)), "negative length or stride"
     yield _replaced(plan, 6, y=far), "points outside arena"
     yield _replaced(plan, 6, axes=(Axis(8, 0), Axis(8, 3))), "impossible kernel"
     yield _replaced(plan, 2, grid=(0, 1, 1)), "impossible grid"

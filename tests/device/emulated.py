@@ -224,7 +224,8 @@ def _convolve(step: Convolution, memory: _Memory) -> None:
     w = torch.from_numpy(weight.bits().view(memory.half).astype(_FLOAT))
     sizes = [axis.size for axis in step.axes]
     shape = (step.batch, step.channels, *sizes)
-    x = _image(step.x, shape, memory).astype(_FLOAT)
+    image, row, pixel = step.strides
+    x = memory.view(step.x, memory.half, shape, (image, 1, row, pixel)).astype(_FLOAT)
     pads = [pad for axis in reversed(step.axes) for pad in (axis.before, axis.after)]
     padded = torch.nn.functional.pad(torch.from_numpy(x), pads)
     strides, dilations = [axis.stride for axis in step.axes], [axis.dilation for axis in step.axes]

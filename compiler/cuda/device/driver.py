@@ -243,21 +243,22 @@ class Device:
         self,
         address: int,
         shape: tuple[int, int, int, int],
+        apart: tuple[int, int, int],
         first: tuple[int, int],
         last: tuple[int, int],
         steps: tuple[int, int],
         box: tuple[int, int],
     ) -> TensorMap:
         """Of images [images, height, width, channels] of 16-bit elements: boxes of so many pixels and channels, 64 or 128 bytes,
-        swizzled.
+        swizzled. Images, rows and pixels are `apart` elements from one to the next, and may have some in common.
 
         Pixels are those at the same place in windows that begin at (down, right) `first`, and then each `steps` further, row
-        by row and image by image, up to `last` from the last pixel of an image. The address is a multiple of 16, channels are
+        by row and image by image, up to `last` from the last pixel of an image. The address is a multiple of 16, `apart` are
         of 8; places are -128 to 127. Compute capability 9.0 and later.
         """
         images, height, width, channels = shape
         lengths = (c_uint64 * 4)(channels, width, height, images)
-        strides = (c_uint64 * 3)(*(2 * channels * each for each in (1, width, width * height)))
+        strides = (c_uint64 * 3)(*(2 * each for each in reversed(apart)))
         corners = [(c_int * 2)(right, down) for down, right in (first, last)]
         each = (c_uint * 4)(1, steps[1], steps[0], 1)
         fixed = 0, _SWIZZLES[2 * box[1]], _PROMOTE_256, 0

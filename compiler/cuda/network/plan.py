@@ -162,8 +162,9 @@ class Attention:
 class Convolution:
     """y = tail(convolution of x with weight number `weight` [filters, channels / groups, kernel height, kernel width]).
 
-    x is [batch, channels, height, width] with channels last in memory, without gaps; y likewise. One axis only has a first
-    axis of length 1. The stride of the tail's residual has no meaning: it is laid out like y.
+    x is [batch, channels, height, width]; its channels lie together, and images, rows and pixels are `strides` elements
+    apart. y has channels last, without gaps. One axis only has a first axis of length 1. The stride of the tail's residual
+    has no meaning: it is laid out like y.
     """
 
     weight: int
@@ -172,6 +173,7 @@ class Convolution:
     filters: int
     groups: int
     axes: tuple[Axis, Axis]
+    strides: tuple[int, int, int]
     x: Address
     y: Address
     tail: Tail

@@ -138,6 +138,8 @@ class _Step:
         self._require(channels * step.groups == step.channels, "has not the channels of its weight")
         self._require(kernel == [axis.kernel for axis in axes], "has not the kernel of its weight")
         written = self._windows(step, step.filters)
+        sizes = [axis.size for axis in axes]
+        self._strided(step.x, (step.batch, *sizes, step.channels), (*step.strides, 1), _HALF)
         self._tail(step.tail, step.filters)
         if step.tail.residual is not None:
             self._inside(step.tail.residual.address, written)
@@ -145,14 +147,14 @@ class _Step:
     def pool(self, step: Pool) -> None:
         self._require(all(axis.kernel >= 1 for axis in step.axes), "has an impossible kernel")
         self._windows(step, step.channels)
+        self._inside(step.x, _HALF * step.batch * step.channels * math.prod(axis.size for axis in step.axes))
 
     def _windows(self, step: Convolution | Pool, channels: int) -> int:
-        """The images are there; returns the bytes of y, of so many channels."""
+        """Windows are possible, and y is there, of so many channels; returns its bytes."""
         axes = step.axes
         possible = all(axis.stride >= 1 and axis.dilation >= 1 and min(axis.before, axis.after) >= 0 for axis in axes)
         self._require(possible and step.batch >= 0, "has an impossible stride, dilation or padding")
         self._require(all(axis.size >= 0 and axis.out >= 0 for axis in axes), "has an impossible size")
-        self._inside(step.x, _HALF * step.batch * step.channels * math.prod(axis.size for axis in axes))
         written = _HALF * step.batch * channels * math.prod(axis.out for axis in axes)
         self._inside(step.y, written)
         return written

@@ -35,7 +35,7 @@ def use_of(step: Product | Convolution) -> Use:
     """How a step uses its weight."""
     if isinstance(step, Product):
         return step.weight, None
-    return step.weight, Geometry(step.channels, step.filters, step.groups, step.axes)
+    return step.weight, Geometry(step.channels, step.filters, step.groups, step.axes, step.strides)
 
 
 class Loader(Protocol):

@@ -72,6 +72,13 @@ class Geometry:
     filters: int
     groups: int
     axes: tuple[Axis, Axis]
+    strides: tuple[int, int, int]  # of x, elements: from an image, a row, a pixel to the next
+
+    @classmethod
+    def whole(cls, channels: int, filters: int, groups: int, axes: tuple[Axis, Axis]) -> Geometry:
+        """Of images without gaps."""
+        row = axes[1].size * channels
+        return cls(channels, filters, groups, axes, (axes[0].size * row, row, channels))
 
     @property
     def depthwise(self) -> bool:
@@ -88,27 +95,22 @@ class Geometry:
         """Of y, in one image."""
         return self.axes[0].out * self.axes[1].out
 
-    @property
-    def image_stride(self) -> int:
-        """Of x, elements."""
-        return self.channels * self.axes[0].size * self.axes[1].size
-
     def taps(self, channels: int) -> NDArray[np.void]:
         """Of a pixel's window: rows of taps, taps of a row, so many channels."""
         down, right = self.axes
         taps = np.empty((down.kernel, right.kernel, channels), dtype=TAP)
         taps["down"] = (np.arange(down.kernel) * down.dilation)[:, None, None]
         taps["right"] = (np.arange(right.kernel) * right.dilation)[:, None]
-        pixel = taps["down"].astype(np.int64) * right.size + taps["right"]
-        taps["offset"] = pixel * self.channels + np.arange(channels)
+        place = taps["down"].astype(np.int64) * self.strides[1] + taps["right"].astype(np.int64) * self.strides[2]
+        taps["offset"] = place + np.arange(channels)
         return taps.reshape(-1)
 
     def input(self, x: int, taps: int, images: int) -> _Input:
         """For kernels."""
         down, right = self.axes
         return _Input(
-            *(x, taps, self.image_stride, images * self.pixels, right.out, down.out, down.size, right.size),
-            *(right.size * self.channels, self.channels),
+            *(x, taps, self.strides[0], images * self.pixels, right.out, down.out, down.size, right.size),
+            *self.strides[1:],
             *(down.stride, right.stride, down.before, right.before),
         )
 
@@ -146,7 +148,7 @@ class Filters:
 
 
 class ConvolutionWeight:
-    """Filters for images of one size; y = x * W for x [images, height, width, channels], without gaps."""
+    """Filters for images of one size; y = x * W for x [images, height, width, channels], y without gaps."""
 
     def __init__(self, filters: Filters, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -155,7 +157,8 @@ class ConvolutionWeight:
         self._filters = filters
         self._memory = Memory(self, filters.device)
         own = geometry.channels // geometry.groups
-        self._wide_channels = (geometry.channels if geometry.depthwise else own) % VECTOR == 0
+        starts = geometry.channels if geometry.depthwise else own, *geometry.strides
+        self._wide_channels = not any(each % VECTOR for each in starts)
         taps = geometry.taps(own)
         self._taps = {False: self._memory.upload(taps), True: self._memory.upload(taps[::VECTOR])}
 
@@ -184,7 +187,7 @@ class ConvolutionWeight:
         if not images * self.geometry.pixels * self.geometry.filters:
             return
         wide = self._wide_channels and x % (2 * VECTOR) == 0
-        windows = Windows(x, images, self.geometry.channels, self.geometry.axes)
+        windows = Windows(x, images, self.geometry.channels, self.geometry.axes, self.geometry.strides)
         if shape is None and self._has_windows and windows.fit:
             filters = Rows(self._filters.address, self._filters.stride, self.geometry.filters, self._filters.k)
             out, given = self.geometry.matrices(y), self.geometry.placed(after)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sparsec.cuda.code import program
 from sparsec.cuda.device.driver import Device, TensorMap
 from sparsec.cuda.device.tensors import BFLOAT16
-from sparsec.cuda.products.dense_operands import Epilogue, EpilogueArgument, Matrices
+from sparsec.cuda.products.dense_operands import VECTOR, Epilogue, EpilogueArgument, Matrices
 from sparsec.cuda.products.operands import Rows
 from sparsec.kernels.problem import Axis
 
@@ -65,6 +65,7 @@ class Windows:
     images: int
     channels: int
     axes: tuple[Axis, Axis]
+    strides: tuple[int, int, int]  # elements, from an image, a row, a pixel to the next
 
     @property
     def tokens(self) -> int:
@@ -78,7 +79,9 @@ class Windows:
     @property
     def fit(self) -> bool:
         """Whether boxes of pixels can be copied so."""
-        return self.address % 16 == 0 and self.channels % STEP == 0 and all(map(_fits, self.axes))
+        even = self.address % 16 == 0 and not any(each % VECTOR for each in self.strides)
+        apart = self.strides[2] >= self.channels
+        return even and apart and self.channels % STEP == 0 and all(map(_fits, self.axes))
 
 
 def _fits(axis: Axis) -> bool:
@@ -137,7 +140,7 @@ def _window_map(on: Device, x: Windows, tokens: int) -> TensorMap:
         (down.after - (down.kernel - 1) * down.dilation, right.after - (right.kernel - 1) * right.dilation),
     )
     shape = x.images, down.size, right.size, x.channels
-    return on.window_map(x.address, shape, first, last, (down.stride, right.stride), (tokens, STEP))
+    return on.window_map(x.address, shape, x.strides, first, last, (down.stride, right.stride), (tokens, STEP))
 
 
 def _places(x: Windows) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ _OWN = sorted(set(_ROWS) - {name for name, _, _ in PASSES})
 
 WEIGHTS: Mapping[str, Mapping[str, np.ndarray]] = {
     "widen_halves": {"w": np.ones((4, 16), np.float16)},
+    "block_pixels": {"w": np.ones((16, 3, 7, 7), np.float32)},
     "fill_channels": {"w": np.ones((16, 3, 3, 3), np.float32)},
     "point_products": {"w": np.ones((4, 16, 1, 1), np.float32)},
     "scale_filters": {"w": np.ones((4, 3, 1, 1), np.float32), "shift": np.ones((1, 4, 1, 1), np.float32)},
