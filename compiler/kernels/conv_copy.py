@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import Line, PaddedLayout, Phase, lanes_for
+from sparsec.kernels.conv_layout import Line, PaddedLayout, Phase
 from sparsec.kernels.emit import Buffer, Vectors, define, loop, shuffle, when
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -53,7 +53,7 @@ def _shape_name(problem: ConvProblem) -> str:
 
 def emit_fill(target: Buffer, at: Index, count: int, isa: Isa, value: float = 0) -> None:
     """Store `value` to `count` elements from `at`."""
-    vectors = Vectors(lanes_for(count, isa), target.dtype)
+    vectors = Vectors(isa.lanes_for(count), target.dtype)
     _runs(count, vectors, lambda step: vectors.store(vectors.splat(value), target, at + step))
 
 
@@ -138,7 +138,7 @@ def copy_run(
     Bytes may become floats, a vector of bytes at a time. If `spill` is given, up to a vector of it may be written behind them.
     """
     spill = spill if isa.masks and stride <= 2 else None
-    lanes = isa.lanes() if spill is not None else lanes_for(count, isa) if stride <= 2 else 1
+    lanes = isa.lanes() if spill is not None else isa.lanes_for(count) if stride <= 2 else 1
     if x.dtype != target.dtype and stride <= 2 and isa.lanes() < BYTES <= count:
         lanes = BYTES
     read, vectors = Vectors(lanes, x.dtype), Vectors(lanes, target.dtype)

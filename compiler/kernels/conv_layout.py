@@ -156,8 +156,3 @@ def _round_up(size: int, multiple: int) -> int:
 
 def _strides(lines: tuple[Line, ...]) -> tuple[int, ...]:
     return tuple(math.prod(line.period for line in lines[number + 1 :]) for number in range(len(lines)))
-
-
-def lanes_for(count: int, isa: Isa) -> int:
-    """The widest vector, a power of two, that is no longer than `count` elements."""
-    return min(isa.lanes(), 1 << (max(count, 1).bit_length() - 1))

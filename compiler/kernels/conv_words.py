@@ -15,7 +15,6 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo, as_dense
 from sparsec.kernels.conv_copy import BYTES
-from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Vectors, choose, define, loop
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
@@ -80,7 +79,7 @@ class ConvWords:
     def _pack(self, module: ir.Module, isa: Isa) -> Call:
         """Add the function that copies "x" to words; a unit is one of their channels."""
         words, samples = self.words, self.samples
-        lanes = lanes_for(samples, isa)
+        lanes = isa.lanes_for(samples)
         if words.element == words.arithmetic.stored == "i8" and isa.lanes() < BYTES <= samples:
             lanes = BYTES
         channels, inside = self.given.channels // self.given.groups, self.problem.channels // self.problem.groups

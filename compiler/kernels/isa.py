@@ -42,6 +42,10 @@ class Isa:
     def lanes(self, element_bytes: int = 4) -> int:
         return self.vector_bytes // element_bytes
 
+    def lanes_for(self, count: int) -> int:
+        """Lanes of the widest vector of 32-bit elements, a power of two of them, that is no longer than `count` elements."""
+        return min(self.lanes(), 1 << (max(count, 1).bit_length() - 1))
+
     @property
     def of_halves(self) -> Isa:
         """The same with as many lanes as a vector has elements of 16 bits; one of 32 bits is two vectors then."""

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.conv_window import Window
 from sparsec.kernels.emit import Buffer, Vectors, differs, loop
 from sparsec.kernels.index import Index, minimum
@@ -41,7 +40,7 @@ class PixelTiles:
     @classmethod
     def of(cls, pixels: int, isa: Isa, *, most: int) -> PixelTiles:
         """Tiles of at most so many vectors."""
-        lanes = lanes_for(pixels, isa)
+        lanes = isa.lanes_for(pixels)
         return cls(pixels, lanes, Split.by(-(-pixels // lanes), most))
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch_mlir import ir
 
 from sparsec.kernels.conv_copy import BYTES
-from sparsec.kernels.conv_layout import PaddedLayout, lanes_for
+from sparsec.kernels.conv_layout import PaddedLayout
 from sparsec.kernels.emit import Buffer, Vectors, finish, joined, loop, shuffle
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, IndexLike, as_index, minimum
@@ -170,7 +170,7 @@ def tiles(layout: PaddedLayout, isa: Isa, *, most: int) -> list[Tile]:
     """All tiles of at most `most` vectors that are worth a look."""
     axes = layout.pixel_axes()
     width = axes[-1][0]
-    lanes = isa.lanes() if layout.alignment > 1 else lanes_for(width, isa)
+    lanes = isa.lanes() if layout.alignment > 1 else isa.lanes_for(width)
     vectors = -(-width // lanes)
     lengths = {-(-vectors // -(-vectors // count)) for count in range(1, min(most, vectors) + 1)}
     if layout.alignment > 1:
@@ -204,7 +204,7 @@ def _row_tiles(axes: tuple[tuple[int, int], ...], isa: Isa, most: int) -> Iterat
     """Tiles of several whole rows: vectors that begin with each row, or that follow each other over the rows."""
     (height, pitch), (width, _) = axes[-2:]
     for rows in range(1, height + 1):
-        lanes = lanes_for(rows * width, isa)
+        lanes = isa.lanes_for(rows * width)
         lengths = (*(1 for _ in axes[2:]), rows, width)
         if width >= lanes and rows * -(-width // lanes) <= most:
             starts = [(row * pitch + at, row * width + at) for row in range(rows) for at in _cover(width, lanes)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Vectors, finish_abreast, loop
 from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.index import Index, minimum
@@ -36,7 +35,7 @@ class TokenStore:
     @staticmethod
     def block_for(tokens: TokenTiles, isa: Isa) -> int:
         """Outputs that are stored together."""
-        most = lanes_for(tokens.problem.outputs, isa)
+        most = isa.lanes_for(tokens.problem.outputs)
         return most if tokens.lanes == 1 else min(most, tokens.lanes)
 
     def emit(self, tile: Index, output: Index, rows: Index) -> None:

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from torch_mlir import ir
 
-from sparsec.kernels.conv_layout import lanes_for
 from sparsec.kernels.emit import Buffer, Vectors
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
@@ -62,7 +61,7 @@ class TokenTiles:
     @classmethod
     def of(cls, problem: LinearProblem, isa: Isa, *, most: int) -> TokenTiles:
         """Tiles of at most so many vectors."""
-        lanes, words = lanes_for(problem.tokens, isa), words_of(problem.arithmetic, isa)
+        lanes, words = isa.lanes_for(problem.tokens), words_of(problem.arithmetic, isa)
         assert words is not None
         return cls(problem, lanes, Split.by(-(-problem.tokens // lanes), most), words)
 
