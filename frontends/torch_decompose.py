@@ -176,8 +176,40 @@ def roll(x: torch.Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> to
     return x.clone()
 
 
+def from_the_front(operator: torch._ops.OpOverload) -> Callable[..., object]:
+    """The operator along an axis that is counted from the first: upstream ends the process on one from the last."""
+
+    def decomposed(x: torch.Tensor, axis: int, *args: object, **kwargs: object) -> object:
+        return operator(x, axis + x.dim(), *args, **kwargs) if axis < 0 < x.dim() else NotImplemented
+
+    return decomposed
+
+
+SCATTERS = (
+    aten.scatter.src,
+    aten.scatter.value,
+    aten.scatter.reduce,
+    aten.scatter.value_reduce,
+    aten.scatter_add.default,
+    aten.scatter_reduce.two,
+)
+
+
+def constant_pad_nd(x: torch.Tensor, pad: Sequence[int], value: float = 0) -> torch.Tensor:
+    """`aten.constant_pad_nd`; what negative amounts take away is cut first."""
+    if min(pad, default=0) >= 0:
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    for number, (before, behind) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
+        begin, end = max(-before, 0), max(-behind, 0)
+        if begin or end:
+            x = x.narrow(-number, begin, x.shape[-number] - begin - end)
+    grown = [max(amount, 0) for amount in pad]
+    return aten.constant_pad_nd(x, grown, value) if any(grown) else x.clone()  # type: ignore[no-any-return]
+
+
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.clamp.default: clamp,
+    aten.constant_pad_nd.default: constant_pad_nd,
     aten.gelu.default: gelu,
     aten.maximum.default: maximum,
     aten.minimum.default: minimum,
@@ -187,6 +219,7 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.reciprocal.default: reciprocal,
     aten.roll.default: roll,
     **{operator: of_bytes(operator) for operator in OF_BYTES},
+    **{operator: from_the_front(operator) for operator in SCATTERS},
     **QUANTISED,
 }
 

@@ -40,9 +40,15 @@ CASES = {
     "magnitude of bytes": (lambda x: torch.abs(x) + torch.clamp(x, 2, 200), BYTES),
     "greatest byte": (lambda x: x.max(), BYTES),
     "product of bytes": (lambda x: x @ x, torch.ones(3, 3, dtype=torch.int8)),
+    "scatter from the last axis": (lambda x, i: x.scatter(-1, i, 1.5), X, PLACES),
+    "scatter of a source": (lambda x, i: torch.zeros_like(x).scatter(-1, i, x), X, torch.argsort(X)),
+    "scatter_add from the last axis": (lambda x, i: x.scatter_add(-1, i, x), X, PLACES),
+    "scatter_reduce from the last axis": (lambda x, i: x.scatter_reduce(-1, i, x, "prod"), X, PLACES),
+    "router": (lambda x: torch.zeros_like(x).scatter(-1, torch.topk(x, 2, -1)[1], torch.topk(x, 2, -1)[0]), X),
+    "negative pads": (lambda x: functional.pad(x, (-1, 2, 1, -1), value=3.0), IMAGE),
     "roll": (lambda x: torch.roll(x, (2, -9, 0), (1, -1, 0)), IMAGE),
     "roll of all": (lambda x: torch.roll(x, 5), X),
-    "experts": (lambda x: torch.matmul(x.unsqueeze(1), torch.ones(3, 7, 2)), X),
+    "experts": (lambda x: torch.matmul(x.unsqueeze(0), torch.ones(3, 7, 2)), X),
     "lstm": (torch.nn.LSTM(7, 5, batch_first=True, bidirectional=True), torch.randn(2, 4, 7)),
 }
 
