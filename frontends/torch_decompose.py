@@ -204,7 +204,7 @@ def constant_pad_nd(x: torch.Tensor, pad: Sequence[int], value: float = 0) -> to
         if begin or end:
             x = x.narrow(-number, begin, x.shape[-number] - begin - end)
     grown = [max(amount, 0) for amount in pad]
-    return aten.constant_pad_nd(x, grown, value) if any(grown) else x.clone()  # type: ignore[no-any-return]
+    return aten.constant_pad_nd(x, grown, value) if any(grown) else x.clone()
 
 
 DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
