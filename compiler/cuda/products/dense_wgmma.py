@@ -80,8 +80,7 @@ class Windows:
     def fit(self) -> bool:
         """Whether boxes of pixels can be copied so."""
         even = self.address % 16 == 0 and not any(each % VECTOR for each in self.strides)
-        apart = self.strides[2] >= self.channels
-        return even and apart and self.channels % STEP == 0 and all(map(_fits, self.axes))
+        return even and self.channels % STEP == 0 and all(map(_fits, self.axes))
 
 
 def _fits(axis: Axis) -> bool:

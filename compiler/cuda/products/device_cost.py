@@ -136,6 +136,11 @@ def _stream_bytes(kernel: Kernel, m: int, k: int, nnz: int) -> float:
 
 def dense_microseconds(m: int, k: int, tokens: int, on: Processor) -> float:
     """Of cuBLAS with 16-bit elements."""
-    moved = 2.0 * (m * k + tokens * (m + k)) / (_DENSE_SHARE * on.bytes_per_second)
     multiplied = 2.0 * m * k * tokens / (_DENSE_FLOPS * on.multiprocessors)
-    return _DENSE_LAUNCH + 1e6 * max(moved, multiplied)
+    return max(least_microseconds(2.0 * m * k, m, k, tokens, on), _DENSE_LAUNCH + 1e6 * multiplied)
+
+
+def least_microseconds(weight_bytes: float, m: int, k: int, tokens: int, on: Processor) -> float:
+    """What products with 16-bit activations take at least: a launch, and to move what they read and write."""
+    moved = weight_bytes + 2.0 * tokens * (m + k)
+    return _DENSE_LAUNCH + 1e6 * moved / (_DENSE_SHARE * on.bytes_per_second)

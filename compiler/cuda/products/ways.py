@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sparsec.cuda.products import bsr_pairs_wgmma, bsr_wgmma, coo_wgmma, nm24_wgmma
-from sparsec.cuda.products.device_cost import CERTAIN, Kernel, Processor, dense_microseconds, sparse_microseconds
+from sparsec.cuda.products.device_cost import (
+    CERTAIN,
+    Kernel,
+    Processor,
+    dense_microseconds,
+    least_microseconds,
+    sparse_microseconds,
+)
 from sparsec.cuda.streams import bank_streams, coo_streams
 from sparsec.cuda.streams.zeros import SQUARE, UNIT, Zeros
 
 WayKernel: TypeAlias = Kernel | Literal["nm24_wgmma", "bsr_wgmma", "bsr_pairs_wgmma", "dense"]
 
+_NM24_BYTES = 1.125  # of a 2:4 weight, for each of its elements: half the values, and where they are
 WORTH = 0.3  # share of zeros from which other ways than dense are thought of
 MOST_FLOAT8 = 8  # tokens that streams are for: Hopper has no instruction for float8 but those of warpgroups
 
@@ -95,7 +103,8 @@ def _of_warpgroups(zeros: Zeros, tokens: int, on: Processor) -> list[Way]:
     m, k, workers = zeros.m, zeros.k, on.multiprocessors
     found = []
     if zeros.two_of_four:
-        found.append(Way("nm24_wgmma", nm24_wgmma.microseconds(tokens, m, k, workers)))
+        least = least_microseconds(_NM24_BYTES * m * k, m, k, tokens, on)
+        found.append(Way("nm24_wgmma", max(least, nm24_wgmma.microseconds(tokens, m, k, workers))))
     units, squares = zeros.units * UNIT * UNIT, zeros.squares * SQUARE * SQUARE
     if units < (1 - WORTH) * m * k:
         found.append(Way("bsr_wgmma", bsr_wgmma.microseconds(tokens, m, k, zeros.units, workers)))
