@@ -23,15 +23,18 @@ def test_every_step_has_one_worker_and_parts_are_even(blocks: int, steps: int, w
     assert (times == 1).all()
 
 
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30))
-def test_tables_number_the_segments(blocks: int, steps: int, workers: int) -> None:
-    partition = deal(np.ones((blocks, steps)), workers, 2)
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.integers(1, 4))
+def test_tables_number_the_segments(blocks: int, steps: int, workers: int, batch: int) -> None:
+    partition = deal(np.ones((blocks, steps)), workers, 2, batch)
     owners = [block for worker in range(partition.workers) for block, _, _ in partition.parts(worker)]
     assert partition.segments == len(owners)
     for block, (first, count) in enumerate(partition.block_table()):
         assert [at for at, owner in enumerate(owners) if owner == block] == list(range(first, first + count))
-    number = 0
-    for worker, (begin, end, first, _) in enumerate(partition.worker_table()):
+    number = batches = 0
+    *table, last = partition.worker_table()
+    for worker, (begin, end, first, before) in enumerate(table):
         assert (begin, end) == tuple(partition.cuts[worker : worker + 2])
-        assert first == number
+        assert (first, before) == (number, batches)
         number += len(partition.parts(worker))
+        batches += sum(-(-(end - first) // batch) for _, first, end in partition.parts(worker))
+    assert last[-1] == batches

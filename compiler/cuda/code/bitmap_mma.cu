@@ -4,36 +4,45 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
     extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
     const Operands o = of_this_row(all);
-    const int warp = threadIdx.x / 32, half = HALVES == 1 ? 0 : warp / GROUPS;
+    const int warp = threadIdx.x / 32;
     const Part part = o.parts[blockIdx.x];
-    const int count = part.end - part.begin;
+    const int batches = o.parts[blockIdx.x + 1].batches - part.batches;
 
     const u32 x_data = shared_address(shared), x_barriers = x_data + Tokens::BYTES * STAGES, free = x_barriers + 16 * STAGES;
     const u32 area_bytes = o.slots * LaneValues::SLOT, own_area = free + warp * area_bytes;
-    const u32 area = free + (warp % GROUPS + GROUPS) * area_bytes; // of the other warp
+    const u32 area = free + (warp % GROUPS + GROUPS) * area_bytes; // of the second warp with the same rows
     LaneStream stream;
-    stream.open(o.streams, o.offsets + part.begin * WARPS + warp * count, count, o.heads[blockIdx.x * WARPS + warp], own_area);
+    stream.open(o.streams, o.offsets + part.batches * WARPS + warp * batches, batches, o.heads[blockIdx.x * WARPS + warp], own_area);
+    int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment, left = part.end - part.begin;
     Tokens tokens;
-    tokens.open(o, part, HALVES * 32 * WORDS, x_data, x_barriers);
-    int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
-    for (int done = 0; done < count; step = 0, ++block, ++segment) {
+    tokens.open(o, part, HALVES * 32, step * HALVES * 32, x_data, x_barriers);
+    tokens.skip(warp / GROUPS * 32);
+    for (; left > 0; step = 0, ++block, ++segment) {
         Sums sums;
         sums.clear();
-        for (const int end = min(count, done + o.steps - step); done < end; ++done, ++step) {
-            const int column = step * HALVES * WORDS * 32 % COLUMNS;
-            if (done == 0 || column == 0) tokens.begin();
+        int here = min(left, o.steps - step); // of this block
+        left -= here;
+        for (int column = 0; here > 0; here -= WORDS) {
+            if (column == 0) tokens.begin();
             Masks masks;
             u32 at = stream.take(masks);
-#pragma unroll
-            for (int word = 0; word < WORDS; ++word) {
+            const auto multiply_step = [&](u32 mask, int place) {
                 u32 a[4][4];
-                expand(a, masks.words[word], at);
-                multiply(sums.values, a, tokens.at(column + (half * WORDS + word) * 32));
-            }
-            if (done + 1 == end || column + HALVES * WORDS * 32 == COLUMNS) tokens.end();
+                expand(a, mask, at);
+                multiply(sums.values, a, tokens.at(column + place * HALVES * 32));
+            };
+            if (here >= WORDS)
+#pragma unroll
+                for (int word = 0; word < WORDS; ++word) multiply_step(masks.words[word], word);
+            else
+#pragma unroll 1
+                for (int word = 0; word < here; ++word, masks.shift()) multiply_step(masks.words[0], word);
+            column = column + WORDS * HALVES * 32 == COLUMNS ? 0 : column + WORDS * HALVES * 32;
+            if (column == 0 || here <= WORDS) tokens.end();
         }
         const uint4 saved = stream.values.saved();
-        if (sums.together(area) && sums.complete(o, block, segment)) sums.store(o, block, own_area);
+        sums.exchange(area);
+        if (sums.complete(o, block, segment)) sums.store(o, block, own_area);
         __syncwarp();
         stream.values.restore(saved);
     }

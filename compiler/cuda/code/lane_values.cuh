@@ -22,13 +22,6 @@ __device__ __forceinline__ u32 spread(u32 bytes) {
     return mask;
 }
 
-__device__ __forceinline__ uint4 streamed(const uint4 *from) {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
-    return v;
-}
-
 __device__ __forceinline__ void bring_to_l2(const uint4 *line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
 
 // A lane's mask words of a step.
@@ -48,6 +41,12 @@ struct Masks {
 #pragma unroll
         for (int word = 0; word < WORDS; ++word) sum += __popc(words[word]);
         return sum;
+    }
+
+    // The second becomes the first.
+    __device__ __forceinline__ void shift() {
+#pragma unroll
+        for (int word = 0; word + 1 < WORDS; ++word) words[word] = words[word + 1];
     }
 };
 

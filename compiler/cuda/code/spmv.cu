@@ -30,7 +30,7 @@ struct Operands {
     const u16 *x;            // [tokens, k]
     u16 *y;                  // [tokens, m]
     const float *bias;       // [m] or null
-    const u16 *residual;     // [tokens, m] or null: added after the activation
+    const u16 *residual;     // [tokens, m] or null
     float *partial;          // [places][TOKENS][32]
     u32 *counters;           // [slices]
     i64 x_stride, y_stride, residual_stride;
@@ -169,15 +169,16 @@ struct Sums {
         if (lane == 0) o.counters[segment.slice] = 0;
         fence();
         clear();
-        for (int each = 0; each < segment.count; each += 4) { // loads on their way
-            float theirs[4][TOKENS];
+        const int SOME = 8; // loads on their way, as registers allow
+        for (int each = 0; each < segment.count; each += SOME) {
+            float theirs[SOME][TOKENS];
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
+            for (int i = 0; i < SOME; ++i)
 #pragma unroll
                 for (int token = 0; token < TOKENS; ++token)
                     theirs[i][token] = __ldcg(place(segment.first + min(each + i, segment.count - 1), token));
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
+            for (int i = 0; i < SOME; ++i)
 #pragma unroll
                 for (int token = 0; token < TOKENS; ++token)
                     if (each + i < segment.count) values[token] += theirs[i][token];
@@ -191,8 +192,8 @@ struct Sums {
 #pragma unroll
         for (int token = 0; token < TOKENS; ++token)
             if (token < o.tokens) {
-                float value = activated(values[token] + offset);
-                if (o.residual) value += widened(o.residual[token * o.residual_stride + row]);
+                const float added = o.residual ? widened(o.residual[token * o.residual_stride + row]) : 0.0f;
+                const float value = activated(values[token] + offset, added);
                 o.y[token * o.y_stride + row] = (u16)rounded(value, 0.0f);
             }
     }
@@ -244,18 +245,30 @@ __device__ __forceinline__ void copy_x(const Operands &o, const Worker &worker, 
     }
 }
 
+__device__ __forceinline__ void bring_to_l2(const void *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
+
 // What a warp does: a segment, the column that its lane's next distance counts from, as an address, and the lane's row.
 struct Task {
     Segment segment;
     u32 column;
     int row;
 
-    __device__ __forceinline__ void open(const Operands &o, int number, u32 origin) {
-        const int lane = threadIdx.x & 31;
-        segment = o.segments[number];
-        column = origin + o.starts[number * LANES + lane] * COLUMN_BYTES;
-        row = o.rows[segment.slice * LANES + lane];
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(o.counters + segment.slice));
+    // Begin to load what is said of a segment: before its steps, behind which it would wait.
+    __device__ __forceinline__ void load(const Operands &o, int number) {
+        const char *from = (const char *)(o.segments + number);
+        const uint4 v = streamed16(from);
+        const uint2 sums = streamed8(from + 16);
+        segment.slice = v.x, segment.steps = v.y, segment.place = v.z, segment.next = v.w;
+        segment.first = sums.x, segment.count = sums.y;
+        column = streamed4((const char *)(o.starts + number * LANES + (threadIdx.x & 31)));
+    }
+
+    __device__ __forceinline__ void open(const Operands &o, u32 origin) {
+        column = origin + column * COLUMN_BYTES;
+        row = o.rows[segment.slice * LANES + (threadIdx.x & 31)];
+        bring_to_l2(o.counters + segment.slice);
+        bring_to_l2(o.segments + segment.next);
+        bring_to_l2(o.starts + segment.next * LANES);
     }
 };
 
@@ -267,13 +280,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) spmv(const __grid_co
     const int begin = worker.begin + (int)((i64)share * warp / WARPS);
     const int count = worker.begin + (int)((i64)share * (warp + 1) / WARPS) - begin;
     const char *steps = o.steps + (i64)begin * STEP_BYTES;
+    Task task;
+    task.load(o, blockIdx.x * WARPS + warp);
     Step ahead[AHEAD];
 #pragma unroll
     for (int each = 0; each < AHEAD; ++each)
         if (each < count) ahead[each].load(steps + (i64)each * STEP_BYTES);
     const u32 x = shared_address(shared), origin = x - worker.low * COLUMN_BYTES; // of column 0
-    Task task = {};
-    if (count) task.open(o, blockIdx.x * WARPS + warp, origin);
+    task.open(o, origin);
     wait_for_kernel_before();
     copy_x(o, worker, x);
     __syncthreads();
@@ -289,7 +303,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) spmv(const __grid_co
                 if (--task.segment.steps == 0) {
                     if (sums.complete(o, task.segment)) sums.store(o, task.row);
                     if (each + turn + 1 < count) {
-                        task.open(o, task.segment.next, origin);
+                        task.load(o, task.segment.next);
+                        task.open(o, origin);
                         sums.clear();
                     }
                 }

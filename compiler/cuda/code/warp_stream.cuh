@@ -3,7 +3,7 @@
 // Macros set by the caller: WARPS (of a block of threads), HALVES (1 or 2: warps that share a group of 32 rows, each with
 // its part of the columns of a step), BF16 (of results and 16-bit factors, else fp16), KIND of the factors (0: 16 bits, 1: int8,
 // 2: float8) of a kernel that has others than 16 bits, whose X is told as if two were one, TILES (of 8 tokens), ACTIVATION;
-// UNITS (of a step, at most) and STEPS (of a warp) in shared memory, for kernels with a `WarpStream`; COLUMNS and STAGES of X
+// UNITS (of a step, at most) and STEPS (of a warp) in shared memory, for kernels that have them; COLUMNS and STAGES of X
 // in shared memory.
 
 typedef unsigned int u32;
@@ -13,9 +13,10 @@ typedef unsigned long long u64;
 #define UNIT 16 // bytes: a stream is a sequence of units
 #define GROUPS (WARPS / HALVES) // of 32 rows in a block
 
-// A worker's part of the steps of all row blocks in a line, and the first of its segments: parts of one block.
+// A worker's part of the steps of all row blocks in a line, the first of its segments, which are parts of one block, and how many
+// batches of steps the workers before it have.
 struct Part {
-    int begin, end, segment, unused;
+    int begin, end, segment, batches;
 };
 
 // Segments [first, first + count) have the rows of a block.
@@ -26,13 +27,13 @@ struct Block {
 struct Operands {
     const uint4 *streams;
     const uint4 *heads; // [workers][WARPS]: the first four offsets of each warp
-    const u32 *offsets; // [steps of all warps + 1], units: those of a worker's first warp, of its second, ...
-    const Part *parts;  // [workers]
+    const u32 *offsets; // [batches of all warps + 1], units: those of a worker's first warp, of its second, ...
+    const Part *parts;  // [workers + 1]
     const Block *segments; // [blocks]
     const u16 *x;       // [tokens, k]
     u16 *y;             // [tokens, m]
     const float *bias;  // [m] or null
-    const u16 *residual; // [tokens, m] or null: added after the activation
+    const u16 *residual; // [tokens, m] or null
     const float *row_scales, *token_scales; // [m], [tokens] or null, of factors of eight bits
     float4 *partial;
     u32 *counters;
@@ -54,7 +55,7 @@ __device__ __forceinline__ Operands from_token(Operands all, int first, int coun
 __device__ __forceinline__ Operands of_this_row(Operands all) {
     all = from_token(all, blockIdx.y * TILES * 8, TILES * 8);
     all.partial += (long long)blockIdx.y * all.segment_count * GROUPS * 2 * TILES * 32;
-    all.counters += blockIdx.y * all.blocks * GROUPS;
+    all.counters += blockIdx.y * all.blocks * WARPS;
     return all;
 }
 
@@ -79,36 +80,13 @@ __device__ __forceinline__ uint4 loaded16(u32 address) {
     return v;
 }
 
-#ifdef UNITS // and STEPS
-// The steps of one warp, from global memory through STEPS places in shared memory.
-struct WarpStream {
-    static const u32 BYTES = UNITS * UNIT; // of a place
-
-    u32 base, place; // of the first step's and of this step's place
-    u32 filled;      // place that is filled next
-
-    __device__ __forceinline__ void open(u32 base_) { base = place = filled = base_; }
-
-    // Begin to copy units [begin, end) to the next place.
-    __device__ __forceinline__ void copy(const uint4 *units, u32 begin, u32 end) {
-        const u32 lane = threadIdx.x & 31;
-        const uint4 *from = units + begin + lane;
-#pragma unroll
-        for (u32 each = 0; each < UNITS; each += 32)
-            if (begin + each + lane < end) copy16(filled + (each + lane) * UNIT, from + each);
-        asm volatile("cp.async.commit_group;" ::: "memory");
-        filled = filled == base + (STEPS - 1) * BYTES ? base : filled + BYTES;
-    }
-
-    // Wait for this step, of STEPS - 1 that are on their way. After it the place before this one is free.
-    __device__ __forceinline__ void wait() {
-        asm volatile("cp.async.wait_group %0;" ::"n"(STEPS - 2) : "memory");
-        __syncwarp();
-    }
-
-    __device__ __forceinline__ void next() { place = place == base + (STEPS - 1) * BYTES ? base : place + BYTES; }
-};
-#endif
+// Bytes that no one else loads.
+__device__ __forceinline__ uint4 streamed(const uint4 *from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    return v;
+}
 
 // The next kernel of the stream may begin to load weights while this one ends; nothing that another kernel writes or
 // reads may be touched before `wait_for_kernel_before`.
@@ -200,28 +178,36 @@ struct Tokens {
     static const u32 SLAB = TILES * 8 * 128; // bytes
     static const u32 BYTES = COLUMNS / 64 * SLAB;
     static const int AHEAD = STAGES - 2;
+    static const int PIECES = COLUMNS / 8; // of a token, of 16 bytes; all threads have the same ones of a multiple of 8 tokens
 
-    const u16 *x;
+    const u16 *x; // the thread's first piece of a tile at column 0
+    u32 place;    // and where it goes in a tile
     long long stride;
-    int tokens, k, tiles, tile, left; // `tile` is the one of K that is copied next, `left` how many there are to copy
+    int tokens, k, columns, from, left; // tiles are copied of so many columns, next the one at `from`; `left` are to be copied
     u32 data, barriers, lane_part;
     u32 stage, parity;                // of the tile that is read
 
+    static __device__ __forceinline__ int count(int columns) { return (columns + COLUMNS - 1) / COLUMNS; }
+
     // `barriers_` has 8 bytes for each stage, to say that it is there, and 8 that it is read. All warps must call this; it
-    // waits for the kernel before.
-    __device__ __forceinline__ void open(const Operands &o, const Part &part, int step_columns, u32 data_, u32 barriers_) {
-        x = o.x, stride = o.x_stride, tokens = o.tokens, k = o.k;
+    // waits for the kernel before. In the first block, tiles begin at column `first`, in others at column 0.
+    __device__ __forceinline__ void open(const Operands &o, const Part &part, int step_columns, int first, u32 data_,
+                                         u32 barriers_) {
+        const u32 piece = threadIdx.x % PIECES, token = threadIdx.x / PIECES;
+        stride = o.x_stride, x = o.x + token * stride + piece * 8;
+        place = piece / 8 * SLAB + token * 128 + ((piece ^ token) & 7) * 16;
+        tokens = o.tokens - token, k = o.k - piece * 8;
         data = data_, barriers = barriers_;
         const int lane = threadIdx.x & 31;
         lane_part = lane % 8 * 128 + (lane / 8 ^ lane % 8) * 16;
-        tiles = (o.steps * step_columns + COLUMNS - 1) / COLUMNS;
-        tile = part.begin % o.steps * step_columns / COLUMNS;
-        left = ((part.end - 1) / o.steps - part.begin / o.steps) * tiles +
-               (part.end - 1) % o.steps * step_columns / COLUMNS - tile + 1;
+        columns = o.steps * step_columns, from = first;
+        const int blocks = (part.end - 1) / o.steps - part.begin / o.steps; // after the first
+        const int last = ((part.end - 1) % o.steps + 1) * step_columns;     // where columns end in the last
+        left = blocks ? count(columns - first) + (blocks - 1) * count(columns) + count(last) : count(last - first);
         if (threadIdx.x < 2) { // what its first and last sums need in the end
             const int block = (threadIdx.x == 0 ? part.begin : part.end - 1) / o.steps;
             asm volatile("prefetch.global.L2 [%0];" ::"l"(o.segments + block));
-            asm volatile("prefetch.global.L2 [%0];" ::"l"(o.counters + block * GROUPS));
+            asm volatile("prefetch.global.L2 [%0];" ::"l"(o.counters + block * WARPS));
         }
         stage = parity = 0;
         if (threadIdx.x < STAGES) {
@@ -234,22 +220,25 @@ struct Tokens {
         for (int each = 0; each < AHEAD; ++each) copy(each);
     }
 
+    // The same with tiles at multiples of COLUMNS.
+    __device__ __forceinline__ void open(const Operands &o, const Part &part, int step_columns, u32 data_, u32 barriers_) {
+        open(o, part, step_columns, part.begin % o.steps * step_columns / COLUMNS * COLUMNS, data_, barriers_);
+    }
+
     __device__ __forceinline__ void copy(u32 to) {
         if (left-- <= 0) return;
-        const int from = tile * COLUMNS;
-        tile = tile + 1 == tiles ? 0 : tile + 1;
+        const bool inside = from < k; // else 16 zeros are written
 #pragma unroll
-        for (u32 first = 0; first < TILES * COLUMNS; first += WARPS * 32) {
-            const u32 piece = first + threadIdx.x, token = piece / (COLUMNS / 8), part = piece % (COLUMNS / 8) * 8;
-            if (token < (u32)tokens) {
-                const bool inside = from + part < k; // else 16 zeros are written
-                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                                 data + to * BYTES + part / 64 * SLAB + token * 128 + ((part / 8 ^ token) & 7) * 16),
-                             "l"(x + token * stride + (inside ? from + part : 0)), "r"(inside ? 16 : 0) : "memory");
-            }
-        }
+        for (int token = 0; token < TILES * 8; token += WARPS * 32 / PIECES) // after the thread's first
+            if (token < tokens)
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(data + to * BYTES + place + token * 128),
+                             "l"(x + token * stride + (inside ? from : 0)), "r"(inside ? 16 : 0) : "memory");
+        from = from + COLUMNS < columns ? from + COLUMNS : 0;
         asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barriers + 16 * to) : "memory");
     }
+
+    // The warp's columns begin so many after the tile's.
+    __device__ __forceinline__ void skip(u32 columns) { lane_part = (lane_part ^ (columns & 32) * 2) + columns / 64 * SLAB; }
 
     __device__ __forceinline__ void begin() {
         const bool over = stage + AHEAD >= STAGES;
@@ -293,9 +282,10 @@ __device__ __forceinline__ float widened(u16 bits) {
     return value;
 }
 
-#define STORE_PITCH 68 // bytes of a token's 32 rows, so that lanes share no bank
+#define OWN (2 / HALVES)                // times 16 rows, whose sums a warp finishes
+#define STORE_PITCH(PARTS) (32 * PARTS + 4) // bytes of a token's rows, so that lanes share no bank
 #define STORE_TILES (TILES < 4 ? TILES : 4)
-#define STORE_BYTES (8 * STORE_TILES * STORE_PITCH)
+#define STORE_BYTES (8 * STORE_TILES * STORE_PITCH(2))
 
 // The sums of a warp, 32 rows x TILES x 8 tokens, and where they go.
 struct Sums {
@@ -313,32 +303,33 @@ struct Sums {
             (&values[0][0][0])[each] = (float)__float_as_int((&values[0][0][0])[each]);
     }
 
-    // Add what the other warp of the group has, through `area`, 1024 TILES bytes of shared memory; true for the first.
-    __device__ __forceinline__ bool together(u32 area) {
-        if (HALVES == 1) return true;
-        const int warp = threadIdx.x / 32, group = warp % GROUPS;
-        const bool first = warp < GROUPS;
-        const u32 own = area + (threadIdx.x & 31) * 16;
+    // Two warps with the same rows give each other their sums of 16 of them, through `area`, 1024 TILES bytes of shared memory; those
+    // that a warp has then come first.
+    __device__ __forceinline__ void exchange(u32 area) {
+        if (HALVES == 1) return;
+        const int group = threadIdx.x / 32 % GROUPS;
+        const bool second = threadIdx.x / 32 >= GROUPS;
+        const u32 own = area + (second ? 512 * TILES : 0) + (threadIdx.x & 31) * 16, other = own + (second ? -512 * TILES : 512 * TILES);
         const auto meet = [&] { asm volatile("bar.sync %0, 64;" ::"r"(group + 1) : "memory"); };
         meet();
-        if (!first)
 #pragma unroll
-            for (int each = 0; each < 2 * TILES; ++each) {
-                const float *v = values[each / TILES][each % TILES];
-                asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(own + each * 512), "f"(v[0]), "f"(v[1]),
-                             "f"(v[2]), "f"(v[3]) : "memory");
-            }
-        meet();
-        if (first)
+        for (int tile = 0; tile < TILES; ++tile) {
+            float v[4];
 #pragma unroll
-            for (int each = 0; each < 2 * TILES; ++each) {
-                float *v = values[each / TILES][each % TILES], w[4];
-                asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(w[0]), "=f"(w[1]), "=f"(w[2]), "=f"(w[3])
-                             : "r"(own + each * 512) : "memory");
-                v[0] += w[0], v[1] += w[1], v[2] += w[2], v[3] += w[3];
-            }
+            for (int i = 0; i < 4; ++i) v[i] = second ? values[0][tile][i] : values[1][tile][i];
+            asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(other + tile * 512), "f"(v[0]), "f"(v[1]), "f"(v[2]),
+                         "f"(v[3]) : "memory");
+        }
         meet();
-        return first;
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile) {
+            float v[4];
+            asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+                         : "r"(own + tile * 512) : "memory");
+#pragma unroll
+            for (int i = 0; i < 4; ++i) values[0][tile][i] = (second ? values[1][tile][i] : values[0][tile][i]) + v[i];
+        }
+        meet();
     }
 
     // What is written before and after, for all threads of the GPU; `__threadfence` does more and takes longer.
@@ -349,28 +340,26 @@ struct Sums {
     __device__ __forceinline__ bool complete(const Operands &o, int block, int segment) {
         const Block siblings = o.segments[block];
         if (siblings.count == 1) return true;
-        const int group = threadIdx.x / 32, lane = threadIdx.x & 31;
-        const auto place = [&](int which) {
-            return o.partial + ((long long)(which * GROUPS + group) * 2 * TILES) * 32 + lane;
-        };
+        const int warp = threadIdx.x / 32, lane = threadIdx.x & 31;
+        const auto place = [&](int which) { return o.partial + (long long)(which * WARPS + warp) * (OWN * TILES * 32) + lane; };
         float4 *own = place(segment);
 #pragma unroll
-        for (int each = 0; each < 2 * TILES; ++each) {
+        for (int each = 0; each < OWN * TILES; ++each) {
             const float *v = values[each / TILES][each % TILES];
             __stcg(own + each * 32, make_float4(v[0], v[1], v[2], v[3]));
         }
         fence();
         __syncwarp();
-        u32 *counter = o.counters + block * GROUPS + group, before = 0;
+        u32 *counter = o.counters + block * WARPS + warp, before = 0;
         if (lane == 0) before = atomicAdd(counter, 1);
         if (__shfl_sync(~0u, before, 0) + 1 != siblings.count) return false;
         if (lane == 0) *counter = 0;
         fence();
         clear();
-        const int TOGETHER = (7 + TILES) / TILES, SOME = 2 * TILES < 8 ? 2 * TILES : 8; // loads on their way, as registers allow
+        const int SOME = OWN * TILES < 8 ? OWN * TILES : 8, TOGETHER = 16 / SOME; // loads on their way, as registers allow
         for (int sibling = 0; sibling < siblings.count; sibling += TOGETHER)
 #pragma unroll
-            for (int begin = 0; begin < 2 * TILES; begin += SOME) {
+            for (int begin = 0; begin < OWN * TILES; begin += SOME) {
                 float4 theirs[TOGETHER * SOME];
 #pragma unroll
                 for (int i = 0; i < TOGETHER * SOME; ++i)
@@ -385,26 +374,31 @@ struct Sums {
         return true;
     }
 
+    // Through `area`, which two warps with the same rows may share.
     __device__ __forceinline__ void store(const Operands &o, int block, u32 area) const {
-        store_rows(o, (block * GROUPS + threadIdx.x / 32) * 32, area);
+        const int group = threadIdx.x / 32 % GROUPS, half = threadIdx.x / 32 / GROUPS;
+        store_rows<OWN>(o, (block * GROUPS + group) * 32 + half * 16, area + half * (8 * STORE_TILES * STORE_PITCH(OWN)));
     }
 
-    // To y [tokens, m], from row `rows` on; neighbouring rows are brought together in `area`, STORE_BYTES of shared memory, some
-    // tokens at a time.
+    // The sums of 16 PARTS rows to y [tokens, m], from row `rows` on; neighbouring rows are brought together in `area`,
+    // 8 STORE_TILES STORE_PITCH(PARTS) bytes of shared memory, some tokens at a time.
+    template <int PARTS>
     __device__ __forceinline__ void store_rows(const Operands &o, int rows, u32 area) const {
-        const int lane = threadIdx.x & 31;
+        const int PITCH = STORE_PITCH(PARTS), ROWS = 16 * PARTS, AT_ONCE = 32 / ROWS; // tokens
+        const int lane = threadIdx.x & 31, own = lane % ROWS;
 #pragma unroll
         for (int tile = 0; tile < TILES; tile += STORE_TILES) {
             const int count = min(o.tokens - 8 * tile, 8 * STORE_TILES);
             if (o.residual) {
-                for (int token = 0; token < count; ++token) {
-                    const u16 bits = rows + lane < o.m ? o.residual[(8 * tile + token) * o.residual_stride + rows + lane] : 0;
-                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * STORE_PITCH + lane * 2), "h"(bits) : "memory");
+#pragma unroll 4
+                for (int token = lane / ROWS; token < count; token += AT_ONCE) {
+                    const u16 bits = rows + own < o.m ? o.residual[(8 * tile + token) * o.residual_stride + rows + own] : 0;
+                    asm volatile("st.shared.u16 [%0], %1;" ::"r"(area + token * PITCH + own * 2), "h"(bits) : "memory");
                 }
                 __syncwarp();
             }
 #pragma unroll
-            for (int part = 0; part < 4; ++part) { // rows g, g + 8, g + 16, g + 24
+            for (int part = 0; part < 2 * PARTS; ++part) { // rows g, g + 8, g + 16, g + 24
                 const int row = lane / 4 + 8 * part;
                 const float offset = o.bias && rows + row < o.m ? o.bias[rows + row] : 0.0f;
 #if KIND
@@ -413,26 +407,25 @@ struct Sums {
 #pragma unroll
                 for (int each = 0; each < 2 * STORE_TILES; ++each) {
                     const int token = each / 2 * 8 + 2 * (lane & 3) + each % 2;
-                    const u32 place = area + token * STORE_PITCH + row * 2;
+                    const u32 place = area + token * PITCH + row * 2;
                     float sum = values[part / 2][tile + each / 2][2 * (part & 1) + each % 2];
 #if KIND
                     sum *= row_scale * (o.token_scales && token < count ? o.token_scales[8 * tile + token] : 1.0f);
 #endif
-                    sum = activated(sum + offset);
-                    if (o.residual && token < count) {
-                        u16 bits;
+                    u16 bits = 0;
+                    if (o.residual && token < count)
                         asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(place) : "memory");
-                        sum += widened(bits);
-                    }
+                    sum = activated(sum + offset, widened(bits));
                     asm volatile("st.shared.u16 [%0], %1;" ::"r"(place), "h"(rounded(sum)) : "memory");
                 }
             }
             __syncwarp();
-            if (rows + lane < o.m)
-                for (int token = 0; token < count; ++token) {
+            if (rows + own < o.m)
+#pragma unroll 4
+                for (int token = lane / ROWS; token < count; token += AT_ONCE) {
                     u16 bits;
-                    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * STORE_PITCH + lane * 2) : "memory");
-                    o.y[(8 * tile + token) * o.y_stride + rows + lane] = bits;
+                    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(area + token * PITCH + own * 2) : "memory");
+                    o.y[(8 * tile + token) * o.y_stride + rows + own] = bits;
                 }
             __syncwarp();
         }

@@ -67,7 +67,7 @@ class SparseWeight:
         self.units, self.heads, self.offsets, self.parts, self.segments = (
             self._memory.upload(array) for array in arrays
         )
-        self.counters = self._memory.upload(np.zeros(partition.blocks * partition.groups * MOST_TOKENS // 8, np.uint32))
+        self.counters = self._memory.upload(np.zeros(partition.blocks * WARPS * MOST_TOKENS // 8, np.uint32))
         self.scales = None if self.factors.scales is None else self._memory.upload(self.factors.scales)
 
     @property
@@ -113,7 +113,7 @@ def _tilings(streams: Streams, tokens: int, size: int) -> Iterator[Tiling]:
     for tiles in (each for each in reversed(TILES) if each <= wanted):
         rows = -(-tokens // (8 * tiles))
         for (steps, stages), columns in product(DEPTHS, COLUMNS):
-            if 2 * columns >= streams.step * size:
+            if 2 * columns >= streams.step * streams.partition.batch * size:
                 x_bytes = stages * (16 + tiles * 8 * 2 * columns)
                 w_bytes, slots = streams.block_bytes(steps, tiles)
                 yield Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)

@@ -1,6 +1,6 @@
 """Coordinate streams: a matrix of few nonzeros, each with its place in a tile, as lanes scatter them.
 
-A warp has 32 rows and its part of the columns of a step, 32, 64 or 128: a tile. A tile is rounds of 32 points, one for each
+A warp has 32 rows and 32 columns of a step. A batch of its steps, at most 1, 2 or 4, is a tile: rounds of 32 points, one for each
 lane: 16 bits of the nonzero, then 16 bits of its byte in the tile as the warp keeps it in shared memory. Points are in an
 order in which those of a round have banks of their own as far as can be; the last round is filled with zeros that go
 behind the tile.
@@ -8,7 +8,7 @@ behind the tile.
 In the tile lie fragments of `mma.m16n8k16`, for each 32 columns (16 columns: kt; 16 rows: mt), 16 bytes for a lane: with
 g = lane / 4, t = lane % 4, register 2 h + i is of row g + 8 i and columns 2 t + 8 h, + 1.
 
-Bytes per element: 4 x density, and half a round for each tile.
+Bytes per element: 4 x density, half a round for each tile, and up to a tile at the end of a part, which may be narrower.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Bits = NDArray[np.uint16]
 class CooStreams(UnevenSteps):
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `units` is uint32 [rounds, 32]. A step has from `least` to `rounds` rounds.
+    `units` is uint32 [rounds, 32]. A tile has from `least` to `rounds` rounds.
     """
 
     kernel: ClassVar[Kernel] = "coo_mma"
+    columns: ClassVar[int] = WORD
 
     units: NDArray[np.uint32]
-    words: int
     least: int
     rounds: int
     nnz: int
@@ -55,7 +55,7 @@ class CooStreams(UnevenSteps):
     def encode(cls, weight: Bits, workers: int, widest: int = WORDS[0]) -> CooStreams:
         """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped.
 
-        `widest` is the most that `words` may be: 2 for GPUs with little shared memory.
+        `widest` is the most steps that a batch may have: 2 for GPUs with little shared memory.
         """
         m, k = weight.shape
         nnz = int(np.count_nonzero(weight << 1))
@@ -64,23 +64,25 @@ class CooStreams(UnevenSteps):
         words = next((each for each in fitting if density * each * ROWS * WORD <= POINTS), WORDS[-1])
         least = int(0.92 * density * words * WORD)
         halves = halves_for(m, k, workers)
-        partition = deal(_costs(weight, words, halves), workers, halves)
+        partition = deal(_costs(weight, halves), workers, halves, words)
         with ThreadPoolExecutor() as pool:
             parts = map(partition.parts, range(partition.workers))
-            found = list(pool.map(lambda each: _streams(_tiles(weight, words, partition, each), least), parts))
+            found = list(pool.map(lambda each: _streams(_tiles(weight, partition, each), least), parts))
         counts = np.concatenate([counts for _, counts in found])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
         units = np.concatenate([points for points, _ in found])
         rounds = int(max(1, counts.max()))
-        return cls(m, k, partition, offsets, units, words, least, rounds, nnz)
+        return cls(m, k, partition, offsets, units, least, rounds, nnz)
 
     def decode(self) -> Bits:
         """The matrix."""
 
+        before = self.partition.batches_before() * WARPS
+
         def pieces(worker: int) -> list[Bits]:
-            first, last = (self.partition.cuts[worker : worker + 2] * WARPS).tolist()
+            first, last = before[worker : worker + 2].tolist()
             tiles = self._tiles(first, last).reshape(WARPS, (last - first) // WARPS, -1)
-            return [_piece(each, self.partition, self.words) for each in self.partition.split(worker, tiles, axis=1)]
+            return [_piece(each, self.partition) for each in self.partition.split(worker, tiles, axis=1)]
 
         return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
 
@@ -89,7 +91,7 @@ class CooStreams(UnevenSteps):
         points = self.units[self.offsets[first] : self.offsets[last]]
         offsets = self.offsets[first : last + 1].astype(np.int64)
         tile = np.repeat(np.arange(last - first), offsets[1:] - offsets[:-1])
-        area = np.zeros((last - first, (ROWS * WORD * self.words * 2 + PAD) // 2), dtype=np.uint16)
+        area = np.zeros((last - first, (self._tile_bytes + PAD) // 2), dtype=np.uint16)
         area[tile[:, None], points >> 17] = points & 0xFFFF
         return area[:, : -PAD // 2]
 
@@ -101,44 +103,42 @@ class CooStreams(UnevenSteps):
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this matrix."""
-        return {"WORDS": self.words, "LEAST": self.least, "ROUNDS": self.rounds, "UNITS": 0}
+        return {"WORDS": self.partition.batch, "LEAST": self.least, "ROUNDS": self.rounds, "UNITS": 0}
 
     @property
-    def columns(self) -> int:
-        """Of a warp in a step."""
-        return WORD * self.words
+    def _tile_bytes(self) -> int:
+        return ROWS * WORD * self.partition.batch * 2
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens, and of a warp in it; any number of steps."""
-        own = max(ROWS * WORD * self.words * 2 + PAD, -(-self.partition.area_bytes(tiles) // PAD) * PAD)
+        own = max(self._tile_bytes + PAD, -(-self.partition.area_bytes(tiles) // PAD) * PAD)
         return 128 + WARPS * own, own
 
 
-def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
+def _costs(weight: Bits, halves: int) -> NDArray[np.float64]:
     """Bytes of each step of each block, and half a byte per element for loading it: [blocks, steps]."""
-    rows, step = ROWS * WARPS // halves, WORD * words * halves
+    rows, step = ROWS * WARPS // halves, WORD * halves
     return np.float64(4.0) * nonzeros(weight, step, halves) + rows * step / 4
 
 
-def _tiles(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
-    """The tiles of a worker: [warps * steps, elements], zero outside of the matrix."""
-    groups, halves = partition.groups, partition.halves
+def _tiles(weight: Bits, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
+    """The tiles of a worker: [warps * batches, elements], zero outside of the matrix and the part."""
+    groups, halves, words = partition.groups, partition.halves, partition.batch
     pieces = []
-    for block, first, last in parts:
-        piece = partition.piece(weight, WORD * words * halves, block, first, last)
-        # group, mt, i, g | step, half, word, kt, h, t, column % 2
-        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
-        ordered = split.transpose(5, 0, 4, 6, 7, 1, 3, 9, 8, 2, 10)
-        pieces.append(ordered.reshape(WARPS, last - first, ROWS * WORD * words))
+    for piece in partition.batched(weight, WORD * halves, parts):
+        # group, mt, i, g | batch, word, half, kt, h, t, column % 2
+        split = piece.reshape(groups, 2, 2, 8, -1, words, halves, 2, 2, 4, 2)
+        ordered = split.transpose(6, 0, 4, 5, 7, 1, 3, 9, 8, 2, 10)
+        pieces.append(ordered.reshape(WARPS, -1, ROWS * WORD * words))
     return np.concatenate(pieces, axis=1).reshape(-1, ROWS * WORD * words)
 
 
-def _piece(tiles: Bits, partition: Partition, words: int) -> Bits:
-    """The rows of a block for steps [WARPS, steps, elements]; the inverse of `_tiles`."""
-    groups, halves, steps = partition.groups, partition.halves, tiles.shape[1]
-    # half, group, step, word, kt, mt, g, t, h, i, column % 2
-    split = tiles.reshape(halves, groups, steps, words, 2, 2, 8, 4, 2, 2, 2)
-    return split.transpose(1, 5, 9, 6, 2, 0, 3, 4, 8, 7, 10).reshape(partition.rows, -1)
+def _piece(tiles: Bits, partition: Partition) -> Bits:
+    """The rows of a block for batches [WARPS, batches, elements]; the inverse of `_tiles`."""
+    groups, halves, batches = partition.groups, partition.halves, tiles.shape[1]
+    # half, group, batch, word, kt, mt, g, t, h, i, column % 2
+    split = tiles.reshape(halves, groups, batches, partition.batch, 2, 2, 8, 4, 2, 2, 2)
+    return split.transpose(1, 5, 9, 6, 2, 3, 0, 4, 8, 7, 10).reshape(partition.rows, -1)
 
 
 def _streams(tiles: Bits, least: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

@@ -1,13 +1,13 @@
 """Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per element and the nonzero values.
 
-A warp has 32 rows and its part of the columns of a step, which are 32, 64 or 128: a mask word of each lane for each 32
-columns, then values. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 for a
-mask word, and consumes its nonzeros one after the other, in chunks of eight. In a step, each lane takes the chunks that it
+A warp has 32 rows and 32 columns of a step. Of a batch of steps, at most 1, 2 or 4, it has a mask word of each lane for each, then
+values. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 for a
+mask word, and consumes its nonzeros one after the other, in chunks of eight. In a batch, each lane takes the chunks that it
 lacks: the first of all lanes are a row, in order, then the second of those that take two, and so on. The first `full` rows
 are whole: a lane that lacks fewer is given what it takes later, and does not count it. So a stream has no pointers, and is
 read front to back.
 
-Bytes per element: 1/8 + 2 x density (bitmap and values), three hundredths more at most for whole rows, and half a chunk for each
+Bytes per element: 1/8 + 2 x density (bitmap and values), a twentieth more at most for whole rows, and half a chunk for each
 lane at the end of a worker's part.
 
 Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
@@ -35,11 +35,10 @@ CHUNK = 8  # values
 UNIT = 16  # bytes
 X_BYTES = 32 << 10  # of shared memory, that X should have beside the values
 SHARED_BYTES = 227 << 10  # of an H100, for a block of threads
-WORDS = ((4, 0.35), (2, 1.0), (1, 1.0))  # of a step, up to a density: longer steps cost less, shorter ones fit
-UNEVEN = 1.25  # of the mean, steps of a worker at most, or they are shorter
-WASTED = 0.03  # of the units, at most, to have whole rows
+WORDS = ((4, 0.35), (2, 1.0), (1, 1.0))  # of a batch, up to a density: longer batches cost less, shorter ones fit
+WASTED = 0.05  # of the units, at most, to have whole rows
 MOST_HELD = 7  # chunks of a lane that are loaded ahead, as registers allow
-LATE = 0.03  # of the steps of warps, those that may have more
+LATE = 0.03  # of the batches of warps, those that may have more
 
 Bits = NDArray[np.uint16]
 
@@ -48,14 +47,14 @@ Bits = NDArray[np.uint16]
 class LaneStreams(UnevenSteps):
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits.
 
-    `units` is uint8 [units, 16]. `words` is the number of mask words of a step, `chunks` the most that a
-    lane takes in one, `full` how many all take, `held` how many are loaded before the step.
+    `units` is uint8 [units, 16]. `chunks` is the most that a lane takes in a batch, `full` how many all take, `held` how many are
+    loaded before the batch.
     """
 
     kernel: ClassVar[Kernel] = "bitmap_mma"
+    columns: ClassVar[int] = WORD
 
     units: NDArray[np.uint8]
-    words: int
     chunks: int
     full: int
     held: int
@@ -69,7 +68,7 @@ class LaneStreams(UnevenSteps):
         nnz = int(np.count_nonzero(weight << 1))
         density = nnz / (m * k)
         for words, most in WORDS[:-1]:
-            if density <= most and _even(m, k, words, workers):
+            if density <= most:
                 made = cls._with_steps(weight, nnz, workers, words, _usual_chunks(density, words))
                 if made.block_bytes(0, 1)[0] + X_BYTES <= shared_bytes:
                     return made
@@ -79,39 +78,42 @@ class LaneStreams(UnevenSteps):
     def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int, full: int) -> LaneStreams:
         m, k = weight.shape
         halves = halves_for(m, k, workers)
-        partition = deal(_costs(weight, words, halves), workers, halves)
+        partition = deal(_costs(weight, halves), workers, halves, words)
         with ThreadPoolExecutor() as pool:
             parts = map(partition.parts, range(partition.workers))
-            found = list(pool.map(lambda each: _streams(_elements(weight, words, partition, each), full), parts))
+            found = list(pool.map(lambda each: _streams(_elements(weight, partition, each), full), parts))
         if full and sum(each.wasted for each in found) > WASTED * sum(len(each.units) for each in found):
-            return cls._with_steps(weight, nnz, workers, words, 0)
+            return cls._with_steps(weight, nnz, workers, words, full - 1)
         sizes = np.concatenate([each.sizes.ravel() for each in found])
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
         units = np.concatenate([each.units for each in found])
         rows = np.concatenate([each.rows.ravel() for each in found])
         held = max(full, 1, min(MOST_HELD, int(np.quantile(rows, 1 - LATE, method="higher"))))
-        return cls(m, k, partition, offsets, units, words, int(rows.max()), full, held, nnz)
+        return cls(m, k, partition, offsets, units, int(rows.max()), full, held, nnz)
 
     def decode(self) -> Bits:
         """The matrix."""
 
+        before = self.partition.batches_before() * WARPS
+
         def pieces(worker: int) -> list[Bits]:
-            first, last = (self.partition.cuts[worker : worker + 2] * WARPS).tolist()
+            first, last = before[worker : worker + 2].tolist()
             offsets = self.offsets[first : last + 1].astype(np.int64)
             units = self.units[offsets[0] : offsets[-1]]
             elements = self._read(units, offsets - offsets[0], (last - first) // WARPS)
-            return [_piece(each, self.partition, self.words) for each in self.partition.split(worker, elements, axis=1)]
+            return [_piece(each, self.partition) for each in self.partition.split(worker, elements, axis=1)]
 
         return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
 
     def _read(self, units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> Bits:
         """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
-        header = self.words * LANES * 4 // UNIT
+        words = self.partition.batch
+        header = words * LANES * 4 // UNIT
         is_header = np.zeros(len(units), dtype=bool)
         is_header[offsets[:-1, None] + np.arange(header)] = True
-        masks = units[is_header].reshape(WARPS, count, LANES, self.words, 4)
-        bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, self.words, 4, 8).swapaxes(4, 5)
-        nonzero = bits.reshape(WARPS, count, LANES, WORD * self.words).astype(bool)
+        masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
+        bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
+        nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)
         before, taken = _taken(nonzero)
         warp, step, row, lane = _places(taken, self.full)
         values = np.zeros((WARPS, LANES, int((before + taken).max(initial=0)) + self.full, CHUNK), dtype=np.uint16)
@@ -125,12 +127,7 @@ class LaneStreams(UnevenSteps):
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this matrix."""
-        return {"WORDS": self.words, "FULL": self.full, "HELD": self.held}
-
-    @property
-    def columns(self) -> int:
-        """Of a warp in a step."""
-        return WORD * self.words
+        return {"WORDS": self.partition.batch, "FULL": self.full, "HELD": self.held}
 
     def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens, however many steps; slots of a lane in it.
@@ -142,33 +139,25 @@ class LaneStreams(UnevenSteps):
 
     @property
     def slots(self) -> int:
-        """Of a lane's values: one chunk from before, and what it takes in a step at most."""
+        """Of a lane's values: one chunk from before, and what it takes in a batch at most."""
         return CHUNK * (self.chunks + 1)
 
 
-def _even(m: int, k: int, words: int, workers: int) -> bool:
-    """Whether workers can have about as many steps of so many words."""
-    halves = halves_for(m, k, workers)
-    steps = -(-m * halves // (ROWS * WARPS)) * -(-k // (WORD * words * halves))
-    return -(-steps // workers) * workers <= UNEVEN * steps
-
-
-def _costs(weight: Bits, words: int, halves: int) -> NDArray[np.float64]:
+def _costs(weight: Bits, halves: int) -> NDArray[np.float64]:
     """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
-    rows, step = ROWS * WARPS // halves, WORD * words * halves
+    rows, step = ROWS * WARPS // halves, WORD * halves
     return np.float64(2.0) * nonzeros(weight, step, halves) + rows * step * (1 / 8 + 1 / 10)
 
 
-def _elements(weight: Bits, words: int, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
-    """The elements of a worker as lanes take them: [warps, steps, lanes, 32 * words], zero outside of the matrix."""
-    groups, halves = partition.groups, partition.halves
+def _elements(weight: Bits, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
+    """The elements of a worker as lanes take them: [warps, batches, lanes, 32 * words], zero outside of the matrix and the part."""
+    groups, halves, words = partition.groups, partition.halves, partition.batch
     pieces = []
-    for block, first, last in parts:
-        piece = partition.piece(weight, WORD * words * halves, block, first, last)
-        # group, mt, b / 2, g | step, half, word, kt, h, t, b % 2
-        split = piece.reshape(groups, 2, 2, 8, last - first, halves, words, 2, 2, 4, 2)
-        ordered = split.transpose(5, 0, 4, 3, 9, 6, 7, 1, 8, 2, 10)
-        pieces.append(ordered.reshape(WARPS, last - first, LANES, WORD * words))
+    for piece in partition.batched(weight, WORD * halves, parts):
+        # group, mt, b / 2, g | batch, word, half, kt, h, t, b % 2
+        split = piece.reshape(groups, 2, 2, 8, -1, words, halves, 2, 2, 4, 2)
+        ordered = split.transpose(6, 0, 4, 3, 9, 5, 7, 1, 8, 2, 10)
+        pieces.append(ordered.reshape(WARPS, -1, LANES, WORD * words))
     return np.concatenate(pieces, axis=1)
 
 
@@ -180,7 +169,7 @@ def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True, slots=True)
 class _Streams:
-    """Of a worker: its units, how many each step of each warp has and in how many rows [warps, steps], and how many units are
+    """Of a worker: its units, how many each batch of each warp has and in how many rows [warps, batches], and how many units are
     there only to make rows whole."""
 
     units: NDArray[np.uint8]
@@ -190,7 +179,7 @@ class _Streams:
 
 
 def _usual_chunks(density: float, words: int) -> int:
-    """That nearly each lane takes in a step: about a standard deviation below the mean, of values at random places."""
+    """That nearly each lane takes in a batch: about a standard deviation below the mean, of values at random places."""
     values = WORD * words
     return max(0, int((values * density - 1.1 * sqrt(values * density * (1 - density))) / CHUNK - 0.25))
 
@@ -246,9 +235,9 @@ def _chunks(
     return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
 
 
-def _piece(elements: Bits, partition: Partition, words: int) -> Bits:
-    """The rows of a block for steps [WARPS, steps, lanes, 32 * words]; the inverse of `_elements`."""
-    groups, halves, steps = partition.groups, partition.halves, elements.shape[1]
-    # half, group, step, g, t | word, kt, mt, h, b / 2, b % 2
-    split = elements.reshape(halves, groups, steps, 8, 4, words, 2, 2, 2, 2, 2)
-    return split.transpose(1, 7, 9, 3, 2, 0, 5, 6, 8, 4, 10).reshape(partition.rows, -1)
+def _piece(elements: Bits, partition: Partition) -> Bits:
+    """The rows of a block for batches [WARPS, batches, lanes, 32 * words]; the inverse of `_elements`."""
+    groups, halves, batches = partition.groups, partition.halves, elements.shape[1]
+    # half, group, batch, g, t | word, kt, mt, h, b / 2, b % 2
+    split = elements.reshape(halves, groups, batches, 8, 4, partition.batch, 2, 2, 2, 2, 2)
+    return split.transpose(1, 7, 9, 3, 2, 5, 0, 6, 8, 4, 10).reshape(partition.rows, -1)

@@ -26,13 +26,15 @@ Number = TypeVar("Number", bound=np.generic)
 class Partition:
     """Who does what: worker w has the steps `cuts[w]` up to `cuts[w + 1]` of all blocks in a line, which are not none.
 
-    Of a worker's warps so many share a group of 32 rows: each has its part of the columns of a step.
+    Of a worker's warps so many share a group of 32 rows: each has its part of the columns of a step. Streams have the steps of a
+    part in batches of so many, the last one of fewer.
     """
 
     halves: int
     blocks: int
     steps: int
     cuts: NDArray[np.int64]
+    batch: int = 1
 
     @property
     def groups(self) -> int:
@@ -63,12 +65,28 @@ class Partition:
             begin = stop
         return found
 
+    def batches(self, worker: int) -> list[int]:
+        """How many each part of a worker has."""
+        return [-(-(end - first) // self.batch) for _, first, end in self.parts(worker)]
+
+    def batches_before(self) -> NDArray[np.int64]:
+        """Of the workers before each, and of all."""
+        return np.concatenate([[0], np.cumsum([sum(self.batches(worker)) for worker in range(self.workers)])])
+
     def piece(self, matrix: NDArray[Number], step: int, block: int, first: int, last: int) -> NDArray[Number]:
         """The rows of a block and the columns of steps [first, last), `step` columns each, filled up with zeros."""
         found = np.zeros((self.rows, (last - first) * step), dtype=matrix.dtype)
         inside = matrix[block * self.rows : (block + 1) * self.rows, first * step : last * step]
         found[: inside.shape[0], : inside.shape[1]] = inside
         return found
+
+    def batched(
+        self, matrix: NDArray[Number], step: int, parts: Iterable[tuple[int, int, int]]
+    ) -> Iterable[NDArray[Number]]:
+        """The pieces of a worker's parts, each filled up to a whole number of batches."""
+        for block, first, last in parts:
+            piece = self.piece(matrix, step, block, first, last)
+            yield np.pad(piece, ((0, 0), (0, -(last - first) % self.batch * step)))
 
     def whole(
         self, out: NDArray[Number], step: int, pieces: Callable[[int], Iterable[NDArray[Number]]]
@@ -85,8 +103,8 @@ class Partition:
         return out
 
     def split(self, worker: int, steps: NDArray[Number], axis: int) -> list[NDArray[Number]]:
-        """What a worker has for its steps, along an axis of equally much for each, by its parts."""
-        ends = np.cumsum([end - first for _, first, end in self.parts(worker)])
+        """What a worker has for its batches, along an axis of equally much for each, by its parts."""
+        ends = np.cumsum(self.batches(worker))
         return np.split(steps, ends[:-1] * (steps.shape[axis] // int(ends[-1])), axis)
 
     @property
@@ -95,15 +113,17 @@ class Partition:
         return len(np.union1d(self.cuts, np.arange(self.blocks + 1) * self.steps)) - 1
 
     def worker_table(self) -> NDArray[np.int32]:
-        """For the kernel, [workers, 4]: begin, end, number of the first segment, nothing."""
+        """For the kernel, [workers + 1, 4]: begin, end, number of the first segment, batches before; only these of the last."""
         starts = np.union1d(self.cuts, np.arange(self.blocks + 1) * self.steps)
-        firsts = np.searchsorted(starts, self.cuts[:-1])
-        return np.stack([self.cuts[:-1], self.cuts[1:], firsts, np.zeros_like(firsts)], axis=1).astype(np.int32)
+        firsts = np.searchsorted(starts, self.cuts)
+        ends = np.append(self.cuts[1:], self.cuts[-1])
+        return np.stack([self.cuts, ends, firsts, self.batches_before()], axis=1).astype(np.int32)
 
     def heads(self, offsets: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """For the kernel, [workers, WARPS, 4]: a warp's first offsets, of those of all steps; the last one again if fewer."""
-        counts = np.diff(self.cuts)[:, None, None]
-        firsts = self.cuts[:-1, None, None] * WARPS + np.arange(WARPS)[:, None] * counts
+        before = self.batches_before()
+        counts = np.diff(before)[:, None, None]
+        firsts = before[:-1, None, None] * WARPS + np.arange(WARPS)[:, None] * counts
         found: NDArray[np.uint32] = offsets[np.minimum(firsts + np.minimum(np.arange(4), counts), len(offsets) - 1)]
         return found
 
@@ -119,13 +139,14 @@ def halves_for(m: int, k: int, workers: int) -> int:
     return 1 if m * k >= LARGE * workers else 2
 
 
-def deal(costs: NDArray[np.float64], workers: int, halves: int) -> Partition:
+def deal(costs: NDArray[np.float64], workers: int, halves: int, batch: int = 1) -> Partition:
     """Deal out the steps of blocks, whose costs are [blocks, steps], in at most so many parts of about equal cost."""
     blocks, steps = costs.shape
     ends = np.cumsum(costs.ravel())
     wanted = np.arange(1, workers) * (ends[-1] / workers)
     inner = np.minimum(np.searchsorted(ends, wanted) + 1, ends.size)
-    return Partition(halves, blocks, steps, np.unique(np.concatenate([[0], inner, [ends.size]])).astype(np.int64))
+    cuts = np.unique(np.concatenate([[0], inner, [ends.size]])).astype(np.int64)
+    return Partition(halves, blocks, steps, cuts, batch)
 
 
 def nonzeros(weight: NDArray[np.uint16], step: int, halves: int) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from sparsec.cuda.streams.partition import Partition
 class UnevenSteps(ABC):
     """A matrix [m, k] in such a stream of `units`.
 
-    `offsets[i]` is where the units of step i begin: those of a worker's first warp, in order, then those of its second, and
-    so on.
+    `offsets[i]` is where the units of batch i of steps begin: those of a worker's first warp, in order, then those of its second,
+    and so on.
     """
 
     m: int
