@@ -15,13 +15,14 @@ from matrices import blocks, groups_of_four_bits, quantized, two_of_four, unstru
 from targets import Target
 
 from sparsec.cuda.code import program
-from sparsec.cuda.device import driver
+from sparsec.cuda.device import driver, tensors
 from sparsec.cuda.device.driver import Device, device
+from sparsec.cuda.products import product
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.form import SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma, tilings
 from sparsec.cuda.products.operands import Results, Rows
-from sparsec.cuda.products.product import matmul
+from sparsec.cuda.products.product import ACTIVATIONS, FIRST, matmul
 from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.weights import Weight, compress, compress_quantized
 from sparsec.cuda.streams import partition
@@ -115,6 +116,19 @@ def test_products_are_right(gpu: Device, kernel: str, dtype: str, m: int, k: int
     weight = made(kernel, values, dtype, gpu)
     for tokens in TOKENS:
         check(weight, values, tokens, tokens, bias=tokens % 2 == 0, activation=None, residual=tokens % 3 == 0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_residuals_before_the_activation_are_right(gpu: Device, kernel: str) -> None:
+    values = weight_values(KERNELS[kernel], 256, 512, 0.1, "float16", 1)
+    weight = made(kernel, values, "float16", gpu)
+    x, residual = torch.randn(33, 512, device="cuda").half(), torch.randn(33, 256, device="cuda").half()
+    y = torch.full_like(residual, torch.nan)
+    results = Results(y.data_ptr(), 256, 256, 0, ACTIVATIONS["relu"] + FIRST, residual.data_ptr(), 256)
+    product.launch(weight, x, tensors.view(x, "x"), results, torch.cuda.current_stream().cuda_stream)
+    sums = x.double() @ torch.from_numpy(values.astype(np.float64)).cuda().T
+    expected = (sums + residual.double()).relu()
+    assert float((y.double() - expected).abs().max() / expected.max()) < 2e-3
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
