@@ -10,7 +10,7 @@ import click
 
 from sparsec.benchmark import Race, race
 from sparsec.cli.console import duration, make_table, print_json, print_table, progress, say
-from sparsec.cli.models import make_feeds, open_model, reference_of, require_writable, write_whole
+from sparsec.cli.models import make_feeds, open_model, reference_of, require_runnable, require_writable, write_whole
 from sparsec.cli.parameters import (
     compiles,
     input_option,
@@ -60,6 +60,7 @@ def command(
     given, sizes, peers = parse_inputs(inputs), one_shape(shapes), _peers(against)
     if json_file not in (None, "-"):
         require_writable(Path(json_file))
+    require_runnable(target)
     compiled = open_model(model, target, sizes, precision, threads, given)
     feeds = make_feeds(compiled.inputs, given, seed, fill=True)
     contestants = _contestants(model, compiled, peers, feeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sparsec.cli.console import duration, make_table, print_json, print_table
-from sparsec.cli.models import make_feeds, open_model
+from sparsec.cli.models import make_feeds, open_model, require_runnable
 from sparsec.cli.parameters import compiles, json_option, one_shape, threads_option
 from sparsec.cli.what_if import print_what_if
 from sparsec.explain import Explanation, explain
@@ -44,6 +44,8 @@ def command(
             raise click.UsageError("--what-if goes with neither --profile nor --candidates")
         print_what_if(model, what_if, target, one_shape(shapes), precision, threads, as_json=as_json)
         return
+    if profile:
+        require_runnable(target)
     compiled = open_model(model, target, one_shape(shapes), precision, threads)
     feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
     rows = explain(compiled, feeds)

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from sparsec.cli.console import duration, make_table, print_json, print_table, say
-from sparsec.cli.models import make_feeds, open_model, require_writable, write_whole
+from sparsec.cli.models import make_feeds, open_model, require_runnable, require_writable, write_whole
 from sparsec.cli.parameters import (
     compiles,
     input_option,
@@ -47,6 +47,7 @@ def command(
     given, sizes = parse_inputs(inputs), one_shape(shapes)
     if output is not None:
         require_writable(output)
+    require_runnable(target)
     compiled = open_model(model, target, sizes, precision, threads, given)
     feeds = make_feeds(compiled.inputs, given, seed, fill=fill)
     start = time.perf_counter_ns()

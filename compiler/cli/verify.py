@@ -7,7 +7,7 @@ import math
 import click
 
 from sparsec.cli.console import make_table, print_json, print_table
-from sparsec.cli.models import compile_model, load_artifact, make_feeds, reference_of
+from sparsec.cli.models import compile_model, load_artifact, make_feeds, reference_of, require_runnable
 from sparsec.cli.parameters import (
     compiles,
     input_option,
@@ -59,6 +59,7 @@ def command(
     if artifact:
         compiled = load_artifact(artifact, target, sizes, precision, threads, given)
     else:
+        require_runnable(target)
         compiled = compile_model(model, target, sizes, precision, threads)
     engine = reference_of(model, compiled)
     result = verify(compiled, engine, make_feeds(compiled.inputs, given, seed, fill=True))
