@@ -4,7 +4,8 @@
 // (previous value, value). A pair of neighbouring elements is then one word, at the slot of the first value plus the
 // first bit; four bits of the mask and two dot products of bytes give the slots of two pairs, and no bank is shared.
 // A step is a batch of lane_streams.py here. WORDS: mask words of a lane in a step, each for 32 columns of the warp's 32 rows.
-// FULL: chunks that each lane has in a step, needed or not. HELD: those that are loaded before the step; the few steps with more load the others when they come.
+// FULL: chunks that each lane has in a step, needed or not. HELD: those that are loaded before the step; the few steps with more
+// load the others when they come.
 
 #define FAR_AHEAD 128 // units from the step that is loaded to what is brought to the L2; 32 lanes can bring 256
 
