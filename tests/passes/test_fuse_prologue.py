@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsec.driver import compile_program
+from sparsec.driver import Level, compile_program, compile_text
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.problem import LinearProblem
 from sparsec.kernels.table import KERNELS
@@ -98,3 +98,8 @@ def test_layers_of_the_same_activations_share_the_copy() -> None:
 @pytest.mark.parametrize("before", ["Relu", "Sigmoid"])
 def test_what_a_loop_makes_has_its_range_taken_too(before: str) -> None:
     check(layer(33, 64, 40, before=before))
+
+
+def test_servers_with_tile_registers_make_64_codes_at_a_time() -> None:
+    options = Options("x86-64-v4-amx", use_measurements=False, kernels=("u8s8_linear_csr",))
+    assert "vpackuswb" in compile_text(layer(64, 96, 64).SerializeToString(), Level.ASM, options)
