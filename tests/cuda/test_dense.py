@@ -71,7 +71,7 @@ class Library:
     def has(self, product: LtProduct) -> bool:
         return product.residual_stride == product.y_stride
 
-    def launch(self, product: LtProduct, *addresses: int, residual: int) -> None:
+    def launch(self, product: LtProduct, *addresses: int, residual: int, workspace: int) -> None:
         self.launched.append((product.relu, addresses, residual))
 
 

@@ -17,7 +17,7 @@ from sparsec.cuda.products.operands import Rows
 
 DenseKernel: TypeAlias = Literal["dense_few", "dense_wgmma", "dense_mma", "cublas"]
 
-_FEWEST_FOR_CUBLAS = 17  # tokens, below which `dense_few` was faster in all that was measured
+_FEW = 16  # tokens, up to which `dense_few` was the fastest of all that was measured, or nearly
 _RELU = 1
 
 
@@ -44,14 +44,15 @@ class DenseWeight:
     def kernels(self, x: Rows, y: Matrices, epilogue: Epilogue | None = None) -> tuple[DenseKernel, ...]:
         """Which can do such products, that which should be the fastest first: cuBLAS, where this machine has it, has no bias
         in float32 and of the activations relu only; there it is some percent faster than `dense_wgmma`."""
+        few = x.tokens <= _FEW
         found: list[DenseKernel] = ["dense_mma"]
         if x.address % 16 == 0 and x.stride % VECTOR == 0:
-            if self.device.architecture == dense_wgmma.ARCHITECTURE:
-                found.insert(0, "dense_wgmma")
             if x.tokens <= dense_few.MOST_TOKENS and self.k % VECTOR == 0:
                 found.insert(0, "dense_few")
+            if self.device.architecture == dense_wgmma.ARCHITECTURE:
+                found.insert(int(few and found[0] == "dense_few"), "dense_wgmma")
         if self._cublas(x, y, epilogue or Epilogue()):
-            found.insert(int(x.tokens < _FEWEST_FOR_CUBLAS and found[0] == "dense_few"), "cublas")
+            found.insert(int(few and found[0] == "dense_few"), "cublas")
         return tuple(found)
 
     def _cublas(self, x: Rows, y: Matrices, after: Epilogue) -> tuple[CublasLt, LtProduct] | None:
