@@ -26,8 +26,8 @@ zeros and the GPU at hand, dense ones among them, by what the cost model says of
 many tokens there will be: a `CompressedWeight` makes what a kernel reads (`form`) at the first product that wants it, and
 keeps it; what is there is used unless another kernel is predicted to be a tenth faster. So a weight that has products of one
 token, of 30 and of 4096 is on the GPU in up to three forms, the last of them dense if no kernel makes use of its zeros for
-so many. `convert`, `torch.compile` and whole models ask the same; `explain` says what was chosen and what it would cost
-dense.
+so many. `convert`, `torch.compile` and whole models ask the same; `explain`, and `way` of a weight, say what was chosen and what it
+would cost dense.
 
 **For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
 `coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and, with four bits a value
@@ -86,7 +86,14 @@ and up to 100 GB/s for each in a loop of copies alone, but windows then wait for
 strip (asynchronous only if jumps are known to be the same for all lanes; 1.2 times as long); windows of 64 columns (1.3 times) and
 of 256 (1.2 times at 80 %); half the tokens and twice the strips; `mma.sync` (as many reads of shared memory, and warps that wait
 for the one with the most units); and pairs of strips with the most units in common as one product of 64 rows, in pieces of 32
-columns (1.5 times: twice as many copies). For blocks of 64 x 64, pairs are the fastest.
+columns (1.5 times: twice as many copies). For blocks of 64 x 64, pairs are the fastest. Where tiles are too few for all
+multiprocessors (up to about 500 tokens), clusters of two to eight of them share a tile of `bsr_wgmma`, each a part of its windows,
+and add up their sums through each other's shared memory: 0.4 to 0.7 of the time.
+
+Attention of long sequences with warpgroups takes 1.1 (heads of 64) to 1.5 times (128) as long as torch's FlashAttention. Two
+warpgroups with the same keys gain a tenth for heads of 64, nothing for 128: it is not what comes from the L2. Multiplying by the
+next keys and the values together while powers are taken (FlashAttention-3) gains nothing beside two or three blocks of threads on
+a multiprocessor, which do that for each other.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory,
 then instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90
