@@ -22,7 +22,7 @@ from sparsec.errors import TargetError, ToolchainError
 @pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "w4_group_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
-    macros |= {"KIND": 0, "STEPS": 3, "UNITS": 144, "WORDS": 2, "LEAST": 12, "ROUNDS": 16, "FULL": 3, "HELD": 6}
+    macros |= {"KIND": 0, "UNITS": 144, "WORDS": 2, "LEAST": 12, "ROUNDS": 16, "FULL": 3, "HELD": 6}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
 
 
@@ -31,7 +31,7 @@ def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
 @pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
 @pytest.mark.parametrize("kernel", ["nm24_mma", "nm24_tile_mma"])
 def test_kernels_for_all_factors_compile(kernel: str, architecture: tuple[int, int], kind: int) -> None:
-    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 8, "ACTIVATION": 2, "STAGES": 2, "COLUMNS": 64, "STEPS": 2}
+    macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 8, "ACTIVATION": 2, "STAGES": 2, "COLUMNS": 64}
     macros |= {"UNITS": 160 if kind else 144, "KIND": kind}
     if kind == 2 and (architecture < FLOAT8_ARCHITECTURE or (kernel == "nm24_tile_mma" and architecture == (9, 0))):
         return  # they are not asked for
@@ -129,7 +129,7 @@ def test_attention_for_hopper_compiles(size: int) -> None:
 @pytest.mark.usefixtures("nvrtc")
 def test_a_compiled_kernel_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 0, "TILES": 1, "ACTIVATION": 0, "STAGES": 2, "COLUMNS": 8}
-    macros |= {"STEPS": 2, "UNITS": 32}
+    macros |= {"UNITS": 32}
     first = program.compiled("pad_rows", macros, (9, 0))
     monkeypatch.setattr(program.nvrtc, "compile_source", lambda *_: pytest.fail("compiled again"))
     assert program.compiled("pad_rows", macros, (9, 0)) == first

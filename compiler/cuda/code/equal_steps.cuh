@@ -6,9 +6,9 @@ struct StepOfX {
     __device__ __forceinline__ u32 at(u32 column) const { return tokens.at(first + column); }
 };
 
-// The walk of a block of threads over its part of a stream of equal steps (equal_steps.py), for all tokens of this row of the grid:
-// `Step::add(sums, place, x)` adds to a warp's sums the products of its step of WIDTH columns, which lies at `place` in shared
-// memory.
+// The walk of a block of threads over its part of a stream of equal steps (equal_steps.py), for all tokens of this row of the grid.
+// A `Step` is a warp's, of WIDTH columns, in registers: `load(units)` begins to load it, while the warp multiplies by the one before;
+// `add(sums, x)` adds its products to the warp's sums.
 template <class Step>
 __device__ __forceinline__ void walk_steps(const Operands &o) {
     const int WIDTH = Step::WIDTH;
@@ -16,34 +16,31 @@ __device__ __forceinline__ void walk_steps(const Operands &o) {
     const int warp = threadIdx.x / 32;
     const Part part = o.parts[blockIdx.x];
     const int count = part.end - part.begin;
-    const uint4 *units = o.streams + (long long)(part.begin * WARPS + warp * count) * UNITS;
+    const uint4 *units = o.streams + ((long long)part.begin * WARPS + warp) * UNITS;
 
-    u32 free = shared_address(shared);
-    const u32 x_data = free, x_barriers = x_data + Tokens::BYTES * STAGES;
-    free = x_barriers + 16 * STAGES;
-    WarpStream stream;
-    stream.open(free + warp * STEPS * WarpStream::BYTES);
-    const u32 area = free + WARPS * STEPS * WarpStream::BYTES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
-    for (int each = 0; each < STEPS - 1; ++each) stream.copy(units + each * UNITS, 0, each < count ? UNITS : 0);
+    const u32 x_data = shared_address(shared), x_barriers = x_data + Tokens::BYTES * STAGES;
+    const u32 area = x_barriers + 16 * STAGES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
+    Step now, next;
+    now.load(units);
     Tokens tokens;
     tokens.open(o, part, HALVES * WIDTH, x_data, x_barriers);
     Sums sums;
     sums.clear();
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment;
     for (int each = 0; each < count; ++each) {
-        const int column = step * HALVES * WIDTH % COLUMNS, copied = each + STEPS - 1;
+        const int column = step * HALVES * WIDTH % COLUMNS;
+        if (each + 1 < count) next.load(units += WARPS * UNITS);
         if (each == 0 || column == 0) tokens.begin();
-        stream.wait();
-        stream.copy(units + (long long)copied * UNITS, 0, copied < count ? UNITS : 0);
-        Step::add(sums, stream.place, {tokens, (u32)(column + warp / GROUPS * WIDTH)});
-        stream.next();
+        now.add(sums, {tokens, (u32)(column + warp / GROUPS * WIDTH)});
+        now = next;
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * WIDTH == COLUMNS) tokens.end();
         if (last) {
 #if KIND == 1
             sums.become_floats();
 #endif
-            if (sums.together(area) && sums.complete(o, block, segment)) sums.store(o, block, area);
+            sums.exchange(area);
+            if (sums.complete(o, block, segment)) sums.store(o, block, area);
             sums.clear();
             ++block, ++segment, step = 0;
         }

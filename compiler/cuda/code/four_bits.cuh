@@ -50,9 +50,8 @@ __device__ __forceinline__ u32 high_numbers(u32 word) {
 __device__ __forceinline__ u32 stored_low(u32 word) { return word & 0x000F000F; }
 __device__ __forceinline__ u32 stored_high(u32 word) { return word & 0x00F000F0; }
 
-// Add the sums of a step, times the scales of their rows, of which a lane's four are at `place`, and `unit`.
-__device__ __forceinline__ void add_scaled(Sums &sums, const Sums &step, u32 place, float unit) {
-    const uint4 bits = loaded16(place);
+// Add the sums of a step, times the scales of their rows, of which `bits` are a lane's four, and `unit`.
+__device__ __forceinline__ void add_scaled(Sums &sums, const Sums &step, const uint4 &bits, float unit) {
     const float scales[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
 #pragma unroll
     for (int each = 0; each < 8 * TILES; ++each) // 16 rows, tile, eight rows, two tokens

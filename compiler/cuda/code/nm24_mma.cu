@@ -4,17 +4,32 @@
 struct Step {
     static const int WIDTH = 64;
 
-    static __device__ __forceinline__ void add(Sums &sums, u32 place, const StepOfX &x_of_step) {
-        const Nm24Step w(place);
+    Nm24Indices indices;
+    uint4 values[2][2]; // of each half of the columns, each 16 rows
+
+    __device__ __forceinline__ void load(const uint4 *from) {
+        const int lane = threadIdx.x & 31;
+#if KIND
+        const uint4 words = streamed(from + lane);
+        indices = {{{words.x, words.y}, {words.z, words.w}}};
+#else
+        u32 first, second;
+        asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(first), "=r"(second) : "l"((const uint2 *)from + lane));
+        indices = {{{first, second}, {first, second}}};
+#endif
+#pragma unroll
+        for (int each = 0; each < 4; ++each) values[each / 2][each % 2] = streamed(from + INDEX_BYTES / UNIT + each * 32 + lane);
+    }
+
+    __device__ __forceinline__ void add(Sums &sums, const StepOfX &x_of_step) const {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             const u32 x = x_of_step.at(half * 32);
-            const uint4 one = w.values(half, 0), two = w.values(half, 1);
 #pragma unroll
             for (int i = 0; i < TILES; ++i) {
                 const uint4 b = fragments_of_x(x + i * 1024);
-                w.multiply(sums.values[0][i], half, 0, one, b);
-                w.multiply(sums.values[1][i], half, 1, two, b);
+                indices.multiply(sums.values[0][i], half, 0, values[half][0], b);
+                indices.multiply(sums.values[1][i], half, 1, values[half][1], b);
             }
         }
     }

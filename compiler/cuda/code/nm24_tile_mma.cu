@@ -1,8 +1,7 @@
 // Y = W X for 2:4 W and many tokens, on GPUs without products of warpgroups: streams of nm24_streams.py, by tiles.
 //
 // A block of threads has 256 rows and 128 tokens, a warp 64 of each. For 128 bytes of X's rows at a time, X and the steps of W
-// are copied asynchronously to one of STAGES places. The streams are in the order of those who multiply with few tokens;
-// a warp copies those of one group of 32 rows, and goes from one worker's part to the next one's.
+// are copied asynchronously to one of STAGES places; a warp copies those of one group of 32 rows.
 
 #define ROW_GROUPS 8 // of 32 rows
 #define TOKENS 128
@@ -10,29 +9,37 @@
 #define W_BYTES (UNITS * UNIT)
 #define STAGE_BYTES (X_BYTES + ROW_GROUPS * W_BYTES)
 
-// Where the steps of a group of 32 rows lie, in order.
-struct GroupSteps {
-    const Operands &o;
-    int group, line, worker, half; // `line`: the step, of all steps of all blocks in a line
-    Part part;
+// A step in shared memory.
+struct Nm24Step {
+    u32 place;
+    Nm24Indices indices;
 
-    __device__ __forceinline__ GroupSteps(const Operands &o_, int group_) : o(o_), group(group_ % GROUPS), half(0) {
-        line = group_ / GROUPS * o.steps;
-        int low = 0, high = o.workers - 1; // the last worker that begins at `line` or before
-        while (low < high) {
-            const int middle = (low + high + 1) / 2;
-            if (o.parts[middle].begin <= line) low = middle;
-            else high = middle - 1;
-        }
-        worker = low, part = o.parts[worker];
+    __device__ __forceinline__ explicit Nm24Step(u32 place_) : place(place_ + (threadIdx.x & 31) * 16) {
+#if KIND
+        const uint4 words = loaded16(place);
+        indices = {{{words.x, words.y}, {words.z, words.w}}};
+#else
+        const u32 own = place_ + (threadIdx.x & 31) * 8, first = loaded(own), second = loaded(own + 4);
+        indices = {{{first, second}, {first, second}}};
+#endif
     }
 
+    __device__ __forceinline__ uint4 values(int half, int rows) const {
+        return loaded16(place + INDEX_BYTES + half * 1024 + rows * 512);
+    }
+};
+
+// Where the next step of a group of 32 rows lies.
+struct GroupSteps {
+    const uint4 *next_step;
+    int half;
+
+    __device__ __forceinline__ GroupSteps(const Operands &o, int group)
+        : next_step(o.streams + ((long long)(group / GROUPS) * o.steps * WARPS + group % GROUPS) * UNITS), half(0) {}
+
     __device__ __forceinline__ const uint4 *next() {
-        const int count = part.end - part.begin, warp = half * GROUPS + group;
-        const uint4 *found = o.streams + ((long long)part.begin * WARPS + warp * count + line - part.begin) * UNITS;
-        if (++half < HALVES) return found;
-        half = 0;
-        if (++line == part.end && worker + 1 < o.workers) part = o.parts[++worker];
+        const uint4 *found = next_step + half * GROUPS * UNITS;
+        if (++half == HALVES) half = 0, next_step += WARPS * UNITS;
         return found;
     }
 };
@@ -86,10 +93,10 @@ extern "C" __global__ void __launch_bounds__(32 * ROW_GROUPS, 1) nm24_tile_mma(c
 #pragma unroll
             for (int i = 0; i < TILES; ++i) {
                 const uint4 b = fragments_of_x(own + i * 1024 + ((half * 4 + lane / 8) ^ lane % 8) * 16);
-                one.multiply(sums[0].values[0][i], half, 0, a[0], b);
-                one.multiply(sums[0].values[1][i], half, 1, a[1], b);
-                two.multiply(sums[1].values[0][i], half, 0, a[2], b);
-                two.multiply(sums[1].values[1][i], half, 1, a[3], b);
+                one.indices.multiply(sums[0].values[0][i], half, 0, a[0], b);
+                one.indices.multiply(sums[0].values[1][i], half, 1, a[1], b);
+                two.indices.multiply(sums[1].values[0][i], half, 0, a[2], b);
+                two.indices.multiply(sums[1].values[1][i], half, 1, a[3], b);
             }
         }
     }
@@ -102,6 +109,6 @@ extern "C" __global__ void __launch_bounds__(32 * ROW_GROUPS, 1) nm24_tile_mma(c
 #if KIND == 1
         sums[each].become_floats();
 #endif
-        sums[each].store_rows(mine, (blockIdx.x * ROW_GROUPS + warp % 4 * 2 + each) * 32, stages + warp * STORE_BYTES);
+        sums[each].store_rows<2>(mine, (blockIdx.x * ROW_GROUPS + warp % 4 * 2 + each) * 32, stages + warp * STORE_BYTES);
     }
 }

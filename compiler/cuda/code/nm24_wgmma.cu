@@ -135,7 +135,9 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
             for (int step = work.begin; step < work.end; ++step) {
                 wait_for(full + 8 * stage.index, stage.parity);
                 const u32 x = x_tiles + stage.index * X_BYTES, w = w_blocks + (stage.index * BLOCKS + group * MT) * W_BYTES;
-                u32 indices[MT][2]; // of either half of the columns
+                // Of either half of the columns. Products read them until they are done, and those of the step before are not yet:
+                // ptxas 13.0 and 13.5 have two steps' in registers of their own, which is to be looked at whenever this loop changes.
+                u32 indices[MT][2];
 #pragma unroll
                 for (int mt = 0; mt < MT; ++mt) {
                     indices[mt][0] = loaded(w + mt * W_BYTES + own_index);

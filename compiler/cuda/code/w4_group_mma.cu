@@ -20,6 +20,33 @@ __device__ __forceinline__ u32 bytes_before(u32 mask) {
     return (sum - own) * 8;
 }
 
+// A step of a warp, from global memory through registers, while it multiplies by the one before, to UNITS of shared memory.
+struct StepAhead {
+    u32 place;
+    uint4 held[UNITS / 32];
+
+    // Begin to load units [begin, end).
+    __device__ __forceinline__ void load(const uint4 *units, u32 begin, u32 end) {
+#pragma unroll
+        for (int each = 0; each < UNITS / 32; ++each) {
+            const u32 unit = begin + each * 32 + (threadIdx.x & 31);
+            if (unit < end) held[each] = streamed(units + unit);
+        }
+    }
+
+    // It takes the place of the one before.
+    __device__ __forceinline__ void keep() const {
+        __syncwarp();
+#pragma unroll
+        for (int each = 0; each < UNITS / 32; ++each) {
+            const uint4 &v = held[each];
+            asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(place + (each * 32 + (threadIdx.x & 31)) * UNIT), "r"(v.x),
+                         "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+        }
+        __syncwarp();
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const Operands all) {
     extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
@@ -32,16 +59,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
     u32 free = shared_address(shared);
     const u32 x_data = free, x_barriers = x_data + Tokens::BYTES * STAGES;
     free = x_barriers + 16 * STAGES;
-    WarpStream stream;
-    stream.open(free + warp * STEPS * WarpStream::BYTES);
-    const u32 area = free + WARPS * STEPS * WarpStream::BYTES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
+    StepAhead ahead;
+    ahead.place = free + warp * (UNITS * UNIT);
+    const u32 area = free + WARPS * UNITS * UNIT + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
 
     const uint4 head = o.heads[blockIdx.x * WARPS + warp];
-    stream.copy(o.streams, head.x, head.y);
-    if (STEPS > 2) stream.copy(o.streams, head.y, head.z);
-    if (STEPS > 3) stream.copy(o.streams, head.z, head.w);
-    // Units [begin, end) are those of the step that is copied next.
-    u32 begin = STEPS == 2 ? head.y : STEPS == 3 ? head.z : head.w, end = offsets[min(STEPS, count)];
+    ahead.load(o.streams, head.x, head.y);
+    // Units [begin, end) are those of the step that is loaded next.
+    u32 begin = head.y, end = offsets[min(2, count)];
     Tokens tokens;
     tokens.open(o, part, HALVES * 128, x_data, x_barriers);
     tokens.lane_part = lane / 4 * 128 + (lane % 4 * 2 ^ lane / 4) * 16; // the first half of a group's columns
@@ -51,16 +76,16 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
     for (int each = 0; each < count; ++each) {
         const int column = step * HALVES * 128 % COLUMNS;
         if (each == 0 || column == 0) tokens.begin();
-        stream.wait();
-        stream.copy(o.streams, begin, end);
-        begin = end, end = offsets[min(each + STEPS + 1, count)];
+        ahead.keep();
+        ahead.load(o.streams, begin, end);
+        begin = end, end = offsets[min(each + 3, count)];
 
         Sums group, high;
         float less[2][TILES][4] = {}; // of low and of high numbers, for each row
         group.clear();
         high.clear();
-        const u32 mask = loaded(stream.place + lane / 4 * 4);
-        u32 at = stream.place + HEADER + 128 + bytes_before(mask) + __popc(mask & (1u << lane % 4 * 8) - 1) * 8;
+        const u32 mask = loaded(ahead.place + lane / 4 * 4);
+        u32 at = ahead.place + HEADER + 128 + bytes_before(mask) + __popc(mask & (1u << lane % 4 * 8) - 1) * 8;
         const u32 own = mask >> lane % 4 * 8;
 #pragma unroll
         for (int part = 0; part < 2; ++part) { // 64 columns
@@ -109,12 +134,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
                 (&group.values[0][0][0])[each] += (&less[0][0][0])[each % (4 * TILES)];
                 (&group.values[0][0][0])[each] += HIGH_UNIT * more;
             }
-        add_scaled(sums, group, stream.place + HEADER + lane / 4 * 16, STORED ? STORED_UNIT : 1.0f);
-        stream.next();
+        add_scaled(sums, group, loaded16(ahead.place + HEADER + lane / 4 * 16), STORED ? STORED_UNIT : 1.0f);
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * 128 == COLUMNS) tokens.end();
         if (last) {
-            if (sums.together(area) && sums.complete(o, block, segment)) sums.store(o, block, area);
+            sums.exchange(area);
+            if (sums.complete(o, block, segment)) sums.store(o, block, area);
             sums.clear();
             ++block, ++segment, step = 0;
         }

@@ -11,33 +11,38 @@ __device__ __forceinline__ uint4 expanded(u32 word) {
 struct Step {
     static const int WIDTH = 128;
 
-    static __device__ __forceinline__ void add(Sums &sums, u32 place, const StepOfX &x_of_step) {
+    uint4 indices, words[2], scales; // words of each 64 columns; scales of the lane's rows
+
+    __device__ __forceinline__ void load(const uint4 *from) {
         const int lane = threadIdx.x & 31;
+        indices = streamed(from + lane), words[0] = streamed(from + 32 + lane), words[1] = streamed(from + 64 + lane);
+        scales = streamed(from + 96 + lane / 4);
+    }
+
+    __device__ __forceinline__ void add(Sums &sums, const StepOfX &x_of_step) const {
         Sums group;
         group.clear();
-        const uint4 places = loaded16(place + lane * 16);
-        const u32 indices[2][2] = {{places.x, places.y}, {places.z, places.w}};
 #pragma unroll
         for (int pair = 0; pair < 2; ++pair) {
-            const uint4 words = loaded16(place + 512 + pair * 512 + lane * 16);
+            const u32 first = pair ? indices.z : indices.x, second = pair ? indices.w : indices.y; // 16 rows each
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const u32 x = x_of_step.at(pair * 64 + half * 32);
-                const uint4 one = expanded(half ? words.z : words.x), two = expanded(half ? words.w : words.y);
+                const uint4 one = expanded(half ? words[pair].z : words[pair].x), two = expanded(half ? words[pair].w : words[pair].y);
 #pragma unroll
                 for (int i = 0; i < TILES; ++i) {
                     const uint4 b = fragments_of_x(x + i * 1024);
                     if (half == 0) {
-                        sparse_mma<0>(group.values[0][i], one, b, indices[pair][0]);
-                        sparse_mma<0>(group.values[1][i], two, b, indices[pair][1]);
+                        sparse_mma<0>(group.values[0][i], one, b, first);
+                        sparse_mma<0>(group.values[1][i], two, b, second);
                     } else {
-                        sparse_mma<1>(group.values[0][i], one, b, indices[pair][0]);
-                        sparse_mma<1>(group.values[1][i], two, b, indices[pair][1]);
+                        sparse_mma<1>(group.values[0][i], one, b, first);
+                        sparse_mma<1>(group.values[1][i], two, b, second);
                     }
                 }
             }
         }
-        add_scaled(sums, group, place + 1536 + lane / 4 * 16, 1.0f);
+        add_scaled(sums, group, scales, 1.0f);
     }
 };
 

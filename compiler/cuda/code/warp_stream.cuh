@@ -3,8 +3,7 @@
 // Macros set by the caller: WARPS (of a block of threads), HALVES (1 or 2: warps that share a group of 32 rows, each with
 // its part of the columns of a step), BF16 (of results and 16-bit factors, else fp16), KIND of the factors (0: 16 bits, 1: int8,
 // 2: float8) of a kernel that has others than 16 bits, whose X is told as if two were one, TILES (of 8 tokens), ACTIVATION;
-// UNITS (of a step, at most) and STEPS (of a warp) in shared memory, for kernels that have them; COLUMNS and STAGES of X
-// in shared memory.
+// UNITS of a step, at most, for kernels that have them; COLUMNS and STAGES of X in shared memory.
 
 typedef unsigned int u32;
 typedef unsigned short u16;

@@ -30,7 +30,7 @@ class StreamTiling:
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with; a warp has sums of eight times eight tokens."""
-        return {"TILES": 8, "STAGES": self.stages, "STEPS": 2, "COLUMNS": 64}
+        return {"TILES": 8, "STAGES": self.stages, "COLUMNS": 64}
 
 
 def stream_tiling(streams: object, tokens: int, shared_bytes: int) -> StreamTiling | None:

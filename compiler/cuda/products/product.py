@@ -209,7 +209,7 @@ def _pad(weight: Weight, x: View, address: int, padded: int, stream: int) -> Non
     tokens, k = x.shape
     padding = _Padding(x.address, address, x.strides[0], x.strides[1], tokens, k, padded)
     macros = {"WARPS": WARPS, "HALVES": 1, "BF16": 0, "TILES": 1, "STAGES": 2, "COLUMNS": 64, "ACTIVATION": 0}
-    macros |= {"UNITS": 32, "STEPS": 2, "KIND": _factors(weight).kind}
+    macros |= {"UNITS": 32, "KIND": _factors(weight).kind}
     kernel = function(weight.device, "pad_rows", macros, 0)
     weight.device.launch(kernel, (min(1024, -(-tokens * padded // 256)), 1), 256, padding, stream)
 

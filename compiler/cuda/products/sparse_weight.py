@@ -27,17 +27,16 @@ Streams: TypeAlias = LaneStreams | CooStreams | Nm24Streams | Nm24ByteStreams | 
 TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
-DEPTHS = ((4, 4), (3, 4), (4, 3), (3, 3), (2, 4), (2, 3), (2, 2))  # steps of W and tiles of X in shared memory
+STAGES = (4, 3, 2)  # tiles of X in shared memory, the best first
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Of a product: `tiles` of 8 tokens that a block of threads does, in so many rows of blocks; so many `steps` of W
-    and `stages` of X, tiles of so many `columns`, are in shared memory, with `slots` for values in each warp."""
+    """Of a product: `tiles` of 8 tokens that a block of threads does, in so many rows of blocks; so many
+    `stages` of X, tiles of so many `columns`, are in shared memory, with `slots` for values in each warp."""
 
     tiles: int
     rows: int
-    steps: int
     stages: int
     columns: int
     slots: int
@@ -46,7 +45,7 @@ class Tiling:
     @property
     def macros(self) -> Mapping[str, int]:
         """What a kernel is to be compiled with for it."""
-        return {"TILES": self.tiles, "STEPS": self.steps, "STAGES": self.stages, "COLUMNS": self.columns}
+        return {"TILES": self.tiles, "STAGES": self.stages, "COLUMNS": self.columns}
 
 
 class SparseWeight:
@@ -112,8 +111,8 @@ def _tilings(streams: Streams, tokens: int, size: int) -> Iterator[Tiling]:
     wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
     for tiles in (each for each in reversed(TILES) if each <= wanted):
         rows = -(-tokens // (8 * tiles))
-        for (steps, stages), columns in product(DEPTHS, COLUMNS):
+        for stages, columns in product(STAGES, COLUMNS):
             if 2 * columns >= streams.step * streams.partition.batch * size:
                 x_bytes = stages * (16 + tiles * 8 * 2 * columns)
-                w_bytes, slots = streams.block_bytes(steps, tiles)
-                yield Tiling(tiles, rows, steps, stages, columns, slots, x_bytes + w_bytes)
+                w_bytes, slots = streams.block_bytes(tiles)
+                yield Tiling(tiles, rows, stages, columns, slots, x_bytes + w_bytes)

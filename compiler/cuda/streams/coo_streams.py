@@ -109,8 +109,8 @@ class CooStreams(UnevenSteps):
     def _tile_bytes(self) -> int:
         return ROWS * WORD * self.partition.batch * 2
 
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with sums of so many tiles of tokens, and of a warp in it; any number of steps."""
+    def block_bytes(self, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with sums of so many tiles of tokens, and of a warp in it."""
         own = max(self._tile_bytes + PAD, -(-self.partition.area_bytes(tiles) // PAD) * PAD)
         return 128 + WARPS * own, own
 

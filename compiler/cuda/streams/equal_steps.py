@@ -1,5 +1,4 @@
-"""Streams whose steps all have as many bytes: the steps of a worker's first warp, in order, then those of its second, and
-so on, worker after worker."""
+"""Streams whose steps all have as many bytes: those of all warps for a step of a block next to each other, step after step."""
 
 from __future__ import annotations
 
@@ -61,16 +60,17 @@ class EqualSteps:
         """Bytes that a product reads."""
         return self.units.nbytes
 
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
-        return WARPS * steps * self.step_bytes + self.partition.groups * self.partition.area_bytes(tiles), 0
+    def block_bytes(self, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with sums of so many tiles of tokens; steps are in registers, and there are no slots of lanes."""
+        return self.partition.groups * self.partition.area_bytes(tiles), 0
 
 
 def encode(partition: Partition, segment: Callable[[int, int, int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """The units [units, 16] of a matrix; `segment` gives the steps [WARPS, steps, bytes] of a block from one to another."""
 
     def worker(number: int) -> NDArray[np.uint8]:
-        return np.concatenate([segment(*part) for part in partition.parts(number)], axis=1).reshape(-1, UNIT)
+        steps = np.concatenate([segment(*part) for part in partition.parts(number)], axis=1)
+        return np.ascontiguousarray(steps.swapaxes(0, 1)).reshape(-1, UNIT)
 
     with ThreadPoolExecutor() as pool:
         return np.concatenate(list(pool.map(worker, range(partition.workers))))
@@ -85,7 +85,7 @@ def segments(
         parts = partition.parts(worker)
         count = sum(end - begin for _, begin, end in parts)
         last = first + count * WARPS * step_bytes // UNIT
-        steps, at = units[first:last].reshape(WARPS, count, step_bytes), 0
+        steps, at = units[first:last].reshape(count, WARPS, step_bytes).swapaxes(0, 1), 0
         for block, begin, end in parts:
             yield block, begin, end, steps[:, at : at + end - begin]
             at += end - begin

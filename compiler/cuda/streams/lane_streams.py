@@ -70,7 +70,7 @@ class LaneStreams(UnevenSteps):
         for words, most in WORDS[:-1]:
             if density <= most:
                 made = cls._with_steps(weight, nnz, workers, words, _usual_chunks(density, words))
-                if made.block_bytes(0, 1)[0] + X_BYTES <= shared_bytes:
+                if made.block_bytes(1)[0] + X_BYTES <= shared_bytes:
                     return made
         return cls._with_steps(weight, nnz, workers, 1, _usual_chunks(density, 1))
 
@@ -129,8 +129,8 @@ class LaneStreams(UnevenSteps):
         """What the kernel is to be compiled with for this matrix."""
         return {"WORDS": self.partition.batch, "FULL": self.full, "HELD": self.held}
 
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with sums of so many tiles of tokens, however many steps; slots of a lane in it.
+    def block_bytes(self, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with sums of so many tiles of tokens; slots of a lane in it.
 
         A slot is a value; the sums of a group of rows pass through a warp's slots.
         """

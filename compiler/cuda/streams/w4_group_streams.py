@@ -105,10 +105,10 @@ class W4GroupStreams(UnevenSteps):
         """Of a warp in a step."""
         return GROUP
 
-    def block_bytes(self, steps: int, tiles: int) -> tuple[int, int]:
-        """Shared memory of a block with so many steps and sums of so many tiles of tokens; no slots of lanes in it."""
+    def block_bytes(self, tiles: int) -> tuple[int, int]:
+        """Shared memory of a block with a step of each warp and sums of so many tiles of tokens; no slots of lanes in it."""
         areas = self.partition.groups * self.partition.area_bytes(tiles)
-        return WARPS * steps * self.padded_units * UNIT + areas, 0
+        return WARPS * self.padded_units * UNIT + areas, 0
 
 
 def _costs(numbers: Numbers, halves: int) -> NDArray[np.float64]:
