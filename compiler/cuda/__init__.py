@@ -107,11 +107,12 @@ warpgroups (`wgmma`) with the same fragments from registers were tried: for larg
 % faster, else 1 to 11 % slower, for four warps wait for the slowest of them. `spmv` is bound by memory for one to four
 tokens (5 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes that need the same banks cost 2.6 times the
 time of lanes that do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16
-tokens it is slower than `coo_mma`. 2:4, of 16 and of four bits, has its stream in registers a step ahead, too, straight from memory (fetched to the L2 before,
-or two steps ahead, it is no faster): 1.07 and 1.1 times as fast as by copies through shared memory with one to eight tokens,
-1.14 and 1.2 times with 32 and 16. Groups of four bits are bound by instructions, ten for the 16 numbers of a group, whether it
-is there or not (float16, up to eight tokens; else 18): through registers or by bulk copies they take as long. Two blocks of
-threads on a multiprocessor, so that a kernel begins in the one before it, were tried and were no faster."""
+tokens it is slower than `coo_mma`. 2:4, of 16 and of four bits, has its stream in registers a step ahead, too, straight from
+memory (fetched to the L2 before, or two steps ahead, it is no faster): 1.07 and 1.1 times as fast as by copies through
+shared memory with one to eight tokens, 1.14 and 1.2 times with 32 and 16. Groups of four bits are bound by instructions, ten
+for the 16 numbers of a group, whether it is there or not (float16, up to eight tokens; else 18): through registers or by
+bulk copies they take as long. Two blocks of threads on a multiprocessor, so that a kernel begins in the one before it, were
+tried and were no faster."""
 
 from __future__ import annotations
 
