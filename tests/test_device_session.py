@@ -139,7 +139,7 @@ def test_what_was_encoded_for_a_run_is_not_encoded_again_to_be_saved(
     model = CompiledModel(blocks(24, 16))
     for rows in (16, 24):
         model.run([np.zeros((rows, 128), np.float16)])
-    monkeypatch.setattr(forms, "encoded_for", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(forms, "encoded_as", lambda *_: pytest.fail("encoded again"))
     model.save(tmp_path / "run.sparsec")
     monkeypatch.undo()
     monkeypatch.setattr(program, "compiled", lambda kernel, macros, architecture: kernel.encode())
