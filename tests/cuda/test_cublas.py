@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_float, c_void_p, cast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,21 @@ def test_rows_are_columns_of_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cast(library.named("cublasLtMatmul")[-1][7], POINTER(c_float))[0] == 0
     assert isinstance(library.named("cublasLtMatmul")[-1][8], c_void_p)
     assert len(library.named("cublasLtMatmulAlgoGetHeuristic")) == 1  # of equal products once
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [((), 256), ((512, 0), 256), ((256, 48), 16), ((1024, 640), 128), ((16, 6), 2), ((7,), 1)],
+)
+def test_algorithms_are_asked_for_with_the_alignment_there_is(
+    monkeypatch: pytest.MonkeyPatch, addresses: tuple[int, ...], expected: int
+) -> None:
+    assert cublas.alignment(*addresses) == expected
+    library = Library()
+    monkeypatch.setattr(cublas, "find", lambda: library)
+    assert CublasLt(Device()).has(replace(PRODUCT, alignment=expected))  # type: ignore[arg-type]
+    asked = {each[1]: each[2]._obj.value for each in library.named("cublasLtMatmulPreferenceSetAttribute")}
+    assert {which: asked[which] for which in (6, 7, 8)} == dict.fromkeys((6, 7, 8), expected)
 
 
 def test_products_that_cublas_has_no_algorithm_for_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

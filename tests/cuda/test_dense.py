@@ -92,6 +92,9 @@ def test_cublas_is_a_candidate_where_it_does_what_is_asked_for(monkeypatch: pyte
     for impossible in (Epilogue(bias=64), Epilogue(activation=2), Epilogue(0, 1, residual), Epilogue(scale=2.0)):
         assert weight.kernels(many, y, impossible) == ("dense_mma",)
     assert weight.kernels(many, y, Epilogue(residual=Matrices(256, 24))) == ("dense_mma",)  # cuBLAS says so
+    for apart in (Matrices(136, 16), Matrices(130, 16)):
+        assert weight.kernels(many, apart) == ("dense_mma",)
+    assert weight.kernels(many, y, Epilogue(residual=Matrices(264, 16))) == ("dense_mma",)
     weight.launch(many, y, 3, epilogue=Epilogue(residual=residual))
     assert library.launched == [(False, (64, weight.rows.address, 128, 3), 256)]
 

@@ -159,7 +159,7 @@ def test_products_of_four_bits_are_right(gpu: Device, pattern: str, dtype: str, 
 
 @pytest.mark.parametrize("pattern", ["2:4", "block:1x16"])
 def test_four_bits_are_dense_for_many_tokens(pattern: str) -> None:
-    numbers, scales = quantized(512, 1024, 1)
+    numbers, scales = quantized(2048, 4096, 1)  # large enough that bytes count more than a launch
     weight = compress_quantized(numbers, scales, "float16", pattern)
     assert isinstance(weight.form(1), SparseWeight)
     assert isinstance(weight.form(1000), DenseWeight)

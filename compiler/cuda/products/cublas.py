@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import operator
 import sys
 from collections.abc import Iterator
 from ctypes import byref, c_float, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
@@ -20,12 +21,13 @@ from sparsec.cuda.device.tensors import BFLOAT16
 from sparsec.errors import TargetError
 
 WORKSPACE_BYTES = 32 << 20
+WIDEST = 256  # bytes; alignment beyond it makes no difference
 
 _COMPUTE_32F, _FLOAT32, _FLOAT16, _BFLOAT16 = 68, 0, 2, 14
 _TRANSA, _EPILOGUE, _BIAS_POINTER = 3, 7, 8  # attributes of a product
 _TRANSPOSED = 1
 _PLAIN, _RELU, _BIAS = 1, 2, 4  # epilogues, of which the last two can be together
-_MOST_WORKSPACE, _REDUCTIONS = 1, 3  # attributes of a preference
+_MOST_WORKSPACE, _REDUCTIONS, _ALIGNMENTS = 1, 3, (6, 7, 8)  # attributes of a preference; of x, the residual and y
 _IN_FLOAT32 = 2  # how parts of K are added up: not in elements of 16 bits, as results are rounded once
 _OLDEST = 11_00_00
 
@@ -43,7 +45,8 @@ class _Heuristic(ctypes.Structure):
 @dataclass(frozen=True, slots=True)
 class LtProduct:
     """y [tokens, m] = x [tokens, k] w [m, k]^T: strides of rows in elements; with a bias of the type of y, relu, and a matrix
-    of the shape of y, which is added before relu."""
+    of the shape of y, which is added before relu. The addresses of x, y and that matrix are multiples of `alignment` bytes, a
+    power of two; weights lie as `Memory` has them."""
 
     tokens: int
     m: int
@@ -55,6 +58,13 @@ class LtProduct:
     dtype: str
     bias: bool
     relu: bool
+    alignment: int = WIDEST
+
+
+def alignment(*addresses: int) -> int:
+    """The most bytes, up to `WIDEST`, that all addresses are multiples of."""
+    together = functools.reduce(operator.or_, addresses, WIDEST)
+    return together & -together
 
 
 @functools.cache
@@ -169,6 +179,9 @@ class CublasLt:
         self._call("cublasLtMatmulPreferenceSetAttribute", preference, _MOST_WORKSPACE, byref(limit), c_size_t(8))
         allowed = c_uint32(_IN_FLOAT32)
         self._call("cublasLtMatmulPreferenceSetAttribute", preference, _REDUCTIONS, byref(allowed), c_size_t(4))
+        alignment = c_uint32(each.alignment)
+        for which in _ALIGNMENTS:
+            self._call("cublasLtMatmulPreferenceSetAttribute", preference, which, byref(alignment), c_size_t(4))
         code = self._library.cublasLtMatmulAlgoGetHeuristic(
             *(self._handle, description, w, x, residual, y, preference, 1, byref(found), byref(count))
         )

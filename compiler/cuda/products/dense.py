@@ -43,7 +43,8 @@ class DenseWeight:
 
     def kernels(self, x: Rows, y: Matrices, epilogue: Epilogue | None = None) -> tuple[DenseKernel, ...]:
         """Which can do such products, that which should be the fastest first: cuBLAS, where this machine has it, has no bias
-        in float32 and of the activations relu only; there it is some percent faster than `dense_wgmma`."""
+        in float32 and of the activations relu only, and takes whole vectors; there it is some percent faster than
+        `dense_wgmma`."""
         few = x.tokens <= _FEW
         found: list[DenseKernel] = ["dense_mma"]
         if x.address % 16 == 0 and x.stride % VECTOR == 0:
@@ -65,9 +66,12 @@ class DenseWeight:
             or (relu and added and not after.residual_first)
         ):
             return None
+        aligned = cublas.alignment(x.address, y.address, added.address if added else 0)
+        if aligned < 2 * VECTOR:
+            return None
         library = cublas.of(self.device)
         strides = x.stride, self._stride, y.stride, added.stride if added else y.stride
-        product = LtProduct(x.tokens, self.m, self.k, *strides, self.dtype, bias=False, relu=relu)
+        product = LtProduct(x.tokens, self.m, self.k, *strides, self.dtype, bias=False, relu=relu, alignment=aligned)
         return (library, product) if library is not None and library.has(product) else None
 
     def launch(
