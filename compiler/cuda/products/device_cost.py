@@ -24,7 +24,7 @@ CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be 
 
 _MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
 _DENSE_LAUNCH, _DENSE_SHARE = 4.2, 0.88  # microseconds, share of the memory's data sheet
-_DENSE_FLOPS = 5.75e12  # of a multiprocessor
+_DENSE_FLOPS = 5.4e12  # of a multiprocessor
 _HIDING = 6
 _STREAM_SHARE = 0.886  # of the memory's data sheet, that `spmv` reads its streams at
 
@@ -63,17 +63,19 @@ class Tiles:
 @dataclass(frozen=True, slots=True)
 class Row:
     """Of a kernel: microseconds of a launch, picoseconds on the whole GPU of an element and of a nonzero; what eight more
-    tokens add, up to 32 tokens and from there to 64."""
+    tokens add, up to 32 tokens and from there to 64; and what an element takes at `least`, to be multiplied as one that may
+    be zero, however few are not."""
 
     launch: float
     element: float
     nonzero: float
     few: Tiles
     more: Tiles
+    least: float = 0.0
 
 
 ROWS: dict[Kernel, Row] = {
-    "bitmap_mma": Row(7.8, 0.088, 0.640, Tiles(0.70, 0.017), Tiles(2.40, 0.040)),
+    "bitmap_mma": Row(7.8, 0.088, 0.640, Tiles(0.70, 0.017), Tiles(2.40, 0.040), 0.2),
     "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
     "coo_wgmma": Row(6.9, 0.147, 0.66, Tiles(0.6, 0.0), Tiles(0.85, 0.0)),
     "nm24_mma": Row(3.9, 0.000, 0.740, Tiles(0.50, 0.005), Tiles(0.70, 0.009)),
@@ -108,8 +110,9 @@ def sparse_microseconds(kernel: Kernel, m: int, k: int, nnz: int, tokens: int, o
     total = row.launch
     for part in [64] * whole + [rest] * (rest > 0):  # each reads the weight
         tiles, added = -(-part // 8) - 1, row.few if part <= 32 else row.more
-        elements = m * k * (row.element + tiles * added.element) * slower + nnz * row.nonzero * narrower
-        total += tiles * added.launch + 1e-6 * elements
+        streamed = m * k * row.element * slower + nnz * row.nonzero * narrower
+        multiplied = m * k * tiles * added.element * slower
+        total += tiles * added.launch + 1e-6 * (max(streamed, m * k * row.least * slower) + multiplied)
     return total
 
 
