@@ -7,9 +7,8 @@ torch's own kernels but for the linear layers; the dense weights are eight times
 from __future__ import annotations
 
 import copy
-import json
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from bench.cuda import LOUD, race
+from bench.cuda_results import keep
 from sparsec.cuda import convert
 from sparsec.cuda.device.driver import device
 
@@ -73,21 +73,20 @@ def run(json_file: Path) -> int:
     gpu = device(0)
     click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}")
     click.echo(f"{'batch':>5} {'zeros':>6} {'us':>8} {'dense us':>8} {'ratio':>6} {'layers':>6} {'error':>8}")
-    found = rows()
-    for row in found:
+    found = []
+    for row in rows():
+        found.append(row)
         click.echo(
             f"{row.batch:>5} {row.sparsity:>6.0%} {row.microseconds:>8.1f} {row.dense_microseconds:>8.1f}"
             f" {row.ratio:>6.2f} {row.sparse_layers:>6} {row.error:>8.1e}"
         )
-    about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-    json_file.write_text(json.dumps({**about, "rows": [asdict(row) for row in found]}, indent=1) + "\n")
+        keep(json_file, found)
     return 0 if all(row.error < LOUD for row in found) else 1
 
 
 @torch.no_grad()
-def rows() -> list[BlockRow]:
+def rows() -> Iterator[BlockRow]:
     """All cells."""
-    found = []
     for sparsity in (0.5, 0.7):
         for batch in (1, 8):
             dense = Block(batch).to("cuda", torch.float16)
@@ -101,7 +100,6 @@ def rows() -> list[BlockRow]:
             layers = sum(
                 type(each) is not torch.nn.Linear for each in (sparse.qkv, sparse.out, sparse.gate_up, sparse.down)
             )
-            found.append(
-                BlockRow(batch, sparsity, ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, layers, error)
+            yield BlockRow(
+                *(batch, sparsity, ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, layers, error)
             )
-    return found

@@ -7,10 +7,8 @@ the L2 holds, other operands stay. All is float16; products and convolutions hav
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ import click
 import numpy as np
 
 from bench.cuda import COLD_BYTES, LOUD, race
+from bench.cuda_results import keep
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products import attention
 from sparsec.cuda.products.attention import AttentionSizes, HeadRows
@@ -98,8 +97,7 @@ def run(json_file: Path) -> int:
             f"{row.name:<44} {row.microseconds:>8.1f} {row.torch_microseconds:>8.1f} {row.ratio:>6.2f}"
             f" {row.teraflops:>7.0f} {row.error:>8.1e}"
         )
-    about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-    json_file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        keep(json_file, rows)
     wrong = [row for row in rows if not row.error < LOUD]
     click.echo(f"{len(rows)} operations, {len(wrong)} wrong")
     return 1 if wrong else 0

@@ -9,10 +9,8 @@ the norm of the result in float32.
 from __future__ import annotations
 
 import copy
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from torch.nn import functional
 import sparsec
 from bench.convolutional import resnet50
 from bench.cuda import LOUD, race
+from bench.cuda_results import keep
 from bench.models_zoo import mobilenet_v2
 from sparsec.cuda.device.driver import device
 
@@ -197,15 +196,14 @@ def run(json_file: Path, networks: Sequence[Network] = NETWORKS) -> int:
     click.echo(
         f"{'network':<34} {'zeros':>5} {'us':>8} {'eager':>8} {'compiled':>8} {'ratios':>11} {'sparse':>7} {'error':>8}"
     )
-    rows = []
+    rows: list[ModelRow] = []
     for network in networks:
         net, inputs = network.make()
         model = sparsec.compile(copy.deepcopy(net).half(), tuple(map(_half, inputs)), target="cuda")
         row = time_network(network, net, inputs, model)
         rows.append(row)
         click.echo(text_of(row))
-    about = {"device": gpu.name, "driver": gpu.driver, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-    json_file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        keep(json_file, rows)
     return 0 if all(row.error < LOUD for row in rows) else 1
 
 

@@ -1,11 +1,15 @@
 """`python -m bench cuda`: which parts of the table go together, and which GPU times them."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Barrier, Lock
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
-from bench import cuda_all
+from bench import cuda_all, cuda_results
 from bench.__main__ import bench
 
 
@@ -49,3 +53,19 @@ def test_a_machine_without_a_gpu_is_told_so_by_each_part(
     said = capfd.readouterr().out
     assert "few: Error: " in said
     assert "Traceback" not in said
+
+
+@dataclass(frozen=True)
+class Row:
+    microseconds: float
+
+
+def test_rows_are_kept_as_they_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cuda_results, "device", lambda _: SimpleNamespace(name="a GPU", driver="13.0"))
+    file = tmp_path / "rows.json"
+    for count in (1, 2):
+        cuda_results.keep(file, [Row(1.5)] * count, bytes_per_second=3.0)
+        document = json.loads(file.read_text())
+        assert document["rows"] == [{"microseconds": 1.5}] * count
+        assert (document["device"], document["driver"], document["bytes_per_second"]) == ("a GPU", "13.0", 3.0)
+    assert list(tmp_path.iterdir()) == [file]
