@@ -66,7 +66,7 @@ def calibrate(target: Target, *, seconds: float = SECONDS, progress: Progress | 
         disturbed.append("clock_by_all")
         chosen = groups[0]  # the others say nothing: not all cores were there
     machine = machine_of(machine_id(), best, chosen, isa, caches, cores)
-    return Calibration(machine, tuple(disturbed), together)
+    return Calibration(machine, tuple(dict.fromkeys(disturbed)), together)
 
 
 def _rounds(group: Sequence[Probe], until: float, isa: Isa, target: Target) -> Iterator[NDArray[np.int64]]:
