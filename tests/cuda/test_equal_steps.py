@@ -23,6 +23,8 @@ def test_segments_come_back(blocks: int, steps: int, workers: int) -> None:
     units = encode(partition, segment)
     assert units.shape == (given.size // UNIT, UNIT)
     found = np.zeros_like(given)
-    for block, first, last, part in segments(partition, units, STEP_BYTES):
-        found[block, :, first:last] = part
+    for worker in range(partition.workers):
+        parts = segments(partition, units, STEP_BYTES, worker)
+        for (block, first, last), part in zip(partition.parts(worker), parts, strict=True):
+            found[block, :, first:last] = part
     assert np.array_equal(found, given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,21 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.streams.steps import Steps
 
 UNIT = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class EqualSteps:
+class EqualSteps(Steps):
     """A matrix [m, k] in such a stream: `units` is uint8 [units, 16]."""
 
-    kernel: ClassVar[str]
-    columns: ClassVar[int]  # of a warp in a step
     step_bytes: ClassVar[int]  # of a warp
 
-    m: int
-    k: int
-    partition: Partition
     units: NDArray[np.uint8]
 
     @classmethod
@@ -46,16 +42,6 @@ class EqualSteps:
         return np.zeros(1, dtype=np.uint32)
 
     @property
-    def step(self) -> int:
-        """Columns of a step, of all warps."""
-        return self.columns * self.partition.halves
-
-    @property
-    def steps(self) -> int:
-        """Of a row block."""
-        return -(-self.k // self.step)
-
-    @property
     def nbytes(self) -> int:
         """Bytes that a product reads."""
         return self.units.nbytes
@@ -63,6 +49,10 @@ class EqualSteps:
     def block_bytes(self, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens; steps are in registers, and there are no slots of lanes."""
         return self.partition.groups * self.partition.area_bytes(tiles), 0
+
+    def segments(self, worker: int) -> list[NDArray[np.uint8]]:
+        """The steps [WARPS, steps, bytes] of each part of a worker."""
+        return segments(self.partition, self.units, self.step_bytes, worker)
 
 
 def encode(partition: Partition, segment: Callable[[int, int, int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -76,17 +66,8 @@ def encode(partition: Partition, segment: Callable[[int, int, int], NDArray[np.u
         return np.concatenate(list(pool.map(worker, range(partition.workers))))
 
 
-def segments(
-    partition: Partition, units: NDArray[np.uint8], step_bytes: int
-) -> Iterator[tuple[int, int, int, NDArray[np.uint8]]]:
-    """What `encode` was given: block, first step, end step and the steps of each segment."""
-    first = 0
-    for worker in range(partition.workers):
-        parts = partition.parts(worker)
-        count = sum(end - begin for _, begin, end in parts)
-        last = first + count * WARPS * step_bytes // UNIT
-        steps, at = units[first:last].reshape(count, WARPS, step_bytes).swapaxes(0, 1), 0
-        for block, begin, end in parts:
-            yield block, begin, end, steps[:, at : at + end - begin]
-            at += end - begin
-        first = last
+def segments(partition: Partition, units: NDArray[np.uint8], step_bytes: int, worker: int) -> list[NDArray[np.uint8]]:
+    """What `encode` was given of a worker: the steps of each of its parts."""
+    first, last = (partition.cuts[worker : worker + 2] * (WARPS * step_bytes // UNIT)).tolist()
+    steps = units[first:last].reshape(-1, WARPS, step_bytes).swapaxes(0, 1)
+    return partition.split(worker, steps, axis=1)

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams import equal_steps, two_of_four
 from sparsec.cuda.streams.equal_steps import EqualSteps
 from sparsec.cuda.streams.nm24_streams import fragments, values_of
@@ -29,7 +30,7 @@ Bytes = NDArray[np.uint8]
 class Nm24ByteStreams(EqualSteps):
     """A matrix [m, k] of numbers of eight bits, kept as bits, of which only 0 is zero."""
 
-    kernel: ClassVar[str] = "nm24_mma"
+    kernel: ClassVar[Kernel] = "nm24_mma"
     columns: ClassVar[int] = STEP
     step_bytes: ClassVar[int] = INDEX_BYTES + STEP * ROWS // 2
 
@@ -43,11 +44,11 @@ class Nm24ByteStreams(EqualSteps):
 
     def decode(self) -> Bytes:
         """The matrix, from the fragments that lanes load."""
-        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint8)
-        for block, begin, end, steps in equal_steps.segments(self.partition, self.units, self.step_bytes):
-            rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-            out[rows, begin * self.step : end * self.step] = _matrix(steps, self.partition)
-        return out[: self.m, : self.k]
+
+        def pieces(worker: int) -> list[Bytes]:
+            return [_matrix(steps, self.partition) for steps in self.segments(worker)]
+
+        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint8), self.step, pieces)
 
 
 def index_words(index: NDArray[np.uint16]) -> NDArray[np.uint32]:

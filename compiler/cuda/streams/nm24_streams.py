@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams import equal_steps, two_of_four
 from sparsec.cuda.streams.equal_steps import EqualSteps
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition
@@ -31,7 +32,7 @@ Bits = NDArray[np.uint16]
 class Nm24Streams(EqualSteps):
     """A matrix [m, k] of 16-bit floating-point numbers, kept as bits."""
 
-    kernel: ClassVar[str] = "nm24_mma"
+    kernel: ClassVar[Kernel] = "nm24_mma"
     columns: ClassVar[int] = STEP
     step_bytes: ClassVar[int] = STEP * ROWS * 9 // 8
 
@@ -45,11 +46,11 @@ class Nm24Streams(EqualSteps):
 
     def decode(self) -> Bits:
         """The matrix, from the fragments that lanes load."""
-        out = np.zeros((self.partition.blocks * self.partition.rows, self.steps * self.step), dtype=np.uint16)
-        for block, begin, end, steps in equal_steps.segments(self.partition, self.units, self.step_bytes):
-            rows = slice(block * self.partition.rows, (block + 1) * self.partition.rows)
-            out[rows, begin * self.step : end * self.step] = _matrix(steps, self.partition)
-        return out[: self.m, : self.k]
+
+        def pieces(worker: int) -> list[Bits]:
+            return [_matrix(steps, self.partition) for steps in self.segments(worker)]
+
+        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
 
 
 def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:

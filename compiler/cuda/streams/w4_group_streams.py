@@ -43,6 +43,7 @@ class W4GroupStreams(UnevenSteps):
     """
 
     kernel: ClassVar[Kernel] = "w4_group_mma"
+    columns: ClassVar[int] = GROUP
 
     units: NDArray[np.uint8]
     step_units: int  # of a step, at most
@@ -99,11 +100,6 @@ class W4GroupStreams(UnevenSteps):
     def padded_units(self) -> int:
         """Units that a step has place for."""
         return -(-self.step_units // 32) * 32
-
-    @property
-    def columns(self) -> int:
-        """Of a warp in a step."""
-        return GROUP
 
     def block_bytes(self, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with a step of each warp and sums of so many tiles of tokens; no slots of lanes in it."""

@@ -54,15 +54,12 @@ class W4Nm24Streams(EqualSteps):
 
     def decode(self) -> tuple[Numbers, Scales]:
         """The numbers and the scales, from what lanes load."""
-        partition, groups = self.partition, self.steps * self.partition.halves
-        numbers = np.zeros((partition.blocks * partition.rows, groups * GROUP), dtype=np.int8)
-        scales = np.zeros((len(numbers), groups), dtype=np.float32)
-        for block, begin, end, steps in equal_steps.segments(partition, self.units, self.step_bytes):
-            rows = slice(block * partition.rows, (block + 1) * partition.rows)
-            there = slice(begin * partition.halves, end * partition.halves)
-            columns = slice(there.start * GROUP, there.stop * GROUP)
-            numbers[rows, columns], scales[rows, there] = _matrix(steps, partition)
-        return numbers[: self.m, : self.k], scales[: self.m, : -(-self.k // GROUP)]
+        partition = self.partition
+        found = [[_matrix(steps, partition) for steps in self.segments(each)] for each in range(partition.workers)]
+        numbers, scales = np.empty((self.m, self.k), np.int8), np.empty((self.m, -(-self.k // GROUP)), np.float32)
+        partition.whole(numbers, self.step, lambda worker: [each for each, _ in found[worker]])
+        partition.whole(scales, partition.halves, lambda worker: [each for _, each in found[worker]])
+        return numbers, scales
 
 
 def quantize(weight: NDArray[np.float32]) -> tuple[Numbers, Scales]:
