@@ -20,15 +20,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, integers, shape_of
-from sparsec.ir.weights import weight_op
 from sparsec.kernels.problem import Axis
 from sparsec.passes.access import composed, indexing_maps, parallel_loops
 from sparsec.passes.device.buffers import alloc, base_of, fill
 from sparsec.passes.device.channels_last import walk_in_order
 from sparsec.passes.device.fill_channels import writer_of
+from sparsec.passes.device.filters import reshaped
 from sparsec.passes.device.restride import Placed, view_of
 from sparsec.passes.layer import Layer, layers
 from sparsec.passes.unit import Unit
@@ -108,7 +109,7 @@ def _rewrite(layer: Layer, writer: ir.Operation, down: _Line, right: _Line, unit
     _write(writer, view_of(made, pairs, ir.InsertionPoint(writer)))
     seen = batch, right.window * _CHANNELS, down.axis.out + down.window - 1, right.axis.out
     op.operands[0] = view_of(made, Placed(seen, (image, 1, row, _CHANNELS)), ir.InsertionPoint(op))
-    op.operands[1] = _filters(layer, down, right, unit)
+    op.operands[1] = reshaped(layer, "blocks", lambda filters: _blocked(filters, down.window, right.window), unit)
     for name, value in (("strides", 1), ("before", 0), ("after", 0)):
         layer.contraction.attributes[name] = ir.DenseI64ArrayAttr.get([value, value])
 
@@ -129,17 +130,11 @@ def _write(writer: ir.Operation, pairs: ir.Value) -> None:
     walk_in_order(writer)
 
 
-def _filters(layer: Layer, down: _Line, right: _Line, unit: Unit) -> ir.Value:
-    """The weight [filters, blocks of a row x their channels, rows of blocks, 1]."""
-    name = layer.weight or ""
-    weight = unit.weights.dense(name)
+def _blocked(weight: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
+    """The weight [filters, blocks of a row x their channels, rows of blocks, 1], of windows of so many blocks."""
     filters, channels, height, width = weight.shape
-    rows, columns = down.window, right.window
     whole = np.pad(weight, ((0, 0), (0, 0), (0, _STEP * rows - height), (0, _STEP * columns - width)))
     blocks = whole.reshape(filters, channels, rows, _STEP, columns, _STEP).transpose(0, 2, 4, 3, 5, 1)
     blocks = blocks.reshape(filters, rows, columns, _STEP**2 * channels)
     filled = np.pad(blocks, ((0, 0), (0, 0), (0, 0), (0, _CHANNELS - blocks.shape[-1])))
-    matrix = np.ascontiguousarray(filled.reshape(filters, rows, columns * _CHANNELS).transpose(0, 2, 1)[..., None])
-    kind = ir.MemRefType.get(list(matrix.shape), element_of(layer.inputs[1]))
-    own = unit.weights.add(f"{name}/blocks", matrix)
-    return weight_op(own, kind, None, loc=layer.op.location, ip=ir.InsertionPoint(layer.op))
+    return np.ascontiguousarray(filled.reshape(filters, rows, columns * _CHANNELS).transpose(0, 2, 1)[..., None])

@@ -17,12 +17,13 @@ The filters have zeros for these channels. It is for pictures, whose three chann
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_mlir import ir
 
 from sparsec.ir.module import element_of, shape_of
-from sparsec.ir.weights import weight_op
 from sparsec.passes.device.buffers import alloc, base_of, fill, is_alloc, uses_of
 from sparsec.passes.device.channels_last import CHANNEL, has_channels_last, strides_of
+from sparsec.passes.device.filters import reshaped
 from sparsec.passes.device.restride import Placed, view_of
 from sparsec.passes.layer import Layer, is_layer, layers
 from sparsec.passes.unit import Unit
@@ -76,19 +77,13 @@ def _fill(image: ir.Value, unit: Unit) -> None:
         full = [*shape[:CHANNEL], wide, *shape[CHANNEL + 1 :]]
         if is_layer(user):
             shape = full
-            user.operands[1] = _filters(Layer(user), wide, unit)
+            user.operands[1] = reshaped(Layer(user), "filled", lambda filters: _filled(filters, wide), unit)
         else:
             fill(made, 0.0, ip)
         user.operands[at] = view_of(made, Placed(tuple(shape), strides_of(full)), ip)
 
 
-def _filters(layer: Layer, channels: int, unit: Unit) -> ir.Value:
-    """The weight with so many channels, the last of them zeros."""
-    name = layer.weight or ""
-    narrow = unit.weights.dense(name)
-    added = [(0, channels - length if axis == CHANNEL else 0) for axis, length in enumerate(narrow.shape)]
-    own = unit.weights.add(f"{name}/filled", np.pad(narrow, added))
-    kind = ir.MemRefType.get(
-        [*narrow.shape[:CHANNEL], channels, *narrow.shape[CHANNEL + 1 :]], element_of(layer.inputs[1])
-    )
-    return weight_op(own, kind, None, loc=layer.op.location, ip=ir.InsertionPoint(layer.op))
+def _filled(filters: NDArray[np.generic], channels: int) -> NDArray[np.generic]:
+    """The filters with so many channels, the last of them zeros."""
+    added = [(0, channels - length if axis == CHANNEL else 0) for axis, length in enumerate(filters.shape)]
+    return np.pad(filters, added)

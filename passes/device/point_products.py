@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 from torch_mlir import ir
 
-from sparsec.ir.module import element_of, integers, shape_of
-from sparsec.ir.weights import weight_op
+from sparsec.ir.module import integers, shape_of
 from sparsec.passes.access import composed, indexing_maps
 from sparsec.passes.device.buffers import base_of, half_positions
 from sparsec.passes.device.channels_last import CHANNEL, has_channels_last, pixels_of
+from sparsec.passes.device.filters import reshaped
 from sparsec.passes.device.restride import view_of
 from sparsec.passes.fuse_epilogue import axes_map, layer_generic
 from sparsec.passes.layer import Layer, clone_body, layers
@@ -53,7 +53,7 @@ def _replace(layer: Layer, unit: Unit) -> None:
     rank = len(shape_of(x))
     images = half_positions(layer)
     operands = [_pixels(value, op) if at in images else value for at, value in enumerate(op.operands)]
-    operands[1] = _matrix(layer, unit)
+    operands[1] = reshaped(layer, "matrix", lambda filters: filters.reshape(filters.shape[:2]), unit)
     loops = 2 * rank + 2  # axes of y, of x, of the weight
     maps = [axes_map(loops, range(rank, 2 * rank)), axes_map(loops, range(2 * rank, loops))]
     for at, indices in list(enumerate(indexing_maps(op)))[layer.arity :]:
@@ -77,16 +77,6 @@ def _replace(layer: Layer, unit: Unit) -> None:
 
 def _pixels(image: ir.Value, before: ir.Operation) -> ir.Value:
     return view_of(base_of(image), pixels_of(image), ir.InsertionPoint(before))
-
-
-def _matrix(layer: Layer, unit: Unit) -> ir.Value:
-    """The filters [filters, channels]."""
-    name, filters = layer.weight or "", layer.inputs[1]
-    matrix = unit.weights.dense(name)
-    matrix = matrix.reshape(matrix.shape[:2])
-    kind = ir.MemRefType.get(list(matrix.shape), element_of(filters))
-    own = unit.weights.add(f"{name}/matrix", matrix)
-    return weight_op(own, kind, None, loc=layer.op.location, ip=ir.InsertionPoint(layer.op))
 
 
 def _turned(indices: ir.AffineMap, rank: int, loops: int, *, whole: bool) -> ir.AffineMap:
