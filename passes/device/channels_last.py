@@ -77,12 +77,7 @@ def _own_images(layer: Layer) -> None:
     target = op.operands[written]
     if not _turns(base_of(target)):
         op.operands[written] = alloc(shape_of(target), element_of(target), ir.InsertionPoint(op))
-        copy(op.operands[written], target, _behind(op))
-
-
-def _behind(op: ir.Operation) -> ir.InsertionPoint:
-    following = [item.operation for item in op.block.operations]
-    return ir.InsertionPoint(following[following.index(op) + 1])
+        copy(op.operands[written], target, ir.InsertionPoint.after(op))
 
 
 def _turns(buffer: ir.Value) -> bool:

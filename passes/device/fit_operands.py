@@ -58,7 +58,7 @@ class _Fitting:
         target = op.operands[written]
         if not can_be_half(base_of(target)) or not is_even(layer, target):
             op.operands[written] = _fresh(layer, shape_of(target), element_of(target))
-            _after(op, op.operands[written], target)
+            copy(op.operands[written], target, ir.InsertionPoint.after(op))
 
     def _rounded(self, value: ir.Value, layer: Layer) -> ir.Value:
         """A copy of halves; of what does not change, of all of it, once."""
@@ -98,13 +98,6 @@ def _view_again(value: ir.Value, base: ir.Value, other: ir.Value, op: ir.Operati
         attributes={name: view.attributes[name] for name in view.attributes},
         ip=ir.InsertionPoint(op),
     ).results[0]
-
-
-def _after(op: ir.Operation, source: ir.Value, target: ir.Value) -> None:
-    block = op.block
-    following = list(block.operations)
-    at = following.index(op.opview) if op.opview in following else [each.operation for each in following].index(op)
-    copy(source, target, ir.InsertionPoint(following[at + 1]))
 
 
 def is_even(layer: Layer, value: ir.Value) -> bool:
