@@ -22,7 +22,6 @@ from sparsec.errors import TargetError
 AHEAD = {32: 1, 16: 3}  # steps of a warp that are on their way, for so many warps of a worker, as registers allow
 WORKERS = 240  # as many as parameters of a kernel have room for
 TOKENS = (1, 2, 4, 8)  # that one launch does
-MOST_UNORDERED = 4  # tokens, for which the order of nonzeros makes no difference
 COLUMN_BYTES = {1: 4, 2: 4, 4: 8, 8: 16}  # of X in shared memory, for so many tokens
 
 
@@ -53,11 +52,6 @@ class SpmvWeight:
         workers = np.zeros((WORKERS, 4), dtype=np.int32)
         workers[: len(streams.line.workers)] = streams.line.workers
         self._workers = (c_int * workers.size).from_buffer_copy(workers.tobytes())
-
-    @classmethod
-    def encode(cls, bits: NDArray[np.uint16], dtype: str, on: Device, *, ordered: bool) -> SpmvWeight:
-        """Encode a matrix [m, k] given as its bits, its nonzeros ordered by banks or not."""
-        return cls(encoded(bits, on, ordered=ordered), dtype, on)
 
     @property
     def shape(self) -> tuple[int, int]:
