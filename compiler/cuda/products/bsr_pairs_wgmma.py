@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products.block_wgmma import BlockWgmma
+from sparsec.cuda.products.device_cost import HOPPER_SHARED_BYTES
 from sparsec.cuda.streams.bsr_pairs import GROUPS, SIDE, UNIT_BYTES, WIDTH, BlockPairs
 
-SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 WIDEST, NARROWEST = 192, 64  # tokens of a tile: for more, three warpgroups have not enough registers
 STAGES = 12  # at most, of which there are two bits for each in the kernel
@@ -78,7 +78,7 @@ def pair_tiling(rows: int, tokens: int, workers: int, shared_bytes: int) -> Pair
 def microseconds(tokens: int, m: int, k: int, squares: int, workers: int) -> float:
     """About how long a product with a matrix [m, k] of so many 64 x 64 that are not zeros takes."""
     tiles = -(-m // (2 * SIDE * GROUPS))
-    tiling = pair_tiling(tiles, tokens, workers, SHARED_BYTES)
+    tiling = pair_tiling(tiles, tokens, workers, HOPPER_SHARED_BYTES)
     share = squares / (-(-m // WIDTH) * -(-k // WIDTH))
     pieces = -(-k // WIDTH) * (1.0 - math.pow(1.0 - share, _ALIKE))
     rounds = -(-tiles * -(-tokens // tiling.tokens) // workers)

@@ -22,6 +22,7 @@ Kernel: TypeAlias = Literal[
 
 CERTAIN = 0.9  # of another time, what is said to be faster: predictions may be a tenth off
 
+HOPPER_SHARED_BYTES = 227 << 10  # for a block of threads
 _MULTIPROCESSORS, _BYTES_PER_SECOND = 132, 3.352e12  # of the H100 that rows were measured on
 _DENSE_LAUNCH, _DENSE_SHARE = 4.2, 0.88  # microseconds, share of the memory's data sheet
 _DENSE_FLOPS = 5.4e12  # of a multiprocessor

@@ -12,12 +12,12 @@ from sparsec.cuda.code.program import function
 from sparsec.cuda.device.driver import Device, TensorMap
 from sparsec.cuda.device.memory import Memory
 from sparsec.cuda.device.tensors import BFLOAT16
+from sparsec.cuda.products.device_cost import HOPPER_SHARED_BYTES
 from sparsec.cuda.products.operands import Output, Results, Rows
 from sparsec.cuda.streams.factors import Factors
 from sparsec.cuda.streams.nm24_tiles import ROW_BYTES, ROWS, Nm24Tiles, block_bytes
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
-SHARED_BYTES = 227 << 10  # of Hopper, for a block of threads
 AREA_BYTES = 8192  # of shared memory for a warpgroup's results on their way out
 # What there is code for, see `Tiling`: groups, blocks, tokens; and measured time as a share of the model's.
 TILES = {
@@ -133,7 +133,7 @@ def best_tiling(tokens: int, m: int, k: int, workers: int, shared_bytes: int, si
 
 def microseconds(tokens: int, m: int, k: int, workers: int, size: int = 2) -> float:
     """About how long a product with a matrix [m, k], of elements of so many bytes, takes on Hopper."""
-    _, cycles = _best(tokens, m, k, workers, SHARED_BYTES, size)
+    _, cycles = _best(tokens, m, k, workers, HOPPER_SHARED_BYTES, size)
     return _LAUNCH + cycles / _CYCLES_OF_A_MICROSECOND
 
 
