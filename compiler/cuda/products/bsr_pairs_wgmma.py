@@ -17,11 +17,8 @@ WIDEST, NARROWEST = 192, 64  # tokens of a tile: for more, three warpgroups have
 STAGES = 12  # at most, of which there are two bits for each in the kernel
 SLOTS_OF_STAGE = 1.5  # pairs with a unit in a piece, for which there is room
 _ALIKE = 2.4  # of three pairs that are put together, as if so many had units anywhere
-_LAUNCH, _PIECE, _TOKEN = (
-    4.0,
-    0.55,
-    0.0009,
-)  # microseconds, measured: of a launch, a piece, and for each token of a piece
+# Microseconds, measured: of a launch, a piece, and for each token of a piece.
+_LAUNCH, _PIECE, _TOKEN = 4.0, 0.55, 0.0009
 AROUND = 24  # tokens of a tile that take as long as what is around a tile
 
 
@@ -66,7 +63,7 @@ def pair_tiling(rows: int, tokens: int, workers: int, shared_bytes: int) -> Pair
     def cost(width: int) -> tuple[int, int]:
         return -(-rows * -(-tokens // width) // workers) * (width + AROUND), -width
 
-    width = min((each for each in range(NARROWEST, WIDEST + 1, 16)), key=cost)
+    width = min(range(NARROWEST, WIDEST + 1, 16), key=cost)
     stages = STAGES
     while True:
         tiling = PairTiling(width, stages, max(GROUPS, int(stages * SLOTS_OF_STAGE)))
