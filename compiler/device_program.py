@@ -20,7 +20,7 @@ from sparsec.targets.nvptx import emit_ptx
 from sparsec.trace import Trace
 
 if TYPE_CHECKING:
-    from sparsec.options import Source
+    from sparsec.options import Readable
 
 TARGET = "cuda"
 HALVES: Mapping[str, str] = {"fp16": "f16", "bf16": "bf16"}  # by the name of a precision, MLIR's type
@@ -30,7 +30,7 @@ _ISA = Isa("cuda", 16, 255, True)  # what passes that CPUs share ask for
 
 
 def compile_device(
-    source: Source,
+    source: Readable,
     options: Options,
     shapes: Sequence[Shapes | None],
     *,
@@ -46,7 +46,7 @@ def compile_device(
 
 
 def compile_device_text(
-    source: Source,
+    source: Readable,
     options: Options = DEFAULTS,
     *,
     example_inputs: object = None,
@@ -58,7 +58,7 @@ def compile_device_text(
 
 
 def _compile_all(
-    source: Source,
+    source: Readable,
     options: Options,
     shapes: Sequence[Shapes | None],
     example_inputs: object,

@@ -36,14 +36,14 @@ from sparsec.targets.wasm_module import emit_module
 from sparsec.trace import Trace
 
 if TYPE_CHECKING:
-    from sparsec.options import Source
+    from sparsec.options import Readable
 
 _STAGES = stages_of(PASSES, "lower_llvm", "generate_code")
 _WEB = Options(target="wasm32")
 
 
 def compile_program(
-    source: Source, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
+    source: Readable, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
 ) -> Program:
     """Compile a model (ONNX path, bytes or proto; torch module or exported program) to a program.
 
@@ -54,7 +54,7 @@ def compile_program(
 
 
 def compile_programs(
-    source: Source,
+    source: Readable,
     options: Options,
     shapes: Sequence[Shapes | None],
     *,
@@ -74,7 +74,7 @@ def compile_programs(
 
 
 def compile_objects(
-    source: Source, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
+    source: Readable, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
 ) -> tuple[Plan, list[bytes]]:
     """Compile a model to relocatable objects that `sparsec.c_library` links; raises as `compile_program` does."""
     target = resolve(options.target)
@@ -85,7 +85,7 @@ def compile_objects(
 
 
 def compile_wasm(
-    source: Source,
+    source: Readable,
     options: Options = _WEB,
     *,
     weights_inside: bool = True,
@@ -102,7 +102,7 @@ def compile_wasm(
 
 
 def compile_layers(
-    source: Source, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
+    source: Readable, options: Options = DEFAULTS, *, example_inputs: object = None, progress: Progress | None = None
 ) -> Unit:
     """Compile a model up to where formats are selected: its layers stand there with their weights and epilogues."""
     report, trace = reporter(progress, _STAGES), Trace(read_environment())
@@ -119,7 +119,7 @@ class Level(Enum):
 
 
 def compile_text(
-    source: Source,
+    source: Readable,
     level: Level,
     options: Options = DEFAULTS,
     *,
@@ -139,14 +139,14 @@ def compile_text(
     return emit_assembly(text, target)
 
 
-def _compile(source: Source, options: Options, example_inputs: object, progress: Progress | None) -> tuple[Plan, str]:
+def _compile(source: Readable, options: Options, example_inputs: object, progress: Progress | None) -> tuple[Plan, str]:
     """What is the same for every kind of artifact: the plan, and LLVM IR of the kernels that its steps call."""
     (made,) = _compile_all(source, options, [options.shapes], example_inputs, progress)
     return made
 
 
 def _compile_all(
-    source: Source,
+    source: Readable,
     options: Options,
     shapes: Sequence[Shapes | None],
     example_inputs: object,
@@ -172,7 +172,7 @@ def _compile_all(
 
 
 def _run_passes(
-    source: Source,
+    source: Readable,
     options: Options,
     example_inputs: object,
     report: Report,

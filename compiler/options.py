@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-    Source = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
+    Readable = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram  # a path is of an ONNX file
 
 PRECISIONS: Mapping[str, Arithmetic] = {F32.name: F32, **REDUCED}
 Shapes = Mapping[str, tuple[int, ...]]  # of inputs, by name

@@ -15,7 +15,7 @@ from sparsec.passes.unit import Unit
 from sparsec.trace import Trace
 
 if TYPE_CHECKING:
-    from sparsec.options import Source
+    from sparsec.options import Readable
 
 Passes = Sequence[tuple[str, Callable[[Unit], None], str]]  # name, what it does, why here
 Report = Callable[[str], None]  # of the stage that begins
@@ -56,7 +56,7 @@ def run_passes(imported: Imported, unit: Unit, passes: Passes, report: Report, t
         trace.after(name, unit.module)
 
 
-def import_model(source: Source, options: Options, example_inputs: object) -> Imported:
+def import_model(source: Readable, options: Options, example_inputs: object) -> Imported:
     """Send the source to the frontend that reads it."""
     context = make_context()
     if isinstance(source, (str, Path, bytes)) or type(source).__module__.startswith("onnx"):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from sparsec.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    import onnx
-    import torch
     from torch.export import ExportedProgram
 
-    Source = str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram
+    from sparsec.options import Readable
+
+    Source = Readable | os.PathLike[str]  # what users name: a path is of any kind of file
 
 
 class Kind(Enum):
@@ -77,7 +77,7 @@ def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
         ) from error
 
 
-def readable(source: Source) -> str | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram:
+def readable(source: Source) -> Readable:
     """A path becomes what the driver takes: the path of an ONNX file, or the program in a `.pt2` file."""
     if not isinstance(source, (str, os.PathLike)):
         return source
