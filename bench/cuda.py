@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from bench.cuda_results import keep
+from bench.cuda_results import keep, machine_line
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products.form import Encoded, SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.product import matmul
@@ -136,11 +136,9 @@ def cells_of_many(*, quick: bool) -> list[Cell]:
 
 def run(json_file: Path, cells: Sequence[Cell]) -> int:
     """Time all cells, print the table, keep it; returns the exit code: 1 if a result was wrong."""
-    import torch
 
-    gpu = device(0)
-    roof = gpu.bytes_per_second
-    click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}, memory at {roof / 1e9:.0f} GB/s")
+    roof = device(0).bytes_per_second
+    click.echo(f"{machine_line()}, memory at {roof / 1e9:.0f} GB/s")
     click.echo(f"{'M x K':>13} {'N':>4} {'pattern':>12} {'zeros':>5} {'type':>8} {'us':>8} {'cuBLAS':>8}"
                f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7}  kernel")  # fmt: skip
     rows: list[Row] = []

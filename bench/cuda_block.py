@@ -17,9 +17,8 @@ import torch
 from torch.nn import functional
 
 from bench.cuda import LOUD, race
-from bench.cuda_results import keep
+from bench.cuda_results import keep, machine_line
 from sparsec.cuda import convert
-from sparsec.cuda.device.driver import device
 
 RESULTS = Path(__file__).parent / "results" / "cuda_block.json"
 HIDDEN, FEED_FORWARD, HEADS, CONTEXT = 4096, 11008, 32, 512
@@ -70,8 +69,7 @@ class Block(torch.nn.Module):
 
 def run(json_file: Path) -> int:
     """Time all cells, print the table, keep it; returns the exit code: 1 if a result was wrong."""
-    gpu = device(0)
-    click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}")
+    click.echo(machine_line())
     click.echo(f"{'batch':>5} {'zeros':>6} {'us':>8} {'dense us':>8} {'ratio':>6} {'layers':>6} {'error':>8}")
     found = []
     for row in rows():

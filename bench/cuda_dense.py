@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from bench.cuda import COLD_BYTES, LOUD, race
-from bench.cuda_results import keep
+from bench.cuda_results import keep, machine_line
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products import attention
 from sparsec.cuda.products.attention import AttentionSizes, HeadRows
@@ -84,10 +84,9 @@ class Row:
 
 def run(json_file: Path) -> int:
     """Time all, print the table, keep it; returns the exit code: 1 if a result was wrong."""
-    import torch
 
     gpu = device(0)
-    click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}")
+    click.echo(machine_line())
     click.echo(f"{'':<44} {'us':>8} {'torch':>8} {'ratio':>6} {'TFLOP/s':>7} {'error':>8}")
     rows = []
     for contest in contests(gpu):

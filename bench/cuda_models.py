@@ -22,9 +22,8 @@ from torch.nn import functional
 import sparsec
 from bench.convolutional import resnet50
 from bench.cuda import LOUD, race
-from bench.cuda_results import keep
+from bench.cuda_results import keep, machine_line
 from bench.models_zoo import mobilenet_v2
-from sparsec.cuda.device.driver import device
 
 RESULTS = Path(__file__).parent / "results" / "cuda_models.json"
 VOCABULARY = 30522
@@ -191,8 +190,7 @@ NETWORKS = (
 
 def run(json_file: Path, networks: Sequence[Network] = NETWORKS) -> int:
     """Time all networks, print the table, keep it; returns the exit code: 1 if a result was wrong."""
-    gpu = device(0)
-    click.echo(f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}")
+    click.echo(machine_line())
     click.echo(
         f"{'network':<34} {'zeros':>5} {'us':>8} {'eager':>8} {'compiled':>8} {'ratios':>11} {'sparse':>7} {'error':>8}"
     )

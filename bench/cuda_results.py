@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+def machine_line() -> str:
+    """Which GPU, driver and torch a part of the table is of, as it begins."""
+    import torch
+
+    gpu = device(0)
+    return f"{gpu.name}, driver for CUDA {gpu.driver}, torch {torch.__version__}"
+
+
 def keep(json_file: Path, rows: Sequence[DataclassInstance], **about: Any) -> None:
     """Write the rows, and what device, driver and torch they are of; a file is whole at any time."""
     import torch
