@@ -12,7 +12,7 @@ from sparsec.artifact import Program
 from sparsec.artifact.file import Contents, read_file
 from sparsec.errors import UsageError
 from sparsec.model import CompiledModel
-from sparsec.runtime.processor import refusal
+from sparsec.runtime.processor import check
 from sparsec.runtime.shapes import Shapes, sets_of
 from sparsec.source import readable
 
@@ -93,8 +93,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Compile
 def _programs_of(contents: Contents) -> tuple[Program, ...]:
     """Raises `ArtifactError` for programs that this processor cannot run."""
     programs = artifact.programs_of(contents)
-    if (why := refusal(programs[0].target)) is not None:
-        raise why
+    check(programs[0].target)
     return programs
 
 

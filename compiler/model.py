@@ -17,7 +17,7 @@ from sparsec import artifact
 from sparsec.artifact import Program, TensorSpec
 from sparsec.errors import InputError, UsageError
 from sparsec.report import Report
-from sparsec.runtime.processor import refusal
+from sparsec.runtime.processor import check, refusal
 from sparsec.runtime.session import Binding, Session
 from sparsec.runtime.shapes import Shapes, find
 from sparsec.runtime.tensors import Array, Feeds
@@ -185,9 +185,8 @@ class CompiledModel:
         if self._gpus is not None:
             raise UsageError("A model for GPUs has no session of processors.", next_step="use run, launch and profile")
         if self._session is None:
-            why = refusal(self._host[0].target)
-            assert why is not None, "or there would be one"
-            raise why
+            check(self._host[0].target)
+        assert self._session is not None, "or the check would have raised"
         return self._session
 
     def save(self, path: str | os.PathLike[str]) -> None:

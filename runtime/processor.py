@@ -21,3 +21,9 @@ def refusal(target: TargetSpec) -> ArtifactError | None:
             next_step="compile the model on this machine, or with --target for an older instruction set",
         )
     return None
+
+
+def check(target: TargetSpec) -> None:
+    """Raise `ArtifactError` if code for `target` cannot run here."""
+    if (why := refusal(target)) is not None:
+        raise why

@@ -39,8 +39,7 @@ class Session:
         else:
             self._programs = (program,) if isinstance(program, Program) else tuple(program)
             artifact.check_all(self._programs)
-        if (refusal := processor.refusal(self.program.target)) is not None:
-            raise refusal
+        processor.check(self.program.target)
         self._inputs = [each.inputs for each in self._programs]
         self._threads = _thread_count(threads)
         self._models = {0: library.Model(self.program)}

@@ -18,7 +18,7 @@ from sparsec.errors import InputError, UsageError
 from sparsec.feeds import checked, random_feeds, read_tensor
 from sparsec.model import CompiledModel
 from sparsec.reference import Engine, OnnxRuntime, TorchProgram
-from sparsec.runtime.processor import refusal
+from sparsec.runtime.processor import check
 from sparsec.runtime.tensors import Array
 from sparsec.source import Kind, kind_of, read_exported
 from sparsec.targets import GPU, resolve
@@ -133,8 +133,8 @@ def make_feeds(specs: Sequence[TensorSpec], given: dict[str, str], seed: int, *,
 
 def require_runnable(target: str) -> None:
     """Raise `ArtifactError` if this processor cannot run what is compiled for `target`: before the work, not after it."""
-    if target.partition(":")[0] != GPU and (why := refusal(resolve(target).spec)) is not None:
-        raise why
+    if target.partition(":")[0] != GPU:
+        check(resolve(target).spec)
 
 
 def require_writable(path: Path) -> None:
