@@ -55,11 +55,11 @@ def _print(machine: Machine, vector_bytes: int, *, together: bool) -> None:
         ("reading memory", machine.memory_bytes_per_cycle, GENERIC.memory_bytes_per_cycle),
     ):
         table.add_row(what, f"{rate:.1f}", "bytes", f"{machine.ghz * rate:.1f} GB/s", f"{generic:.1f}")
-    for what, rate, cores, generic in (
+    shared = (
         ("reading L3", machine.far_bytes_per_cycle, machine.far_cores, GENERIC.far_cores),
         ("reading memory", machine.memory_bytes_per_cycle, machine.memory_cores, GENERIC.memory_cores),
-    ):
-        shared = f"{cores:.1f} of one", f"{machine.ghz * rate * cores:.1f} GB/s", f"{generic:.1f}"
-        if together:
-            table.add_row(f"{what}, {machine.cores} cores", "", *shared)
+    )
+    for what, rate, cores, generic in shared if together else ():
+        per_second = f"{machine.ghz * rate * cores:.1f} GB/s"
+        table.add_row(f"{what}, {machine.cores} cores", "", f"{cores:.1f} of one", per_second, f"{generic:.1f}")
     print_table(table)
