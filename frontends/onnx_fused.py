@@ -105,7 +105,7 @@ def _embed_layer_normalization(e: Expansion) -> bool:
     that the mask says, and the sum.
     """
     results = [*e.node.output, "", ""]
-    used = {name for node in e.graph.graph.node for name in node.input} | {o.name for o in e.graph.graph.output}
+    used = e.graph.used_names()
     if results[1] in used and not e.input(7):
         return False
     places = e.input(8) or e.counted(e.input(0))
