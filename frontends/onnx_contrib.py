@@ -84,7 +84,7 @@ def _gemm(e: Expansion) -> bool:
     operands = [a, b]
     if e.input(6):
         scale = e.emit("Mul", [e.input(1), e.input(4)])
-        factor = float(e.attribute("alpha", 1.0))  # type: ignore[arg-type]
+        factor = e.real_attribute("alpha", 1.0)
         if factor != 1.0:
             scale = e.emit("Mul", [scale, e.number(factor)])
         whole = e.emit("Cast", [e.input(6)], attributes={"to": TensorProto.FLOAT})

@@ -187,8 +187,7 @@ def _attention(e: Expansion) -> bool:
     product = e.emit("MatMul", [e.input(0), e.input(1)])
     product = e.emit("Add", [product, e.input(2)]) if e.input(2) else product
     width = weight.shape[1] // 3
-    parts = [e.part(product, number * width, (number + 1) * width) for number in range(3)]
-    return _heads(e, parts, width, e.input(3))
+    return _heads(e, _thirds(e, product, width), width, e.input(3))
 
 
 def _multi_head_attention(e: Expansion) -> bool:
@@ -201,19 +200,24 @@ def _multi_head_attention(e: Expansion) -> bool:
         if bias is None:
             return False
         width = bias.shape[0] // 3
-        parts = [e.part(e.input(3), number * width, (number + 1) * width) for number in range(3)]
+        parts = _thirds(e, e.input(3), width)
         operands = [e.emit("Add", list(pair)) for pair in zip(operands, parts, strict=True)]
     return _heads(e, operands, None, e.input(4))
 
 
+def _thirds(e: Expansion, x: str, width: int) -> list[str]:
+    """What is for query, key and value along the last axis."""
+    return [e.part(x, number * width, (number + 1) * width) for number in range(3)]
+
+
 def _heads(e: Expansion, operands: list[str], width: int | None, mask: str) -> bool:
     """softmax(q k^T scale + mask) v for each head; `mask` says which keys count."""
-    count = e.attribute("num_heads", 0)
-    split = e.whole(0, 0, int(str(count)), -1)
+    count = int(str(e.attribute("num_heads", 0)))
+    split = e.whole(0, 0, count, -1)
     q, k, v = (e.emit("Reshape", [each, split]) for each in operands)
     q, v = (e.emit("Transpose", [each], attributes={"perm": [0, 2, 1, 3]}) for each in (q, v))
     k = e.emit("Transpose", [k], attributes={"perm": [0, 2, 3, 1]})
-    scores = e.emit("Mul", [e.emit("MatMul", [q, k]), _scale(e, q, int(str(count)), width)])
+    scores = e.emit("Mul", [e.emit("MatMul", [q, k]), _scale(e, q, count, width)])
     if mask:
         present = _present_keys(e, mask, operands[1])
         if not present:
