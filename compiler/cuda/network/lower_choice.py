@@ -13,7 +13,9 @@ from sparsec.cuda.products.weights import Pattern
 from sparsec.cuda.streams.zeros import Zeros
 from sparsec.report import Candidate
 
-CERTAIN = 0.95  # of the time of dense: predictions may be off by this much
+# Of the time of dense, what is promising enough for zeros to be tried: the GPU that there is then predicts or races once more
+# (`resident`), so this asks for less than `device_cost.CERTAIN`.
+_PROMISING = 0.95
 DENSE = "dense_mma"
 
 
@@ -55,7 +57,7 @@ def choose_pattern(bits: NDArray[np.uint16], tokens: int, on: Processor, *, dens
         reason = f"dense: {refusal or f'{zeros.share:.1%} zeros'}"
         return Choice(None, DENSE, candidates, reason, 1e3 * dense.microseconds)
     best = sparse[0]
-    if best.microseconds < CERTAIN * dense.microseconds:
+    if best.microseconds < _PROMISING * dense.microseconds:
         ratio = dense.microseconds / best.microseconds
         reason = f"{best.pattern}: {best.kernel} is predicted to be {ratio:.2f} times as fast as dense"
         return Choice(best.pattern, best.kernel, candidates, reason, 1e3 * best.microseconds)
