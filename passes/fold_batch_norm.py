@@ -17,8 +17,8 @@ from torch_mlir import ir
 
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace, users
-from sparsec.ir.torch_values import definition, is_none, scalar, weight_of
-from sparsec.ir.weights import Weight, weight_op, weight_types
+from sparsec.ir.torch_values import TorchBuilder, definition, is_none, scalar, weight_of
+from sparsec.ir.weights import Weight
 from sparsec.passes.fold_constants import constant
 from sparsec.passes.unit import Unit
 
@@ -51,9 +51,10 @@ def _fold(op: ir.Operation, convolution: ir.Operation, unit: Unit) -> None:
     if gamma is None or beta is None or mean is None or variance is None or bias is None:
         return
     scale = gamma / np.sqrt(variance + float(epsilon))
-    convolution.operands[1] = as_value(f"{name}/batch_norm", scaled(weight, scale), convolution, unit)
+    build = TorchBuilder(convolution)
+    convolution.operands[1] = build.weight(unit.weights, f"{name}/batch_norm", scaled(weight, scale))
     shifted = ((bias - mean) * scale + beta).astype(np.float32)
-    convolution.operands[2] = as_value(f"{name}/bias", shifted, convolution, unit)
+    convolution.operands[2] = build.weight(unit.weights, f"{name}/bias", shifted)
     replace(op, [convolution.results[0]])
 
 
@@ -72,9 +73,3 @@ def scaled(weight: Weight, scale: Array) -> Weight:
         return Coo(weight.shape, weight.indices, (weight.values.astype(np.float64) * scale[filters]).astype(np.float32))
     scaled = weight.astype(np.float64) * scale.reshape(-1, *[1] * (weight.ndim - 1))
     return scaled.astype(np.float32)
-
-
-def as_value(stem: str, weight: Weight, before: ir.Operation, unit: Unit) -> ir.Value:
-    """A new weight, as torch's values."""
-    tensor, vtensor = weight_types(weight, before.context)
-    return weight_op(unit.weights.add(stem, weight), tensor, vtensor, loc=before.location, ip=ir.InsertionPoint(before))

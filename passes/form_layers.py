@@ -20,7 +20,6 @@ from torch_mlir import ir
 from sparsec.formats.coo import Coo
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import TorchBuilder, definition, scalar, tensor_element, tensor_shape, weight_of
-from sparsec.ir.weights import weight_op, weight_types
 from sparsec.passes.contraction import CONTRACTIONS, FLOAT32_BECAUSE, Contraction, contraction_of, contradiction
 from sparsec.passes.unit import Unit
 
@@ -70,9 +69,7 @@ def _transposed(op: ir.Operation, q: ir.Value, unit: Unit) -> ir.Value:
     assert name is not None
     weight = unit.weights[name]
     transposed = weight.transpose((1, 0)) if isinstance(weight, Coo) else weight.T
-    fresh = unit.weights.add(f"{name}.T", transposed)
-    tensor, vtensor = weight_types(transposed, op.context)
-    return weight_op(fresh, tensor, vtensor, loc=op.location, ip=ir.InsertionPoint(op))
+    return TorchBuilder(op).weight(unit.weights, f"{name}.T", transposed)
 
 
 def _form_product(op: ir.Operation) -> None:

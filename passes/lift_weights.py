@@ -14,8 +14,7 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace
-from sparsec.ir.torch_values import definition, tensor_element, tensor_shape
-from sparsec.ir.weights import weight_op, weight_types
+from sparsec.ir.torch_values import TorchBuilder, definition, tensor_element, tensor_shape
 from sparsec.passes.unit import Unit
 
 _CONTRACTIONS = (
@@ -42,7 +41,4 @@ def _lift(literal: ir.Operation, unit: Unit) -> None:
     if not isinstance(attribute, ir.DenseElementsAttr) or not tensor_shape(literal.results[0]):
         return
     array = np.array(attribute, dtype=np.float32)
-    tensor, vtensor = weight_types(array, literal.context)
-    name = unit.weights.add("literal", array)
-    value = weight_op(name, tensor, vtensor, loc=literal.location, ip=ir.InsertionPoint(literal))
-    replace(literal, [value])
+    replace(literal, [TorchBuilder(literal).weight(unit.weights, "literal", array)])

@@ -149,9 +149,7 @@ def _stored(
     if data.size == 1:
         return build.literal(data.reshape(()))
     array = np.ascontiguousarray(quantised.along_outputs(data))
-    tensor, vtensor = weight_types(array, build.context)
-    name = unit.weights.add(f"{_stem(quantised)}/{stem}", array)
-    return weight_op(name, tensor, vtensor, loc=build.location, ip=ir.InsertionPoint(build.op))
+    return build.weight(unit.weights, f"{_stem(quantised)}/{stem}", array)
 
 
 def _stem(quantised: QuantisedContraction) -> str:

@@ -21,7 +21,6 @@ from torch_mlir import ir
 
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import TorchBuilder, tensor_element, tensor_shape, tensor_type, weight_of
-from sparsec.ir.weights import weight_op, weight_types
 from sparsec.passes.unit import Unit
 
 _MOST = 64  # weights in a stack: each is code of its own, and what has more is a product with a tensor that is constant
@@ -58,9 +57,7 @@ def _product(build: TorchBuilder, x: ir.Value, weight: np.ndarray, name: str, un
 
 
 def _single(build: TorchBuilder, x: ir.Value, weight: np.ndarray, name: str, unit: Unit) -> ir.Value:
-    tensor, vtensor = weight_types(weight, build.context)
-    fresh = unit.weights.add(name, np.ascontiguousarray(weight))
-    w = weight_op(fresh, tensor, vtensor, loc=build.location, ip=ir.InsertionPoint(build.op))
+    w = build.weight(unit.weights, name, np.ascontiguousarray(weight))
     shape = (*(tensor_shape(x) or ())[:-1], weight.shape[1])
     return build.create("torch.aten.matmul", [tensor_type(shape, "f32", build.context)], [x, w])
 

@@ -31,7 +31,6 @@ from sparsec.ir.torch_values import (
     tensor_type,
     weight_of,
 )
-from sparsec.ir.weights import weight_op, weight_types
 from sparsec.passes.unit import Unit
 
 
@@ -112,17 +111,10 @@ def _rewrite(op: ir.Operation, shape: _Shape, unit: Unit) -> None:
     name = weight_of(w)
     assert name is not None
     phases = _phase_weight(np.asarray(unit.weights.dense(name), np.float32), shape)
-    tensor, vtensor = weight_types(phases, context)
-    fresh = unit.weights.add(f"{name}/phases", phases)
-    value = weight_op(fresh, tensor, vtensor, loc=op.location, ip=ir.InsertionPoint(op))
+    value = build.weight(unit.weights, f"{name}/phases", phases)
     axes = len(shape.sizes)
     ones, pads = build.integers([1] * axes), build.integers([tap - 1 for tap in shape.taps])
-    none = build.create("torch.constant.none", [ir.Type.parse("!torch.none", context)])
-    no = build.create(
-        "torch.constant.bool",
-        [ir.Type.parse("!torch.bool", context)],
-        attributes={"value": ir.IntegerAttr.get(ir.IntegerType.get_signless(1, context), 0)},
-    )
+    none, no = build.none(), build.boolean(False)
     result = tensor_type((shape.batch, len(phases), *shape.steps), "f32", context)
     zeros = build.integers([0] * axes)
     operands = [x, value, none, ones, pads, ones, no, zeros, build.integer(shape.groups)]

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_mlir import ir
 
-from sparsec.ir.weights import TO_TORCH_OP, WEIGHT_OP, dense_attribute, weight_name, weight_types
+from sparsec.ir.weights import (
+    TO_TORCH_OP,
+    WEIGHT_OP,
+    Weight,
+    WeightStore,
+    dense_attribute,
+    weight_name,
+    weight_op,
+    weight_types,
+)
 
 FROM_TORCH_OP = "torch_c.to_builtin_tensor"
 _DTYPES = {
@@ -115,6 +124,11 @@ class TorchBuilder:
         _, vtensor = weight_types(array, self.context)
         attributes = {"value": dense_attribute(array, self.context)}
         return self.create("torch.vtensor.literal", [vtensor], attributes=attributes)
+
+    def weight(self, store: WeightStore, stem: str, weight: Weight) -> ir.Value:
+        """A new weight of a store, under a fresh name made from `stem`."""
+        tensor, vtensor = weight_types(weight, self.context)
+        return weight_op(store.add(stem, weight), tensor, vtensor, loc=self.location, ip=ir.InsertionPoint(self.op))
 
     def integer(self, value: int) -> ir.Value:
         attribute = ir.IntegerAttr.get(ir.IntegerType.get_signless(64, self.context), value)

@@ -18,8 +18,8 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.ir.module import find, replace, users
-from sparsec.ir.torch_values import definition, is_none, scalar, tensor_shape, weight_of
-from sparsec.passes.fold_batch_norm import Array, as_value, scaled, vector
+from sparsec.ir.torch_values import TorchBuilder, definition, is_none, scalar, tensor_shape, weight_of
+from sparsec.passes.fold_batch_norm import Array, scaled, vector
 from sparsec.passes.fold_constants import constant
 from sparsec.passes.unit import Unit
 
@@ -56,18 +56,18 @@ def _fold(op: ir.Operation, convolution: ir.Operation, other: ir.Value, unit: Un
     name, shape = weight_of(convolution.operands[1]), tensor_shape(convolution.results[0])
     if name is None or shape is None or tensor_shape(op.results[0]) != shape:
         return False
-    filters = unit.weights[name].shape[0]
+    build, filters = TorchBuilder(convolution), unit.weights[name].shape[0]
     bias, factors = vector(convolution.operands[2], filters, 0.0, unit), _by_channel(other, shape, unit)
     if bias is None or factors is None:
         return False
     if op.name == "torch.aten.mul.Tensor":
-        weight = as_value(f"{name}/scaled", scaled(unit.weights[name], factors), convolution, unit)
+        weight = build.weight(unit.weights, f"{name}/scaled", scaled(unit.weights[name], factors))
         convolution.operands[1], bias = weight, bias * factors
     elif scalar(op.operands[2]) == 1:
         bias = bias + factors
     else:
         return False
-    convolution.operands[2] = as_value(f"{name}/bias", bias.astype(np.float32), convolution, unit)
+    convolution.operands[2] = build.weight(unit.weights, f"{name}/bias", bias.astype(np.float32))
     replace(op, [convolution.results[0]])
     return True
 
@@ -83,11 +83,9 @@ def _join_biases(one: ir.Operation, other: ir.Operation, unit: Unit) -> None:
     if is_none(one.operands[2]) or biases[0] is None or biases[1] is None:
         return
     joined = (biases[0] + biases[1]).astype(np.float32)
-    with other.location:
-        other.operands[2] = as_value(f"{weight_of(other.operands[1]) or 'filters'}/biases", joined, other, unit)
-        one.operands[2] = ir.Operation.create(
-            "torch.constant.none", results=[ir.Type.parse("!torch.none")], ip=ir.InsertionPoint(one)
-        ).results[0]
+    stem = f"{weight_of(other.operands[1]) or 'filters'}/biases"
+    other.operands[2] = TorchBuilder(other).weight(unit.weights, stem, joined)
+    one.operands[2] = TorchBuilder(one, other.location).none()
 
 
 def _by_channel(value: ir.Value, shape: tuple[int, ...], unit: Unit) -> Array | None:
