@@ -15,7 +15,7 @@ from sparsec.cuda.products.coo_wgmma import CooWgmma
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.device_cost import Target
 from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
-from sparsec.cuda.products.sparse_weight import SparseWeight, has_room
+from sparsec.cuda.products.sparse_weight import SparseWeight, Streams, has_room
 from sparsec.cuda.products.spmv import SpmvWeight
 from sparsec.cuda.products.ways import WayKernel
 from sparsec.cuda.streams.bank_streams import BankStreams
@@ -66,7 +66,7 @@ def encoded_as(kernel: WayKernel, bits: NDArray[np.uint16], on: Target) -> Encod
             return None
 
 
-def on_gpu(encoded: Encoded, dtype: str, on: Device) -> SparseForm:
+def on_gpu(encoded: Encoded | Streams, dtype: str, on: Device) -> SparseForm:
     """Copy what was encoded to a GPU, for its kernel; results are float16 or bfloat16 (`dtype`)."""
     match encoded:
         case SpmvStreams():
