@@ -17,7 +17,7 @@ from sparsec.passes.access import VIEWS, parallel_loops
 from sparsec.passes.layer import Layer, is_layer
 
 ALLOC = "memref.alloc"
-_EXTREMES = ("arith.maximumf", "arith.minimumf", "arith.maxnumf", "arith.minnumf")
+EXTREMES = ("arith.maximumf", "arith.minimumf", "arith.maxnumf", "arith.minnumf")
 
 
 def base_of(value: ir.Value) -> ir.Value:
@@ -80,7 +80,7 @@ def _takes_one(op: ir.Operation) -> bool:
     """True for a maximum or minimum, which rounding does not change."""
     *_, end = [each.operation for each in op.regions[0].blocks[0].operations]
     chosen = end.operands[0].owner
-    return not isinstance(chosen, ir.Block) and chosen.operation.name in _EXTREMES
+    return not isinstance(chosen, ir.Block) and chosen.operation.name in EXTREMES
 
 
 def outputs_of(op: ir.Operation) -> int:

@@ -15,16 +15,16 @@ from torch_mlir import ir
 from sparsec.ir.dialect import POOL
 from sparsec.ir.module import find, replace
 from sparsec.ir.torch_values import TorchBuilder, integer_list, tensor_element, tensor_shape
+from sparsec.passes.split_pools import MAX_POOL
 from sparsec.passes.unit import Unit
 
-_MAX_POOL = "torch.aten.max_pool2d"
 _RANK = 4  # of images
 
 
 def form_pools(unit: Unit) -> None:
     """Form a layer of every such maximum of float32."""
     with unit.module.context, ir.Location.unknown():
-        for op in find(unit.module, lambda op: op.name == _MAX_POOL):
+        for op in find(unit.module, lambda op: op.name == MAX_POOL):
             x, y = tensor_shape(op.operands[0]), tensor_shape(op.results[0])
             lists = [integer_list(operand) for operand in list(op.operands)[1:5]]
             if x is None or y is None or len(x) != _RANK or tensor_element(op.operands[0]) != "f32":

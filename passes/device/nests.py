@@ -15,10 +15,10 @@ from torch_mlir import ir
 
 from sparsec.ir.module import block_walk, element_of, shape_of
 from sparsec.passes.access import Access, accesses, parallel_loops, trip_counts
-from sparsec.passes.device.buffers import outputs_of
+from sparsec.passes.device.buffers import EXTREMES, outputs_of
 
 LARGE = 1 << 31  # elements or threads, which kernels count in 32 bits
-COMBINERS = ("arith.addf", "arith.mulf", "arith.maximumf", "arith.minimumf", "arith.maxnumf", "arith.minnumf")
+COMBINERS = ("arith.addf", "arith.mulf", *EXTREMES)
 
 
 @dataclass(frozen=True, slots=True)

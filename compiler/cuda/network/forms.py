@@ -12,7 +12,7 @@ from sparsec.cuda.network.plan import DevicePlan, DeviceWeight
 from sparsec.cuda.products.convolution import ConvolutionWeight, Filters, Geometry
 from sparsec.cuda.products.dense import DenseWeight
 from sparsec.cuda.products.form import SparseForm, encoded_as, on_gpu
-from sparsec.cuda.products.ways import WayKernel, preferred, ways
+from sparsec.cuda.products.ways import WayKernel, dense_apart, preferred, ways
 
 Form: TypeAlias = SparseForm | DenseWeight | Filters | ConvolutionWeight
 Made = TypeVar("Made", bound=Form)
@@ -35,10 +35,9 @@ class Forms:
         tenth slower, one that other products have. None if all should take longer than so many times what dense does."""
         weight, known = self.weights[number], self._kernels.setdefault(number, [])
         assert weight.zeros is not None, "products are with matrices"
-        found = ways(weight.zeros, tokens, self._device)
-        dense = next(way.microseconds for way in found if way.kernel == "dense")
-        for way in preferred([way for way in found if way.kernel != "dense"], known):
-            if way.microseconds > at_most * dense:
+        dense, others = dense_apart(ways(weight.zeros, tokens, self._device))
+        for way in preferred(others, known):
+            if way.microseconds > at_most * dense.microseconds:
                 return None
             if (form := self._sparse(number, way.kernel)) is not None:
                 known.append(way.kernel)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Processor
-from sparsec.cuda.products.ways import ways
+from sparsec.cuda.products.ways import dense_apart, ways
 from sparsec.cuda.products.weights import Pattern
 from sparsec.cuda.streams.zeros import Zeros
 from sparsec.report import Candidate
@@ -42,9 +42,7 @@ class Choice:
 def choose_pattern(bits: NDArray[np.uint16], tokens: int, on: Processor, *, dense_only: bool = False) -> Choice:
     """Decide on products of a weight of 16 bits with so many tokens."""
     zeros = Zeros.of(bits)
-    found = ways(zeros, tokens, on)
-    dense = next(way for way in found if way.kernel == "dense")
-    sparse = [way for way in found if way is not dense]
+    dense, sparse = dense_apart(ways(zeros, tokens, on))
     refusal = "zeros are not to be used" if dense_only else None
     candidates = (
         Candidate(DENSE, "dense", 1e3 * dense.microseconds),

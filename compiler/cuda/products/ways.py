@@ -6,7 +6,7 @@ them ask here: weights that are compressed, networks of torch and whole models.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -61,7 +61,7 @@ def ways(zeros: Zeros, tokens: int, on: Processor) -> tuple[Way, ...]:
             found.append(Way("nm24_mma", sparse_microseconds("nm24_mma", m, k, m * k // 2, tokens, on)))
         if on.architecture == nm24_wgmma.ARCHITECTURE:
             found += _of_warpgroups(zeros, tokens, on)
-    return tuple(sorted(found, key=lambda way: way.microseconds))
+    return _fastest_first(found)
 
 
 def ways_of_bytes(m: int, k: int, tokens: int, on: Processor, *, float8: bool) -> tuple[Way, ...]:
@@ -72,21 +72,29 @@ def ways_of_bytes(m: int, k: int, tokens: int, on: Processor, *, float8: bool) -
         found.append(Way("nm24_wgmma", nm24_wgmma.microseconds(tokens, m, k, on.multiprocessors, size=1)))
     if not (float8 and on_hopper and tokens > MOST_FLOAT8):
         found.append(Way("nm24_mma", sparse_microseconds("nm24_mma", m, k, m * k // 4, tokens, on)))  # half the bytes
-    return tuple(sorted(found, key=lambda way: way.microseconds))
+    return _fastest_first(found)
 
 
 def ways_of_four_bits(kernel: Kernel, m: int, k: int, nonzeros: int, tokens: int, on: Processor) -> tuple[Way, ...]:
     """The same of a weight [m, k] of four bits, whose streams this kernel reads, or which is made one of 16 bits."""
     streams = Way(kernel, sparse_microseconds(kernel, m, k, nonzeros, tokens, on))
-    return tuple(
-        sorted((streams, Way("dense", dense_microseconds(m, k, tokens, on))), key=lambda way: way.microseconds)
-    )
+    return _fastest_first((streams, Way("dense", dense_microseconds(m, k, tokens, on))))
+
+
+def dense_apart(found: Sequence[Way]) -> tuple[Way, list[Way]]:
+    """The dense one of `ways`, and the others in their order."""
+    (dense,) = (way for way in found if way.kernel == "dense")
+    return dense, [way for way in found if way is not dense]
 
 
 def preferred(found: Sequence[Way], there: Container[str]) -> list[Way]:
     """The order in which ways are tried: what is `there` already comes first, unless another is a tenth faster."""
     limit = found[0].microseconds / CERTAIN
     return sorted(found, key=lambda way: (way.kernel not in there or way.microseconds > limit, way.microseconds))
+
+
+def _fastest_first(found: Iterable[Way]) -> tuple[Way, ...]:
+    return tuple(sorted(found, key=lambda way: way.microseconds))
 
 
 def _of_any_zeros(zeros: Zeros, on: Processor) -> list[Kernel]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from sparsec.cuda.products.device_cost import CERTAIN, Processor
-from sparsec.cuda.products.ways import ways
+from sparsec.cuda.products.ways import dense_apart, ways
 from sparsec.cuda.products.weights import Pattern
 from sparsec.cuda.streams.zeros import SQUARE, UNIT, Zeros
 
@@ -37,14 +37,15 @@ def choose(name: str, weight: torch.Tensor, tokens: Sequence[int], on: Processor
         return Choice(name, m, k, _share(weight), None, 0.0, 0.0, refusal or "")
     zeros = zeros_of(weight)
     found = [ways(zeros, each, on) for each in tokens]
-    dense = sum(way.microseconds for each in found for way in each if way.kernel == "dense")
+    parts = [dense_apart(each) for each in found]
+    dense = sum(way.microseconds for way, _ in parts)
     best = [each[0] for each in found]
     sparse = sum(way.microseconds for way in best)
     kernels = ", ".join(dict.fromkeys(way.kernel for way in best))
     if sparse < CERTAIN * dense:
         pattern = next(way.pattern for way in best if way.kernel != "dense")
         return Choice(name, m, k, zeros.share, pattern, dense, sparse, kernels)
-    others = [way for each in found for way in each if way.kernel != "dense"]
+    others = [way for _, sparse_ways in parts for way in sparse_ways]
     if not others:
         return Choice(name, m, k, zeros.share, None, dense, dense, "too few zeros")
     nearest = min(others, key=lambda way: way.microseconds)
