@@ -91,7 +91,8 @@ def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
     """A row per target."""
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files, write_package
+    from sparsec.wasm_package import package_files
+    from sparsec.whole_file import write_files
 
     model = cell.model()
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +100,7 @@ def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
         for target in TARGETS:
             plan, module = compile_wasm(model, Options(target, use_measurements=False))
             folders[target] = Path(scratch) / target
-            write_package(folders[target], package_files(plan, module, weights_inside=True))
+            write_files(folders[target], package_files(plan, module, weights_inside=True))
             sizes[target] = len(module), plan.weights.nbytes
         packages = {target: str(folder) for target, folder in folders.items()}
         config = {"peer": str(peer), "model": str(model), "packages": packages, "seconds": seconds}

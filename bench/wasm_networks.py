@@ -100,7 +100,8 @@ def _rows(case: Case) -> list[Row]:
     import sparsec
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files, write_package
+    from sparsec.wasm_package import package_files
+    from sparsec.whole_file import write_files
 
     model = case.model()
     feeds = _feeds(model)
@@ -109,7 +110,7 @@ def _rows(case: Case) -> list[Row]:
     for target in TARGETS:
         plan, module = compile_wasm(model, Options(target, use_measurements=False))
         with tempfile.TemporaryDirectory() as folder:
-            write_package(Path(folder), package_files(plan, module, weights_inside=True))
+            write_files(Path(folder), package_files(plan, module, weights_inside=True))
             for name in ENGINES:
                 error, missing = _error(name, Path(folder), feeds, expected)
                 rows.append(Row(case.name, target, name, error, case.tolerance, missing))

@@ -95,12 +95,13 @@ def _counts() -> list[int]:
 def _measure(cell: Cell, threads: Sequence[int], seconds: float) -> Mapping[str, object]:
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files, write_package
+    from sparsec.wasm_package import package_files
+    from sparsec.whole_file import write_files
 
     model = cell.model()
     with tempfile.TemporaryDirectory() as scratch:
         plan, module = compile_wasm(model, Options(TARGET, use_measurements=False))
-        write_package(Path(scratch) / "package", package_files(plan, module, weights_inside=True))
+        write_files(Path(scratch) / "package", package_files(plan, module, weights_inside=True))
         config = {"package": str(Path(scratch) / "package"), "threads": list(threads), "seconds": seconds}
         file = Path(scratch) / "config.json"
         file.write_text(json.dumps({**config, "feeds": write_feeds(model, Path(scratch))}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,10 +58,13 @@ def race(
 
     Each is warmed up. In each round each runs in turn for about `TURN_SECONDS`, first one and then the other first; a
     ratio compares two turns of one round, so that what slows the machine for longer than a round cancels. As many
-    rounds as fit into `seconds`, or `rounds`. Raises `UsageError` if that is less than one.
+    rounds as fit into `seconds`, or `rounds`. Raises `UsageError` for less than one, and for
+    `seconds` that are not positive and finite.
     """
-    if (rounds is not None and rounds < 1) or seconds <= 0:
-        raise UsageError("A benchmark needs at least one round.", got=f"{rounds} rounds, {seconds} seconds")
+    if rounds is None and not 0 < seconds < math.inf:
+        raise UsageError("A benchmark takes some time, but not all of it.", got=f"{seconds} seconds")
+    if rounds is not None and rounds < 1:
+        raise UsageError("A benchmark needs at least one round.", got=f"{rounds} rounds")
     calls = list(contestants.values())
     per_turn = [max(1, round(TURN_SECONDS / _warm_up(call))) for call in calls]
     if rounds is None:

@@ -19,20 +19,20 @@ from sparsec.c_names import network_name
 from sparsec.c_text import Linkage, header_text, source_text
 from sparsec.targets.c_compiler import CCompiler
 from sparsec.targets.target import Target
+from sparsec.whole_file import write_files
 
 
 def write_library(
     folder: Path, plan: Plan, objects: Sequence[bytes], target: Target, linkage: Linkage, *, weights_inside: bool
 ) -> list[Path]:
-    """Write the files into `folder`, which is made if need be, and return them; other files in it stay.
+    """Write the files into `folder`, which is made if need be, all or none, and return them; other files in it stay.
 
     `objects` define the entries of the plan's kernels with its prefix. Raises `ToolchainError`, also where there is no
     compiler.
     """
     compiler, name = CCompiler.find(target), network_name(plan.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    header, weights = folder / f"{name}.h", folder / f"{name}.weights"
-    library = folder / f"lib{name}.{'a' if linkage is Linkage.STATIC else 'so'}"
+    header, weights = f"{name}.h", f"{name}.weights"
+    library = f"lib{name}.{'a' if linkage is Linkage.STATIC else 'so'}"
     interface = header_text(plan, linkage, weights_inside=weights_inside)
     with tempfile.TemporaryDirectory() as scratch, as_file(files("sparsec.runtime")) as runtime:
         work = Path(scratch)
@@ -40,14 +40,14 @@ def write_library(
         source = source_text(plan, work / "weights", weights_inside=weights_inside)
         (work / "network.c").write_text(source, encoding="utf-8")
         # Included from here: `folder` may have headers that others are named after.
-        (work / header.name).write_text(interface, encoding="utf-8")
+        (work / header).write_text(interface, encoding="utf-8")
         compiler.compile(work / "network.c", [runtime / "c", runtime / "native"], work / f"{name}.o")
         made = [work / f"{name}.o", *(work / f"{name}_kernels{number}.o" for number in range(len(objects)))]
         for path, content in zip(made[1:], objects, strict=True):
             path.write_bytes(content)
-        (compiler.archive if linkage is Linkage.STATIC else compiler.link)(made, library)
-    header.write_text(interface, encoding="utf-8")
-    if weights_inside:
-        return [library, header]
-    weights.write_bytes(plan.weights.tobytes())
-    return [library, header, weights]
+        (compiler.archive if linkage is Linkage.STATIC else compiler.link)(made, work / library)
+        contents = {library: (work / library).read_bytes(), header: interface.encode()}
+    if not weights_inside:
+        contents[weights] = plan.weights.tobytes()
+    write_files(folder, contents)
+    return [folder / file for file in contents]

@@ -31,8 +31,10 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind:
-    """Look at the name, and at the beginning of the file; raises `ModelError` if it cannot be read."""
+    """Look at the name, and at the beginning of the file; raises `ModelError` if it cannot be read, or only once."""
     path = Path(path)
+    if path.is_fifo() or path.is_char_device():
+        raise ModelError("The model cannot be read: it is a pipe or a device.", where=str(path), expected="a file")
     if path.suffix == ".sparsec":
         return Kind.ARTIFACT
     if path.suffix == ".pt2":

@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 
 from sparsec.artifact import Plan, TensorSpec
 
@@ -45,13 +44,6 @@ def package_files(plan: Plan, module: bytes, *, weights_inside: bool) -> dict[st
     }
     binary = {"model.wasm": module} | ({} if weights_inside else {"weights.bin": plan.weights.tobytes()})
     return binary | {name: text.encode() for name, text in texts.items()}
-
-
-def write_package(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the files into `folder`, which is made if need be; other files in it stay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
 
 
 def _web(name: str) -> str:

@@ -22,7 +22,8 @@ from sparsec.errors import UsageError
 from sparsec.options import Options, Progress
 from sparsec.source import Kind, kind_of, readable
 from sparsec.targets import resolve
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
+from sparsec.whole_file import write_files
 
 _PEER_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 _MOST_REPORT = 64 << 20  # bytes
@@ -39,7 +40,7 @@ def write_page(
     threads = resolve(options.target).has_threads
     for name, build in (("sparse", options), ("dense", replace(options, dense_only=True))):
         plan, module = compile_wasm(readable(model), build, progress=progress)
-        write_package(folder / name, package_files(plan, module, weights_inside=True))
+        write_files(folder / name, package_files(plan, module, weights_inside=True))
     version = _copy_peer(model, peer, folder) if peer is not None and kind_of(model) is Kind.ONNX else None
     pages = files("sparsec.runtime") / "web"
     for source, target in (("demo.html", "index.html"), ("demo.mjs", "demo.mjs")):

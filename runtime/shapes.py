@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
+from operator import index
 from typing import TypeAlias
 
 from sparsec.artifact import TensorSpec
@@ -11,6 +13,8 @@ from sparsec.runtime.tensors import Feeds, match
 
 Inputs: TypeAlias = Sequence[TensorSpec]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+
+_MOST_ELEMENTS = 2**40  # of an input: terabytes
 
 
 def pick(feeds: Feeds, choices: Sequence[Inputs]) -> int:
@@ -47,20 +51,38 @@ def find(shapes: Shapes, choices: Sequence[Inputs]) -> int:
 def sets_of(shapes: Shapes | Sequence[Shapes] | None) -> list[Shapes | None]:
     """What a model is to be compiled for: as it says itself, for one set of shapes, or for several that have to differ.
 
-    Raises `UsageError` for sets of which one could not be told from another.
+    Raises `UsageError` for sets of which one could not be told from another, and for what is no shape.
     """
-    if shapes is None or isinstance(shapes, Mapping):
-        return [shapes]
-    if not shapes:
+    if shapes is None:
+        return [None]
+    if isinstance(shapes, Mapping):
+        return [_sizes(shapes)]
+    if not shapes or not isinstance(shapes, Sequence) or not all(isinstance(each, Mapping) for each in shapes):
         raise UsageError("There is no shape to compile for.", expected="shapes of inputs by name, or several such")
+    shapes = [_sizes(each) for each in shapes]
     if any(each.keys() != shapes[0].keys() for each in shapes):
         got = " or ".join(", ".join(each) for each in shapes)
         raise UsageError("The sets of shapes are not for the same inputs.", expected=", ".join(shapes[0]), got=got)
     for number, each in enumerate(shapes):
-        if {**each} in [{**other} for other in shapes[:number]]:
+        if each in shapes[:number]:
             got = ", ".join(_described(*shape) for shape in each.items())
             raise UsageError("A set of shapes is given twice.", got=got)
-    return list(shapes)
+    return [*shapes]
+
+
+def _sizes(shapes: Shapes) -> Shapes:
+    """Each shape as a tuple of integers; raises `UsageError` for anything else, and for tensors beyond all memory."""
+    found = {}
+    for name, shape in shapes.items():
+        try:
+            found[name] = tuple(index(size) for size in shape)
+        except TypeError as error:
+            raise UsageError(
+                f"What is given for input {name!r} is no shape.", expected="(1, 3, 224, 224)", got=repr(shape)
+            ) from error
+        if any(size < 0 for size in found[name]) or prod(found[name]) > _MOST_ELEMENTS:
+            raise UsageError(f"No tensor has the shape that is given for input {name!r}.", got=repr(found[name]))
+    return found
 
 
 def all_of(choices: Sequence[Inputs]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from sparsec.artifact.program import PAGE
 from sparsec.errors import ArtifactError
+from sparsec.whole_file import whole_file
 
 _ZIP64_BYTES = 2**31  # members from here on get 64-bit sizes
 
@@ -45,25 +45,9 @@ def parts_of(content: Content) -> list[memoryview]:
 
 def write_members(path: Path, members: Mapping[str, Content]) -> None:
     """Write a file with these members, in their order, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in members.items():
-                    _add(archive, name, parts_of(content))
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # mkstemp makes private files
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            _add(archive, name, parts_of(content))
 
 
 def _add(archive: zipfile.ZipFile, name: str, parts: list[memoryview]) -> None:

@@ -1,9 +1,27 @@
 """The command line: arguments go in, an exit code comes out.
 
-0: done. 1: not verified. 2: the user can mend it. 70: a bug. 130: Ctrl-C. One file per command, loaded when the command
-is used. Results go to stdout, everything else to stderr.
+0: done. 1: not verified. 2: the user can mend it. 70: a bug. 130: Ctrl-C. 141: nobody reads on. One file per command, loaded
+when the command is used. Results go to stdout, everything else to stderr.
 """
 
-from sparsec.cli.group import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit the process; Ctrl-C ends it without a traceback from its first moments on."""
+    try:
+        from sparsec.cli.group import run
+
+        code = run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = _INTERRUPTED
+    sys.exit(code)

@@ -9,13 +9,15 @@ from pathlib import Path
 import click
 
 from sparsec.benchmark import Race, race
-from sparsec.cli.console import duration, make_table, print_json, print_table, progress, say
-from sparsec.cli.models import make_feeds, open_model, reference_of, require_runnable, require_writable, write_whole
+from sparsec.cli.console import duration, json_text, make_table, print_json, print_table, progress, say
+from sparsec.cli.models import make_feeds, open_model, reference_of, require_runnable
+from sparsec.cli.outputs import require_writable, write_text
 from sparsec.cli.parameters import (
     compiles,
     input_option,
     one_shape,
     parse_inputs,
+    require_seconds,
     seed_option,
     threads_option,
 )
@@ -58,6 +60,7 @@ def command(
     and outputs in the GPU's memory; peers run on the CPU.
     """
     given, sizes, peers = parse_inputs(inputs), one_shape(shapes), _peers(against)
+    require_seconds(seconds)
     if json_file not in (None, "-"):
         require_writable(Path(json_file))
     require_runnable(target)
@@ -79,7 +82,7 @@ def command(
         return
     print_race(result, compiled.runs_on)
     if json_file is not None:
-        _write_json(Path(json_file), document)
+        write_text(json_text(document), Path(json_file))
 
 
 def _peers(text: str) -> list[str]:
@@ -123,9 +126,3 @@ def print_race(result: Race, runs_on: str) -> None:
         table.add_row(each.name, *times, *(ratios if len(result.timings) > 1 else ["", "", ""]))
     print_table(table)
     say(f"{result.rounds} rounds, {runs_on}, {cpu_name()}")
-
-
-def _write_json(path: Path, document: dict[str, object]) -> None:
-    import json
-
-    write_whole(path, lambda file: file.write(json.dumps(document, indent=1).encode()))

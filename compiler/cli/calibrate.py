@@ -9,8 +9,8 @@ import click
 
 from sparsec.cli.console import make_table, print_json, print_table, progress, size
 from sparsec.cli.interrupt import interrupts_held
+from sparsec.cli.parameters import require_seconds
 from sparsec.cost.machine import GENERIC, Machine
-from sparsec.errors import UsageError
 
 
 def print_calibration(name: str, seconds: float | None, *, as_json: bool) -> None:
@@ -21,8 +21,7 @@ def print_calibration(name: str, seconds: float | None, *, as_json: bool) -> Non
         from sparsec.tune.roofs import SECONDS, calibrate
 
     seconds = SECONDS if seconds is None else seconds
-    if not 0 < seconds <= 3600:
-        raise UsageError("The option --seconds is out of range.", expected="above 0, up to 3600", got=f"{seconds:g}")
+    require_seconds(seconds)
     target = resolve(name)
     with progress(f"measuring for {target.name}") as stages:
         found = calibrate(target, seconds=seconds, progress=stages)

@@ -12,7 +12,8 @@ import click
 
 from sparsec.cli.console import print_json, say, size
 from sparsec.cli.emit import emit_library, emit_text, emit_wasm
-from sparsec.cli.models import compile_model, make_feeds, reference_of, require_runnable, require_writable
+from sparsec.cli.models import compile_model, make_feeds, reference_of, require_runnable
+from sparsec.cli.outputs import require_writable
 from sparsec.cli.parameters import Shapes, chosen_for_option, compiles, json_option, one_shape, parse_shapes
 from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
@@ -113,7 +114,7 @@ def command(
             return emit_wasm(model, output, options, weights_inside=inside)
         return emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
-        require_writable(output)
+        require_writable(output, text=emit != ARTIFACT)
     if check or seconds is not None:
         require_runnable(target)
     if seconds is not None:

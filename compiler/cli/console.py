@@ -29,8 +29,13 @@ def say(message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document; numbers that JSON lacks become null."""
-    click.echo(json.dumps(_finite(value), indent=1))
+    """Print one JSON document."""
+    click.echo(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """A JSON document; numbers that JSON lacks become null."""
+    return json.dumps(_finite(value), indent=1)
 
 
 def _finite(value: object) -> object:

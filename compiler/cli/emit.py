@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from sparsec.cli.console import progress, say, size
-from sparsec.cli.models import write_whole
+from sparsec.cli.outputs import write_text
 
 if TYPE_CHECKING:
     from sparsec.options import Options
@@ -19,13 +17,14 @@ def emit_wasm(model: str, output: Path, options: Options, *, weights_inside: boo
     """Write a package for the web; returns the exit code."""
     from sparsec.driver import compile_wasm
     from sparsec.source import readable
-    from sparsec.wasm_package import package_files, write_package
+    from sparsec.wasm_package import package_files
+    from sparsec.whole_file import write_files
 
     start = time.perf_counter()
     with progress(f"compiling {Path(model).name}") as stages:
         plan, module = compile_wasm(readable(model), options, weights_inside=weights_inside, progress=stages)
     contents = package_files(plan, module, weights_inside=weights_inside)
-    write_package(output, contents)
+    write_files(output, contents)
     total = sum(map(len, contents.values()))
     say(
         f"{output}: {size(total)}, of it {size(plan.weights.nbytes)} of weights; for {plan.target.isa}, "
@@ -64,8 +63,5 @@ def emit_text(model: str, output: Path | None, emit: str, options: Options) -> i
 
     with progress(f"compiling {Path(model).name}") as stages:
         text = compile_text(readable(model), Level(emit), options, progress=stages)
-    if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
-    else:
-        write_whole(output, lambda file: file.write(text.encode()))
+    write_text(text, output)
     return 0

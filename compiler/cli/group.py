@@ -14,7 +14,7 @@ from sparsec.cli.interrupt import interrupts_held
 from sparsec.environment import DEBUG, read_environment
 from sparsec.errors import SparsecError, UsageError
 
-DONE, NOT_VERIFIED, USERS_MISTAKE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 70, 130, 141
+DONE, USERS_MISTAKE, BUG, PIPE_CLOSED = 0, 2, 70, 141
 
 # Name, module in sparsec.cli, and the line in `sparsec --help` (kept here so that help loads no command).
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -85,33 +85,41 @@ def sparsec() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit the process."""
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None) -> int:
+    """Run a command, those of this process by default, and return the exit code. Raises `KeyboardInterrupt` for Ctrl-C."""
+    _open_standard_streams()
     try:
         code = sparsec.main(arguments, prog_name="sparsec", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return USERS_MISTAKE
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
+    except click.Abort as error:  # what click makes of Ctrl-C
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return PIPE_CLOSED
-    except SystemExit as end:  # click exits with 1 of its own accord when a pipe closes
-        return PIPE_CLOSED if isinstance(end.__context__, BrokenPipeError) else _code(end.code)
-    except (SparsecError, OSError) as error:
+    except SystemExit as end:  # with 1, which no command of ours returns so, click and rich exit when a pipe closes
+        return PIPE_CLOSED if end.code == 1 else _code(end.code)
+    except (SparsecError, OSError, MemoryError) as error:
         _show_traceback()
         click.echo(f"error: {_sentence(error)}", err=True)
         return USERS_MISTAKE
     except Exception as error:
         return _bug(error)
     return _code(code)
+
+
+def _open_standard_streams() -> None:
+    """In the place of those that are closed: or else a file that is opened gets the number, and all that is printed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        sys.stdin or os.fdopen(0),
+        sys.stdout or os.fdopen(1, "w"),
+        sys.stderr or os.fdopen(2, "w"),
+    )
 
 
 def _code(result: object) -> int:
@@ -122,7 +130,7 @@ def _code(result: object) -> int:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}." + (f"\n  where: {error.filename}" if error.filename else "")
-    return str(error)
+    return f"There is not enough memory.\n  got: {error}" if isinstance(error, MemoryError) else str(error)
 
 
 def _bug(error: Exception) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from sparsec.api import compile, load
 from sparsec.artifact import TensorSpec
@@ -135,32 +133,3 @@ def require_runnable(target: str) -> None:
     """Raise `ArtifactError` if this processor cannot run what is compiled for `target`: before the work, not after it."""
     if target.partition(":")[0] != GPU:
         check(resolve(target).spec)
-
-
-def require_writable(path: Path) -> None:
-    """Raise `UsageError` if a file cannot be written at `path`: before the work, not after it."""
-    folder = path.parent
-    if path.is_dir():
-        fault = "it is a folder"
-    elif not folder.is_dir():
-        fault = f"there is no folder {folder}"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        fault = f"the folder {folder} may not be written to"
-    else:
-        return
-    raise UsageError("The output cannot be written.", where=str(path), got=fault)
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file that appears at `path` when it is complete, or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)  # mkstemp makes private files
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

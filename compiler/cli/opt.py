@@ -10,7 +10,7 @@ import numpy as np
 from torch_mlir import ir
 
 from sparsec.cli.console import make_table, print_table
-from sparsec.cli.models import require_writable, write_whole
+from sparsec.cli.outputs import require_writable, write_text
 from sparsec.cli.parameters import target_option
 from sparsec.errors import InputError, ModelError, UsageError
 from sparsec.ir.context import make_context
@@ -53,7 +53,7 @@ def command(
         raise click.UsageError("Missing argument 'IN.mlir'.")
     chosen = [_pass(name.strip()) for name in passes.split(",") if name.strip()]
     if output is not None:
-        require_writable(output)
+        require_writable(output, text=True)
     unit = Unit(_parse(source), _read_weights(weights), isa_of(resolve(target)))
     if chosen:
         _require_weights(unit)
@@ -61,11 +61,7 @@ def command(
         run(unit)
     if pipeline:
         _run_upstream(unit.module, pipeline)
-    text = f"{unit.module}\n"
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write_whole(output, lambda file: file.write(text.encode()))
+    write_text(f"{unit.module}\n", output)
 
 
 def _run_upstream(module: ir.Module, pipeline: str) -> None:

@@ -53,6 +53,12 @@ def parse_inputs(texts: tuple[str, ...]) -> dict[str, str]:
     return inputs
 
 
+def require_seconds(seconds: float) -> None:
+    """Raise `UsageError` unless this is a time that one waits for."""
+    if not 0 < seconds <= 3600:
+        raise UsageError("The option --seconds is out of range.", expected="above 0, up to 3600", got=f"{seconds:g}")
+
+
 target_option = click.option(
     "--target", default="native", show_default=True, metavar="NAME", help="What to compile for; see `sparsec targets`."
 )

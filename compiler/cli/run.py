@@ -9,7 +9,8 @@ import click
 import numpy as np
 
 from sparsec.cli.console import duration, make_table, print_json, print_table, say
-from sparsec.cli.models import make_feeds, open_model, require_runnable, require_writable, write_whole
+from sparsec.cli.models import make_feeds, open_model, require_runnable
+from sparsec.cli.outputs import require_writable
 from sparsec.cli.parameters import (
     compiles,
     input_option,
@@ -20,6 +21,7 @@ from sparsec.cli.parameters import (
     threads_option,
 )
 from sparsec.runtime.tensors import Array
+from sparsec.whole_file import whole_file
 
 
 @click.command()
@@ -54,7 +56,8 @@ def command(
     results = compiled.run(feeds)
     elapsed = time.perf_counter_ns() - start
     if output is not None:
-        write_whole(output, lambda file: np.savez(file, **results))  # type: ignore[arg-type]
+        with whole_file(output) as file:
+            np.savez(file, **results)  # type: ignore[arg-type]
     facts = {name: _describe(array) for name, array in results.items()}
     if as_json:
         print_json({"outputs": facts, "nanoseconds": elapsed, "written": str(output) if output else None})

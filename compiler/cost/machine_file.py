@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +13,7 @@ from sparsec.cost.host import machine_id
 from sparsec.cost.machine import GENERIC, Machine
 from sparsec.environment import cache_folder
 from sparsec.errors import SparsecError
+from sparsec.whole_file import whole_file
 
 _VERSION = 1
 _MEASURED = {field.name for field in fields(Machine)} - {
@@ -60,14 +59,8 @@ def store_machine(machine: Machine, target: str, calibrated: str) -> Path:
     document = {"version": _VERSION, "calibrated": calibrated, "target": target, "machine": asdict(machine)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(document, file, indent=1)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            file.write(json.dumps(document, indent=1).encode())
     except OSError as error:
         raise SparsecError(
             "The calibration cannot be kept.",

@@ -50,7 +50,6 @@ class CCompiler:
 
     def archive(self, objects: Sequence[Path], output: Path) -> None:
         """A static library; raises `ToolchainError`."""
-        output.unlink(missing_ok=True)  # an archiver adds to what is there
         _run([*self.archiver, "rcs", str(output), *map(str, objects)])
 
     def link(self, objects: Sequence[Path], output: Path) -> None:

@@ -285,8 +285,9 @@ def test_every_stage_of_a_compilation_can_be_dumped_and_read_back(
         assert sparsec("opt", file).code == 0
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    command = "from sparsec.cli import main; main(['opt', '--list'])"
+@pytest.mark.parametrize("arguments", [["opt", "--list"], ["targets", "--json"], ["--help"]])
+def test_a_closed_pipe_is_no_error(arguments: list[str]) -> None:
+    command = f"from sparsec.cli import main; main({arguments})"
     read, write = os.pipe()
     os.close(read)
     found = subprocess.run(

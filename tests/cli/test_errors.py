@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,34 @@ def test_output_in_a_folder_that_is_not_there(sparsec: Sparsec, model: Path, tmp
 def test_output_that_is_a_folder(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
     assert_refused(sparsec("compile", model, "-o", tmp_path), "cannot be written", "is a folder")
     assert_refused(sparsec("run", model, "--random", "-o", tmp_path), "cannot be written", "is a folder")
+
+
+def test_output_to_a_pipe_is_for_text(sparsec: Sparsec, model: Path, artifact: Path) -> None:
+    assert_refused(sparsec("compile", model, "-o", "-"), "cannot be written", "standard output")
+    assert_refused(sparsec("run", artifact, "--random", "-o", "-"), "cannot be written", "standard output")
+    found = sparsec("compile", model, "--emit", "mlir", "-o", "-")
+    assert found.code == 0
+    assert "func.func" in found.out
+
+
+def test_a_model_is_read_more_than_once(sparsec: Sparsec, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(sparsec("explain", tmp_path / "pipe"), "cannot be read", "pipe", "expected: a file")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_seconds_that_are_no_time(sparsec: Sparsec, model: Path, seconds: str) -> None:
+    assert_refused(sparsec("benchmark", model, "--seconds", seconds), "--seconds", "above 0", f"got: {seconds}")
+
+
+@pytest.mark.parametrize("size", [2**40, 10**30])
+def test_a_shape_beyond_all_memory(sparsec: Sparsec, dynamic_model: Path, output: Path, size: int) -> None:
+    assert_refused(sparsec("compile", dynamic_model, "-o", output, "--shape", f"x={size},24"), "No tensor", str(size))
+
+
+def test_too_little_memory_is_no_bug(sparsec: Sparsec, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsec.cli.models.random_feeds", lambda *_: np.empty(2**60, np.uint8))
+    assert_refused(sparsec("run", artifact, "--random"), "not enough memory", "Unable to allocate")
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "=1,2", "x=1,a", "x=-1,24", "x=1.5"])
@@ -231,6 +261,20 @@ def test_a_bug_is_told_in_a_sentence(sparsec: Sparsec, monkeypatch: pytest.Monke
     assert "SPARSEC_DEBUG=1" in found.err
     monkeypatch.setenv("SPARSEC_DEBUG", "1")
     assert "Traceback" in sparsec("targets").err
+
+
+def test_standard_streams_may_be_closed() -> None:
+    command = [sys.executable, "-c", "from sparsec.cli import main; main(['opt', '--list'])"]
+    found = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_interrupt_while_the_command_line_is_loaded(sparsec: Sparsec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparsec.cli.group.run", interrupted)
+    assert sparsec("targets") == Finished(130, "", "interrupted\n")
 
 
 def test_interrupt_leaves_nothing(sparsec: Sparsec, model: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

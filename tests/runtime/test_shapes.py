@@ -83,3 +83,19 @@ def test_sets_are_one_or_several() -> None:
     ):
         with pytest.raises(UsageError, match=fault):
             sets_of(wrong)
+
+
+@pytest.mark.parametrize("shape", [4, None, "4,64", ("4", 64), (1.5, 64), (-1, 64), (2**40, 64), (10**30,)])
+def test_what_is_no_shape_is_refused(shape: object) -> None:
+    with pytest.raises(UsageError, match="input 'x'"):
+        sets_of({"x": shape})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("shapes", [5, "x", [], [None], [{"x": (1,)}, 2]])
+def test_what_are_no_sets_of_shapes_is_refused(shapes: object) -> None:
+    with pytest.raises(UsageError, match="no shape to compile for"):
+        sets_of(shapes)  # type: ignore[arg-type]
+
+
+def test_shapes_of_any_integers_become_tuples() -> None:
+    assert sets_of({"x": [np.int64(4), 0]}) == [{"x": (4, 0)}]  # type: ignore[dict-item]

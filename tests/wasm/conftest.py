@@ -10,7 +10,8 @@ import pytest
 from bench.wasm_engines import node as engine
 from sparsec.driver import compile_wasm
 from sparsec.options import Options
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
+from sparsec.whole_file import write_files
 from tests.tune.models import two_layers
 
 
@@ -34,5 +35,5 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("package")
     inside = request.param == "inside"
     plan, module = compile_wasm(two_layers(), Options("wasm32", use_measurements=False), weights_inside=inside)
-    write_package(folder, package_files(plan, module, weights_inside=inside))
+    write_files(folder, package_files(plan, module, weights_inside=inside))
     return folder

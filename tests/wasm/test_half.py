@@ -16,7 +16,8 @@ from sparsec.options import Options
 from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_half import widening
 from sparsec.targets.wasm_link import link
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
+from sparsec.whole_file import write_files
 from tests.rounded_models import rounded
 from tests.tune.models import two_layers
 
@@ -52,7 +53,7 @@ def test_outputs_are_those_of_rounded_weights(engine: str, inside: bool, tmp_pat
     if missing is not None:
         pytest.skip(missing)
     plan, module = compile_wasm(two_layers(), replace(QUIET, storage="fp16"), weights_inside=inside)
-    write_package(tmp_path, package_files(plan, module, weights_inside=inside))
+    write_files(tmp_path, package_files(plan, module, weights_inside=inside))
     feeds = {"x": np.random.default_rng(1).standard_normal((32, 24)).astype(np.float32)}
     whole, other = compile_wasm(rounded(two_layers()), QUIET)
     assert plan.weights.nbytes < 0.8 * whole.weights.nbytes

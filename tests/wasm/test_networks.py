@@ -14,7 +14,8 @@ from bench.wasm_networks import relative_error
 from sparsec.driver import compile_wasm
 from sparsec.feeds import random_feeds
 from sparsec.options import Options
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
+from sparsec.whole_file import write_files
 from tests.test_quantised_networks import NETWORKS, Random
 
 FLOAT, STEPS = 1e-4, 0.05  # tolerances of fp32, and where a value may be rounded to the next of 256 steps
@@ -45,7 +46,7 @@ def target(request: pytest.FixtureRequest) -> str:
 def package(network: tuple[Path, float], target: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     plan, module = compile_wasm(network[0], Options(target, use_measurements=False))
-    write_package(folder, package_files(plan, module, weights_inside=True))
+    write_files(folder, package_files(plan, module, weights_inside=True))
     return folder
 
 

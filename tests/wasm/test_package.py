@@ -16,7 +16,8 @@ import pytest
 from bench.wasm_engines.module import WasmModel
 from sparsec.driver import compile_wasm
 from sparsec.options import Options
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
+from sparsec.whole_file import write_files
 from tests.tune.models import two_layers
 from tests.wasm.conftest import Node
 
@@ -165,7 +166,7 @@ export {{ found }};
 
 def test_an_engine_without_the_instructions_is_told_which(node: Node, tmp_path: Path) -> None:
     plan, module = compile_wasm(two_layers(), Options("wasm32-relaxed", use_measurements=False))
-    write_package(tmp_path, package_files(plan, module, weights_inside=True))
+    write_files(tmp_path, package_files(plan, module, weights_inside=True))
     script = """
 import { load, missingFeatures } from "./model.mjs";
 const validate = WebAssembly.validate;
@@ -182,7 +183,7 @@ def test_a_whole_network(node: Node, tmp_path: Path, target: str) -> None:
     """MediaPipe's hand landmarks in Node, in wasmtime, and in ONNX Runtime."""
     model = onnx.ModelProto.FromString(gzip.decompress(LANDMARKS.read_bytes()))
     plan, module = compile_wasm(model, Options(target, use_measurements=False))
-    write_package(tmp_path, package_files(plan, module, weights_inside=True))
+    write_files(tmp_path, package_files(plan, module, weights_inside=True))
     assert (tmp_path / "model.wasm").stat().st_size < 1.15 * plan.weights.nbytes
     x = np.random.default_rng(0).random(plan.inputs[0].shape, np.float32)
     in_node = run(node, tmp_path, x)

@@ -23,8 +23,9 @@ from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_link import link
 from sparsec.targets.wasm_memory import PAGE
 from sparsec.targets.wasm_module import HOSTS
-from sparsec.wasm_package import package_files, write_package
+from sparsec.wasm_package import package_files
 from sparsec.web_demo import serve
+from sparsec.whole_file import write_files
 from tests.frontends.test_onnx_results import model_of
 from tests.wasm.conftest import Node
 from tests.wasm.layers import BLOCKS, DENSE, EMPTY, SPARSE, Conv, linear, linear_bytes
@@ -59,7 +60,7 @@ console.log(JSON.stringify({ threads: kept.map((model) => model.threads), same: 
 
 def _package(folder: Path, model: onnx.ModelProto, options: Options = QUIET, *, inside: bool = True) -> Plan:
     plan, module = compile_wasm(model, options, weights_inside=inside)
-    write_package(folder, package_files(plan, module, weights_inside=inside))
+    write_files(folder, package_files(plan, module, weights_inside=inside))
     return plan
 
 
