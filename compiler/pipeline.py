@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsec.errors import ToolchainError
+from sparsec.errors import ToolchainError, UsageError
 from sparsec.frontends.imported import Imported
 from sparsec.ir.context import make_context
 from sparsec.options import Options, Progress, Shapes
@@ -57,12 +57,17 @@ def run_passes(imported: Imported, unit: Unit, passes: Passes, report: Report, t
 
 
 def import_model(source: Readable, options: Options, example_inputs: object) -> Imported:
-    """Send the source to the frontend that reads it."""
+    """Send the source to the frontend that reads it; raises `UsageError` for what none reads."""
     context = make_context()
     if isinstance(source, (str, Path, bytes)) or type(source).__module__.startswith("onnx"):
         from sparsec.frontends.onnx import import_onnx
 
+        if example_inputs is not None:
+            raise UsageError("Example inputs are for torch modules; an ONNX model says what its inputs are.")
         return import_onnx(source, context=context, shapes=options.shapes, weights=options.weights)  # type: ignore[arg-type]
+    if not hasattr(source, "state_dict"):
+        models = "an ONNX file (its path or bytes, or a ModelProto), a torch module or an exported program"
+        raise UsageError("This is not a model.", expected=models, got=type(source).__name__)
     from sparsec.frontends.torch import import_torch
 
     return import_torch(

@@ -47,7 +47,7 @@ class Session:
         self._lock = threading.Lock()
         self._running = 0
         self._closed = False
-        self._native_closed = weakref.finalize(self, _close_native, self._models, self._pool)
+        self._native_closed = self._to_be_closed()
         _sessions.add(self)
 
     @property
@@ -178,6 +178,12 @@ class Session:
             if last:
                 self._native_closed()
 
+    def _to_be_closed(self) -> weakref.finalize[..., Session]:
+        """What releases code, arenas and threads when it is called, or this session is gone."""
+        closing = weakref.finalize(self, _close_native, self._models, self._pool)
+        closing.atexit = False  # a thread may be in a run to the very end of the process, which releases everything
+        return closing
+
     def _after_fork(self) -> None:
         """Threads do not survive a fork, and runs of other threads do not go on: start afresh with the same code."""
         self._lock = threading.Lock()
@@ -186,7 +192,7 @@ class Session:
             return
         self._pool.close()
         self._pool = library.Pool(self._threads)
-        self._native_closed = weakref.finalize(self, _close_native, self._models, self._pool)
+        self._native_closed = self._to_be_closed()
 
 
 class Binding:
@@ -250,6 +256,6 @@ def _given(out: Feeds, specs: Sequence[TensorSpec], inputs: list[Array]) -> list
 def _thread_count(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not 1 <= threads <= 4096:
+    if not isinstance(threads, int) or not 1 <= threads <= 4096:
         raise UsageError("The number of threads is out of range.", expected="1 to 4096", got=str(threads))
     return threads

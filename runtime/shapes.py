@@ -39,7 +39,7 @@ def pick(feeds: Feeds, choices: Sequence[Inputs]) -> int:
 
 def find(shapes: Shapes, choices: Sequence[Inputs]) -> int:
     """The number of the inputs of which some have these shapes, by name; raises `UsageError` if they are not those of one."""
-    wanted = set(shapes.items())
+    wanted = set(_sizes(shapes).items())
     fitting = [number for number, specs in enumerate(choices) if wanted <= {(spec.name, spec.shape) for spec in specs}]
     if len(fitting) != 1:
         fault = "several such shapes" if fitting else "no such shape"

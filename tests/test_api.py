@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 import sparsec
 from sparsec import artifact
+from sparsec.errors import UsageError
 
 
 def two_outputs() -> onnx.ModelProto:
@@ -193,6 +194,17 @@ def test_inference_session_has_the_interface_of_onnx_runtime(model: sparsec.Comp
     for compiled in (tmp_path / "m.sparsec", model):
         with pytest.raises(sparsec.UsageError, match="compiled already"):
             sparsec.InferenceSession(compiled, precision="bf16")
+
+
+@pytest.mark.parametrize("source", [None, 5, [], np.zeros(3)])
+def test_what_is_no_model_is_refused(source: object) -> None:
+    with pytest.raises(UsageError, match=r"not a model(.|\n)*torch module"):
+        sparsec.compile(source)  # type: ignore[arg-type]
+
+
+def test_example_inputs_are_for_torch_modules() -> None:
+    with pytest.raises(UsageError, match="Example inputs are for torch modules"):
+        sparsec.compile(b"", (np.zeros(3, np.float32),))
 
 
 def test_an_artifact_is_not_compiled(model: sparsec.CompiledModel, tmp_path: Path) -> None:

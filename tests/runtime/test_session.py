@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -235,7 +237,27 @@ def test_a_forked_child_runs_with_threads_of_its_own(two_adds: Program, feeds: d
         np.testing.assert_array_equal(session(feeds)["y"], expected(feeds))
 
 
-@pytest.mark.parametrize("threads", [0, -1, 10_000])
+def test_the_process_may_end_while_a_thread_runs(two_adds: Program, tmp_path: Path) -> None:
+    artifact.write(two_adds, tmp_path / "m.sparsec")
+    script = """
+import sys, threading
+import numpy as np
+from sparsec.runtime import Session
+session, started = Session(sys.argv[1], threads=2), threading.Event()
+feeds = [np.ones((100, 100), np.float32)] * 2
+def work():
+    while True:
+        session(feeds)
+        started.set()
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+started.wait()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "m.sparsec")]
+    assert [subprocess.run(command, check=False).returncode for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10_000, 1.5])
 def test_an_impossible_number_of_threads_is_refused(two_adds: Program, threads: int) -> None:
     with pytest.raises(UsageError, match="out of range"):
         Session(two_adds, threads=threads)

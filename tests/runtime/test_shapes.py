@@ -99,3 +99,7 @@ def test_what_are_no_sets_of_shapes_is_refused(shapes: object) -> None:
 
 def test_shapes_of_any_integers_become_tuples() -> None:
     assert sets_of({"x": [np.int64(4), 0]}) == [{"x": (4, 0)}]  # type: ignore[dict-item]
+
+
+def test_shapes_that_are_lists_are_found() -> None:
+    assert find({"input0": [2, 3]}, [specs([(2, 3)]), specs([(4, 3)])]) == 0  # type: ignore[dict-item]
