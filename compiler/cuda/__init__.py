@@ -9,7 +9,8 @@
 sparse matrices lie on a GPU. `products`: how each product is cut up, launched, and what it costs. `network`: whole models.
 `torch`: for torch's users.
 
-**How it is made.** Kernels are CUDA C++ in `code`, compiled for the GPU at hand by NVRTC from its PyPI package
+**How it is made.** Kernels are CUDA C++ in `code`, one a file (`*.cu`); what several share is in headers (`*.cuh`), and a GPU's
+instructions have their names in `code/machine` and nowhere else. They are compiled for the GPU at hand by NVRTC from its PyPI package
 (`pip install sparsec[cuda]`; no toolkit, and no GPU to compile) and kept in the cache folder; to run, the driver is called
 by ctypes. Architectures from sm_80 on; measured on sm_90. GPUs with 99 KiB of shared memory for a block (sm_86, sm_89)
 have no room for denser unstructured weights, which are multiplied dense there.
@@ -67,7 +68,7 @@ as fast as 2:4 for V = 64 and M = 8, at most 1.75 times as fast for V = 128, and
 factor transposed, rows that begin anywhere), `attention` (softmax between two products, nothing of it in memory) and
 `convolution` (`conv_mma`: a product with pixels that are gathered as it goes; `conv_depthwise`). NHWC is the fast layout:
 eight channels are copied at a time. All have their bias, activation and residual before the one rounding. They are written
-in the words of `tensor_core.cuh`, which `tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for
+in the words of `code/machine`, which `tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for
 their products of warpgroups (`WGMMA`).
 
 **What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144

@@ -1,4 +1,4 @@
-// Kernels of compiler/cuda on a CPU: CUDA's words, and the functions of tensor_core.cuh, for a C++ compiler.
+// Kernels of compiler/cuda on a CPU: CUDA's words, and functions of code/machine, for a C++ compiler.
 //
 // Each thread of a block is a coroutine, which goes on until it must meet the others of its warp or block. Shared memory is
 // NaN at first. An asynchronous copy makes its target NaN, and is done when its thread waits for it, not before.

@@ -1,4 +1,4 @@
-"""Kernels made of `tensor_core.cuh` without a GPU: compiled by a C++ compiler, each thread a coroutine (`emulation.h`)."""
+"""Kernels written in the words of `code/machine` without a GPU: compiled by a C++ compiler, each thread a coroutine (`emulation.h`)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.code import program
+from sparsec.cuda.code.source import source_of
 from sparsec.cuda.device.driver import Buffer
 
-EMULATED = ("special.cuh", "tensor_core.cuh", "widened.cuh", "wgmma.cuh")  # whose functions are those of `emulation.h`
+EMULATED = ("machine", "made")  # folders of headers, whose functions are those of `emulation.h`
 COMPILER = shutil.which("g++")
 
 
@@ -82,13 +81,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _compiled(kernel: str, macros: tuple[tuple[str, int], ...]) -> ctypes._NamedFuncPointer:
-    here = files("sparsec.cuda.code")
-    texts = [(here / name).read_text() for name in program.HEADERS[kernel] if name not in EMULATED]
     body = f'extern "C" void run(const Operands *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ {kernel}(*o); }}); }}'
     header = Path(__file__).with_name("emulation.h")
     source = "\n".join(
-        [*(f"#define {name} {value}" for name, value in macros), f'#include "{header}"', *texts,
-         (here / f"{kernel}.cu").read_text(), body]
+        [*(f"#define {name} {value}" for name, value in macros), f'#include "{header}"',
+         source_of(kernel, dict(macros), without=EMULATED), body]
     )  # fmt: skip
     stem = Path(_folder().name, hashlib.sha256(source.encode()).hexdigest()[:16])
     stem.with_suffix(".cpp").write_text(source)

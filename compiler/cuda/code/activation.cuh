@@ -1,5 +1,7 @@
 // What is done to a sum before it is rounded: ACTIVATION is its number in `product.py`, and 8 more where something is added before.
 
+#include "machine/special.cuh"
+
 #define KIND_OF_ACTIVATION (ACTIVATION % 8)
 #define ADDED_FIRST (ACTIVATION / 8)
 

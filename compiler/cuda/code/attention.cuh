@@ -8,6 +8,12 @@
 // Macros: WARPS, SLABS (of 16 queries of a warp), KEYS, STAGES, SIZE (of a head, filled up with zeros), MASK (0: there is
 // none, 1: its own for each query, 2: one for all queries of a head).
 
+#include "machine/copies.cuh"
+#include "machine/order.cuh"
+#include "machine/shared_memory.cuh"
+#include "machine/special.cuh"
+#include "machine/tensor_core.cuh"
+
 #define THREADS (32 * WARPS)
 #define QUERIES (WARPS * SLABS * 16)
 #define TILE_BYTES (KEYS * Way::PITCH)

@@ -1,6 +1,8 @@
 // Attention on tensor cores of sm_80 and later, queries in registers. Rows of tiles are 16 bytes longer than SIZE elements, so that eight
 // neighbours' same pieces lie in different banks.
 
+#include "attention.cuh"
+
 struct Way {
     static const int PITCH = SIZE * 2 + 16;
 

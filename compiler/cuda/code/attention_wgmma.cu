@@ -1,6 +1,10 @@
 // Attention on Hopper's tensor cores: sm_90a only. Each warpgroup has 64 queries, in shared memory (in registers ptxas 13.0
 // overwrites them in the loop); tiles are of 64 columns, rows of 128 bytes, swizzled.
 
+#include "attention.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+
 struct Way {
     static const int PITCH = SIZE * 2;
 
@@ -20,8 +24,8 @@ struct Way {
         begin_products();
 #pragma unroll
         for (int part = 0; part < SIZE / 16; ++part)
-            by_keys(sums, swizzled_matrix(queries + part / 4 * (QUERIES * 128) + part % 4 * 32),
-                    swizzled_matrix(keys + part / 4 * (KEYS * 128) + part % 4 * 32), part);
+            by_keys(sums, matrix_at<1>(queries + part / 4 * (QUERIES * 128) + part % 4 * 32),
+                    matrix_at<1>(keys + part / 4 * (KEYS * 128) + part % 4 * 32), part);
         end_products();
         wait_for_products<0>();
         settle(sums);
@@ -37,7 +41,7 @@ struct Way {
 #pragma unroll
             for (int part = 0; part < SIZE / 64; ++part)
                 by_values((float(&)[32])sums[0][part * 8], (const u32(&)[4])powers[0][key / 8],
-                          swizzled_matrix(values + part * (KEYS * 128) + key * 128));
+                          matrix_at<1>(values + part * (KEYS * 128) + key * 128));
         end_products();
         wait_for_products<0>();
         settle((float(&)[SIZE / 2])sums[0]);

@@ -1,5 +1,8 @@
 // Y = W X for unstructured W, on dense tensor cores: lane streams are expanded in registers (see lane_values.cuh).
 
+#include "lane_values.cuh"
+#include "warp_stream.cuh"
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Operands all) {
     extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();

@@ -8,6 +8,15 @@
 //
 //     zeros | unit of the first strip, or the second's alone | unit of the second strip, or the first's alone | zeros
 
+#include "machine/barriers.cuh"
+#include "machine/order.cuh"
+#include "machine/tensor_memory.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "output.cuh"
+#include "tile_order.cuh"
+#include "told_words.cuh"
+
 #define X_BYTES (TOKENS * 128)
 #define UNIT_BYTES 4096 // 32 rows of 128 bytes, swizzled
 #define SLOT_BYTES (3 * UNIT_BYTES)
@@ -27,25 +36,6 @@ struct Operands {
     Order order;
 };
 
-// The pieces of a row tile, which all lanes of a warp are told; each lane loads one of 32, long before they are needed.
-struct Pieces {
-    const u32 *from;
-    int count;
-    u32 own, next;
-
-    __device__ __forceinline__ Pieces(const u32 *from_, int count_) : from(from_), count(count_), next(load(0)) {}
-
-    __device__ __forceinline__ u32 load(int first) const {
-        const int which = first + (threadIdx.x & 31);
-        return which < count ? from[which] : 0;
-    }
-
-    __device__ __forceinline__ u32 at(int piece) {
-        if (piece % 32 == 0) own = next, next = load(piece + 32);
-        return __shfl_sync(~0u, own, piece % 32);
-    }
-};
-
 // How many pairs have a unit in a piece.
 __device__ __forceinline__ u32 pairs_in(u32 strips) { return __popc((strips | strips >> 1) & EVERY_FIRST); }
 
@@ -56,8 +46,8 @@ extern "C" __global__ void __launch_bounds__(128 * GROUPS + 32, 1) bsr_pairs_wgm
     const int group = __shfl_sync(~0u, threadIdx.x / 128, 0); // the compiler knows: of a warp
     for (u32 each = threadIdx.x * 16; each < (SLOTS + 1) * UNIT_BYTES; each += blockDim.x * 16)
         *(uint4 *)(shared + STAGES * X_BYTES + each / UNIT_BYTES * SLOT_BYTES + each % UNIT_BYTES) = make_uint4(0, 0, 0, 0);
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    make_barriers<STAGES>(full, GROUPS * 4);
+    show_to_products();
+    make_barriers<STAGES, GROUPS * 4>(full);
     wait_for_kernel_before();
     Stage<STAGES> stage = {0, 0};
     Stage<SLOTS> slot = {0, 0};
@@ -70,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(128 * GROUPS + 32, 1) bsr_pairs_wgm
             int row_tile, token_tile;
             o.order.find(number, row_tile, token_tile);
             const RowTile &tile = o.tiles[row_tile];
-            const char *from = o.units + (long long)tile.first_unit * UNIT_BYTES;
-            Pieces pieces(o.pieces + tile.first_piece, tile.pieces);
+            const char *from = o.units + (i64)tile.first_unit * UNIT_BYTES;
+            ToldWords<int> pieces(o.pieces + tile.first_piece, tile.pieces);
             for (int piece = 0; piece < pieces.count; ++piece) {
                 const u32 word = pieces.at(piece), strips = word >> 16, needed = pairs_in(strips);
                 while (count == STAGES || total + needed > SLOTS) {
@@ -108,7 +98,7 @@ extern "C" __global__ void __launch_bounds__(128 * GROUPS + 32, 1) bsr_pairs_wgm
             const int first_row = first >= 0 ? first * 32 : o.out.m, second_row = second >= 0 ? second * 32 : o.out.m;
             const int row = first_of_rows(first_row, second_row);
             const float2 biases = o.out.biases(row, row + 8); // here, so that nothing waits for them
-            Pieces pieces(o.pieces + tile.first_piece, tile.pieces);
+            ToldWords<int> pieces(o.pieces + tile.first_piece, tile.pieces);
             float sums[TOKENS / 2];
 #pragma unroll
             for (int each = 0; each < TOKENS / 2; ++each) sums[each] = 0.0f;

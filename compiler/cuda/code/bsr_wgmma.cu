@@ -11,19 +11,23 @@
 // Where there are few tiles, each is done by SPLIT blocks of threads, a cluster, that have a part of its windows each. They
 // put their sums into their shared memory, and each adds up and writes some of the strips.
 //
-// Macros set by the caller: TOKENS (64 or 128), SPLIT, STAGES, STEPS of a window, UNITS; those of hopper.cuh.
+// Macros set by the caller: TOKENS (64 or 128), SPLIT, STAGES, STEPS of a window, UNITS; those of output.cuh.
 
-#define GROUPS 3
-#define STRIPS 4 // of a warpgroup
-#define HALVES (TOKENS / 64)
+#include "machine/barriers.cuh"
+#include "machine/order.cuh"
+#include "machine/tensor_memory.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "output.cuh"
+#include "strip_sums.cuh"
+#include "tile_order.cuh"
+
 #define BOX_BYTES (TOKENS * 128)
 #define STEP_BYTES (128 * 128) // a step's place: units know where the next step's is
 #define UNIT_BYTES 2048 // 32 rows of 64 bytes, swizzled
 #define MOST 24 // units of a window
 #define COUNTS 16 // bytes of a window before them
 #define PLACES 28
-#define STORE_PITCH 80 // bytes of a token's 32 rows on their way out
-#define STORE_BYTES (16 * STORE_PITCH) // of a warp
 
 // Units lie in the order of strips, then of columns, from `first` on; the second warpgroup's from `first + splits[0]` on, the
 // third's from `first + splits[1]` on.
@@ -51,93 +55,6 @@ struct Operands {
 // What all lanes of a warp have, so that the compiler knows it.
 __device__ __forceinline__ u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
 
-__device__ __forceinline__ u32 loaded_half(u32 address) {
-    u16 half;
-    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(half) : "r"(address));
-    return half;
-}
-
-// A matrix as `matrix_from` says it, at a place with FIRST_BIT in it already.
-#define FIRST_BIT (1 << 16)
-template <int SWIZZLE>
-__device__ __forceinline__ u64 placed(u32 place) {
-    return (u64)((SWIZZLE == 1 ? 1024 : 512) >> 4 | (u32)SWIZZLE << 30) << 32 | place;
-}
-
-// The sums of a warp, 16 tokens x 32 rows, to y; `area` is STORE_BYTES of its own.
-__device__ __forceinline__ void store_strip(const float (&sums)[16], const Output &o, int first_row, int first_token, u32 area) {
-    const int lane = threadIdx.x & 31;
-    const u32 to = area + lane % 8 * STORE_PITCH + lane / 8 * 16;
-    const auto place = [&](int half) { return area + (half * 8 + lane / 4) * STORE_PITCH + lane % 4 * 16; };
-    const int token = first_token + lane / 4, out_row = first_row + lane % 4 * 8;
-    __syncwarp();
-    if (o.residual) {
-        const uint4 first = o.added(token, out_row), second = o.added(token + 8, out_row);
-        keep(place(0), first), keep(place(1), second);
-        __syncwarp();
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        u32 words[4] = {}; // 8 tokens x 8 rows
-        if (o.residual)
-            asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                         : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(to + half * 8 * STORE_PITCH) : "memory");
-#pragma unroll
-        for (int part = 0; part < 4; ++part) {
-            const int row = first_row + 8 * part + lane % 4 * 2;
-            const float even = o.bias && row < o.m ? o.bias[row] : 0.0f, odd = o.bias && row + 1 < o.m ? o.bias[row + 1] : 0.0f;
-            const float *v = sums + 4 * part + 2 * half;
-            const float2 more = both_widened(words[part]); // zeros without a residual
-            words[part] = rounded(activated(v[0] + even, more.x), activated(v[1] + odd, more.y));
-        }
-        asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to + half * 8 * STORE_PITCH),
-                     "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
-    }
-    __syncwarp();
-    if (token < o.tokens) o.write(token, out_row, place(0));
-    if (token + 8 < o.tokens) o.write(token + 8, out_row, place(1));
-}
-
-// The parts' sums of a tile, added up in the order of the parts: `rank` of the cluster writes every SPLIT-th strip of 64 tokens.
-// `sums_at` is shared memory for all sums of a block of threads.
-#if SPLIT > 1
-__device__ __forceinline__ float4 loaded_from(u32 address, u32 rank) {
-    float4 v;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(in_block(address, rank)) : "memory");
-    return v;
-}
-
-__device__ __forceinline__ void exchange(const float (&sums)[STRIPS][HALVES][16], u32 sums_at) {
-    const u32 own = sums_at + threadIdx.x / 32 * (STRIPS * HALVES * 2048) + threadIdx.x % 32 * 16;
-    asm volatile("bar.sync 1, %0;" ::"n"(GROUPS * 128) : "memory"); // all have read what was there
-#pragma unroll
-    for (int strip = 0; strip < STRIPS; ++strip)
-#pragma unroll
-        for (int half = 0; half < HALVES; ++half)
-#pragma unroll
-            for (int each = 0; each < 4; ++each) {
-                const float *v = sums[strip][half] + 4 * each;
-                asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(own + (strip * HALVES + half) * 2048 + each * 512),
-                             "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]) : "memory");
-            }
-    meet_cluster();
-}
-
-__device__ __forceinline__ void add_up(float (&sums)[16], u32 sums_at, int which) {
-    const u32 from = sums_at + (threadIdx.x / 32 * (STRIPS * HALVES) + which) * 2048 + threadIdx.x % 32 * 16;
-#pragma unroll
-    for (int each = 0; each < 16; ++each) sums[each] = 0.0f;
-#pragma unroll
-    for (int part = 0; part < SPLIT; ++part)
-#pragma unroll
-        for (int each = 0; each < 4; ++each) {
-            const float4 v = loaded_from(from + each * 512, part);
-            sums[4 * each] += v.x, sums[4 * each + 1] += v.y, sums[4 * each + 2] += v.z, sums[4 * each + 3] += v.w;
-        }
-}
-#endif
-
 // A tile, or a part of one, and its windows.
 struct Work {
     int row_tile, token_tile, part, first_window, windows;
@@ -160,13 +77,13 @@ __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Opera
     const u32 areas = ring + UNITS * UNIT_BYTES, windows = areas + GROUPS * 4 * STORE_BYTES;
     const u32 full = windows + STAGES * sizeof(Window), read = full + 8 * STAGES;
     const int group = __shfl_sync(~0u, threadIdx.x / 128, 0), lane = threadIdx.x & 31; // the compiler knows: of a warp
-    make_barriers<STAGES>(full, GROUPS * 4);
+    make_barriers<STAGES, GROUPS * 4>(full);
     wait_for_kernel_before();
     Stage<STAGES> stage = {0, 0};
     u32 place = 0; // in the ring
 
     if (group == GROUPS) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+        give_registers<24>();
         if (threadIdx.x == GROUPS * 128) {
             Stage<STAGES> oldest = {0, 0};
             u32 taken = 0, units = 0; // of the stages and of the ring
@@ -193,7 +110,7 @@ __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Opera
                         const u32 column = (step < 2 ? head.z : head.w) >> (step % 2 * 16) & 0xFFFF;
                         copy_box(x + step * STEP_BYTES, o.x, column * 64, work.token_tile * TOKENS, barrier);
                     }
-                    const char *first = o.units + (long long)head.x * UNIT_BYTES;
+                    const char *first = o.units + (i64)head.x * UNIT_BYTES;
                     const u32 whole = min(own, UNITS - place); // before the ring's end
                     copy_bytes(ring + place * UNIT_BYTES, first, whole * UNIT_BYTES, barrier);
                     if (own > whole) copy_bytes(ring, first + whole * UNIT_BYTES, (own - whole) * UNIT_BYTES, barrier);
@@ -203,7 +120,7 @@ __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Opera
             }
         }
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
+        take_registers<160>();
         const int warp = threadIdx.x / 32 % 4;
         const u32 area = areas + threadIdx.x / 32 * STORE_BYTES;
         for (int number = blockIdx.x; number < o.order.count() * SPLIT; number += gridDim.x) {
@@ -218,7 +135,7 @@ __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Opera
                 const u32 x = x_stages + stage.index * STEPS * STEP_BYTES;
                 const u32 head = loaded(window + 4); // units, steps, splits
                 const u32 split = group == 0 ? 0 : head >> (8 + 8 * group) & 0xFF;
-                u32 next = window + PLACES + 2 * split, at = (place + split) % UNITS, raw = loaded_half(next);
+                u32 next = window + PLACES + 2 * split, at = (place + split) % UNITS, raw = loaded2(next);
                 const u32 counts = same(loaded(window + COUNTS + group * 4));
                 begin_products();
 #pragma unroll
@@ -228,7 +145,7 @@ __launch_bounds__(128 * (GROUPS + 1), 1) bsr_wgmma(const __grid_constant__ Opera
                         const u32 both = same(at << 16 | raw);
                         const u32 a = (both & 0xFFFF) + (matrix_place(x) | FIRST_BIT);
                         const u32 b = (both >> 16) * (UNIT_BYTES / 16) + (matrix_place(ring) | FIRST_BIT);
-                        raw = loaded_half(next += 2);
+                        raw = loaded2(next += 2);
                         at = at + 1 == UNITS ? 0 : at + 1;
 #pragma unroll
                         for (int tokens = 0; tokens < HALVES; ++tokens) {

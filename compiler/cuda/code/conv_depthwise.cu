@@ -4,6 +4,10 @@
 // Macros: BY_EIGHTS (eight channels are those of eight filters, and 16 bytes at a time can be read); ACROSS, 0 for windows of any
 // form, else with BY_EIGHTS and for windows of RIGHT pixels in a row, STEP from one window to the next, whose dilation is 1.
 
+#include "conv_input.cuh"
+#include "epilogue.cuh"
+#include "machine/order.cuh"
+
 struct Operands {
     Input in;
     const u16 *weight; // [taps][filters, filled up to eights]

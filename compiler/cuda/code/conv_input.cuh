@@ -1,5 +1,7 @@
 // What a convolution is told of its input, and where the window of a pixel lies in it.
 
+#include "machine/words.cuh"
+
 // Element k of a pixel: where it is from the pixel's first, and how far down and to the right.
 struct Tap {
     int offset;       // elements

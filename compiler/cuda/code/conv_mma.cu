@@ -3,6 +3,10 @@
 // y is [pixels of all images, filters]: X are pixels, W filters. A macro besides those of dense_tile.cuh: BY_EIGHTS, if eight
 // channels at a time can be copied, else elements are read one by one, those of neighbouring pixels by neighbouring threads.
 
+#include "conv_input.cuh"
+#include "dense_tile.cuh"
+#include "machine/order.cuh"
+
 // Copies of LINES pixels from `first` on, eight channels at a time.
 template <int LINES>
 struct WidePixels {
@@ -94,8 +98,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) conv_mma(const _
     o.out.select(0, group);
     if (o.out.bias) o.out.bias += group * o.filters;
     const u16 *weight = o.weight + group * o.filters * o.weight_stride;
-    int row, token;
-    o.order.find(blockIdx.x % o.order.count(), row, token);
+    int row_tile, token_tile;
+    o.order.find(blockIdx.x % o.order.count(), row_tile, token_tile);
+    const int row = row_tile * ROWS, token = token_tile * TOKENS;
     const Lines<ROWS, false, true> w = {weight, o.weight_stride, row, o.filters, o.k};
 #if BY_EIGHTS
     const WidePixels<TOKENS> x(o.in, token, o.k);

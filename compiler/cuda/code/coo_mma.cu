@@ -5,6 +5,8 @@
 // element that is zero costs nothing but its bytes in shared memory. A tile has from LEAST to ROUNDS rounds, which are
 // loaded in registers during the tile before.
 
+#include "warp_stream.cuh"
+
 #define TILE_BYTES (WORDS * 2048)
 #define AHEAD 48 // rounds from the one that is loaded to the one that is brought to the L2
 
@@ -12,22 +14,12 @@ struct Points {
     u32 values[ROUNDS]; // low half: the nonzero; high half: its byte in the tile
     u32 count;
 
-    static __device__ __forceinline__ u32 loaded(const u32 *from) {
-        u32 value;
-        asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(value) : "l"(from));
-        return value;
-    }
-
-    static __device__ __forceinline__ void put(u32 tile, u32 point, u32 value) {
-        asm volatile("st.shared.u16 [%0], %1;" ::"r"(tile + (point >> 16)), "h"((u16)value) : "memory");
-    }
-
     __device__ __forceinline__ void load(const u32 *from, u32 count_) {
         count = count_;
         if (count == 0) return; // past the last tile
 #pragma unroll
         for (u32 each = 0; each < ROUNDS; ++each)
-            if (each < LEAST || each < count) values[each] = loaded(from + each * 32);
+            if (each < LEAST || each < count) values[each] = streamed4(from + each * 32);
     }
 
     // Store the nonzeros, or zeros in their places.
@@ -35,13 +27,12 @@ struct Points {
     __device__ __forceinline__ void scatter(u32 tile) const {
 #pragma unroll
         for (u32 each = 0; each < ROUNDS; ++each)
-            if (each < LEAST || each < count) put(tile, values[each], ZEROS ? 0 : values[each]);
+            if (each < LEAST || each < count) store2(tile + (values[each] >> 16), ZEROS ? 0 : values[each]);
     }
 };
 
 __device__ __forceinline__ void clear_tile(u32 tile) {
-    for (u32 at = (threadIdx.x & 31) * 16; at < TILE_BYTES; at += 512)
-        asm volatile("st.shared.v4.u32 [%0], {%1,%1,%1,%1};" ::"r"(tile + at), "r"(0) : "memory");
+    for (u32 at = (threadIdx.x & 31) * 16; at < TILE_BYTES; at += 512) store16(tile + at, make_uint4(0, 0, 0, 0));
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) coo_mma(const Operands all) {
@@ -77,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) coo_mma(const Operan
         const Points now = next;
         next.load(points, rounds);
         const u32 *ahead = points + (AHEAD * 32 + lane * 31);
-        if (lane < rounds && ahead < last_point) asm volatile("prefetch.global.L2 [%0];" ::"l"(ahead));
+        if (lane < rounds && ahead < last_point) bring_to_l2(ahead);
         points += rounds * 32, rounds = offsets[min(each + 3, count)] - end, end += rounds;
         now.scatter<false>(tile);
         __syncwarp();

@@ -7,12 +7,20 @@
 // PLACES tiles ahead. One warpgroup multiplies: the instruction takes 64 rows of X, tokens or whatever is behind them, and 256
 // rows of W, in 128 cycles for each tile. One of the warps that scatter a step has the tensor memory unit bring its columns of X.
 
+#include "coo_points.cuh"
+#include "machine/barriers.cuh"
+#include "machine/order.cuh"
+#include "machine/tensor_memory.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "output.cuh"
+#include "told_words.cuh"
+
 #define ROW_TILES 4
 #define SLOTS (DEPTH * SCATTERERS)
 #define STAGES (SLOTS / ROW_TILES) // steps that there are places for, and for their columns of X
 #define TILE_BYTES 8192
 #define X_BYTES (TOKENS * 128)
-#define FIXED (MAIN * 3 / 2) // units of 64 bytes that every tile has
 #define POINT_BYTES ((FIXED + 2 * ROUNDS) * 64) // of a tile, at most
 #define THREADS (128 + 32 * SCATTERERS)
 
@@ -37,80 +45,13 @@ struct Operands {
     int steps, blocks, segment_count; // steps of a block
 };
 
-__device__ __forceinline__ void put(u32 to, u32 value) {
-    asm volatile("st.shared.u16 [%0], %1;" ::"r"(to), "h"((u16)value) : "memory");
-}
-
-// Where a lane's part of a tile goes.
-struct Places {
-    u32 words[(MAIN + 3) / 4]; // 14 bits for two of its bank: of the lower half and of the higher one
-    u32 more[ROUNDS ? ROUNDS : 1]; // in its high half, the byte of a nonzero of any bank
-    u32 units;
-};
-
-struct Points {
-    Places places;
-    u32 values[MAIN / 2];
-
-    // From shared memory.
-    __device__ __forceinline__ void load(u32 from, u32 units) {
-        places.units = units;
-        const u32 lane = threadIdx.x & 31, own = from + lane * 4;
-#pragma unroll
-        for (u32 each = 0; each < MAIN / 2; ++each) values[each] = loaded(own + each * 128);
-#pragma unroll
-        for (u32 each = 0; each < MAIN / 4; ++each) places.words[each] = loaded(own + MAIN * 64 + each * 128);
-        if (MAIN % 4) {
-            u16 bits;
-            asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(from + lane * 2 + MAIN * 64 + MAIN / 4 * 128));
-            places.words[MAIN / 4] = bits;
-        }
-#pragma unroll
-        for (u32 each = 0; each < ROUNDS; ++each)
-            if (each < LEAST || FIXED + 2 * each < units) places.more[each] = loaded(own + FIXED * 64 + each * 128);
-    }
-};
-
-// Where a warp's tiles end, of which it is told one after the other: each lane has one of 32, and one of the next 32.
-struct Ends {
-    const u32 *from;
-    u32 count, own, next;
-
-    __device__ __forceinline__ Ends(const u32 *from_, u32 count_) : from(from_), count(count_), next(load(0)) {}
-
-    __device__ __forceinline__ u32 load(u32 first) const {
-        const u32 which = first + (threadIdx.x & 31);
-        return which < count ? from[which] : 0;
-    }
-
-    __device__ __forceinline__ u32 at(u32 which) {
-        if (which % 32 == 0) own = next, next = load(which + 32);
-        return __shfl_sync(~0u, own, which % 32);
-    }
-};
-
-// Call `put` with where each nonzero goes and its number, those of any bank after the others.
-template <class Put>
-__device__ __forceinline__ void each_place(const Places &places, u32 tile, const Put &put) {
-    const u32 bank = tile + (threadIdx.x & 31) * 4;
-#pragma unroll
-    for (u32 each = 0; each < MAIN / 2; ++each) {
-        const u32 word = places.words[each / 2];
-        put(bank + ((each % 2 ? word >> 16 : word) & 0x1F80), 2 * each);
-        put(bank + ((each % 2 ? word >> 9 : word << 7) & 0x1F80) + 2, 2 * each + 1);
-    }
-#pragma unroll
-    for (u32 each = 0; each < ROUNDS; ++each)
-        if (each < LEAST || FIXED + 2 * each < places.units) put(tile + (places.more[each] >> 16), MAIN + each);
-}
-
 __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32 ring, u32 x_stages, u32 full, u32 read, u32 places,
                                         u32 there) {
     const u32 warp = threadIdx.x / 32 - 4, lane = threadIdx.x & 31;
     const u32 tiles = (part.end - part.begin) * ROW_TILES, count = (tiles - warp + SCATTERERS - 1) / SCATTERERS;
     const u32 *offsets = o.offsets + part.begin * ROW_TILES + warp * (tiles / SCATTERERS) + min(warp, tiles % SCATTERERS);
     const u32 own_places = places + warp * (PLACES * POINT_BYTES), own_there = there + warp * (PLACES * 8);
-    Ends ends(offsets + 1, count);
+    ToldWords<u32> ends(offsets + 1, count); // of this warp's tiles
     u32 begin = o.starts[blockIdx.x * SCATTERERS + warp], units[PLACES] = {}; // of the tiles that are copied
     const auto copy = [&](u32 which) {
         if (which >= count) return;
@@ -131,7 +72,7 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32
             for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
 #pragma unroll
     for (u32 slot = warp; slot < SLOTS; slot += SCATTERERS)
-        for (u32 at = lane * 16; at < TILE_BYTES; at += 512) keep(ring + slot * TILE_BYTES + at, make_uint4(0, 0, 0, 0));
+        for (u32 at = lane * 16; at < TILE_BYTES; at += 512) store16(ring + slot * TILE_BYTES + at, make_uint4(0, 0, 0, 0));
     __syncwarp();
     wait_for_kernel_before();
     Places before[DEPTH] = {}; // the tiles in its places, the oldest first
@@ -153,11 +94,11 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32
             expect(full + 8 * stage, X_BYTES);
             copy_box(x_stages + stage * X_BYTES, o.x, (part.begin + step) % o.steps * 64, blockIdx.y * TOKENS, full + 8 * stage);
         }
-        if (each >= DEPTH) each_place(before[0], tile, [](u32 place, u32) { put(place, 0); });
+        if (each >= DEPTH) each_place(before[0], tile, [](u32 place, u32) { store2(place, 0); });
         each_place(now.places, tile, [&](u32 place, u32 number) {
-            put(place, number >= MAIN ? now.places.more[number - MAIN] : now.values[number / 2] >> number % 2 * 16);
+            store2(place, number >= MAIN ? now.places.more[number - MAIN] : now.values[number / 2] >> number % 2 * 16);
         });
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        show_to_products();
         arrive(full + 8 * stage);
 #pragma unroll
         for (int i = 0; i + 1 < DEPTH; ++i) before[i] = before[i + 1];
@@ -195,7 +136,7 @@ __device__ __forceinline__ void store_four(const Output &o, float4 v, int token,
 
 // Where a segment's sums are: [TOKENS][ROWS].
 __device__ __forceinline__ float *partial_of(const Operands &o, int segment) {
-    return o.partial + ((long long)blockIdx.y * o.segment_count + segment) * (TOKENS * ROWS);
+    return o.partial + ((i64)blockIdx.y * o.segment_count + segment) * (TOKENS * ROWS);
 }
 
 __device__ __forceinline__ int tokens_here(const Operands &o) { return min(o.out.tokens - (int)blockIdx.y * TOKENS, TOKENS); }
@@ -256,7 +197,7 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, u3
                     __stcg((float2 *)(own + token * ROWS + i * 8 + lane % 4 * 2), make_float2(sums[4 * i + 2 * half], sums[4 * i + 2 * half + 1]));
         }
         const u32 all = o.segments[block].count;
-        asm volatile("fence.acq_rel.gpu;" ::: "memory");
+        fence();
         meet_warpgroup(1);
         if (all == 1)
             finish(o, block, threadIdx.x, 128);
@@ -265,7 +206,7 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, u3
             const bool last = atomicAdd(counter, 1) + 1 == all;
             if (last) *counter = 0;
             // The first and the last segment of a worker are those whose blocks others have, too.
-            asm volatile("st.shared.u32 [%0], %1;" ::"r"(left + 4 * (begin > 0)), "r"(last ? block + 1 : 0) : "memory");
+            store4(left + 4 * (begin > 0), last ? block + 1 : 0);
         }
     }
 }
@@ -275,27 +216,26 @@ __device__ __forceinline__ void finish_shared(const Operands &o, u32 left) {
     __syncthreads();
     for (int each = 0; each < 2; ++each)
         if (const u32 block = loaded(left + 4 * each)) {
-            asm volatile("fence.acq_rel.gpu;" ::: "memory");
+            fence();
             finish(o, block - 1, threadIdx.x, THREADS);
         }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) coo_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    allow_next_kernel();
     const u32 ring = shared_address(shared), x_stages = ring + SLOTS * TILE_BYTES, places = x_stages + STAGES * X_BYTES;
     const u32 there = places + SCATTERERS * PLACES * POINT_BYTES, full = there + 8 * SCATTERERS * PLACES, read = full + 8 * STAGES;
     const u32 left = read + 8 * STAGES;
     const Part part = o.parts[blockIdx.x];
     if (threadIdx.x == 0) {
         for (int each = 0; each < STAGES; ++each) {
-            asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(full + 8 * each), "n"(ROW_TILES + 1) : "memory"); // and X
-            asm volatile("mbarrier.init.shared.b64 [%0], 4;" ::"r"(read + 8 * each) : "memory");
+            make_barrier<ROW_TILES + 1>(full + 8 * each); // and X
+            make_barrier<4>(read + 8 * each);
         }
-        for (int each = 0; each < SCATTERERS * PLACES; ++each)
-            asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(there + 8 * each) : "memory");
-        asm volatile("st.shared.v2.u32 [%0], {%1, %1};" ::"r"(left), "r"(0) : "memory");
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        for (int each = 0; each < SCATTERERS * PLACES; ++each) make_barrier<1>(there + 8 * each);
+        store8(left, 0, 0);
+        show_barriers();
     }
     __syncthreads();
     if (threadIdx.x >= 128) {

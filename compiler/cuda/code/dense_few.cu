@@ -6,6 +6,11 @@
 //
 // Macros: WARPS, SLABS, UNITS, TILES (of 8 tokens).
 
+#include "epilogue.cuh"
+#include "machine/global_memory.cuh"
+#include "machine/order.cuh"
+#include "machine/tensor_core.cuh"
+
 #define ROWS (SLABS * 16)
 #define PITCH (ROWS + 4) // floats of a token, so that lanes share no bank
 

@@ -4,6 +4,14 @@
 // K lie together in memory, 1 where tokens of X or rows of W do; X_WIDE, W_WIDE: 16 bytes at a time can be read; WGMMA: four
 // warps at a time multiply from shared memory, which only sm_90a does, with 16 tokens and all rows each (WARPS_R is 1).
 
+#include "epilogue.cuh"
+#include "machine/copies.cuh"
+#include "machine/shared_memory.cuh"
+#include "machine/tensor_core.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "tile_order.cuh"
+
 #define STEP 64
 #define THREADS (32 * WARPS_T * WARPS_R)
 #define WARP_TOKENS (TOKENS / WARPS_T)
@@ -21,19 +29,6 @@ struct Matrix {
     i64 stride, outer, inner; // stride: of lines, within which elements are neighbours
 
     __device__ __forceinline__ void select(int at_outer, int at_inner) { at += at_outer * outer + at_inner * inner; }
-};
-
-// The order of tiles: for `together` tiles of tokens all rows are done before the next, so that they stay in the L2.
-struct Order {
-    int row_tiles, token_tiles, together;
-
-    __device__ __forceinline__ int count() const { return row_tiles * token_tiles; }
-
-    __device__ __forceinline__ void find(int tile, int &first_row, int &first_token) const {
-        const int first = tile / (together * row_tiles) * together, width = min(together, token_tiles - first);
-        const int within = tile - first * row_tiles;
-        first_row = within / width * ROWS, first_token = (first + within % width) * TOKENS;
-    }
 };
 
 // 64 x LINES elements in shared memory: 128 bytes of K of each line or, with BY_LINES, of 64 lines of each k; of the eight
@@ -151,13 +146,13 @@ struct Sums {
         begin_products();
 #pragma unroll
         for (int k = 0; k < STEP; k += 16) {
-            const u64 own = swizzled_matrix(x + (X_LINES ? token / 64 * 8192 + k * 128 : token / 64 * 8192 + k * 2));
+            const u64 own = matrix_at<1>(x + (X_LINES ? token / 64 * 8192 + k * 128 : token / 64 * 8192 + k * 2));
 #if W_LINES
 #pragma unroll
             for (int part = 0; part < ROWS / 64; ++part)
-                wgmma((float(&)[32])values[0][part * 8], own, swizzled_matrix(w + part * 8192 + k * 128));
+                wgmma((float(&)[32])values[0][part * 8], own, matrix_at<1>(w + part * 8192 + k * 128));
 #else
-            wgmma((float(&)[ROWS / 2])values[0], own, swizzled_matrix(w + k * 2));
+            wgmma((float(&)[ROWS / 2])values[0], own, matrix_at<1>(w + k * 2));
 #endif
         }
         end_products();

@@ -5,6 +5,15 @@
 // tile of X and one of W to one of STAGES places in shared memory; each warpgroup multiplies 64 tokens. Where there are few tiles,
 // a cluster of SPLITS blocks has one, each block some of its columns; then each adds up what all have of some of its rows.
 
+#include "epilogue.cuh"
+#include "machine/barriers.cuh"
+#include "machine/order.cuh"
+#include "machine/shared_memory.cuh"
+#include "machine/tensor_memory.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "tile_order.cuh"
+
 #define TOKENS (64 * GROUPS)
 #define X_BYTES (TOKENS * 128)
 #define W_BYTES (ROWS * 128)
@@ -48,11 +57,10 @@ struct Tokens {
 #if SPLITS > 1
 // The sums of all blocks of a cluster, of this block's part of the rows; `place` is where each has its own.
 __device__ __forceinline__ void add_up(const float (&sums)[ROWS / 2], float (&own)[OWN], u32 place, int rank) {
-    asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLYING) : "memory"); // all have read the stages
+    meet<MULTIPLYING>(1); // all have read the stages
     const u32 mine = place + threadIdx.x * 4;
 #pragma unroll
-    for (int i = 0; i < ROWS / 2; ++i)
-        asm volatile("st.shared.f32 [%0], %1;" ::"r"(mine + i * MULTIPLYING * 4), "f"(sums[i]) : "memory");
+    for (int i = 0; i < ROWS / 2; ++i) store_float(mine + i * MULTIPLYING * 4, sums[i]);
     meet_cluster();
 #pragma unroll
     for (int i = 0; i < OWN; ++i) own[i] = 0.0f;
@@ -60,11 +68,7 @@ __device__ __forceinline__ void add_up(const float (&sums)[ROWS / 2], float (&ow
     for (int block = 0; block < SPLITS; ++block) {
         const u32 from = in_block(mine, block) + rank * OWN * MULTIPLYING * 4;
 #pragma unroll
-        for (int i = 0; i < OWN; ++i) {
-            float value;
-            asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(from + i * MULTIPLYING * 4) : "memory");
-            own[i] += value;
-        }
+        for (int i = 0; i < OWN; ++i) own[i] += loaded_float_there(from + i * MULTIPLYING * 4);
     }
     meet_cluster(); // nobody's memory goes before all have read it
 }
@@ -80,12 +84,12 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1)
     const u32 areas = w_tiles + STAGES * W_BYTES, full = areas + GROUPS * 4 * WARP_AREA_BYTES, read = full + 8 * STAGES;
     const int group = threadIdx.x / 128, count = o.order.count(), rank = blockIdx.x % SPLITS;
     const int first_step = o.steps * rank / SPLITS, steps = o.steps * (rank + 1) / SPLITS - first_step;
-    make_barriers<STAGES>(full, GROUPS * 4);
+    make_barriers<STAGES, GROUPS * 4>(full);
     wait_for_kernel_before();
     Stage<STAGES> stage = {0, 0};
 
     if (group == GROUPS) {
-        if (GROUPS > 1) asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        if (GROUPS > 1) give_registers<40>();
         if (threadIdx.x == GROUPS * 128)
             for (int number = blockIdx.x / SPLITS; number < count; number += gridDim.x / SPLITS) {
                 int row_tile, token_tile;
@@ -105,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1)
         meet_cluster();
 #endif
     } else {
-        if (GROUPS > 1) asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        if (GROUPS > 1) take_registers<232>();
         char *area = shared + (areas - x_tiles) + threadIdx.x / 32 * WARP_AREA_BYTES;
         for (int number = blockIdx.x / SPLITS; number < count; number += gridDim.x / SPLITS) {
             int row_tile, token_tile;

@@ -1,5 +1,8 @@
 // What is done to sums of dense products before they are rounded, and where they go.
 
+#include "activation.cuh"
+#include "machine/halves.cuh"
+
 struct Epilogue {
     u16 *y;
     const float *bias;   // [m] or null

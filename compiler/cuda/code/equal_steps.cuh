@@ -1,3 +1,7 @@
+// The walk of kernels whose steps are all of one size.
+
+#include "warp_stream.cuh"
+
 // X of a step: where a lane loads 32 columns from, beginning with one of the step's.
 struct StepOfX {
     const Tokens &tokens;
@@ -16,7 +20,7 @@ __device__ __forceinline__ void walk_steps(const Operands &o) {
     const int warp = threadIdx.x / 32;
     const Part part = o.parts[blockIdx.x];
     const int count = part.end - part.begin;
-    const uint4 *units = o.streams + ((long long)part.begin * WARPS + warp) * UNITS;
+    const uint4 *units = o.streams + ((i64)part.begin * WARPS + warp) * UNITS;
 
     const u32 x_data = shared_address(shared), x_barriers = x_data + Tokens::BYTES * STAGES;
     const u32 area = x_barriers + 16 * STAGES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);

@@ -1,6 +1,10 @@
 // Numbers of four bits as 16-bit floating-point numbers: of 16 bits as many as there are of a number are put below the bits of
 // a large power of two, which is then subtracted together with the 8 that numbers are stored with.
 
+#include "machine/bytes.cuh"
+#include "machine/halves.cuh"
+#include "stream_sums.cuh"
+
 #if BF16
 #define WHOLE 0x43004300 // 128, of which the last bits are units
 #define MINUS 0xC308C308 // 128 + 8
@@ -13,28 +17,15 @@
 #define ONE_OF_HIGH 0x2C002C00   // 1/16
 #endif
 
-__device__ __forceinline__ u32 scaled_down(u32 numbers, u32 unit, u32 minus) {
-    u32 pair;
-    asm("fma.rn." TYPE "x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(numbers), "r"(unit), "r"(minus));
-    return pair;
-}
-
-// Bits of a word within those of `WHOLE`, in one instruction.
-__device__ __forceinline__ u32 within_whole(u32 word, u32 mask) {
-    u32 bits;
-    asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(bits) : "r"(word), "r"(mask), "r"(WHOLE));
-    return bits;
-}
-
 // The two numbers at bits 0 and 16.
-__device__ __forceinline__ u32 low_numbers(u32 word) { return scaled_down(within_whole(word, 0x000F000F), ONE, MINUS); }
+__device__ __forceinline__ u32 low_numbers(u32 word) { return fma_of_pairs(among(word, 0x000F000F, WHOLE), ONE, MINUS); }
 
 // The two numbers at bits 4 and 20: sixteen times as large where there is room for that, which costs no shift.
 __device__ __forceinline__ u32 high_numbers(u32 word) {
 #if BF16
     return low_numbers(word >> 4);
 #else
-    return scaled_down(within_whole(word, 0x00F000F0), ONE_OF_HIGH, MINUS_OF_HIGH);
+    return fma_of_pairs(among(word, 0x00F000F0, WHOLE), ONE_OF_HIGH, MINUS_OF_HIGH);
 #endif
 }
 

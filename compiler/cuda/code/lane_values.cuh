@@ -7,23 +7,11 @@
 // FULL: chunks that each lane has in a step, needed or not. HELD: those that are loaded before the step; the few steps with more
 // load the others when they come.
 
+#include "machine/bytes.cuh"
+#include "machine/global_memory.cuh"
+#include "machine/shared_memory.cuh"
+
 #define FAR_AHEAD 128 // units from the step that is loaded to what is brought to the L2; 32 lanes can bring 256
-
-__device__ __forceinline__ u32 dot(u32 bytes, u32 weights, u32 start) {
-    u32 sum;
-    asm("dp4a.u32.u32 %0, %1, %2, %3;" : "=r"(sum) : "r"(bytes), "r"(weights), "r"(start));
-    return sum;
-}
-
-// 16 bits of each of two bytes' sign: __byte_perm cannot say this.
-template <int BYTES>
-__device__ __forceinline__ u32 spread(u32 bytes) {
-    u32 mask;
-    asm("prmt.b32 %0, %1, 0, %2;" : "=r"(mask) : "r"(bytes), "n"(BYTES));
-    return mask;
-}
-
-__device__ __forceinline__ void bring_to_l2(const uint4 *line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
 
 // A lane's mask words of a step.
 struct Masks {
@@ -65,19 +53,15 @@ struct LaneValues {
 
     static __device__ __forceinline__ u32 lanes_below() { return (1u << (threadIdx.x & 31)) - 1; }
 
-    static __device__ __forceinline__ void put(u32 address, u32 word) {
-        asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(word) : "memory");
-    }
-
     static __device__ __forceinline__ void lay_out(u32 at, u32 before, const uint4 &chunk) {
-        put(at, __byte_perm(before, chunk.x, 0x5432));
-        put(at + 1 * SLOT, chunk.x);
-        put(at + 2 * SLOT, __byte_perm(chunk.x, chunk.y, 0x5432));
-        put(at + 3 * SLOT, chunk.y);
-        put(at + 4 * SLOT, __byte_perm(chunk.y, chunk.z, 0x5432));
-        put(at + 5 * SLOT, chunk.z);
-        put(at + 6 * SLOT, __byte_perm(chunk.z, chunk.w, 0x5432));
-        put(at + 7 * SLOT, chunk.w);
+        store4(at, __byte_perm(before, chunk.x, 0x5432));
+        store4(at + 1 * SLOT, chunk.x);
+        store4(at + 2 * SLOT, __byte_perm(chunk.x, chunk.y, 0x5432));
+        store4(at + 3 * SLOT, chunk.y);
+        store4(at + 4 * SLOT, __byte_perm(chunk.y, chunk.z, 0x5432));
+        store4(at + 5 * SLOT, chunk.z);
+        store4(at + 6 * SLOT, __byte_perm(chunk.z, chunk.w, 0x5432));
+        store4(at + 7 * SLOT, chunk.w);
     }
 
     // Begin to load the chunks of a step of `count` values, whose units begin at number `from`.
@@ -103,7 +87,7 @@ struct LaneValues {
 #pragma unroll
         for (int each = 0; each < 8; ++each) words[each] = loaded(rest + each * SLOT);
 #pragma unroll
-        for (int each = 0; each < 8; ++each) put(slots + each * SLOT, words[each]);
+        for (int each = 0; each < 8; ++each) store4(slots + each * SLOT, words[each]);
         rest = slots + chunks * (8 * SLOT);
         u32 before = words[7];
 #pragma unroll

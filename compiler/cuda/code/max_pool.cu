@@ -1,5 +1,8 @@
 // The maximum of each window of images with channels last. A thread has LANES neighbouring channels of a pixel, 8 or 1.
 
+#include "machine/halves.cuh"
+#include "machine/order.cuh"
+
 struct Axis {
     int size, kernel, stride, dilation, before, out;
 };

@@ -1,6 +1,9 @@
 // Y = W X for 2:4 W on sparse tensor cores, where the weights' bytes are what counts: streams of nm24_streams.py, and of
 // nm24_byte_streams.py for factors of eight bits.
 
+#include "equal_steps.cuh"
+#include "nm24_step.cuh"
+
 struct Step {
     static const int WIDTH = 64;
 
@@ -13,9 +16,8 @@ struct Step {
         const uint4 words = streamed(from + lane);
         indices = {{{words.x, words.y}, {words.z, words.w}}};
 #else
-        u32 first, second;
-        asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(first), "=r"(second) : "l"((const uint2 *)from + lane));
-        indices = {{{first, second}, {first, second}}};
+        const uint2 words = streamed8((const uint2 *)from + lane);
+        indices = {{{words.x, words.y}, {words.x, words.y}}};
 #endif
 #pragma unroll
         for (int each = 0; each < 4; ++each) values[each / 2][each % 2] = streamed(from + INDEX_BYTES / UNIT + each * 32 + lane);

@@ -1,5 +1,7 @@
 // What all steps of nm24_streams.py and nm24_byte_streams.py are: 32 rows of W and 128 bytes of each of X's rows.
 
+#include "machine/tensor_core.cuh"
+
 #define INDEX_BYTES (KIND ? 512 : 256) // of a step; before 2048 of values: of each half of the columns, of each 16 rows
 
 // The indices of a step, of each half of the columns, each 16 rows.

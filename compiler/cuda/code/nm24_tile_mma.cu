@@ -3,6 +3,9 @@
 // A block of threads has 256 rows and 128 tokens, a warp 64 of each. For 128 bytes of X's rows at a time, X and the steps of W
 // are copied asynchronously to one of STAGES places; a warp copies those of one group of 32 rows.
 
+#include "nm24_step.cuh"
+#include "warp_stream.cuh"
+
 #define ROW_GROUPS 8 // of 32 rows
 #define TOKENS 128
 #define X_BYTES (TOKENS * 128)
@@ -35,7 +38,7 @@ struct GroupSteps {
     int half;
 
     __device__ __forceinline__ GroupSteps(const Operands &o, int group)
-        : next_step(o.streams + ((long long)(group / GROUPS) * o.steps * WARPS + group % GROUPS) * UNITS), half(0) {}
+        : next_step(o.streams + ((i64)(group / GROUPS) * o.steps * WARPS + group % GROUPS) * UNITS), half(0) {}
 
     __device__ __forceinline__ const uint4 *next() {
         const uint4 *found = next_step + half * GROUPS * UNITS;
@@ -51,8 +54,7 @@ __device__ __forceinline__ void copy_tokens(const Operands &o, int column, u32 t
         const int piece = first + threadIdx.x, token = piece / 8, part = piece % 8;
         const bool inside = token < o.tokens && column + part * 8 < o.k; // else 16 zeros are written
         const u16 *from = o.x + (inside ? token * o.x_stride + column + part * 8 : 0);
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to + token * 128 + (part ^ token % 8) * 16), "l"(from),
-                     "r"(inside ? 16 : 0) : "memory");
+        copy16(to + token * 128 + (part ^ token % 8) * 16, from, inside ? 16 : 0);
     }
 }
 
@@ -75,13 +77,13 @@ extern "C" __global__ void __launch_bounds__(32 * ROW_GROUPS, 1) nm24_tile_mma(c
             for (int each = 0; each < UNITS; each += 32)
                 if (each + lane < UNITS) copy16(to + (each + lane) * UNIT, from + each + lane);
         }
-        asm volatile("cp.async.commit_group;" ::: "memory");
+        end_copies();
     };
     for (int step = 0; step < STAGES - 1; ++step) copy(step);
     Sums sums[2];
     sums[0].clear(), sums[1].clear();
     for (int step = 0; step < steps; ++step) {
-        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2) : "memory");
+        wait_for_copies<STAGES - 2>();
         __syncthreads();
         copy(step + STAGES - 1);
         const u32 x = stages + step % STAGES * STAGE_BYTES, w = x + X_BYTES + warp % 4 * 2 * W_BYTES;
@@ -100,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(32 * ROW_GROUPS, 1) nm24_tile_mma(c
             }
         }
     }
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    wait_for_copies<0>();
     __syncthreads(); // results take the place of the stages
     const Operands mine = from_token(o, warp / 4 * 64, 64);
     if (mine.tokens <= 0) return;

@@ -8,6 +8,14 @@
 // The tiles that are left when all multiprocessors have had equally many are cut into parts of K, for all of them; the last
 // one to have its part of a tile adds up the sums.
 
+#include "machine/barriers.cuh"
+#include "machine/order.cuh"
+#include "machine/tensor_memory.cuh"
+#include "machine/wgmma.cuh"
+#include "made/wgmma.cuh"
+#include "output.cuh"
+#include "tile_order.cuh"
+
 #define BLOCKS (GROUPS * MT)
 #define W_INDICES 4096 // before them values, 64 bytes a row
 #define W_BYTES (W_INDICES + (KIND ? 1024 : 512)) // indices are one or two words for each thread of a warpgroup
@@ -42,7 +50,7 @@ struct Work {
         cut = whole ? -1 : (number - o.whole) / split;
         part = whole ? 0 : (number - o.whole) % split;
         o.order.find(whole ? number : o.whole + cut, row_tile, token_tile);
-        begin = (long long)o.steps * part / split, end = (long long)o.steps * (part + 1) / split;
+        begin = (i64)o.steps * part / split, end = (i64)o.steps * (part + 1) / split;
     }
 };
 
@@ -51,7 +59,7 @@ struct Work {
 __device__ __forceinline__ bool complete(const Operands &o, const Work &work, int block, float (&sums)[TOKENS / 2], u32 area,
                                          u32 meeting) {
     const int thread = threadIdx.x & 127, slot = work.cut * BLOCKS + block;
-    const auto place = [&](int part) { return o.partial + ((long long)slot * o.split + part) * (TOKENS / 8 * 128) + thread; };
+    const auto place = [&](int part) { return o.partial + ((i64)slot * o.split + part) * (TOKENS / 8 * 128) + thread; };
     float4 *own = place(work.part);
 #pragma unroll
     for (int i = 0; i < TOKENS / 8; ++i)
@@ -61,7 +69,7 @@ __device__ __forceinline__ bool complete(const Operands &o, const Work &work, in
     if (thread == 0) {
         const u32 before = atomicAdd(o.counters + slot, 1);
         if (before == o.split - 1) o.counters[slot] = 0;
-        asm volatile("st.shared.u32 [%0], %1;" ::"r"(area), "r"(before) : "memory");
+        store4(area, before);
     }
     meet_warpgroup(meeting);
     const bool last = loaded(area) == o.split - 1;
@@ -86,16 +94,12 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
     const u32 x_tiles = shared_address(shared), w_blocks = x_tiles + STAGES * X_BYTES;
     const u32 areas = w_blocks + STAGES * BLOCKS * W_BYTES, full = areas + GROUPS * AREA_BYTES, read = full + 8 * STAGES;
     const int group = threadIdx.x / 128, count = o.whole + (o.order.count() - o.whole) * o.split;
-    make_barriers<STAGES>(full, GROUPS * 4);
+    make_barriers<STAGES, GROUPS * 4>(full);
     wait_for_kernel_before();
     Stage<STAGES> stage = {0, 0};
 
     if (group == GROUPS) {
-#if GROUPS == 3
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
-#elif GROUPS == 2
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-#endif
+        if (GROUPS > 1) give_registers<GROUPS == 3 ? 32 : 40>();
         if (threadIdx.x == GROUPS * 128)
             for (int first = 0; first < count; first += gridDim.x) {
                 const int number = first + blockIdx.x;
@@ -103,24 +107,20 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
                 if (number >= count) break;
                 const Work work(o, number);
                 const int inside = min(BLOCKS, o.row_blocks - work.row_tile * BLOCKS);
-                const char *blocks = o.blocks + ((long long)work.row_tile * BLOCKS * o.steps + work.begin) * W_BYTES;
+                const char *blocks = o.blocks + ((i64)work.row_tile * BLOCKS * o.steps + work.begin) * W_BYTES;
                 for (int step = work.begin; step < work.end; ++step, blocks += W_BYTES) {
                     const u32 barrier = full + 8 * stage.index;
                     wait_for(read + 8 * stage.index, stage.parity ^ 1);
                     expect(barrier, X_BYTES + inside * W_BYTES);
                     copy_box(x_tiles + stage.index * X_BYTES, o.x, step * 64, work.token_tile * TOKENS, barrier);
                     const char *from = blocks;
-                    for (int each = 0; each < inside; ++each, from += (long long)o.steps * W_BYTES)
+                    for (int each = 0; each < inside; ++each, from += (i64)o.steps * W_BYTES)
                         copy_bytes(w_blocks + (stage.index * BLOCKS + each) * W_BYTES, from, W_BYTES, barrier);
                     stage.next();
                 }
             }
     } else {
-#if GROUPS == 3
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
-#elif GROUPS == 2
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-#endif
+        if (GROUPS > 1) take_registers<GROUPS == 3 ? 160 : 232>();
         const u32 area = areas + group * AREA_BYTES, own_index = W_INDICES + (threadIdx.x & 127) * 4;
         for (int number = blockIdx.x; number < count; number += gridDim.x) {
             const Work work(o, number);

@@ -3,8 +3,15 @@
 // A lane has a row, whose nonzeros it multiplies one after the other with elements of X in shared memory, where all tokens of
 // a column lie together. What it costs is bytes, and a gather of X for each nonzero.
 //
-// Macros: BITS of a distance (3, 4, 5, 6 or 8), TOKENS (1, 2, 4 or 8), WARPS, AHEAD: steps of a warp in registers, WORKERS that
-// there may be.
+// Macros: BITS of a distance, TOKENS (1, 2, 4 or 8), WARPS, AHEAD: steps of a warp in registers, WORKERS that there may be.
+
+#include "activation.cuh"
+#include "machine/bytes.cuh"
+#include "machine/global_memory.cuh"
+#include "machine/halves.cuh"
+#include "machine/order.cuh"
+#include "machine/shared_memory.cuh"
+#include "spmv_step.cuh"
 
 #define LANES 32
 #define STEP_BYTES (1024 + 64 * BITS)
@@ -38,74 +45,6 @@ struct Operands {
     Worker workers[WORKERS]; // among the parameters, where they are at hand when a block begins
 };
 
-__device__ __forceinline__ uint4 streamed16(const char *from) {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
-    return v;
-}
-
-__device__ __forceinline__ uint2 streamed8(const char *from) {
-    uint2 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
-    return v;
-}
-
-__device__ __forceinline__ u32 streamed4(const char *from) {
-    u32 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(from));
-    return v;
-}
-
-__device__ __forceinline__ u32 streamed2(const char *from) {
-    u16 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(v) : "l"(from));
-    return v;
-}
-
-// The bits of a plane of WIDTH bits, at bit AT of each byte, for four nonzeros.
-template <int WIDTH, int AT>
-__device__ __forceinline__ u32 plane(u32 word, int quad) {
-    const int right = WIDTH * quad - AT;
-    return (right < 0 ? word << -right : word >> right) & ((1u << WIDTH) - 1) * 0x01010101u << AT;
-}
-
-// 16 nonzeros of a lane: values, and distances of `BITS` bits, in planes of 8, 4, 2 and 1 bits.
-struct Step {
-    uint4 values[2];
-    uint4 eight;
-    uint2 four;
-    u32 two, one;
-
-    __device__ __forceinline__ void load(const char *from) {
-        const u32 lane = threadIdx.x & 31;
-        values[0] = streamed16(from + lane * 16);
-        values[1] = streamed16(from + 512 + lane * 16);
-        from += 1024;
-        if (BITS & 8) eight = streamed16(from + lane * 16);
-        if (BITS & 4) four = streamed8(from + lane * 8);
-        from += 256 * (BITS / 4 % 2);
-        if (BITS & 2) two = streamed4(from + lane * 4);
-        from += 128 * (BITS / 2 % 2);
-        if (BITS & 1) one = streamed2(from + lane * 2);
-    }
-
-    // The distances of four nonzeros, a byte each.
-    __device__ __forceinline__ u32 distances(int quad) const {
-        if (BITS & 8) return (&eight.x)[quad];
-        u32 found = 0;
-        if (BITS & 4) found = plane<4, 0>(quad / 2 ? four.y : four.x, quad % 2);
-        if (BITS & 2) found |= plane<2, BITS & 4>(two, quad);
-        if (BITS & 1) found |= plane<1, BITS & 6>(one | one << 12, quad);
-        return found;
-    }
-
-    __device__ __forceinline__ float value(int number) const {
-        const u32 word = (&values[number / 8].x)[number / 2 % 4];
-        return widened((u16)(number % 2 ? word >> 16 : word));
-    }
-};
-
 struct Sums {
     float values[TOKENS];
 
@@ -117,17 +56,19 @@ struct Sums {
     // += value * X at a column's address.
     __device__ __forceinline__ void add(float value, u32 column) {
         if (TOKENS == 1) {
-            float x;
-            asm volatile("ld.shared.f32 %0, [%1];" : "=f"(x) : "r"(column));
-            values[0] = fmaf(value, x, values[0]);
+            values[0] = fmaf(value, loaded_float(column), values[0]);
             return;
         }
         u32 words[4]; // two tokens each
-        if (TOKENS == 2) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(words[0]) : "r"(column));
-        if (TOKENS == 4) asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(words[0]), "=r"(words[1]) : "r"(column));
-        if (TOKENS == 8)
-            asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-                         : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(column));
+        if (TOKENS == 2) words[0] = loaded(column);
+        if (TOKENS == 4) {
+            const uint2 v = loaded8(column);
+            words[0] = v.x, words[1] = v.y;
+        }
+        if (TOKENS == 8) {
+            const uint4 v = loaded16(column);
+            words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
+        }
 #pragma unroll
         for (int token = 0; token < TOKENS; ++token)
             values[token] = fmaf(value, widened((u16)(words[token / 2] >> token % 2 * 16)), values[token]);
@@ -142,16 +83,13 @@ struct Sums {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const u32 weights = each * (i == 0 ? 0x1u : i == 1 ? 0x101u : i == 2 ? 0x10101u : 0x1010101u);
-                if (BITS == 8) asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(columns[i]) : "r"(distances), "r"(weights), "r"(column));
-                else asm("dp4a.u32.u32 %0, %1, %2, %3;" : "=r"(columns[i]) : "r"(distances), "r"(weights), "r"(column));
+                columns[i] = BITS == 8 ? signed_dot(distances, weights, column) : dot(distances, weights, column);
             }
 #pragma unroll
             for (int i = 0; i < 4; ++i) add(step.value(4 * quad + i), columns[i]);
             column = columns[3];
         }
     }
-
-    static __device__ __forceinline__ void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
     // Where several segments have the same rows, the warp that comes last adds the sums of all, in their order, so that
     // results do not depend on who is last. Its counter is left at zero for the next launch.
@@ -211,7 +149,7 @@ __device__ __forceinline__ void put_columns(const u32 (&pairs)[TOKENS], u32 at) 
         words[0][i] = __byte_perm(pairs[2 * i], pairs[2 * i + 1], 0x5410);
         words[1][i] = __byte_perm(pairs[2 * i], pairs[2 * i + 1], 0x7632);
     }
-    if (TOKENS == 2) asm volatile("st.shared.v2.u32 [%0], {%1,%2};" ::"r"(at), "r"(words[0][0]), "r"(words[1][0]) : "memory");
+    if (TOKENS == 2) store8(at, words[0][0], words[1][0]);
     if (TOKENS == 4) store16(at, make_uint4(words[0][0], words[0][1], words[1][0], words[1][1]));
     if (TOKENS == 8) // of eight lanes four begin with the other column: so no two share a bank
 #pragma unroll
@@ -245,8 +183,6 @@ __device__ __forceinline__ void copy_x(const Operands &o, const Worker &worker, 
     }
 }
 
-__device__ __forceinline__ void bring_to_l2(const void *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
-
 // What a warp does: a segment, the column that its lane's next distance counts from, as an address, and the lane's row.
 struct Task {
     Segment segment;
@@ -256,7 +192,7 @@ struct Task {
     // Begin to load what is said of a segment: before its steps, behind which it would wait.
     __device__ __forceinline__ void load(const Operands &o, int number) {
         const char *from = (const char *)(o.segments + number);
-        const uint4 v = streamed16(from);
+        const uint4 v = streamed(from);
         const uint2 sums = streamed8(from + 16);
         segment.slice = v.x, segment.steps = v.y, segment.place = v.z, segment.next = v.w;
         segment.first = sums.x, segment.count = sums.y;

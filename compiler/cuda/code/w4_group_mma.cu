@@ -5,6 +5,9 @@
 // sums of a step are then multiplied by the scales, in float32. For up to eight tokens of float16 numbers are taken as they are
 // stored: a product more for each 16 columns is less than an instruction more for each two numbers. For more it is not.
 
+#include "four_bits.cuh"
+#include "warp_stream.cuh"
+
 #define HEADER 32 // bytes of masks, then 128 of scales, then groups
 #define STORED (TILES == 1 && !BF16)
 
@@ -38,11 +41,7 @@ struct StepAhead {
     __device__ __forceinline__ void keep() const {
         __syncwarp();
 #pragma unroll
-        for (int each = 0; each < UNITS / 32; ++each) {
-            const uint4 &v = held[each];
-            asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(place + (each * 32 + (threadIdx.x & 31)) * UNIT), "r"(v.x),
-                         "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
-        }
+        for (int each = 0; each < UNITS / 32; ++each) store16(place + (each * 32 + (threadIdx.x & 31)) * UNIT, held[each]);
         __syncwarp();
     }
 };
@@ -96,12 +95,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
             u32 words[2][2][2]; // 16 rows, 8 rows, 8 columns
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                u32 *found = words[i / 2][i % 2];
-                found[0] = found[1] = 0x88888888;
-                if (own >> (part * 4 + i) & 1) {
-                    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(found[0]), "=r"(found[1]) : "r"(at));
-                    at += 8;
-                }
+                uint2 found = make_uint2(0x88888888, 0x88888888);
+                if (own >> (part * 4 + i) & 1) found = loaded8(at), at += 8;
+                words[i / 2][i % 2][0] = found.x, words[i / 2][i % 2][1] = found.y;
             }
 #pragma unroll
             for (int eight = 0; eight < 2; ++eight) {

@@ -3,6 +3,9 @@
 // A step is a group of 128 columns, whose numbers share a scale in each row. Products are with the whole numbers, which are
 // exact; the sums of a step are then multiplied by the scales, in float32.
 
+#include "equal_steps.cuh"
+#include "four_bits.cuh"
+
 // A fragment of a lane from its eight numbers.
 __device__ __forceinline__ uint4 expanded(u32 word) {
     return make_uint4(low_numbers(word), high_numbers(word), low_numbers(word >> 8), high_numbers(word >> 8));

@@ -62,7 +62,7 @@ def attention_products(macros: Mapping[str, int]) -> str:
     count, dtype, sums, outputs = _sums(64, macros)
     a = ", ".join(f"%{each}" for each in range(count, count + 4))
     return f"""{_adding_or_not("by_keys", macros["KEYS"], macros)}
-__device__ __forceinline__ void by_values(float (&d)[{count}], const unsigned int (&a)[4], unsigned long long b) {{
+__device__ __forceinline__ void by_values(float (&d)[{count}], const u32 (&a)[4], u64 b) {{
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.{dtype}.{dtype} "
                  "{{{sums}}}, {{{a}}}, %{count + 4}, 1, 1, 1, 1;"
                  : {outputs}
@@ -76,7 +76,7 @@ def _adding(columns: int, macros: Mapping[str, int], across: str = "0, 0") -> st
     A and of B `across` it."""
     count, dtype, sums, outputs = _sums(columns, macros)
     return f"""
-__device__ __forceinline__ void wgmma(float (&d)[{count}], unsigned long long a, unsigned long long b) {{
+__device__ __forceinline__ void wgmma(float (&d)[{count}], u64 a, u64 b) {{
     asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{dtype}.{dtype} "
                  "{{{sums}}}, %{count}, %{count + 1}, 1, 1, 1, {across};"
                  : {outputs}
@@ -90,7 +90,7 @@ def _adding_or_not(name: str, columns: int, macros: Mapping[str, int]) -> str:
     count, dtype, sums, outputs = _sums(columns, macros)
     a, b, add = range(count, count + 3)
     return f"""
-__device__ __forceinline__ void {name}(float (&d)[{count}], unsigned long long a, unsigned long long b, int add) {{
+__device__ __forceinline__ void {name}(float (&d)[{count}], u64 a, u64 b, int add) {{
     asm volatile("{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{add}, 0;\\n"
                  "wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{dtype}.{dtype} "
                  "{{{sums}}}, %{a}, %{b}, add, 1, 1, 0, 0;\\n}}"

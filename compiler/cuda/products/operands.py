@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 
 class Output(ctypes.Structure):
-    """`Output` of `hopper.cuh`."""
+    """`Output` of `output.cuh`."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("y", "bias", "residual", "row_scales", "token_scales")),
@@ -53,7 +53,7 @@ class Results:
         return replace(self, address=self.address + 2 * first * self.stride, residual=added, token_scales=scales)
 
     def output(self, tokens: int, row_scales: int = 0) -> Output:
-        """For a kernel of `hopper.cuh`, with the scales of W's rows; 16 bytes at a time are written and read where all rows
+        """For a kernel with `output.cuh`, with the scales of W's rows; 16 bytes at a time are written and read where all rows
         allow it."""
         rows = [(self.address, self.stride)] + [(self.residual, self.residual_stride)] * (self.residual != 0)
         wide = all(stride % 8 == 0 and address % 16 == 0 for address, stride in rows)

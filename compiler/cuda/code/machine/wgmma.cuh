@@ -1,8 +1,22 @@
-// What is around products of warpgroups: sm_90a only.
+// What is around products of warpgroups (`wgmma`, whose text `wgmma.py` makes): sm_90a only.
 
-// A matrix in shared memory, of rows of 128 bytes swizzled, eight rows together, as a descriptor says it.
-__device__ __forceinline__ u64 swizzled_matrix(u32 address) {
-    return (u64)(address >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+#include "machine/words.cuh"
+
+// Where a matrix lies in shared memory, as its descriptor says it.
+__device__ __forceinline__ u32 matrix_place(u32 address) { return address >> 4; }
+
+#define FIRST_BIT (1u << 16) // of every descriptor, within the word of its place
+
+// The descriptor of a matrix, K within rows of 128 bytes (SWIZZLE 1) or 64 bytes (2), eight rows together, at a place with FIRST_BIT
+// in it.
+template <int SWIZZLE>
+__device__ __forceinline__ u64 placed(u32 place) {
+    return (u64)((SWIZZLE == 1 ? 1024 : 512) >> 4 | (u32)SWIZZLE << 30) << 32 | place;
+}
+
+template <int SWIZZLE>
+__device__ __forceinline__ u64 matrix_at(u32 address) {
+    return placed<SWIZZLE>(matrix_place(address) | FIRST_BIT);
 }
 
 // What is done to registers of products before this is done before, and what after it after: the compiler does not know that
