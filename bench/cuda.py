@@ -24,9 +24,10 @@ from sparsec.cuda.products.product import matmul
 from sparsec.cuda.products.ways import ways
 from sparsec.cuda.products.weights import Pattern, compress
 from sparsec.cuda.streams import patterns
+from sparsec.cuda.streams.four_bits import Numbers, Scales, dequantize, quantize
 from sparsec.cuda.streams.patterns import SELECTED, Blocks, Groups, Unstructured
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
-from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, dequantize, quantize
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.cuda.streams.zeros import Zeros
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from sparsec.cuda.products.product import ACTIVATIONS, FIRST, matmul
 from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.weights import Weight, compress, compress_quantized
 from sparsec.cuda.streams import partition
+from sparsec.cuda.streams.four_bits import dequantize
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
-from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams, dequantize
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.errors import InputError
 
 torch = pytest.importorskip("torch")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from matrices import quantized
 
 from sparsec.cuda.streams import partition
-from sparsec.cuda.streams.w4_nm24_streams import GROUP, W4Nm24Streams, dequantize, quantize
+from sparsec.cuda.streams.four_bits import GROUP, dequantize, quantize
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.errors import InputError, ModelError
 
 

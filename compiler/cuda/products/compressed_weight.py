@@ -17,10 +17,11 @@ from sparsec.cuda.products.nm24_wgmma import Nm24Wgmma
 from sparsec.cuda.products.sparse_weight import SparseWeight
 from sparsec.cuda.products.ways import Way, WayKernel, preferred, ways, ways_of_bytes, ways_of_four_bits
 from sparsec.cuda.streams.factors import Factors
+from sparsec.cuda.streams.four_bits import dequantize
 from sparsec.cuda.streams.nm24_byte_streams import Nm24ByteStreams
 from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.w4_group_streams import W4GroupStreams
-from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams, dequantize
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.cuda.streams.zeros import Zeros
 
 Ways: TypeAlias = Callable[[int], Sequence[Way]]

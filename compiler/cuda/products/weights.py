@@ -17,9 +17,10 @@ from sparsec.cuda.products.compressed_weight import CompressedWeight
 from sparsec.cuda.products.form import Form
 from sparsec.cuda.streams import patterns
 from sparsec.cuda.streams.factors import Factors
+from sparsec.cuda.streams.four_bits import Numbers, Scales, quantize
 from sparsec.cuda.streams.patterns import Blocks, Groups
 from sparsec.cuda.streams.w4_group_streams import SIDE, W4GroupStreams
-from sparsec.cuda.streams.w4_nm24_streams import Numbers, Scales, W4Nm24Streams, quantize
+from sparsec.cuda.streams.w4_nm24_streams import W4Nm24Streams
 from sparsec.errors import InputError, TargetError
 
 Pattern: TypeAlias = str  # as `patterns.parse` takes it

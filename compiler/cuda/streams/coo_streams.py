@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
-from sparsec.cuda.streams.uneven_steps import UnevenSteps
+from sparsec.cuda.streams.uneven_steps import Bits, Offsets, UnevenSteps
 
 LANES = 32
 WORD = 32  # columns
@@ -32,8 +32,6 @@ DENSEST = 0.12  # for which this is faster than lane streams
 MOST_ROUNDS = 20  # of a tile, for which a lane has registers
 POINTS = 435  # that a tile should have at most, on average
 WORDS = (4, 2, 1)  # of 32 columns in a tile
-
-Bits = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +74,15 @@ class CooStreams(UnevenSteps):
 
     def decode(self) -> Bits:
         """The matrix."""
+        return self.whole(self._read, _piece)
 
-        before = self.partition.batches_before() * WARPS
-
-        def pieces(worker: int) -> list[Bits]:
-            first, last = before[worker : worker + 2].tolist()
-            tiles = self._tiles(first, last).reshape(WARPS, (last - first) // WARPS, -1)
-            return [_piece(each, self.partition) for each in self.partition.split(worker, tiles, axis=1)]
-
-        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
-
-    def _tiles(self, first: int, last: int) -> Bits:
-        """Some tiles [last - first, elements], by doing what the kernel does."""
-        points = self.units[self.offsets[first] : self.offsets[last]]
-        offsets = self.offsets[first : last + 1].astype(np.int64)
-        tile = np.repeat(np.arange(last - first), offsets[1:] - offsets[:-1])
-        area = np.zeros((last - first, (self._tile_bytes + PAD) // 2), dtype=np.uint16)
+    def _read(self, offsets: Offsets) -> Bits:
+        """The tiles of a worker, [warps, batches, elements], by doing what the kernel does."""
+        points, count = self.units[offsets[0] : offsets[-1]], len(offsets) - 1
+        tile = np.repeat(np.arange(count), np.diff(offsets))
+        area = np.zeros((count, (self._tile_bytes + PAD) // 2), dtype=np.uint16)
         area[tile[:, None], points >> 17] = points & 0xFFFF
-        return area[:, : -PAD // 2]
+        return area[:, : -PAD // 2].reshape(WARPS, count // WARPS, -1)
 
     @property
     def even(self) -> bool:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for, nonzeros
-from sparsec.cuda.streams.uneven_steps import UnevenSteps
+from sparsec.cuda.streams.uneven_steps import Bits, Offsets, UnevenSteps
 
 LANES = 32
 WORD = 32  # columns of a mask word
@@ -39,8 +39,6 @@ WORDS = ((4, 0.35), (2, 1.0), (1, 1.0))  # of a batch, up to a density: longer b
 WASTED = 0.05  # of the units, at most, to have whole rows
 MOST_HELD = 7  # chunks of a lane that are loaded ahead, as registers allow
 LATE = 0.03  # of the batches of warps, those that may have more
-
-Bits = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +91,14 @@ class LaneStreams(UnevenSteps):
 
     def decode(self) -> Bits:
         """The matrix."""
+        return self.whole(self._read, _piece)
 
-        before = self.partition.batches_before() * WARPS
-
-        def pieces(worker: int) -> list[Bits]:
-            first, last = before[worker : worker + 2].tolist()
-            offsets = self.offsets[first : last + 1].astype(np.int64)
-            units = self.units[offsets[0] : offsets[-1]]
-            elements = self._read(units, offsets - offsets[0], (last - first) // WARPS)
-            return [_piece(each, self.partition) for each in self.partition.split(worker, elements, axis=1)]
-
-        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
-
-    def _read(self, units: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> Bits:
+    def _read(self, offsets: Offsets) -> Bits:
         """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
-        words = self.partition.batch
+        units, count, words = self.units[offsets[0] : offsets[-1]], len(offsets) // WARPS, self.partition.batch
         header = words * LANES * 4 // UNIT
         is_header = np.zeros(len(units), dtype=bool)
-        is_header[offsets[:-1, None] + np.arange(header)] = True
+        is_header[offsets[:-1, None] - offsets[0] + np.arange(header)] = True
         masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
         bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
         nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)

@@ -15,7 +15,7 @@ Bytes per element: 5/128, and density of groups / 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.products.device_cost import Kernel
+from sparsec.cuda.streams.four_bits import GROUP, Numbers, Scales, check, whole
 from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
-from sparsec.cuda.streams.uneven_steps import UnevenSteps
-from sparsec.cuda.streams.w4_nm24_streams import GROUP, Numbers, Scales, check
+from sparsec.cuda.streams.uneven_steps import Offsets, UnevenSteps
 
 SIDE = 16  # columns of a group
 UNIT = 16  # bytes
 HEADER = (32 + 128) // 8  # words of 8 bytes
+NONE = 0x8888888888888888  # a group of zeros
 
 Words = NDArray[np.uint64]
 
@@ -67,29 +68,27 @@ class W4GroupStreams(UnevenSteps):
 
     def decode(self) -> tuple[Numbers, Scales]:
         """The numbers and the scales, from what lanes load."""
-        partition, groups = self.partition, self.steps * self.partition.halves
-        numbers = np.zeros((partition.blocks * partition.rows, groups * GROUP), dtype=np.int8)
-        scales = np.zeros((len(numbers), groups), dtype=np.float32)
-        steps = self._steps()
-        for worker in range(partition.workers):
-            for warp in range(WARPS):
-                half, group = divmod(warp, partition.groups)
-                for block, first, last in partition.parts(worker):
-                    rows = slice(block * partition.rows + group * ROWS, block * partition.rows + (group + 1) * ROWS)
-                    for step in range(first, last):
-                        at = step * partition.halves + half
-                        numbers[rows, at * GROUP : (at + 1) * GROUP], scales[rows, at] = next(steps)
-        return numbers[: self.m, : self.k], scales[: self.m, : -(-self.k // GROUP)]
+        partition = self.partition
 
-    def _steps(self) -> Iterator[tuple[Numbers, Scales]]:
-        """Numbers [32, 128] and scales [32] of each step."""
-        for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            words = self.units[begin:end].reshape(-1).view(np.uint64)
-            masks = words[:4].view(np.uint8).reshape(8, 4)
-            kept = np.unpackbits(masks, axis=1, bitorder="little").astype(bool)
-            groups = np.full((8, 32), 0x8888888888888888, dtype=np.uint64)
-            groups[kept] = words[HEADER : HEADER + int(kept.sum())]
-            yield _rows(groups), words[4:HEADER].view(np.float32).reshape(8, 4).T.reshape(ROWS)
+        def parts(worker: int, offsets: Offsets) -> list[tuple[Numbers, Scales]]:
+            split = (partition.split(worker, each, axis=1) for each in self._steps(offsets))
+            return [_rows(*part, partition) for part in zip(*split, strict=True)]
+
+        return whole(self, [parts(worker, offsets) for worker, offsets in enumerate(self.offsets_of_workers())])
+
+    def _steps(self, offsets: Offsets) -> tuple[Words, Scales]:
+        """Groups [warps, steps, g, 32] and scales [warps, steps, g, 4] of a worker, whose steps begin there."""
+        words = self.units[offsets[0] : offsets[-1]].reshape(-1).view(np.uint64)
+        begins = 2 * (offsets[:-1] - offsets[0])
+        masks = words[begins[:, None] + np.arange(4)].view(np.uint8)
+        kept = np.unpackbits(masks, axis=1, bitorder="little").astype(bool)
+        counts = kept.sum(axis=1)
+        groups = np.full(kept.shape, NONE, dtype=np.uint64)
+        groups[kept] = words[
+            np.repeat(begins + HEADER - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        ]
+        scales = words[begins[:, None] + np.arange(4, HEADER)].view(np.float32)
+        return groups.reshape(WARPS, -1, 8, 32), scales.reshape(WARPS, -1, 8, 4)
 
     @property
     def macros(self) -> Mapping[str, int]:
@@ -122,7 +121,7 @@ def _worker(numbers: Numbers, scales: Scales, partition: Partition, worker: int)
     groups, factors = (np.concatenate(each, axis=1) for each in zip(*pieces, strict=True))
     steps = WARPS * groups.shape[1]
     groups = groups.reshape(steps, 256)
-    kept = groups != 0x8888888888888888
+    kept = groups != NONE
     counts = kept.sum(axis=1)
     sizes = HEADER // 2 + -(-counts // 2)
     begins = 2 * (np.cumsum(sizes) - sizes)
@@ -150,8 +149,13 @@ def _segment(
     return groups, factors.transpose(5, 0, 4, 3, 1, 2).reshape(WARPS, count, 8, 4)
 
 
-def _rows(groups: Words) -> Numbers:
-    """The numbers [32, 128] of a step's groups [g, 32]: the inverse of what `_segment` does."""
-    packed = groups.view(np.uint8).reshape(8, 4, 2, 2, 2, 2, 2, 2)  # g, t, 64 columns, mt, h, eight, one, two
+def _rows(groups: Words, factors: Scales, partition: Partition) -> tuple[Numbers, Scales]:
+    """The numbers and scales of a segment: the inverse of `_segment`."""
+    halves, count = partition.halves, groups.shape[1]
+    packed = np.ascontiguousarray(groups).view(np.uint8)
     nibbles = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.int8) - np.int8(8)
-    return nibbles.transpose(3, 4, 0, 2, 1, 5, 8, 7, 6).reshape(ROWS, GROUP)
+    # half, rows, step, g, t, 64 columns, mt, h | eight columns, one of them, two of them, four of them
+    split = nibbles.reshape(halves, partition.groups, count, 8, 4, 2, 2, 2, 2, 2, 2, 2)
+    numbers = split.transpose(1, 6, 7, 3, 2, 0, 5, 4, 8, 11, 10, 9).reshape(partition.rows, -1)
+    scales = factors.reshape(halves, partition.groups, count, 8, 2, 2).transpose(1, 4, 5, 3, 2, 0)
+    return numbers, scales.reshape(partition.rows, -1)

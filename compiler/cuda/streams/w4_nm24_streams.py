@@ -21,15 +21,10 @@ from numpy.typing import NDArray
 from sparsec.cuda.products.device_cost import Kernel
 from sparsec.cuda.streams import equal_steps, two_of_four
 from sparsec.cuda.streams.equal_steps import EqualSteps
+from sparsec.cuda.streams.four_bits import GROUP, Numbers, Scales, check, whole
 from sparsec.cuda.streams.partition import WARPS, Partition
-from sparsec.errors import InputError
 
-GROUP = 128  # columns of a warp's step, that share a scale
 STEP_BYTES = 512 + 1024 + 128
-SMALLEST, LARGEST = -8, 7
-
-Numbers = NDArray[np.int8]
-Scales = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +51,7 @@ class W4Nm24Streams(EqualSteps):
         """The numbers and the scales, from what lanes load."""
         partition = self.partition
         found = [[_matrix(steps, partition) for steps in self.segments(each)] for each in range(partition.workers)]
-        numbers, scales = np.empty((self.m, self.k), np.int8), np.empty((self.m, -(-self.k // GROUP)), np.float32)
-        partition.whole(numbers, self.step, lambda worker: [each for each, _ in found[worker]])
-        partition.whole(scales, partition.halves, lambda worker: [each for _, each in found[worker]])
-        return numbers, scales
-
-
-def quantize(weight: NDArray[np.float32]) -> tuple[Numbers, Scales]:
-    """The nearest numbers from -7 to 7 of a matrix [m, k], and the scales, the largest of each group over 7; zeros stay."""
-    m, k = weight.shape
-    groups = np.pad(weight, ((0, 0), (0, -k % GROUP))).reshape(m, -1, GROUP)
-    scales = np.abs(groups).max(axis=2) / np.float32(LARGEST)
-    numbers = np.rint(groups / np.where(scales == 0, 1, scales)[:, :, None]).astype(np.int8)
-    return numbers.reshape(m, -1)[:, :k], scales
-
-
-def dequantize(numbers: Numbers, scales: Scales) -> NDArray[np.float32]:
-    """The matrix that products are with."""
-    made: NDArray[np.float32] = numbers * np.repeat(scales, GROUP, axis=1)[:, : numbers.shape[1]]
-    return made
-
-
-def check(numbers: Numbers, scales: Scales) -> None:
-    """Raise `InputError` unless these are a matrix of four bits and its scales."""
-    if numbers.ndim != 2 or not numbers.size or numbers.dtype != np.int8:
-        raise InputError(
-            "These are not numbers of four bits.", expected="int8 [m, k]", got=f"{numbers.dtype}{list(numbers.shape)}"
-        )
-    m, groups = len(numbers), -(-numbers.shape[1] // GROUP)
-    fits = scales.shape == (m, groups) and scales.dtype == np.float32
-    if not fits or numbers.min() < SMALLEST or numbers.max() > LARGEST:
-        raise InputError(
-            "These are not numbers of four bits and their scales.",
-            expected=f"numbers from {SMALLEST} to {LARGEST}, scales float32[{m}, {groups}]",
-            got=f"numbers from {numbers.min()} to {numbers.max()}, scales {scales.dtype}{list(scales.shape)}",
-        )
+        return whole(self, found)
 
 
 def _steps(
