@@ -57,8 +57,12 @@ def compile(
     `progress` is called with the stage, its number and the number of stages. Raises a `SparsecError` that names the
     node where something cannot be compiled.
     """
-    from sparsec.driver import compile_programs  # loads MLIR and LLVM
-    from sparsec.options import Options
+    try:
+        from sparsec.driver import compile_programs  # loads MLIR and LLVM
+        from sparsec.options import Options
+    except ModuleNotFoundError as error:
+        again = "pip install sparsec, with all that it depends on"
+        raise UsageError("This installation runs models only.", got=str(error), next_step=again) from error
 
     kind, _, gpus = target.partition(":")
     database = Path(measurements) if measurements is not None else None

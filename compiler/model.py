@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sparsec.cuda.network.plan import DevicePlan
     from sparsec.device_session import DeviceSession
 
-    Output = Array | torch.Tensor
+    Output: TypeAlias = Array | torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class CompiledModel:
         """A run on fixed tensors, checked once: each call of the result costs little more than the network.
 
         It reads what the arrays of `feeds` hold by then, and overwrites its `outputs`, by name (`out` if given). On a GPU,
-        these are tensors on that GPU; a host's arrays are copied there now, and results stay there.
+        these are tensors on that GPU; a host's arrays are copied there now, and results stay there. `session.bind` of a
+        model for this processor is the same, with the types of arrays.
         """
         return self._runner.bind(feeds, out=out)
 

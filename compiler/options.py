@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sparsec.errors import TargetError, UsageError
 from sparsec.kernels.arithmetic import F32, REDUCED, Arithmetic
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-    Readable = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram  # a path is of an ONNX file
+    # Said to be an alias, here and where other packages' types are in one: where a package is missing, mypy would not know.
+    Readable: TypeAlias = str | Path | bytes | onnx.ModelProto | torch.nn.Module | ExportedProgram  # a path: of ONNX
 
 PRECISIONS: Mapping[str, Arithmetic] = {F32.name: F32, **REDUCED}
 Shapes = Mapping[str, tuple[int, ...]]  # of inputs, by name

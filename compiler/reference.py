@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
     from torch.export import ExportedProgram
 
-    OnnxSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+    OnnxSource: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 GZIP_MAGIC = b"\x1f\x8b"
 

@@ -7,7 +7,7 @@ import os
 import zipfile
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sparsec.errors import ModelError, UsageError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sparsec.options import Readable
 
-    Source = Readable | os.PathLike[str]  # what users name: a path is of any kind of file
+    Source: TypeAlias = Readable | os.PathLike[str]  # what users name: a path is of any kind of file
 
 
 class Kind(Enum):

@@ -196,6 +196,20 @@ def test_inference_session_has_the_interface_of_onnx_runtime(model: sparsec.Comp
             sparsec.InferenceSession(compiled, precision="bf16")
 
 
+def test_a_runtime_without_the_compiler_says_so() -> None:
+    script = """
+import sys; sys.modules["torch_mlir"] = None
+import sparsec
+try:
+    sparsec.compile(b"")
+except sparsec.UsageError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "runs models only" in said
+    assert "torch_mlir" in said
+
+
 @pytest.mark.parametrize("source", [None, 5, [], np.zeros(3)])
 def test_what_is_no_model_is_refused(source: object) -> None:
     with pytest.raises(UsageError, match=r"not a model(.|\n)*torch module"):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_INTERRUPTED = 130
+_USERS_MISTAKE, _INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit the process; Ctrl-C ends it without a traceback from its first moments on."""
+    """Run the command line and exit the process, without a traceback from the first moments on."""
     try:
         from sparsec.cli.group import run
 
@@ -24,4 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = _INTERRUPTED
+    except ModuleNotFoundError as error:
+        print(f"error: {error}.\n  try: pip install sparsec, with all that it depends on", file=sys.stderr)
+        code = _USERS_MISTAKE
     sys.exit(code)

@@ -86,7 +86,10 @@ def sparsec() -> None:
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run a command, those of this process by default, and return the exit code. Raises `KeyboardInterrupt` for Ctrl-C."""
+    """Run a command, those of this process by default, and return the exit code.
+
+    Raises `KeyboardInterrupt` for Ctrl-C, and `ModuleNotFoundError` where packages are missing.
+    """
     _open_standard_streams()
     try:
         code = sparsec.main(arguments, prog_name="sparsec", standalone_mode=False)
@@ -105,6 +108,9 @@ def run(arguments: Sequence[str] | None) -> int:
         _show_traceback()
         click.echo(f"error: {_sentence(error)}", err=True)
         return USERS_MISTAKE
+    except ModuleNotFoundError:
+        _show_traceback()
+        raise
     except Exception as error:
         return _bug(error)
     return _code(code)

@@ -269,6 +269,15 @@ def test_standard_streams_may_be_closed() -> None:
     assert (found.returncode, found.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("missing", ["click", "rich", "torch_mlir", "llvmlite"])
+def test_packages_that_are_not_installed_are_named(model: Path, missing: str) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; from sparsec.cli import main; main(['explain', {str(model)!r}])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert_refused(Finished(found.returncode, found.stdout, found.stderr), missing, "pip install sparsec")
+
+
 def test_interrupt_while_the_command_line_is_loaded(sparsec: Sparsec, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
