@@ -19,7 +19,7 @@ from sparsec.runtime.tensors import Array
 _RELATIVE: Mapping[str, float] = {"float64": 1e-10, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 # A quantised network rounds within: where two engines' numbers lie at either side of a tie, the step between them goes on.
 # ONNX Runtime differs from itself, without its own optimisations, by half of this. Few elements do: the mean error tells
-# such steps from wrong results.
+# such steps from wrong results. What is not quantised may be in a lower precision on top.
 _QUANTISED = 5e-2  # of the largest magnitude
 _MEAN_SHARE = 0.1  # of the tolerance, in a quantised network
 # Per precision, of the largest magnitude: each factor is rounded to 2^-9, or to 2^-11 and each short sum as well, and errors
@@ -95,7 +95,7 @@ def tolerance(
         return _STEP if scale > 1 else 0.0
     relative = _RELATIVE.get(dtype, 0.0)
     if quantised and dtype == "float32":
-        return _QUANTISED * scale + _ABSOLUTE_SHARE * relative
+        return (_QUANTISED + _REDUCED.get(precision, 0.0)) * scale + _ABSOLUTE_SHARE * relative
     if precision in _REDUCED and dtype == "float32":
         relative = _REDUCED[precision]
     elif storage == "fp16" and dtype == "float32":

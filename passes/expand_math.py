@@ -20,7 +20,8 @@ SSE4.1), sin, cos, tan and pow still call it.
 Marked `fastmath<afn>`, exp is of a number that is at most 0, may give 0 instead of less than 2.5e-38, and loses an ulp
 for every 2^-31 that it is below 1; erf and tanh are within 6e-7 instead; where
 registers can hold tables, all three look polynomials up there; the last two take constant factors around them in, and
-the gates that they close where only codes are made of what these let through.
+the gates that they close where only codes are made of what these let through; exp is within 2^-12 there if it is only
+rounded to bfloat16.
 
 Fast-math flags: every float operation made here carries `fastmath<contract>`, whatever the flags of the operation it
 replaces, and must get no others: `reassoc` breaks the rounding and the compensated sums, `nnan` and `ninf` the
@@ -35,6 +36,8 @@ from itertools import zip_longest
 from torch_mlir import ir
 
 from sparsec.ir.expr import Builder, Expr
+from sparsec.ir.module import users
+from sparsec.kernels.words import ROUNDS
 from sparsec.passes.math import double, exponential, logarithm, lookup, power, trigonometric
 from sparsec.passes.math.gated import Gate, factored
 
@@ -146,7 +149,7 @@ def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
     if not lookup.is_covered(op.result.type) or not _is_approximate(op):
         return None
     if op.name == "math.exp":
-        return lookup.exp_falling(builder.wrap(op.operands[0]))
+        return lookup.exp_falling(builder.wrap(op.operands[0]), rounded=_is_rounded(op))
     if op.name not in lookup.FUNCTIONS:
         return None
     (argument, factor), gate = factored(op.operands[0]), Gate.of(op)
@@ -162,6 +165,14 @@ def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
 
 def _is_approximate(op: ir.Operation) -> bool:
     return "afn" in str(op.attributes["fastmath"])
+
+
+def _is_rounded(op: ir.Operation) -> bool:
+    """Whether the result is rounded to bfloat16, and nothing else is made of it."""
+    return all(
+        user.name == "llvm.call_intrinsic" and ROUNDS in ir.StringAttr(user.attributes["intrin"]).value
+        for user in users(op.result)
+    )
 
 
 def _result(builder: Builder, op: ir.Operation) -> Expr | None:

@@ -142,7 +142,9 @@ class Layer:
             if RESULT_AXES in attributes
             else None
         )
-        return AttentionProblem(batch, heads, queries, self._matrices(1)[-2], size, scale, mask, (q, k, v, y))
+        return AttentionProblem(
+            batch, heads, queries, self._matrices(1)[-2], size, scale, mask, (q, k, v, y), self.arithmetic
+        )
 
     def _zeros(self) -> tuple[int, int]:
         """The zero points of a product of bytes."""

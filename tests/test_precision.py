@@ -24,6 +24,19 @@ def network() -> torch.nn.Module:
     return layers.eval()
 
 
+class Heads(torch.nn.Module):
+    """Attention of four heads, and a linear layer behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(128, 128) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (layer(x).unflatten(-1, (4, 32)).transpose(1, 2) for layer in list(self.layers)[:3])
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return torch.as_tensor(self.layers[3](y))
+
+
 class Torch:
     """The network in float32."""
 
@@ -50,6 +63,19 @@ def test_bf16_is_near_float32_and_says_so() -> None:
     assert result.passed
     assert result.precision == "bf16"
     assert 1e-5 < result.relative_error < 1e-2
+
+
+@pytest.mark.skipif("avx512bf16" not in host_features(), reason="this machine has no bfloat16 instruction")
+def test_attention_multiplies_in_bf16() -> None:
+    torch.manual_seed(0)
+    module, x = Heads().eval(), torch.randn(2, 70, 128)
+    model = sparsec.compile(module, (x,), precision="bf16")
+    (attention,) = (layer for layer in model.report.layers if layer.op == "attention")
+    assert attention.choice == "bf16_attention_dense"
+    assert attention.reason.endswith("vdpbf16ps")
+    result = verify(model, Torch(module), {model.inputs[0].name: x.numpy()})
+    assert result.passed
+    assert result.relative_error < 1e-2
 
 
 @pytest.mark.skipif("avx512bf16" not in host_features(), reason="this machine has no bfloat16 instruction")

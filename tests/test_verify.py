@@ -52,6 +52,11 @@ def test_few_numbers_of_a_quantised_network_may_be_steps_apart() -> None:
     assert not check(reference, many, quantised=True).passed
 
 
+def test_what_a_quantised_network_has_in_bfloat16_may_differ_more() -> None:
+    alone = [tolerance("float32", 1.0, quantised=True), tolerance("float32", 1.0, precision="bf16")]
+    assert tolerance("float32", 1.0, quantised=True, precision="bf16") > max(alone)
+
+
 def test_truth_values_of_a_quantised_network_must_be_equal() -> None:
     reference = np.array([0, 1, 1], np.uint8)
     assert not check(reference, np.array([1, 1, 1], np.uint8), quantised=True).passed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from sparsec.cost.convolution import (
     depthwise_bytes_cycles,
@@ -27,6 +26,8 @@ from sparsec.cost.linear import (
 )
 from sparsec.cost.machine import Machine
 from sparsec.cost.steps import (
+    PACK_CYCLES,
+    TURN_CYCLES,
     bandwidth,
     converted_cycles,
     copy_cycles,
@@ -86,12 +87,17 @@ def _dense_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Mach
 
 
 def _attention_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
-    """Its two products, and the exponentials between them."""
+    """Its two products, the exponentials between them, and k, which is turned; q and v become words if they are none."""
     assert isinstance(problem, AttentionProblem)
-    scores = MatmulProblem(problem.matrices, problem.queries, problem.size, problem.keys, arithmetic=problem.arithmetic)
-    results = replace(scores, inner=problem.keys, columns=problem.size)
-    products = sum(_dense_cycles(each, facts, isa, machine) for each in (scores, results))
-    return products + _SOFTMAX_CYCLES * _output_vectors(scores, isa)
+    words, lanes, rows = words_for(problem, isa), isa.lanes(), problem.matrices * problem.queries
+    scores, results = (rows * math.ceil(columns / lanes) for columns in (problem.keys, problem.size))
+    steps = scores * words.count(problem.size) + results * words.count(problem.keys)
+    products = steps * dot_cycles(problem, isa, machine) / _DENSE_EFFICIENCY + _STORE_CYCLES * (scores + results)
+    moved = TURN_CYCLES[isa.vector_bytes] / lanes
+    copies = moved * problem.elements("k")
+    if not words.plain:
+        copies += moved * problem.elements("v") + PACK_CYCLES / 64 * problem.elements("q")
+    return products + _SOFTMAX_CYCLES * scores + copies
 
 
 def _blocked_cycles(problem: Problem, facts: Facts | None, isa: Isa, machine: Machine) -> float:
@@ -209,4 +215,5 @@ _CYCLES: Mapping[str, Cycles] = {
     "f32_matmul_dense": _dense_cycles,
     "u8s8_matmul_dense": _dense_cycles,
     "f32_attention_dense": _attention_cycles,
+    "bf16_attention_dense": _attention_cycles,
 }

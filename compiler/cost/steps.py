@@ -15,7 +15,7 @@ from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem
 from sparsec.kernels.words import Words, words_of
 
 ROW_CYCLES = 12.0  # to start and store a row of a tile, or of a block of its columns
-_TURN_CYCLES = {16: 4.6, 32: 2.3, 64: 4.6}  # per vector of so many bytes that is transposed on its way in
+TURN_CYCLES = {16: 4.6, 32: 2.3, 64: 4.6}  # per vector of so many bytes that is transposed on its way in
 _TURN_OUT_CYCLES = {16: 3.2, 32: 1.6, 64: 3.2}  # the same on its way out, and stored
 _FAR_STORE_CYCLES = 1.0  # more where y does not fit level-2 cache
 _NEAR_BYTES = 1 << 20  # outputs beyond this are written behind level-2 cache
@@ -100,7 +100,7 @@ def store_cycles(problem: Problem, isa: Isa) -> float:
     vectors = vectors_per_row(problem, isa)
     far = _FAR_STORE_CYCLES if 4 * problem.tokens * problem.outputs > _NEAR_BYTES else 0.0
     inputs = words_for(problem, isa).count(problem.inputs)
-    turned, turned_out = _TURN_CYCLES[isa.vector_bytes], _TURN_OUT_CYCLES[isa.vector_bytes]
+    turned, turned_out = TURN_CYCLES[isa.vector_bytes], _TURN_OUT_CYCLES[isa.vector_bytes]
     return vectors * (turned * inputs + (turned_out + far) * problem.outputs)
 
 
@@ -126,7 +126,7 @@ def copy_cycles(problem: Problem, isa: Isa) -> float:
 def apart_cycles(problem: Problem, isa: Isa) -> float:
     """The copy that moves channels to different sets of the cache."""
     if isinstance(problem, ConvProblem) and problem.pointwise and problem.pixels % CLASH == 0:
-        return _TURN_CYCLES[isa.vector_bytes] * input_elements(problem) / isa.lanes()
+        return TURN_CYCLES[isa.vector_bytes] * input_elements(problem) / isa.lanes()
     return 0.0
 
 

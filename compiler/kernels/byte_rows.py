@@ -48,6 +48,10 @@ class ByteRows:
     def elements(self) -> int:
         return self.tokens.tiles * self.tokens.inputs * GROUP * self.pitch
 
+    @property
+    def abreast(self) -> int:
+        return 1
+
     def functions(self, isa: Isa) -> tuple[str, ...]:
         """The copy to rows."""
         tokens = self.tokens
@@ -62,10 +66,10 @@ class ByteRows:
         """Why no layer may leave these rows; None if one may."""
         return None if epilogue.result == self.dtype else "y is not of bytes"
 
-    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
+    def put(self, values: Sequence[Sequence[ir.Value]], target: Buffer, tile: Index, column: Index) -> None:
         """Store the vectors of a column of a tile: four tokens of each in turn."""
         lanes, narrow = self.tokens.lanes, Vectors(self.tokens.lanes, self.dtype)
-        whole = joined([*values, *[narrow.splat(0)] * (GROUP - len(values))])
+        whole = joined([*values[0], *[narrow.splat(0)] * (GROUP - len(values[0]))])
         places = [
             which * lanes + first + number
             for first in range(0, lanes, GROUP)

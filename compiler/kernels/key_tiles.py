@@ -1,4 +1,4 @@
-"""k of attention as the first product reads it: channels of a tile of keys, times the scale.
+"""k of attention as the first product reads it: words of channels of a tile of keys, times the scale.
 
 These are sums of a linear layer as its kernel has them, so that one which works in the same tiles leaves its result so, and
 nothing is turned.
@@ -22,6 +22,7 @@ from sparsec.kernels.problem import AttentionProblem, Lines
 from sparsec.kernels.split import Split
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.transpose import Turned
+from sparsec.kernels.words import Words
 
 KEYS = "key tiles"  # the buffer
 _MOST = 4  # vectors of a tile, as those of linear layers of bytes have
@@ -29,10 +30,11 @@ _MOST = 4  # vectors of a tile, as those of linear layers of bytes have
 
 @dataclass(frozen=True, slots=True)
 class KeyTiles:
-    """k as [batch][tiles][heads * size][vectors * lanes], the last tile filled up with anything."""
+    """k as [batch][tiles][heads * words of a head][vectors * lanes], the last tile filled up with anything."""
 
     problem: AttentionProblem
     lanes: int
+    words: Words
 
     @property
     def name(self) -> str:
@@ -40,7 +42,11 @@ class KeyTiles:
 
     @property
     def dtype(self) -> str:
-        return "f32"
+        return self.words.dtype
+
+    @property
+    def abreast(self) -> int:
+        return self.words.group
 
     @property
     def bands(self) -> int:
@@ -58,19 +64,20 @@ class KeyTiles:
 
     @property
     def width(self) -> int:
-        """Elements between neighbouring channels of a tile."""
+        """Words between neighbouring rows of a tile."""
         return self.vectors * self.lanes
 
     @property
-    def channels(self) -> int:
-        return self.problem.heads * self.problem.size
+    def depth(self) -> int:
+        """Words of a head."""
+        return self.words.count(self.problem.size)
 
     @property
     def elements(self) -> int:
-        return self.problem.batch * self.tiles * self.channels * self.width
+        return self.problem.batch * self.tiles * self.problem.heads * self.depth * self.width
 
-    def place(self, head: Index, band: Index, channel: Index | int = 0) -> Index:
-        """Where a vector of keys of a channel of a head (of all of the batch) begins."""
+    def place(self, head: Index, band: Index, word: Index | int = 0) -> Index:
+        """Where a vector of keys of a word of a head (of all of the batch) begins."""
         image, inside = (
             (Index(0), head)
             if self.problem.batch == 1
@@ -80,45 +87,52 @@ class KeyTiles:
             )
         )
         tile = image * self.tiles + band // self.vectors
-        row = (tile * self.problem.heads + inside) * self.problem.size + as_index(channel)
+        row = (tile * self.problem.heads + inside) * self.depth + as_index(word)
         return row * self.width + band % self.vectors * self.lanes
 
     def functions(self, isa: Isa) -> tuple[str, ...]:
         """The function that turns k round."""
         problem, lines = self.problem, self.problem.lines("k")
         shape = f"{problem.batch}x{problem.heads}x{problem.keys}x{problem.size}_{lines.line}-{lines.matrix}"
-        return (f"f32_key_tiles_{shape}_{np.float32(problem.scale).view(np.uint32):x}_{isa.suffix}",)
+        scale = f"{np.float32(problem.scale).view(np.uint32):x}"
+        return (f"{problem.arithmetic.name}_key_tiles_{shape}_{scale}_{isa.suffix}",)
 
     def follows(self, before: TokenTiles) -> bool:
         """Whether the sums of the tiles `before` are those of these keys: of one sequence, whose heads lie side by side."""
         problem = self.problem
-        side_by_side = problem.batch == 1 and problem.lines("k") == Lines(self.channels, problem.size)
+        channels = problem.heads * problem.size
+        side_by_side = problem.batch == 1 and problem.lines("k") == Lines(channels, problem.size)
         alike = before.lanes == self.lanes and before.vectors == self.vectors and not before.split.longer
         whole = before.problem.tokens == problem.keys and problem.keys % self.lanes == 0
-        return side_by_side and alike and whole and before.problem.outputs == self.channels
+        full = problem.size % self.words.group == 0
+        return side_by_side and alike and whole and full and before.problem.outputs == channels
 
     def refuses(self, epilogue: Epilogue) -> str | None:
         """Why no layer may leave these tiles; None if one may."""
-        return None if epilogue.result == self.dtype else "y is not fp32"
+        return None if epilogue.result == self.words.arithmetic.stored else "y is not fp32"
 
-    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
-        """Store the vectors of a channel of a tile."""
-        along, first = Vectors(self.lanes), (tile * self.channels + column) * self.width
-        for number, value in enumerate(values):
-            along.store(self._scaled(value), target, first + number * self.lanes)
+    def put(self, values: Sequence[Sequence[ir.Value]], target: Buffer, tile: Index, column: Index) -> None:
+        """Store the vectors of the channels of a word of a tile."""
+        along, word = Vectors(self.lanes, self.dtype), column // self.words.group
+        first = (tile * (self.problem.heads * self.depth) + word) * self.width
+        for number, parts in enumerate(zip(*values, strict=True)):
+            joined = self.words.join([self._scaled(each) for each in parts])
+            along.store(joined, target, first + number * self.lanes)
 
     def emit(self, module: ir.Module, isa: Isa) -> Call:
         """Add the function that makes them of k."""
-        problem, along = self.problem, Vectors(self.lanes)
+        problem, along = self.problem, Vectors(self.lanes, self.dtype)
         turned = Turned(
             *(problem.matrices, problem.keys, problem.size, problem.lines("k")),
             *("k", KEYS, self.elements),
             padded=True,
+            words=self.words,
+            scale=problem.scale,
         )
 
-        def put(target: Buffer, head: Index, key: Index, channel: Index, line: ir.Value, mask: ir.Value | None) -> None:
+        def put(target: Buffer, head: Index, key: Index, word: Index, line: ir.Value, mask: ir.Value | None) -> None:
             assert mask is None
-            along.store(self._scaled(line), target, self.place(head, key // self.lanes, channel))
+            along.store(line, target, self.place(head, key // self.lanes, word))
 
         return turned.emit(module, self.functions(isa)[0], isa, put)
 

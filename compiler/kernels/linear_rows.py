@@ -94,38 +94,38 @@ class LinearRows:
         lines = -(-self.tokens.width // LINE)
         return self.tokens.width if lines == 1 else (lines | 1) * LINE
 
-    @property
-    def target(self) -> tuple[str, int]:
-        """The buffer that is written, and its size."""
+    def target(self, epilogue: Epilogue) -> tuple[str, tuple[str, int]]:
+        """The buffer that is written, with its type and size."""
         if self.behind is not None:
-            return Y_TILES, self.behind.elements
-        return "y", self.tokens.problem.tokens * self.tokens.problem.outputs
+            return Y_TILES, (self.behind.dtype, self.behind.elements)
+        return "y", (epilogue.result, self.tokens.problem.tokens * self.tokens.problem.outputs)
 
     def lower(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> LoweredLayer:
         """Add the kernel, and the copy of x that it needs."""
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
         own = {own_name(i, name): array for i, each in enumerate(self.walkers) for name, array in each.arrays.items()}
-        weights = {**own, **self.groups.arrays}
-        arguments = (self.source[0], *weights, *tails, self.target[0])
+        weights, target = {**own, **self.groups.arrays}, self.target(epilogue)
+        arguments = (self.source[0], *weights, *tails, target[0])
         call = Call(self._define(module, epilogue, isa), arguments, tokens.tiles * self.groups.parts, self.products)
         if not tokens.copied:
             return LoweredLayer((call,), weights)
         copy = emit_transpose(module, tokens, isa) if self.prepared is None else self.prepared.emit(module, isa)
         scratch = dict([self.source])
         if self.behind is not None:
-            scratch[self.target[0]] = (epilogue.result, self.target[1])
+            scratch |= dict([target])
         return LoweredLayer((copy, call), weights, scratch)
 
     def _define(self, module: ir.Module, epilogue: Epilogue, isa: Isa) -> str:
         tokens, problem = self.tokens, self.tokens.problem
         tails = epilogue_buffers(epilogue, problem.tokens * problem.outputs, problem.outputs)
+        target = self.target(epilogue)
         spec = {
             **dict([self.source]),
             **{own_name(i, name): kind for i, each in enumerate(self.walkers) for name, kind in each.spec.items()},
             **{name: ("i32", len(array)) for name, array in self.groups.arrays.items()},
             **tails,
-            self.target[0]: (epilogue.result, self.target[1]),
+            **dict([target]),
         }
         tags = [each.tag for each in self.walkers]
         shape = f"{problem}{tokens}{self.groups.height}{self.groups.most}{tags}{spec}{epilogue.tag}"
@@ -147,9 +147,7 @@ class LinearRows:
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
             sums = local(epilogue.total, self.groups.most * self.pitch)
-            stored = {
-                key: buffer for key, buffer in buffers.items() if key in (self.target[0], "groups.bounds", *tails)
-            }
+            stored = {key: buffer for key, buffer in buffers.items() if key in (target[0], "groups.bounds", *tails)}
             with loop(begin, end) as unit:
                 tile, group = unit // self.groups.parts, buffers["groups.order"].load_index(unit % self.groups.parts)
                 rows = rows_of(buffers, group)[1]

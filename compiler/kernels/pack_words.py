@@ -45,16 +45,21 @@ def emit_pack_rows(
     spec = {"x": (words.arithmetic.stored, rows * inputs), PACKED: (words.dtype, height * width)}
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-        vectors = Vectors(lanes, words.dtype)
-        whole = inputs // words.group // lanes * lanes
         with loop(begin, end) as row:
-            source, target = row * inputs, row * width
-            with loop(0, whole, lanes) as first:
-                value = words.load(buffers["x"], source + first * words.group, lanes)
-                vectors.store(value, buffers[PACKED], target + first)
-            if width > whole:
-                value = words.load(buffers["x"], source + whole * words.group, lanes, inputs - whole * words.group)
-                vectors.store(value, buffers[PACKED], target + whole, vectors.mask(width - whole))
+            pack_row(buffers["x"], row * inputs, inputs, buffers[PACKED], row * width, width, words, lanes)
 
     define(module, name, spec, body)
     return Call(name, (source, PACKED), rows, products=CONVERTED * rows * inputs)
+
+
+def pack_row(
+    source: Buffer, at: Index, inputs: int, target: Buffer, to: Index, width: int, words: Words, lanes: int
+) -> None:
+    """Store `inputs` elements as `width` words, the last ones zeros; these are too few to fill a vector of `lanes`."""
+    vectors = Vectors(lanes, words.dtype)
+    whole = inputs // words.group // lanes * lanes
+    with loop(0, whole, lanes) as first:
+        vectors.store(words.load(source, at + first * words.group, lanes), target, to + first)
+    if width > whole:
+        value = words.load(source, at + whole * words.group, lanes, inputs - whole * words.group)
+        vectors.store(value, target, to + whole, vectors.mask(width - whole))

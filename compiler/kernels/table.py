@@ -73,6 +73,7 @@ _ALL: tuple[Kernel, ...] = (
     MatmulDense(),
     MatmulWords(),
     AttentionDense(),
+    AttentionDense(BF16),
 )
 
 KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in _ALL}

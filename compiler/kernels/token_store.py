@@ -99,14 +99,16 @@ class TileStore:
 
     def emit(self, tile: Index, output: Index, rows: Index) -> None:
         """Store the first `rows` rows of the sums as the outputs from `output` on."""
-        lanes, along = self.tokens.lanes, Vectors(self.tokens.lanes, self.sums.dtype)
+        lanes, along, abreast = self.tokens.lanes, Vectors(self.tokens.lanes, self.sums.dtype), self.behind.abreast
 
         def store(count: int) -> None:
-            with loop(0, rows) as row:
-                totals = [along.load(self.sums, row * self.pitch + vector * lanes) for vector in range(count)]
-                places = [Index(0)] * count  # of operands that there are not
-                channels = [output + row] * count
+            with loop(0, rows, abreast) as row:
+                own = [(row + number, vector * lanes) for number in range(abreast) for vector in range(count)]
+                totals = [along.load(self.sums, each * self.pitch + place) for each, place in own]
+                places = [Index(0)] * len(own)  # of operands that there are not
+                channels = [output + each for each, _ in own]
                 tails = finish_abreast(along, self.epilogue, self.buffers, totals, elements=places, channels=channels)
-                self.behind.put(tails, self.buffers[Y_TILES], tile, output + row)
+                columns = [tails[first : first + count] for first in range(0, len(own), count)]
+                self.behind.put(columns, self.buffers[Y_TILES], tile, output + row)
 
         self.tokens.split.each_length(tile, store)

@@ -33,6 +33,10 @@ class Layout(Protocol):
     def elements(self) -> int:
         """How many it has."""
 
+    @property
+    def abreast(self) -> int:
+        """Columns of x that are put at a time; the first is a multiple of it."""
+
     def functions(self, isa: Isa) -> tuple[str, ...]:
         """The functions that fill it, the first from x and each from what the one before it made; equal layouts have equal ones."""
 
@@ -42,8 +46,8 @@ class Layout(Protocol):
     def refuses(self, epilogue: Epilogue) -> str | None:
         """Why results of the epilogue cannot be put here; None if they can."""
 
-    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
-        """Store the vectors of a column of x of a tile."""
+    def put(self, values: Sequence[Sequence[ir.Value]], target: Buffer, tile: Index, column: Index) -> None:
+        """Store the vectors of each of `abreast` columns of x of a tile, from `column` on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,10 @@ class TokenTiles:
         return self.words.dtype
 
     @property
+    def abreast(self) -> int:
+        return 1
+
+    @property
     def source(self) -> str:
         """The name of the buffer that kernels read."""
         if self.problem.tokens == 1:
@@ -129,10 +137,10 @@ class TokenTiles:
         """Why no layer may leave these tiles; None if one may."""
         return None if epilogue.result == self.dtype else "y is not fp32"
 
-    def put(self, values: Sequence[ir.Value], target: Buffer, tile: Index, column: Index) -> None:
+    def put(self, values: Sequence[Sequence[ir.Value]], target: Buffer, tile: Index, column: Index) -> None:
         """Store the vectors of a column of a tile."""
         along, first = Vectors(self.lanes, self.dtype), (tile * self.inputs + column) * self.width
-        for number, value in enumerate(values):
+        for number, value in enumerate(values[0]):
             along.store(value, target, first + number * self.lanes)
 
     def first(self, tile: Index, vector: int | Index) -> Index:

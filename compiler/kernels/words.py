@@ -98,25 +98,43 @@ class Words:
         """Whether the instruction multiplies by one lane of a vector, which a broadcast would take an instruction for."""
         return self.instruction in ("usdot", "sdot", "mla", "fmla", "fmla.8h")
 
-    def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None) -> ir.Value:
-        """`lanes` words of x, whose stored elements follow each other from `at` on.
+    def load(self, source: Buffer, at: Index, lanes: int, left: int | None = None, scale: float = 1.0) -> ir.Value:
+        """`lanes` words of x, whose stored elements follow each other from `at` on; of floats, times `scale`.
 
         Of these the first `left` are read, and zeros stand for the others.
         """
-        stored = Vectors(lanes * self.group, self.arithmetic.stored)
-        values = stored.load(source, at, stored.mask(left) if left is not None else None)
-        return self._packed(values, lanes)
+        parts = self.group if self.element == "bf16" else 1  # vectors that are rounded to one
+        stored = Vectors(lanes * self.group // parts, self.arithmetic.stored)
+        found = []
+        for first in range(0, parts * stored.lanes, stored.lanes):
+            if left is not None and left <= first:
+                found.append(stored.splat(0))
+                continue
+            values = stored.load(source, at + first, stored.mask(left - first) if left is not None else None)
+            found.append(values if scale == 1.0 else arith.mulf(values, stored.splat(scale)))
+        return self.packed(*found)
 
-    def _packed(self, values: ir.Value, lanes: int) -> ir.Value:
-        """Stored elements as words."""
-        wide = Vectors(lanes * self.group, self.element).type
-        if self.element in ("bf16", "f16"):
-            values = arith.truncf(wide, values)
-        elif self.element != self.arithmetic.stored:
-            values = arith.extui(wide, values)
-        else:
-            values = self.shifted(values)
+    def packed(self, *parts: ir.Value) -> ir.Value:
+        """Stored elements as words, where they fill these: those of the first part, those of the second, …"""
+        values = self._beside(parts)
+        lanes = ir.VectorType(values.type).shape[0] // self.group
         return values if self.group == 1 else vector.bitcast(Vectors(lanes, "i32").type, values)
+
+    def _beside(self, parts: Sequence[ir.Value]) -> ir.Value:
+        """Stored elements of parts behind each other, as elements of words."""
+        lanes = ir.VectorType(parts[0].type).shape[0]
+        if self.element == "bf16" and len(parts) == self.group and lanes in _ROUNDING:
+            low, high = parts
+            name = ir.StringAttr.get(_ROUNDING[lanes])
+            return llvm.call_intrinsic(Vectors(lanes * self.group, "bf16").type, name, [high, low], [], [])
+        return joined([self._elements(part) for part in parts])
+
+    def _elements(self, values: ir.Value) -> ir.Value:
+        """Stored elements as elements of words."""
+        wide = Vectors(ir.VectorType(values.type).shape[0], self.element).type
+        if self.element in ("bf16", "f16"):
+            return arith.truncf(wide, values)
+        return self.shifted(values) if self.element == self.arithmetic.stored else arith.extui(wide, values)
 
     def shifted(self, values: ir.Value) -> ir.Value:
         """Stored elements as elements of words, where these differ by the shift at most."""
@@ -127,13 +145,12 @@ class Words:
         """Words of which part number i, a vector of stored elements, is element number i; zeros stand for parts that miss."""
         lanes = ir.VectorType(parts[0].type).shape[0]
         if self.group == 1:
-            return self._packed(parts[0], lanes)
+            return self.packed(parts[0])
+        if self.element == "bf16":
+            return self.interleave(parts)
         wide, bits = Vectors(lanes, "i32").type, 32 // self.group
         joined: ir.Value | None = None
         for number, part in enumerate(parts):
-            if self.element == "bf16":
-                part = arith.truncf(Vectors(lanes, "bf16").type, part)
-                part = vector.bitcast(Vectors(lanes, "i16").type, part)
             element = arith.extui(wide, part)
             if number:
                 element = arith.shli(element, Vectors(lanes, "i32").splat(bits * number))
@@ -142,13 +159,12 @@ class Words:
         return arith.xori(joined, Vectors(lanes, "i32").splat(self.padding(0))) if self.shift else joined
 
     def interleave(self, parts: Sequence[ir.Value]) -> ir.Value:
-        """`join` of whole vectors of bytes, by shuffles: where words are that many vectors, fewer instructions."""
+        """`join` by shuffles: where words of bytes are that many vectors, fewer instructions."""
         lanes = ir.VectorType(parts[0].type).shape[0]
-        filled = [*parts, *[Vectors(lanes, self.element).splat(0)] * (self.group - len(parts))]
+        filled = [*parts, *[Vectors(lanes, self.arithmetic.stored).splat(0)] * (self.group - len(parts))]
         order = [part * lanes + lane for lane in range(lanes) for part in range(self.group)]
-        beside = joined(filled)
-        elements = shuffle(beside, beside, order)
-        return vector.bitcast(Vectors(lanes, self.dtype).type, self.shifted(elements))
+        beside = self._beside(filled)
+        return vector.bitcast(Vectors(lanes, self.dtype).type, shuffle(beside, beside, order))
 
     def splat(self, source: Buffer, at: Index, lanes: int) -> ir.Value:
         """The word at `at`, an element of `source`, in every lane; `source` has words, or stored elements that are."""
@@ -197,6 +213,7 @@ class Words:
 
 FP32 = Words(F32, "fma", "f32", 1)
 ANY = -1  # a lane that may hold anything
+ROUNDS = "cvtne2ps2bf16"  # an instruction that rounds floats to bfloat16
 LEAST_LANES = 4  # of an instruction: 128 bits
 _INTRINSICS = {
     "vdpbf16ps": {lanes: f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}" for lanes in (4, 8, 16)},
@@ -206,6 +223,8 @@ _INTRINSICS = {
     "vpmaddwd": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"},
     "i32x4.dot_i16x8_s": {4: "llvm.wasm.dot"},
 }
+# Two vectors of so many floats, the upper one first, as one of bfloat16: LLVM rounds each by itself, and joins them.
+_ROUNDING = {lanes: f"llvm.x86.avx512bf16.{ROUNDS}.{32 * lanes}" for lanes in (4, 8, 16)}
 _WITHOUT_TOTAL = {"vpmaddwd", "i32x4.dot_i16x8_s"}  # their products are added by another instruction
 _WORDS = {
     words.instruction: words

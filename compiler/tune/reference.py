@@ -65,16 +65,18 @@ def contract(problem: Problem, inputs: Mapping[str, NDArray[np.generic]], weight
             q = right.reshape(1 if shared_right else batch, *((columns, inner) if transposed else (inner, columns)))
             return np.ravel(np.broadcast_to(p @ (q.swapaxes(1, 2) if transposed else q), (batch, rows, columns)))
         case AttentionProblem():
-            return _attend(problem, factors)
+            return _attend(problem, inputs)
 
 
-def _attend(problem: AttentionProblem, factors: Mapping[str, F64]) -> F64:
-    """Softmax between two products, where lines lie behind each other."""
-    q, k, v = (factors[name].reshape(problem.batch, problem.heads, -1, problem.size) for name in ("q", "k", "v"))
-    scores = problem.scale * q @ k.swapaxes(2, 3)
+def _attend(problem: AttentionProblem, inputs: Mapping[str, NDArray[np.generic]]) -> F64:
+    """Softmax between two products, where lines lie behind each other. k times the scale, and exponentials, are factors."""
+    shape = (problem.batch, problem.heads, -1, problem.size)
+    scaled = {**inputs, "k": np.asarray(inputs["k"], np.float32) * np.float32(problem.scale)}
+    q, k, v = (_multiplied(scaled[name], problem.arithmetic).reshape(shape) for name in ("q", "k", "v"))
+    scores = q @ k.swapaxes(2, 3)
     if problem.mask is not None:
-        scores = scores + factors["mask"].reshape(problem.mask)
-    grown = np.exp(scores - scores.max(axis=3, keepdims=True))
+        scores = scores + np.asarray(inputs["mask"], np.float64).reshape(problem.mask)
+    grown = _multiplied(np.exp(scores - scores.max(axis=3, keepdims=True)), problem.arithmetic)
     return np.ravel(grown @ v / grown.sum(axis=3, keepdims=True))
 
 

@@ -51,14 +51,18 @@ FUNCTIONS = {
 }
 
 
-def exp_falling(x: Expr) -> Expr:
-    """e^x of x <= 0, or 0 where that is below 2.5e-38: to 2 ulp, and another for every 2^-31 that it is below 1."""
+def exp_falling(x: Expr, *, rounded: bool = False) -> Expr:
+    """e^x of x <= 0, or 0 where that is below 2.5e-38: to 2 ulp, and another for every 2^-31 that it is below 1.
+
+    If it is `rounded` to bfloat16 then, to 2^-12: a straight line in each sixteenth.
+    """
     place = x * (LANES / math.log(2)) + ROUNDER
     rest = x - (place - ROUNDER) * (math.log(2) / LANES)
     numbers = place.bits()
     sixteenth = x.builder.intrinsic(_PICK_OF_ONE, x.kind, x.builder.lanes(_sixteenths(), x.kind), numbers)
     scale = ((numbers << _PLACES) + sixteenth.bits()).as_float()
-    return x.builder.choose(x < LEAST_EXPONENT, 0.0, rest.horner((1.0, 1.0, 1 / 2, 1 / 6)) * scale)
+    result = rest * scale + scale if rounded else rest.horner((1.0, 1.0, 1 / 2, 1 / 6)) * scale
+    return x.builder.choose(x < LEAST_EXPONENT, 0.0, result)
 
 
 @cache

@@ -11,9 +11,9 @@ import pytest
 from sparsec.cost.machine import GENERIC
 from sparsec.cost.model import predict
 from sparsec.formats.facts import Facts, facts_of
-from sparsec.kernels.arithmetic import BF16, U8S8
+from sparsec.kernels.arithmetic import BF16, F32, U8S8
 from sparsec.kernels.isa import AVX2, AVX512, AVX512_AMX, AVX512_BF16, Isa
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.kernels.table import KERNELS
 
 PROBLEMS: list[Problem] = [
@@ -25,6 +25,7 @@ PROBLEMS: list[Problem] = [
     ConvProblem(2, 8, 12, 2, (Axis(9, 3, 2, 1, 1, 1), Axis(9, 3, 2, 1, 1, 1))),
     ConvProblem(1, 32, 32, 32, (Axis(14, 3, 1, 1, 1, 1), Axis(14, 3, 1, 1, 1, 1))),
     MatmulProblem(4, 16, 32, 16),
+    *(AttentionProblem(1, 12, 128, 128, 32, arithmetic=arithmetic) for arithmetic in (F32, BF16)),
 ]
 
 
@@ -35,7 +36,7 @@ def facts(problem: Problem, zeros: float) -> Facts | None:
             shape = (problem.outputs, problem.inputs)
         case ConvProblem():
             shape = (problem.filters, problem.reduction)
-        case MatmulProblem():
+        case MatmulProblem() | AttentionProblem():
             return None
     random = np.random.default_rng(0).random(shape, np.float32)
     return facts_of(np.where(random < zeros, 0, random + 1))
@@ -72,6 +73,18 @@ def test_a_faster_machine_takes_less_time() -> None:
     assert predict("f32_linear_dense", problem, facts(problem, 0), AVX512, fast) < predict(
         "f32_linear_dense", problem, facts(problem, 0), AVX512, GENERIC
     )
+
+
+def test_attention_of_few_queries_is_not_worth_rounding() -> None:
+    """k and v are read for them anyway, but in float32 v stays as it is."""
+    for queries, faster in ((1, False), (64, True)):
+        problem = AttentionProblem(1, 12, queries, 128, 64)
+        half = replace(problem, arithmetic=BF16)
+        single, narrow = (
+            predict(f"{each.arithmetic.name}_attention_dense", each, None, AVX512_BF16, GENERIC)
+            for each in (problem, half)
+        )
+        assert (narrow < single) == faster
 
 
 def test_weights_beyond_the_caches_come_from_memory() -> None:

@@ -6,18 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from expected import Array, assert_close, reference, tolerance
-from harness import F32, host_isas, place, run
+from expected import F64, Array, allowed_error, assert_close, reference
+from harness import F32, Variant, place, run, variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tails import BIAS_RELU, LONG, PLAIN, Tail
 
+from sparsec.kernels.arithmetic import BF16
+from sparsec.kernels.arithmetic import F32 as SINGLE
 from sparsec.kernels.attention_dense import BLOCK_BYTES, AttentionDense
-from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels.isa import AVX2, AVX512, AVX512_BF16
 from sparsec.kernels.problem import AttentionProblem, Lines, MatmulProblem
 
 KERNEL = AttentionDense()
 TAILS = (PLAIN, BIAS_RELU, LONG)  # with operands that lie along channels, and as the result does
+VARIANTS = variants(SINGLE, BF16)
 
 
 def inputs_of(problem: AttentionProblem) -> dict[str, F32]:
@@ -35,13 +38,35 @@ def inputs_of(problem: AttentionProblem) -> dict[str, F32]:
     return found
 
 
-def check(problem: AttentionProblem, tail: Tail, isa: Isa, cuts: tuple[float, ...] = ()) -> None:
+def attend(
+    problem: AttentionProblem,
+    inputs: dict[str, Array],
+    variant: Variant,
+    tail: Tail = PLAIN,
+    cuts: tuple[float, ...] = (),
+) -> Array:
+    """The kernel's result."""
+    kernel, problem = AttentionDense(variant.arithmetic), replace(problem, arithmetic=variant.arithmetic)
+    return run(kernel, problem, inputs, None, tail.epilogue, variant.isa, cuts)
+
+
+def expected_of(problem: AttentionProblem, inputs: dict[str, F32], variant: Variant) -> tuple[F64, F64]:
+    """The result of what is multiplied, and how wrong it may be: bfloat16 rounds exponentials to 2^-8, of which `reference`
+    counts a quarter, and these are exact to 2^-12.
+    """
+    scaled = {**inputs, "k": inputs["k"] * np.float32(problem.scale)}
+    multiplied = {name: each if name == "mask" else variant.exact(each) for name, each in scaled.items()}
+    expected, scale = reference(replace(problem, scale=1.0), multiplied)
+    allowed = allowed_error(variant.arithmetic, problem.keys + problem.size, scale + 4)
+    return expected, allowed + (2**-8 + 2**-12) / 4 * scale if variant.arithmetic == BF16 else allowed
+
+
+def check(problem: AttentionProblem, tail: Tail, variant: Variant, cuts: tuple[float, ...] = ()) -> None:
     inputs = inputs_of(problem)
     operands = tail.operands(problem, np.random.default_rng(1))
-    y = run(KERNEL, problem, {**inputs, **operands}, None, tail.epilogue, isa, cuts)
-    expected, scale = reference(problem, inputs)
-    reduction = problem.keys + problem.size
-    assert_close(y, tail.apply(expected, operands), tolerance(np.float32, reduction, scale + 4))
+    y = attend(problem, {**inputs, **operands}, variant, tail, cuts)
+    expected, allowed = expected_of(problem, inputs, variant)
+    assert_close(y, tail.apply(expected, operands), allowed)
 
 
 @st.composite
@@ -55,45 +80,70 @@ def problems(draw: st.DrawFn) -> AttentionProblem:
 
 
 @settings(max_examples=40)
-@given(problems(), st.sampled_from(TAILS), st.sampled_from(host_isas()), st.lists(st.floats(0, 1), max_size=2))
-def test_agrees_with_numpy(problem: AttentionProblem, tail: Tail, isa: Isa, cuts: list[float]) -> None:
-    check(problem, tail, isa, tuple(cuts))
+@given(problems(), st.sampled_from(TAILS), st.sampled_from(VARIANTS), st.lists(st.floats(0, 1), max_size=2))
+def test_agrees_with_numpy(problem: AttentionProblem, tail: Tail, variant: Variant, cuts: list[float]) -> None:
+    check(problem, tail, variant, tuple(cuts))
 
 
-@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.suffix)
-@pytest.mark.parametrize("sizes", [(12, 128, 128, 32), (2, 3, 1024, 64), (1, 1, 2051, 8)])
-def test_usual_sizes(isa: Isa, sizes: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("sizes", [(12, 128, 128, 32), (2, 3, 1024, 64), (1, 1, 2051, 8), (1, 1, 1, 1)])
+def test_usual_sizes(variant: Variant, sizes: tuple[int, int, int, int]) -> None:
     heads, queries, keys, size = sizes
-    check(AttentionProblem(1, heads, queries, keys, size, size**-0.5, (1, 1, 1, keys)), PLAIN, isa, (0.3, 0.6))
+    check(AttentionProblem(1, heads, queries, keys, size, size**-0.5, (1, 1, 1, keys)), PLAIN, variant, (0.3, 0.6))
 
 
-@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.suffix)
-def test_heads_of_tokens_are_read_where_they_lie(isa: Isa) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_later_keys_are_hidden(variant: Variant) -> None:
+    problem = AttentionProblem(1, 2, 33, 33, 16, 0.25, (1, 1, 33, 33))
+    later = np.triu(np.ones((1, 1, 33, 33), np.bool_), 1)
+    inputs = inputs_of(problem)
+    hidden, far = ({**inputs, "mask": np.where(later, np.float32(low), np.float32(0))} for low in (-np.inf, -1e4))
+    expected, allowed = expected_of(problem, far, variant)
+    assert_close(attend(problem, dict[str, Array](hidden), variant), expected, allowed)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_heads_of_tokens_are_read_where_they_lie(variant: Variant) -> None:
     problem = AttentionProblem(1, 3, 17, 21, 9)
     inputs = inputs_of(problem)
     lines = Lines(3 * 9, 9)
     stored = {name: np.ascontiguousarray(each.swapaxes(1, 2)) for name, each in inputs.items()}
-    y = run(KERNEL, replace(problem, apart=(lines, lines, lines, lines)), dict[str, Array](stored), isa=isa)
-    expected, scale = reference(problem, inputs)
-    assert_close(y.reshape(1, 17, 3, 9).swapaxes(1, 2), expected, tolerance(np.float32, 30, scale + 4))
+    y = attend(replace(problem, apart=(lines, lines, lines, lines)), dict[str, Array](stored), variant)
+    expected, allowed = expected_of(problem, inputs, variant)
+    assert_close(y.reshape(1, 17, 3, 9).swapaxes(1, 2), expected, allowed)
 
 
-@pytest.mark.parametrize("isa", host_isas(), ids=lambda isa: isa.suffix)
-def test_what_is_not_a_number_stays_in_its_row(isa: Isa) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_what_is_not_a_number_stays_in_its_row(variant: Variant) -> None:
     """Rows that are masked altogether are NaN, as those with a score of NaN or infinity; keys that are masked do not count."""
     problem = AttentionProblem(1, 1, 20, 19, 5, 1.0, (1, 1, 20, 19))
     inputs = inputs_of(problem)
     mask = inputs["mask"]
     mask[0, 0, 3], mask[0, 0, 4, 7], mask[0, 0, 5, 18], mask[0, 0, 6, :18] = -np.inf, np.nan, np.inf, -np.inf
     inputs["q"][0, 0, 8, 2] = np.nan
-    y = run(KERNEL, problem, dict[str, Array](inputs), isa=isa)
-    expected, _ = reference(problem, inputs)
+    y = attend(problem, dict[str, Array](inputs), variant)
+    expected, _ = expected_of(problem, inputs, variant)
     assert np.flatnonzero(np.isnan(y[0, 0]).any(axis=1)).tolist() == [3, 4, 5, 8]
-    np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(y, expected, atol=1e-2 if variant.arithmetic == BF16 else 1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_infinite_values_reach_their_channel_only(variant: Variant) -> None:
+    problem = AttentionProblem(1, 2, 20, 19, 5)
+    inputs = inputs_of(problem)
+    inputs["v"][0, 1, 18, 4] = np.inf
+    y = attend(problem, dict[str, Array](inputs), variant)
+    assert (y[0, 1, :, 4] == np.inf).all()
+    assert np.isfinite(np.delete(y.reshape(2, -1, 5)[1], 4, axis=1)).all()
+    assert np.isfinite(y[0, 0]).all()
 
 
 def test_what_it_refuses() -> None:
     assert KERNEL.refuses(MatmulProblem(1, 2, 3, 4), AVX512) is not None
+    half = AttentionProblem(1, 1, 2, 3, 4, arithmetic=BF16)
+    assert KERNEL.refuses(half, AVX512_BF16) is not None
+    assert AttentionDense(BF16).refuses(half, AVX512_BF16) is None
+    assert AttentionDense(BF16).refuses(half, AVX2) is not None
     assert KERNEL.refuses(AttentionProblem(1, 1, 1, 0, 8), AVX512) is not None
     assert KERNEL.refuses(AttentionProblem(1, 1, 1, BLOCK_BYTES // 4, 8), AVX512) is not None  # padded, as it clashes
     assert KERNEL.refuses(AttentionProblem(1, 1, 1, BLOCK_BYTES // 4 - 16, 8), AVX512) is None

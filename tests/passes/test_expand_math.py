@@ -14,6 +14,7 @@ from torch_mlir import ir
 from torch_mlir.dialects.llvm import translate_module_to_llvmir
 from torch_mlir.passmanager import PassManager
 
+from sparsec.kernels.words import ROUNDS
 from sparsec.passes.expand_math import FUNCTIONS, expand_math
 from sparsec.passes.math import lookup
 from sparsec.targets.llvm_text import for_older_parser
@@ -207,6 +208,24 @@ def test_an_approximate_exp_flushes_small_results(*, looks_up: bool) -> None:
     for least, ulps in ((-1, 2.0), (-20, 2.5), (-43, 3.5), (-86.5, 6.0)):
         covered = x >= least
         assert worst_error(result[covered], np.exp(x[covered].astype(np.float64))) <= ulps
+
+
+@pytest.mark.skipif(not llvm.get_host_cpu_features().get("avx512bf16"), reason="this processor has no bfloat16")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_exp_that_is_rounded_to_bfloat16_is_little_more_exact() -> None:
+    x = np.concatenate([-np.abs(numbers("math.exp")[0]), np.zeros(16, np.float32)])
+    single, halves = "vector<16xf32>", "vector<32xbf16>"
+    body = f"""%e = math.exp %x0 fastmath<afn> : {single}
+        %h = llvm.call_intrinsic "llvm.x86.avx512bf16.{ROUNDS}.512"(%e, %e) : ({single}, {single}) -> {halves}
+        %r = vector.bitcast %h : {halves} to {single}"""
+    assert "1.66666" not in expanded(loop(body, lanes=16), looks_up=True)  # no cubic
+    bits = run(loop(body, lanes=16), x, looks_up=True).view(np.uint16).reshape(-1, 2, 16)[:, 0].astype(np.uint32)
+    result = (bits << 16).view(np.float32).reshape(-1)
+    assert (result[x < -87] == 0).all()
+    assert np.isnan(result[np.isnan(x)]).all()
+    assert (result[x == 0] == 1).all()
+    normal = x > -86
+    np.testing.assert_allclose(result[normal], np.exp(x[normal].astype(np.float64)), rtol=2**-8 + 2**-11.9)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -14,6 +14,7 @@ from torch import nn
 
 import sparsec
 from sparsec.model import CompiledModel
+from sparsec.targets import host_features
 
 
 def sparse(inputs: int, outputs: int, density: float, *, block: int = 1, bias: bool = True) -> nn.Linear:
@@ -31,16 +32,17 @@ def copies(model: CompiledModel) -> list[str]:
     return [step.kernel for step in steps if "tile_tokens" in step.kernel or "byte_rows" in step.kernel]
 
 
-def check(net: nn.Module, x: torch.Tensor, expected_copies: int | None) -> None:
+def check(net: nn.Module, x: torch.Tensor, expected_copies: int | None, precision: str = "f32") -> CompiledModel:
     net = net.eval()
-    model = sparsec.compile(net, (x,))
+    model = sparsec.compile(net, (x,), precision=precision)
     found, expected = model(x.numpy()), net(x)
     if isinstance(expected, torch.Tensor):
         found, expected = (found,), (expected,)
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-5)
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-5 if precision == "f32" else 1e-2)
     if expected_copies is not None:
         assert len(copies(model)) == expected_copies
+    return model
 
 
 class Branches(nn.Module):
@@ -117,26 +119,37 @@ class Attention(nn.Module):
         return (y, k) if self.leaks else y
 
 
-def key_tiles(net: nn.Module, x: torch.Tensor) -> int:
-    """Calls that put keys in tiles, of a network that computes what it should."""
-    check(net, x, None)
-    return sum("key_tiles" in step.kernel for step in sparsec.compile(net.eval(), (x,)).session.program.steps)
+def key_tiles(model: CompiledModel) -> list[str]:
+    """The calls that put keys in tiles."""
+    return [step.kernel for step in model.session.program.steps if "key_tiles" in step.kernel]
 
 
+PRECISIONS = ["f32", "bf16"] if "avx512bf16" in host_features() else ["f32"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
     ("leaks", "tokens", "samples", "expected"),
     [(False, 128, 1, 0), (True, 128, 1, 1), (False, 100, 1, 1), (False, 64, 2, 1)],
 )
-def test_a_layer_leaves_keys_in_tiles(*, leaks: bool, tokens: int, samples: int, expected: int) -> None:
+def test_a_layer_leaves_keys_in_tiles(*, leaks: bool, tokens: int, samples: int, expected: int, precision: str) -> None:
     torch.manual_seed(0)
-    assert key_tiles(Attention(4, 64, leaks=leaks), torch.randn(samples, tokens, 256)) == expected
+    model = check(Attention(4, 64, leaks=leaks), torch.randn(samples, tokens, 256), None, precision)
+    assert len(key_tiles(model)) == expected
+    assert any(layer.choice == f"{precision}_attention_dense" for layer in model.report.layers)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(1, 2), st.integers(1, 150), st.integers(1, 4), st.sampled_from([16, 24, 33]))
-def test_keys_of_any_shape(samples: int, tokens: int, heads: int, size: int) -> None:
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(1, 2),
+    st.integers(1, 150),
+    st.integers(1, 4),
+    st.sampled_from([16, 24, 33]),
+    st.sampled_from(PRECISIONS),
+)
+def test_keys_of_any_shape(samples: int, tokens: int, heads: int, size: int, precision: str) -> None:
     torch.manual_seed(0)
-    check(Attention(heads, size), torch.randn(samples, tokens, heads * size), None)
+    check(Attention(heads, size), torch.randn(samples, tokens, heads * size), None, precision)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])

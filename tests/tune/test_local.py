@@ -9,11 +9,11 @@ import pytest
 from torch_mlir import ir
 
 from sparsec.kernels.arithmetic import BF16, F32, U8S8
-from sparsec.kernels.epilogue import Epilogue, EpilogueOperand, Reach, identity
+from sparsec.kernels.epilogue import IDENTITY, Epilogue, EpilogueOperand, Reach, identity
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.linear_dense import LinearDense
-from sparsec.kernels.problem import Axis, ConvProblem, Problem
+from sparsec.kernels.problem import AttentionProblem, Axis, ConvProblem, Problem
 from sparsec.targets import host_features, resolve
 from sparsec.targets.isa import isa_of
 from sparsec.tune import local
@@ -154,6 +154,14 @@ def test_bf16() -> None:
     task = linear_task(isa=ISA, epilogue=BIAS_RELU, arithmetic=BF16)
     found = LocalMeasurer(TARGET).measure(task, kernels_of(BF16), 0.01)
     assert [each.fault for each in found] == [None, None]
+
+
+@needs_bf16
+def test_bf16_attention() -> None:
+    problem = AttentionProblem(1, 3, 20, 33, 24, 24**-0.5, (1, 1, 1, 33), arithmetic=BF16)
+    task = replace(linear_task(isa=ISA, arithmetic=BF16), problem=problem, facts=None, weight=None, epilogue=IDENTITY)
+    (found,) = LocalMeasurer(TARGET).measure(task, ["bf16_attention_dense"], 0.01)
+    assert found.fault is None
 
 
 @needs_bf16

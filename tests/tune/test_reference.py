@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sparsec.formats.coo import Coo
-from sparsec.kernels.arithmetic import BF16, U8S8
-from sparsec.kernels.problem import Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
+from sparsec.kernels.arithmetic import BF16, F32, U8S8, Arithmetic
+from sparsec.kernels.problem import AttentionProblem, Axis, ConvProblem, LinearProblem, MatmulProblem, Problem
 from sparsec.tune.reference import contract, input_sizes, output_size
 
 RANDOM = np.random.default_rng(0)
@@ -67,6 +67,16 @@ def test_matmul(transposed: bool, shared: str) -> None:
     q = fed["q"].astype(np.float64).reshape(-1, *((5, 4) if transposed else (4, 5)))
     expected = np.broadcast_to(np.matmul(p, q.swapaxes(1, 2) if transposed else q), (2, 3, 5))
     np.testing.assert_allclose(contract(problem, fed, None), expected.reshape(-1))
+
+
+@pytest.mark.parametrize(("arithmetic", "least", "most"), [(F32, 0.0, 1e-6), (BF16, 1e-4, 2e-2)])
+def test_attention(arithmetic: Arithmetic, least: float, most: float) -> None:
+    problem = AttentionProblem(2, 3, 5, 7, 4, -0.3, (2, 1, 1, 7), arithmetic=arithmetic)
+    fed = inputs(problem)
+    q, k, v = (torch.from_numpy(fed[name]).double().reshape(2, 3, -1, 4) for name in "qkv")
+    mask = torch.from_numpy(fed["mask"]).double().reshape(2, 1, 1, 7)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=-0.3).numpy().reshape(-1)
+    assert least < np.abs(contract(problem, fed, None) - expected).max() < most
 
 
 def test_padding_with_a_value() -> None:
