@@ -42,7 +42,9 @@ def _models(names: tuple[str, ...], seconds: float, json_file: Path) -> None:
 @click.option(
     "--sparsity", metavar="PER_CENT,...", default="80,90", show_default=True, help="Per cent pruned per layer."
 )
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "int8", "int8-bf16"]), default="fp32", show_default=True
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--peers", metavar="all|NAME,...", default="all", show_default=True, help="Whom to race.")
 @click.option(

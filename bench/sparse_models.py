@@ -21,7 +21,7 @@ from bench.measure import one_processor
 from bench.peers.network import PLAIN, Network, NetworkEngine
 from bench.peers.peer import Array, Arrays, Calls, Contestant
 from bench.peers.race import Clock, Race, outputs_of, race, race_the_fit
-from bench.peers.rivals import OUR_FORM, RIVALS, Rival, open_engines
+from bench.peers.rivals import OUR_PART, RIVALS, Rival, open_engines
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
 from bench.sparse_models_summary import row_line, summarise
 from bench.sparse_zoo import NETWORKS, feeds_of
@@ -38,7 +38,7 @@ FEWEST_ROUNDS = 7
 TURN_NS = 15e6  # a network wakes more code and data than a layer; it is to be timed as in a stream of requests
 # Largest error relative to the largest value. Rounding to 8 bits flips differently where sums differ in the last bit, and
 # such steps add up over layers.
-TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.1}
+TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.1, "int8-bf16": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def run(
 def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Callable[[str], None]) -> ModelRow:
     """Make the files, let every engine prepare its own, check the results, and time them in turns."""
     say("exporting")
-    files = {form: variant(cell, form) for form in {OUR_FORM[cell.precision], PLAIN, *(each.form for each in rivals)}}
+    own = OUR_PART[cell.precision]
+    files = {form: variant(cell, form) for form in {own.form, PLAIN, *(each.form for each in rivals)}}
     feeds = feeds_of(files[PLAIN])
     say("compiling")
     start = time.perf_counter()
-    precision = "bf16" if cell.precision == "bf16" else "f32"  # of floats: int8 is in the file
-    model = sparsec.compile(files[OUR_FORM[cell.precision]], threads=cell.threads, precision=precision)
+    model = sparsec.compile(files[own.form], threads=cell.threads, precision=own.precision)
     compile_seconds = time.perf_counter() - start
     contestants: dict[str, Contestant[Arrays]] = {OURS: _ours(model, feeds)}
     failed: dict[str, str] = {}
@@ -114,7 +114,7 @@ def race_cell(bench: Bench, cell: ModelCell, rivals: Sequence[Rival], say: Calla
         except Exception as error:  # peers raise a dozen classes of their own
             failed[rival.name] = str(error)
     say("checking")
-    forms = {OURS: OUR_FORM[cell.precision], **{rival.name: rival.form for rival in rivals}}
+    forms = {OURS: own.form, **{rival.name: rival.form for rival in rivals}}
     errors = _check(contestants, cell, {name: files[form] for name, form in forms.items()}, feeds, failed)
     say("measuring")
     result = _race(contestants, failed, bench.seconds, cell.threads)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bench import sparse_models, sparse_zoo, variants
 from bench.peers.network import OPERATOR, PLAIN, QDQ
 from bench.peers.race import Timing
-from bench.peers.rivals import RIVALS
+from bench.peers.rivals import OUR_PART, RIVALS
 from bench.sparse_models_rows import ModelCell, ModelRow, read_rows, write_rows
 from bench.sparse_zoo import RANDOM, SPARSE, SparseNetwork, feeds_of
 from bench.spmm_rows import OURS
@@ -113,6 +113,7 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
 
 
 def test_every_precision_has_rivals_of_each_kind() -> None:
+    assert RIVALS.keys() == OUR_PART.keys()
     for rivals in RIVALS.values():
         assert {rival.dense for rival in rivals} == {True, False}
         assert len({rival.name for rival in rivals}) == len(rivals)
