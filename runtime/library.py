@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -81,7 +81,6 @@ def _core() -> ctypes.CDLL:
             got=f"interface {interface}",
             next_step="install sparsec again",
         )
-    pointers = ctypes.POINTER(ctypes.c_void_p)
     core.sparsec_pool_create.restype = ctypes.c_void_p
     core.sparsec_pool_create.argtypes = (ctypes.c_int64,)
     core.sparsec_pool_destroy.restype = None
@@ -95,14 +94,6 @@ def _core() -> ctypes.CDLL:
     core.sparsec_model_weights.argtypes = (ctypes.c_void_p,)
     core.sparsec_model_destroy.restype = None
     core.sparsec_model_destroy.argtypes = (ctypes.c_void_p,)
-    core.sparsec_model_run.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        pointers,
-        pointers,
-        ctypes.c_void_p,
-        ctypes.POINTER(ctypes.c_int64),
-    )
     core.sparsec_cpu_features.restype = ctypes.c_uint64
     core.sparsec_cpu_feature_name.restype = ctypes.c_char_p
     core.sparsec_cpu_feature_name.argtypes = (ctypes.c_int64,)
@@ -158,7 +149,7 @@ class Model:
     `beside` is a model of the same weights for another shape, whose memory they stay in: it is to be closed after this one.
     """
 
-    __slots__ = ("_complaints", "_handle", "_inputs", "_outputs", "_run", "_weights", "step_count")
+    __slots__ = ("_complaints", "_handle", "_inputs", "_outputs", "_weights", "step_count")
 
     def __init__(self, program: Program, beside: Model | None = None) -> None:
         self._weights: NDArray[np.uint8]
@@ -171,7 +162,6 @@ class Model:
             address = self._weights.ctypes.data
         self._inputs = ctypes.c_void_p * len(program.inputs)
         self._outputs = ctypes.c_void_p * len(program.outputs)
-        self._run = _core().sparsec_model_run
         self._complaints = program.complaints
         self.step_count = len(program.steps)
         self._handle: int | None = _create(program, address, stored)
@@ -180,20 +170,30 @@ class Model:
         """The addresses of the tensors of a run, as the core takes them."""
         return self._inputs(*inputs), self._outputs(*outputs)
 
-    def run(self, pool: Pool, tensors: Tensors, step_ns: int | None = None) -> None:
-        """Run once on `tensors`; `step_ns` is the address of `step_count` int64, or None.
+    def prepared(self, pool: Pool, tensors: Tensors, step_ns: int | None = None) -> Callable[[], None]:
+        """What runs once on `tensors` each time it is called; `step_ns` is the address of `step_count` int64, or None.
 
-        Raises `InputError` if a check of the network fails, with what it says and the node that it belongs to.
+        Its arguments are of their types already: ctypes takes half a microsecond to convert them. It raises `InputError` if
+        a check of the network fails, with what it says and the node that it belongs to.
         """
         assert self._handle is not None, "the model is closed"
         failed = ctypes.c_int64()
-        status = self._run(self._handle, pool.handle, *tensors, step_ns, failed)
-        if status == _OK:
-            return
+        model, threads, times = (ctypes.c_void_p(each) for each in (self._handle, pool.handle, step_ns))
+        run = partial(_core().sparsec_model_run, model, threads, *tensors, times, ctypes.byref(failed))
+
+        def call() -> None:
+            status: int = run()
+            if status != _OK:
+                raise self._failure(status, failed.value)
+
+        return call
+
+    def _failure(self, status: int, check: int) -> SparsecError:
+        """Why a run failed; `check` is the number of a check of the network, if it is that."""
         if status == _FAILED_CHECK:
-            complaint = self._complaints[failed.value]
-            raise InputError(f"A check failed while the model ran: {complaint.what}.", where=complaint.where)
-        raise SparsecError("There is not enough memory for the arena of this run.")
+            complaint = self._complaints[check]
+            return InputError(f"A check failed while the model ran: {complaint.what}.", where=complaint.where)
+        return SparsecError("There is not enough memory for the arena of this run.")
 
     def close(self) -> None:
         """Unmap the code and free the arenas."""

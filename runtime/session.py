@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -45,7 +45,7 @@ class Session:
         self._models = {0: library.Model(self.program)}
         self._pool = library.Pool(self._threads)
         self._lock = threading.Lock()
-        self._running = 0
+        self._running: list[None] = []  # one for each run: adding and removing is atomic, and takes less than a lock
         self._closed = False
         self._native_closed = self._to_be_closed()
         _sessions.add(self)
@@ -128,9 +128,7 @@ class Session:
         """Release code, arenas and threads as soon as no run is in flight; further runs raise `UsageError`."""
         with self._lock:
             self._closed = True
-            idle = self._running == 0
-        if idle:
-            self._native_closed()
+        self._release_if_idle()
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +145,8 @@ class Session:
             for pair in zip(tensors.match(feeds, program.inputs, "input"), program.inputs, strict=True)
         ]
         outputs = _fresh(program.outputs) if out is None else _given(out, program.outputs, inputs)
-        self._start(model, _addresses(model, inputs, outputs), step_ns)
+        addresses = _addresses(model, inputs, outputs)
+        self._start(lambda: model.prepared(self._pool, addresses, step_ns)())
         return {spec.name: array for spec, array in zip(program.outputs, outputs, strict=True)}
 
     def _for(self, feeds: Feeds) -> tuple[Program, library.Model]:
@@ -164,19 +163,23 @@ class Session:
         if self._closed:
             raise UsageError("The session is closed.", next_step="open a new one")
 
-    def _start(self, model: library.Model, addresses: library.Tensors, step_ns: int | None = None) -> None:
-        """Run, unless the session is closed; the last run to end after `close` releases what it used."""
-        with self._lock:
-            self._require_open()
-            self._running += 1
+    def _start(self, run: Callable[[], None]) -> None:
+        """Run, unless the session is closed; the last run to end after `close` releases what it used.
+
+        A run is counted before it looks whether the session is closed, and `close` looks at runs after that: one sees the other.
+        """
+        self._running.append(None)
         try:
-            model.run(self._pool, addresses, step_ns)
+            self._require_open()
+            run()
         finally:
-            with self._lock:
-                self._running -= 1
-                last = self._closed and self._running == 0
-            if last:
-                self._native_closed()
+            self._running.pop()
+            self._release_if_idle()
+
+    def _release_if_idle(self) -> None:
+        """Release code, arenas and threads, once, if the session is closed and nothing runs."""
+        if self._closed and not self._running:
+            self._native_closed()
 
     def _to_be_closed(self) -> weakref.finalize[..., Session]:
         """What releases code, arenas and threads when it is called, or this session is gone."""
@@ -187,7 +190,7 @@ class Session:
     def _after_fork(self) -> None:
         """Threads do not survive a fork, and runs of other threads do not go on: start afresh with the same code."""
         self._lock = threading.Lock()
-        self._running = 0
+        self._running = []
         if self._native_closed.detach() is None:
             return
         self._pool.close()
@@ -208,12 +211,21 @@ class Binding:
     ) -> None:
         self._session, self._model, self._inputs = session, model, inputs
         self._addresses = _addresses(model, inputs, outputs)
+        session._start(self._prepare)
         self.outputs = {spec.name: array for spec, array in zip(program.outputs, outputs, strict=True)}
 
     def __call__(self) -> dict[str, Array]:
         """Run once and return `outputs`, overwritten. Raises `InputError` if the network cannot take a value."""
-        self._session._start(self._model, self._addresses)
+        session = self._session
+        if self._pool is not session._pool:  # after a fork
+            session._start(self._prepare)
+        session._start(self._run)
         return self.outputs
+
+    def _prepare(self) -> None:
+        """Convert what each run is called with."""
+        self._pool = self._session._pool
+        self._run = self._model.prepared(self._pool, self._addresses)
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -204,14 +204,16 @@ def test_a_closed_session_says_so(two_adds: Program, feeds: dict[str, Floats]) -
         session(feeds)
 
 
-def test_closing_waits_for_runs_in_flight(two_adds: Program, feeds: dict[str, Floats]) -> None:
+@pytest.mark.parametrize("bound", [False, True])
+def test_closing_waits_for_runs_in_flight(two_adds: Program, feeds: dict[str, Floats], *, bound: bool) -> None:
     session = Session(two_adds, threads=2)
+    run = session.bind(feeds) if bound else lambda: session(feeds)
     results: list[bool] = []
 
     def call() -> None:
         try:
             while True:
-                results.append(np.array_equal(session(feeds)["y"], expected(feeds)))
+                results.append(np.array_equal(run()["y"], expected(feeds)))
         except UsageError:
             pass
 
@@ -228,9 +230,10 @@ def test_closing_waits_for_runs_in_flight(two_adds: Program, feeds: dict[str, Fl
 def test_a_forked_child_runs_with_threads_of_its_own(two_adds: Program, feeds: dict[str, Floats]) -> None:
     with Session(two_adds, threads=2) as session:
         session(feeds)
+        bound = session.bind(feeds)
         child = os.fork()
         if child == 0:
-            right = np.array_equal(session(feeds)["y"], expected(feeds))
+            right = all(np.array_equal(each()["y"], expected(feeds)) for each in (bound, lambda: session(feeds)))
             session.close()
             os._exit(0 if right else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -329,3 +332,5 @@ def test_a_binding_of_a_closed_session_says_so(two_adds: Program, feeds: dict[st
         bound = session.bind(feeds)
     with pytest.raises(UsageError, match="closed"):
         bound()
+    with pytest.raises(UsageError, match="closed"):
+        session.bind(feeds)
