@@ -238,12 +238,19 @@ def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None
         if node.op_type in RANDOM:
             raise unsupported(graph, types, node.name, "its result is random, so it cannot be verified")
         for name in [*node.input, *node.output]:
-            kind = types[name].WhichOneof("value") if name in types else None
-            element = types[name].tensor_type.elem_type if name in types else onnx.TensorProto.FLOAT
-            if kind == "tensor_type" and element not in SUPPORTED_ELEMENTS:
+            element = _element(name, graph, types)
+            if element is not None and element not in SUPPORTED_ELEMENTS:
                 known = onnx.TensorProto.DataType.values()
                 spelled = onnx.TensorProto.DataType.Name(element).lower() if element in known else f"number {element}"
                 raise unsupported(graph, types, node.name, f"the element type {spelled} of {name!r} is not supported")
+
+
+def _element(name: str, graph: OnnxGraph, types: Mapping[str, TypeProto]) -> int | None:
+    """The element type of a tensor; None of other values, and of unknown ones."""
+    if name in graph.constants:
+        return int(helper.np_dtype_to_tensor_dtype(graph.constants[name].dtype))
+    tensor = name in types and types[name].WhichOneof("value") == "tensor_type"
+    return int(types[name].tensor_type.elem_type) if tensor else None
 
 
 def _reason(complaint: Complaint) -> str:

@@ -116,9 +116,10 @@ class Builder:
         return [*self.nodes, self.node]
 
     def forget(self, name: str) -> None:
-        """Drop the shape that the model states for a result, which is to be inferred anew."""
+        """Drop the shapes that the model states for a result and for what is computed from it; they are inferred anew."""
+        stale = self.graph.reached_from(name)
         for value in (*self.graph.graph.output, *self.graph.graph.value_info):
-            if value.name == name:
+            if value.name in stale:
                 value.type.tensor_type.ClearField("shape")
 
     def refuse(self, reason: str) -> Exception:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from sparsec.frontends.onnx_expansion import Expansion
-from sparsec.frontends.onnx_fused import FUSED, UNDECLARED
+from sparsec.frontends.onnx_fused import FUSED, UNDECLARED, attention_of, embed_layer_normalization
 from sparsec.frontends.onnx_graph import OnnxGraph
+from sparsec.frontends.onnx_packed import PACKED
 
 DOMAIN = "com.microsoft"
 
 
 def expand_contrib(graph: OnnxGraph) -> None:
     """Replace the nodes that the tables know, before shapes are known: shape inference does not know these operators."""
-    tables = {DOMAIN: {**EXPANSIONS, **FUSED}, "": UNDECLARED, "ai.onnx": UNDECLARED}
+    tables = {DOMAIN: {**EXPANSIONS, **FUSED, **PACKED}, "": UNDECLARED, "ai.onnx": UNDECLARED}
     if not any(node.op_type in tables.get(node.domain, ()) for node in graph.graph.node):
         return
     if not any(opset.domain == DOMAIN for opset in graph.model.opset_import):  # the optimisers forget it
@@ -36,7 +36,7 @@ def _binary(op: str) -> Callable[[Expansion], bool]:
 
     def apply(e: Expansion) -> bool:
         left, right = e.real(e.input(0), e.input(1), e.input(2)), e.real(e.input(3), e.input(4), e.input(5))
-        e.quantised(e.emit(op, [left, right]), e.input(6), e.input(7))
+        e.quantised(e.emit(op, [left, right]), e.input(6), e.input(7), e.input(0))
         return True
 
     return apply
@@ -49,7 +49,7 @@ def _unary(op: str, *attributes: str) -> Callable[[Expansion], bool]:
         if e.attribute("channels_last", 0):
             return False
         x = e.real(e.input(0), e.input(1), e.input(2))
-        e.quantised(e.emit(op, [x], attributes=e.kept(*attributes)), e.input(3), e.input(4))
+        e.quantised(e.emit(op, [x], attributes=e.kept(*attributes)), e.input(3), e.input(4), e.input(0))
         return True
 
     return apply
@@ -57,22 +57,25 @@ def _unary(op: str, *attributes: str) -> Callable[[Expansion], bool]:
 
 def _softmax(e: Expansion) -> bool:
     """Before operator set 13, which `opset` states, it is over all axes from `axis` on."""
-    if int(e.attribute("opset", 13)) < 13 and e.attribute("axis", -1) != -1:  # type: ignore[call-overload]
-        return False
-    return _unary("Softmax", "axis")(e)
+    if int(str(e.attribute("opset", 13))) >= 13 or e.attribute("axis", -1) == -1:
+        return _unary("Softmax", "axis")(e)
+    x = e.real(e.input(0), e.input(1), e.input(2))
+    flat = e.emit("Softmax", [e.emit("Flatten", [x], attributes=e.kept("axis"))], attributes={"axis": 1})
+    e.quantised(e.emit("Reshape", [flat, e.emit("Shape", [x])]), e.input(3), e.input(4), e.input(0))
+    return True
 
 
 def _concat(e: Expansion) -> bool:
     """The scale and zero point of the result, then each operand with its own."""
     triples = range(2, len(e.node.input), 3)
     values = [e.real(e.input(i), e.input(i + 1), e.input(i + 2)) for i in triples]
-    e.quantised(e.emit("Concat", values, attributes=e.kept("axis")), e.input(0), e.input(1))
+    e.quantised(e.emit("Concat", values, attributes=e.kept("axis")), e.input(0), e.input(1), e.input(2))
     return True
 
 
 def _where(e: Expansion) -> bool:
     x, y = e.real(e.input(1), e.input(2), e.input(3)), e.real(e.input(4), e.input(5), e.input(6))
-    e.quantised(e.emit("Where", [e.input(0), x, y]), e.input(7), e.input(8))
+    e.quantised(e.emit("Where", [e.input(0), x, y]), e.input(7), e.input(8), e.input(1))
     return True
 
 
@@ -92,7 +95,7 @@ def _gemm(e: Expansion) -> bool:
     kept = e.kept("alpha", "transA", "transB")
     product = e.emit("Gemm", operands, "" if e.input(7) else e.output, kept)
     if e.input(7):
-        e.quantised(product, e.input(7), e.input(8))
+        e.quantised(product, e.input(7), e.input(8), e.input(0))
     return True
 
 
@@ -101,31 +104,44 @@ def _dynamic_matmul(e: Expansion) -> bool:
     name = f"{e.output}/quantised"
     codes, scale, zero = f"{name}.codes", f"{name}.scale", f"{name}.zero"
     e.nodes.append(helper.make_node("DynamicQuantizeLinear", [e.input(0)], [codes, scale, zero], name=name))
-    _scaled_product(e, (codes, e.input(1), zero, e.input(3)), (scale, e.input(2)), e.input(4))
+    _scaled_product(e, (codes, e.input(1), zero, e.input(3)), (scale, e.input(2)), e.input(4), e.output)
     return True
 
 
 def _matmul_to_float(e: Expansion) -> bool:
     """A, B, their scales, their zero points, bias."""
     operands = (e.input(0), e.input(1), e.input(4), e.input(5))
-    _scaled_product(e, operands, (e.input(2), e.input(3)), e.input(6))
+    _scaled_product(e, operands, (e.input(2), e.input(3)), e.input(6), e.output)
     return True
 
 
-def _scaled_product(e: Expansion, operands: Sequence[str], scales: Sequence[str], bias: str) -> None:
+def _scaled_product(e: Expansion, operands: Sequence[str], scales: Sequence[str], bias: str, to: str) -> None:
     total = e.emit("Cast", [e.emit("MatMulInteger", operands)], attributes={"to": TensorProto.FLOAT})
-    scaled = e.emit("Mul", [total, e.emit("Mul", scales)], "" if bias else e.output)
+    scaled = e.emit("Mul", [total, e.emit("Mul", scales)], "" if bias else to)
     if bias:
-        e.emit("Add", [scaled, bias], e.output)
+        e.emit("Add", [scaled, bias], to)
+
+
+def _attention(e: Expansion) -> bool:
+    """x, [inputs, 3 outputs] for query, key and value, bias, their scales, mask, their zero points."""
+    if any(e.node.input[8:]):
+        return False
+    product = f"{e.output}/product"
+    operands = (e.input(0), e.input(1), e.input(6), e.input(7))
+    _scaled_product(e, operands, (e.input(3), e.input(4)), e.input(2), product)
+    return attention_of(e, product, e.input(1), e.input(5))
+
+
+def _embed_layer_normalization(e: Expansion) -> bool:
+    """Tokens, segments, five quantised constants (three tables, gamma, beta), mask, then scales and zero points of the five."""
+    reals = [e.real(e.input(i), e.input(6 + i), e.input(11 + i)) if e.input(i) else "" for i in range(2, 7)]
+    return embed_layer_normalization(e, [e.input(0), e.input(1), *reals, e.input(7), ""])
 
 
 def _own(e: Expansion) -> bool:
-    """The same operator of ONNX, where that knows the types."""
-    zero = e.graph.constants.get(e.input(2))
-    if zero is None or zero.dtype not in (np.dtype(np.uint8), np.dtype(np.int8)):
-        return False
-    e.emit(e.node.op_type, e.node.input, e.output, e.kept("axis"))
-    return True
+    """The same operator of ONNX, which has the types in its later operator sets."""
+    e.emit(e.node.op_type, e.node.input, e.output, e.kept("axis", "block_size"))
+    return e.graph.opset >= 10
 
 
 POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
@@ -134,6 +150,8 @@ EXPANSIONS: Mapping[str, Callable[[Expansion], bool]] = {
     "DequantizeLinear": _own,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulIntegerToFloat": _matmul_to_float,
+    "QAttention": _attention,
+    "QEmbedLayerNormalization": _embed_layer_normalization,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary("AveragePool", *POOL),

@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 import onnx
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from sparsec.frontends.onnx_graph import OnnxGraph
 
@@ -52,8 +52,10 @@ class Expansion:
         along = {} if axis is None else {"axis": axis}
         return self.emit("DequantizeLinear", [x, scale, zero] if zero else [x, scale], attributes=along)
 
-    def quantised(self, value: str, scale: str, zero: str) -> None:
-        """The result, in codes."""
+    def quantised(self, value: str, scale: str, zero: str, like: str) -> None:
+        """The result, in codes; without a zero point, in those of the type of the codes `like`."""
+        if not zero and self.inferred_element(like) == TensorProto.INT8:
+            zero = self.constant("zero", np.zeros((), np.int8))
         self.emit("QuantizeLinear", [value, scale, zero] if zero else [value, scale], self.output)
 
     def number(self, value: float) -> str:
@@ -69,6 +71,11 @@ class Expansion:
         name = f"{self.output}/{stem}"
         self.graph.constants[name] = value
         return name
+
+    def array(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+        """The value of a constant; None when it is absent, computed or sparse."""
+        value = self.graph.constants.get(name) if name else None
+        return value if isinstance(value, np.ndarray) else None
 
     def real_attribute(self, name: str, default: float) -> float:
         """An attribute that is a number."""
@@ -99,9 +106,20 @@ class Expansion:
         """The number of axes of a value, as far as ONNX's inference comes; None where it does not."""
         if name in self.graph.constants:
             return len(self.graph.constants[name].shape)
+        type_ = self._inferred_type(name)
+        return len(type_.shape.dim) if type_ is not None else None
+
+    def inferred_element(self, name: str) -> int:
+        """The `TensorProto` element type of a value, 0 where ONNX's inference does not come."""
+        if name in self.graph.constants:
+            return int(helper.np_dtype_to_tensor_dtype(self.graph.constants[name].dtype))
+        type_ = self._inferred_type(name)
+        return int(type_.elem_type) if type_ is not None else 0
+
+    def _inferred_type(self, name: str) -> onnx.TypeProto.Tensor | None:
         try:
             model = onnx.shape_inference.infer_shapes(self.graph.to_model())
         except (onnx.shape_inference.InferenceError, ValueError):
             return None
         values = (*model.graph.input, *model.graph.value_info)
-        return next((len(value.type.tensor_type.shape.dim) for value in values if value.name == name), None)
+        return next((value.type.tensor_type for value in values if value.name == name), None)

@@ -6,7 +6,7 @@ What each computes: onnxruntime/docs/ContribOperators.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onnx import TensorProto
 
@@ -101,23 +101,28 @@ def _root_mean_square(e: Expansion, x: str, epsilon: float) -> str:
 
 
 def _embed_layer_normalization(e: Expansion) -> bool:
-    """Tokens, segments, three tables of embeddings, gamma, beta, mask, places; results are the normalised sum, the lengths
-    that the mask says, and the sum.
+    return embed_layer_normalization(e, [e.input(index) for index in range(9)])
+
+
+def embed_layer_normalization(e: Expansion, operands: Sequence[str]) -> bool:
+    """Tokens, segments, three tables of embeddings, gamma, beta, mask, places ("" are absent); results are the normalised
+    sum, the lengths that the mask says, and the sum.
     """
+    tokens, segments, of_tokens, of_places, of_segments, gamma, beta, mask, places = operands
     results = [*e.node.output, "", ""]
     used = e.graph.used_names()
-    if results[1] in used and not e.input(7):
+    if results[1] in used and not mask:
         return False
-    places = e.input(8) or e.counted(e.input(0))
-    total = e.emit("Add", [e.emit("Gather", [e.input(2), e.input(0)]), e.emit("Gather", [e.input(3), places])])
-    if e.input(1) and e.input(4):
-        total = e.emit("Add", [total, e.emit("Gather", [e.input(4), e.input(1)])])
+    places = places or e.counted(tokens)
+    total = e.emit("Add", [e.emit("Gather", [of_tokens, tokens]), e.emit("Gather", [of_places, places])])
+    if segments and of_segments:
+        total = e.emit("Add", [total, e.emit("Gather", [of_segments, segments])])
     if results[2]:
         e.emit("Identity", [total], results[2])
     if results[1] in used:
-        wide = e.emit("Cast", [e.input(7)], attributes={"to": TensorProto.FLOAT})
+        wide = e.emit("Cast", [mask], attributes={"to": TensorProto.FLOAT})
         e.emit("Cast", [e.last_sum(wide)], results[1], {"to": TensorProto.INT32})
-    return _layer_norm(e, total, e.input(5), e.input(6), e.real_attribute("epsilon", 1e-12))
+    return _layer_norm(e, total, gamma, beta, e.real_attribute("epsilon", 1e-12))
 
 
 def _fused_matmul(e: Expansion) -> bool:
@@ -180,14 +185,21 @@ def _activated(e: Expansion, value: str, parameters: list[float]) -> bool:
 
 def _attention(e: Expansion) -> bool:
     """x, [inputs, 3 outputs] for query, key and value, bias, mask."""
-    weight = e.graph.constants.get(e.input(1))
-    rotates = e.attribute("do_rotary", 0) or e.attribute("unidirectional", 0) or e.attribute("qkv_hidden_sizes", None)
-    if weight is None or rotates or any(e.node.input[4:]) or any(e.node.output[1:]):
+    if any(e.node.input[4:]):
         return False
     product = e.emit("MatMul", [e.input(0), e.input(1)])
     product = e.emit("Add", [product, e.input(2)]) if e.input(2) else product
-    width = weight.shape[1] // 3
-    return _heads(e, _thirds(e, product, width), width, e.input(3))
+    return attention_of(e, product, e.input(1), e.input(3))
+
+
+def attention_of(e: Expansion, product: str, weight: str, mask: str) -> bool:
+    """Attention of the heads of queries, keys and values that lie beside each other, as products with `weight`."""
+    known = e.graph.constants.get(weight)
+    rotates = e.attribute("do_rotary", 0) or e.attribute("unidirectional", 0) or e.attribute("qkv_hidden_sizes", None)
+    if known is None or rotates or any(e.node.output[1:]):
+        return False
+    width = known.shape[1] // 3
+    return _heads(e, _thirds(e, product, width), width, mask)
 
 
 def _multi_head_attention(e: Expansion) -> bool:
@@ -236,14 +248,17 @@ def _present_keys(e: Expansion, mask: str, keys: str) -> str:
     neither.
     """
     maker = next((node.op_type for node in e.graph.graph.node if mask in node.output), "")
-    rank = 1 if maker == "EmbedLayerNormalization" else e.inferred_rank(mask)
+    rank = 1 if maker in _MAKE_LENGTHS else e.inferred_rank(mask)
     if rank == 2:
         return e.emit("Reshape", [mask, e.whole(0, 1, 1, -1)])
-    if rank != 1 or maker not in ("EmbedLayerNormalization", "ReduceSum"):
+    if rank != 1 or maker not in (*_MAKE_LENGTHS, "ReduceSum"):
         return ""
     places = e.counted(keys)
     lengths = e.emit("Cast", [e.emit("Reshape", [mask, e.whole(0, 1, 1, 1)])], attributes={"to": TensorProto.INT64})
     return e.emit("Less", [places, lengths])
+
+
+_MAKE_LENGTHS = ("EmbedLayerNormalization", "QEmbedLayerNormalization")
 
 
 def _scale(e: Expansion, q: str, heads: int, width: int | None) -> str:

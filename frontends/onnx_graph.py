@@ -7,7 +7,7 @@ inputs that have a type only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,17 @@ class OnnxGraph:
     def used_names(self) -> set[str]:
         """Every value name that a node (also one in a subgraph) or an output of the graph reads."""
         return set(_reads(self.graph)) | {output.name for output in self.graph.output}
+
+    def reached_from(self, name: str, beyond: Collection[str] = ()) -> set[str]:
+        """The value `name` and all that is computed from it, but not by operators in `beyond`.
+
+        What a nested graph reads is read by its node.
+        """
+        reached = {name}
+        for node in self.graph.node:  # which are in order
+            if node.op_type not in beyond and reached.intersection(_reads_of(node)):
+                reached.update(node.output)
+        return reached
 
     def prune(self) -> None:
         """Remove nodes and constants that nothing reads."""
@@ -94,10 +105,14 @@ def is_small(value: Weight) -> bool:
 
 def _reads(graph: GraphProto) -> Iterator[str]:
     for node in graph.node:
-        yield from node.input
-        for subgraph in subgraphs(node):
-            yield from _reads(subgraph)
-            yield from (output.name for output in subgraph.output)
+        yield from _reads_of(node)
+
+
+def _reads_of(node: NodeProto) -> Iterator[str]:
+    yield from node.input
+    for subgraph in subgraphs(node):
+        yield from _reads(subgraph)
+        yield from (output.name for output in subgraph.output)
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -33,9 +33,20 @@ def modernise(graph: OnnxGraph) -> None:
         # The converter does not know every old operator (the importer may still), and takes Scan-8 for Scan-9.
         _flatten_hardmax(graph)
         asymmetric = _asymmetric(graph)
+        stated = {value.name for value in graph.graph.value_info}
         with contextlib.suppress(RuntimeError, ValueError, onnx.version_converter.ConvertError):
             graph.reload(onnx.version_converter.convert_version(graph.to_model(), OLDEST_OPSET))
         _keep_asymmetric(graph, asymmetric)
+        _keep_stated(graph, stated)
+
+
+def _keep_stated(graph: OnnxGraph, stated: set[str]) -> None:
+    """Drop the types of other values: the converter inferred them before anything was folded, and inference of ONNX keeps
+    the unknown dimensions that it finds.
+    """
+    kept = [value for value in graph.graph.value_info if value.name in stated]
+    del graph.graph.value_info[:]
+    graph.graph.value_info.extend(kept)
 
 
 def _flatten_hardmax(graph: OnnxGraph) -> None:

@@ -14,6 +14,7 @@ import onnx.inliner
 from onnx import NodeProto, TypeProto, helper
 
 from sparsec.frontends.onnx_builder import Builder
+from sparsec.frontends.onnx_codes import dequantize, quantize
 from sparsec.frontends.onnx_elements import (
     absolute,
     cast_like,
@@ -53,12 +54,10 @@ from sparsec.frontends.onnx_norms import (
 from sparsec.frontends.onnx_pads import pad
 from sparsec.frontends.onnx_quantized import (
     conv_integer,
-    dequantize,
     dynamic_quantize,
     matmul_integer,
     qlinear_conv,
     qlinear_matmul,
-    quantize,
 )
 from sparsec.frontends.onnx_recurrent import recurrent
 from sparsec.frontends.onnx_reductions import reduction

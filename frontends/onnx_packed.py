@@ -1,0 +1,51 @@
+"""Operators of ONNX Runtime on weights of few bits, packed in blocks that have a scale each, with the weights unpacked.
+
+How they are packed: onnxruntime/docs/ContribOperators.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsec.frontends.onnx_expansion import Expansion
+
+
+def _matmul(e: Expansion) -> bool:
+    """x [..., K], weight [N, blocks, bytes], scales, zero points, order of inputs, bias."""
+    bits, block = (int(str(e.attribute(name, default))) for name, default in (("bits", 4), ("block_size", 0)))
+    outputs, inputs = (int(str(e.attribute(name, 0))) for name in ("N", "K"))
+    codes, scales, zeros = (e.array(e.input(index)) for index in (1, 2, 3))
+    if e.input(4) or codes is None or scales is None or (e.input(3) and zeros is None):
+        return False
+    blocks = -(-inputs // block)
+    numbers = _unpacked(codes.reshape(outputs * blocks, -1), bits, block)
+    centred = numbers - _zeros(zeros, (outputs, blocks), bits)
+    real = centred * scales.reshape(-1, 1).astype(np.float32)
+    weight = np.ascontiguousarray(real.reshape(outputs, -1)[:, :inputs].T.astype(scales.dtype))
+    product = e.emit("MatMul", [e.input(0), e.constant("weight", weight)], "" if e.input(5) else e.output)
+    if e.input(5):
+        e.emit("Add", [product, e.input(5)], e.output)
+    return True
+
+
+def _zeros(zeros: NDArray[np.generic] | None, shape: tuple[int, int], bits: int) -> NDArray[np.float32]:
+    """The zero point of each block, [rows * blocks, 1]: those given, packed by rows or not, or the middle of the range."""
+    rows, blocks = shape
+    if zeros is None:
+        return np.full((1, 1), 1 << (bits - 1), np.float32)
+    if zeros.dtype == np.uint8:
+        zeros = _unpacked(zeros.reshape(rows, -1), bits, blocks)
+    return zeros.reshape(-1, 1).astype(np.float32)
+
+
+def _unpacked(packed: NDArray[np.generic], bits: int, count: int) -> NDArray[np.float32]:
+    """The first `count` numbers of each row of bytes [rows, bytes], whose lowest bits come first."""
+    each = np.unpackbits(packed.astype(np.uint8), axis=1, bitorder="little")[:, : count * bits]
+    powers = (1 << np.arange(bits)).astype(np.float32)
+    return np.asarray(each.reshape(len(each), count, bits) @ powers)
+
+
+PACKED: Mapping[str, Callable[[Expansion], bool]] = {"MatMulNBits": _matmul}
