@@ -28,7 +28,7 @@ from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.pixel_columns import tile_vectors
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.spmm import most_vectors
+from sparsec.kernels.schedule import most_vectors
 
 _VECTORS_PER_BROADCAST = 8  # a sparse row walks about this many vectors for each weight it loads
 _PIXELS_CYCLES = 0.8  # per vector of a sparse row, its input in L1

@@ -23,7 +23,7 @@ from sparsec.kernels.linear_nm import most_tokens
 from sparsec.kernels.linear_split import span_of
 from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import most_vectors
+from sparsec.kernels.schedule import most_vectors
 
 _LOADED_CYCLES = {16: 0.70, 32: 0.53, 64: 0.64}  # a multiply-add of so many bytes from L1, in a sparse row
 _BROADCAST_CYCLES = {16: 0.32, 32: 0.20, 64: 0.32}  # per nonzero and tile, beside its multiply-adds

@@ -46,7 +46,7 @@ from sparsec.kernels import conv_blocked, linear_blocked
 from sparsec.kernels.conv_words import ConvWords
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.problem import AttentionProblem, ConvProblem, LinearProblem, MatmulProblem, Problem
-from sparsec.kernels.spmm import HEIGHTS, block_cycles
+from sparsec.kernels.schedule import HEIGHTS, block_cycles
 
 CALL_NS = 40.0  # handing one step to the runtime
 _OF_TWO = "attention is two products"

@@ -16,7 +16,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.pixel_tile import Tile, tiles
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.spmm import HEIGHTS, block_cycles, most_vectors
+from sparsec.kernels.schedule import HEIGHTS, block_cycles, most_vectors
 
 
 @dataclass(frozen=True, slots=True)

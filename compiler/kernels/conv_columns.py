@@ -25,7 +25,8 @@ from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.linear_rows import own_name
 from sparsec.kernels.pixel_columns import Columns, PixelTiles, tile_vectors
 from sparsec.kernels.problem import ConvProblem
-from sparsec.kernels.spmm import ROW_COST, Held, RowTile
+from sparsec.kernels.row_tile import Held, RowTile
+from sparsec.kernels.sparse_rows import ROW_COST
 from sparsec.kernels.store import is_long
 from sparsec.kernels.words import Words
 

@@ -26,7 +26,7 @@ from sparsec.kernels.linear_gathered import HEIGHTS, block_cycles
 from sparsec.kernels.pixel_columns import Columns, PixelTiles
 from sparsec.kernels.problem import ConvProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import Held, RowTile
+from sparsec.kernels.row_tile import Held, RowTile
 from sparsec.kernels.words import LEAST_LANES, refusal, words_of
 
 CHANNELS = 16  # that one unit of the copy copies

@@ -22,7 +22,9 @@ from sparsec.kernels.kernel import Call, LoweredLayer
 from sparsec.kernels.pack_words import source_of
 from sparsec.kernels.pixel_tile import Tile, emit_store
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.spmm import ROW_COST, SparseRows, Visits, block_unroll, emit_rows, row_unroll
+from sparsec.kernels.schedule import block_unroll, row_unroll
+from sparsec.kernels.sparse_rows import ROW_COST, SparseRows, Visits
+from sparsec.kernels.spmm import emit_rows
 from sparsec.kernels.words import refusal
 
 UNITS = 32  # enough to share among threads

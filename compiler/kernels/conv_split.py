@@ -21,7 +21,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.problem import ConvProblem, Problem
-from sparsec.kernels.spmm import most_vectors
+from sparsec.kernels.schedule import most_vectors
 
 FEWEST = 16  # columns that a bundle shares in a block that fits L1; for less, a visit costs more than it saves
 SHARINGS = tuple(replace(each, fewest=FEWEST) for each in (FOURS, PAIRS))

@@ -23,7 +23,8 @@ from sparsec.kernels.emit import Buffer, carry
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.packed import Packed
-from sparsec.kernels.spmm import RowTile, ramps
+from sparsec.kernels.row_tile import RowTile
+from sparsec.kernels.sparse_rows import ramps
 from sparsec.kernels.words import Encoded, Words
 
 OFFSETS = 1 << 16  # elements of x in a block

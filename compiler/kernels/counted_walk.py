@@ -13,8 +13,9 @@ from torch_mlir.dialects import arith, llvm, vector
 
 from sparsec.kernels.emit import Buffer, Vectors, carry, shuffle
 from sparsec.kernels.index import Index
+from sparsec.kernels.row_tile import RowTile
+from sparsec.kernels.schedule import AHEAD, CHAINS
 from sparsec.kernels.short_sums import add_products
-from sparsec.kernels.spmm import AHEAD, CHAINS, RowTile
 
 LINE = 16  # weights of 4 bytes in a cache line
 STEP = 4  # nonzeros that share a load of weights and one of offsets

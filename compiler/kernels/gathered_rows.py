@@ -19,7 +19,9 @@ from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, loop
 from sparsec.kernels.index import Index
 from sparsec.kernels.packed import Packed
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import CHAINS, RowTile, ramps
+from sparsec.kernels.row_tile import RowTile
+from sparsec.kernels.schedule import CHAINS
+from sparsec.kernels.sparse_rows import ramps
 from sparsec.kernels.words import Words
 
 AHEAD = 256  # words of weights, and offsets, from one that is read to one that is asked for

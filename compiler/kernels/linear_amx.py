@@ -18,7 +18,7 @@ from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
-from sparsec.kernels.spmm import FAR_BYTES
+from sparsec.kernels.schedule import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, SIDE, TILE, TILE_BYTES
 from sparsec.kernels.words import refusal, words_of

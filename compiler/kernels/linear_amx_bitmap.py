@@ -27,7 +27,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
 from sparsec.kernels.packed import Packed
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import FAR_BYTES
+from sparsec.kernels.schedule import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE_BYTES
 from sparsec.kernels.words import Words, refusal, words_of

@@ -40,7 +40,8 @@ from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import LinearProblem, Problem
-from sparsec.kernels.spmm import FAR_BYTES, ramps
+from sparsec.kernels.schedule import FAR_BYTES
+from sparsec.kernels.sparse_rows import ramps
 from sparsec.kernels.words import Words, refusal, words_of
 
 MOST_TOKENS: Mapping[Arithmetic, int] = {F32: 4, U8S8: 8}

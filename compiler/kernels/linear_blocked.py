@@ -16,7 +16,9 @@ from sparsec.kernels.kernel import Weight
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import HEIGHTS, BlockRows, SparseRows, Visits, block_cycles, block_unroll, most_vectors
+from sparsec.kernels.schedule import HEIGHTS, block_cycles, block_unroll, most_vectors
+from sparsec.kernels.sparse_rows import SparseRows, Visits
+from sparsec.kernels.spmm import BlockRows
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import refusal, words_of
 

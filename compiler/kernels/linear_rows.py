@@ -23,7 +23,7 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import Held, RowTile
+from sparsec.kernels.row_tile import Held, RowTile
 from sparsec.kernels.token_copy import emit_transpose
 from sparsec.kernels.token_store import Y_TILES, TileStore, TokenStore
 from sparsec.kernels.token_tile import Layout, TokenTiles

@@ -23,7 +23,7 @@ from sparsec.kernels.linear_csr import BLOCK_BYTES, block_columns, tile_vectors
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import most_vectors
+from sparsec.kernels.schedule import most_vectors
 from sparsec.kernels.token_tile import TokenTiles
 from sparsec.kernels.words import Words, refusal, words_of
 

@@ -21,7 +21,8 @@ from sparsec.kernels.emit import Buffer, Vectors, carry, local, loop
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.packed import Packed
 from sparsec.kernels.row_groups import RowGroups
-from sparsec.kernels.spmm import RowTile, ramps
+from sparsec.kernels.row_tile import RowTile
+from sparsec.kernels.sparse_rows import ramps
 from sparsec.kernels.tile_registers import ROW_BYTES, SIDE, TILE, TILE_BYTES, WEIGHTS_LEFT
 from sparsec.kernels.words import Words
 
