@@ -71,8 +71,9 @@ class W4GroupStreams(UnevenSteps):
         partition = self.partition
 
         def parts(worker: int, offsets: Offsets) -> list[tuple[Numbers, Scales]]:
-            split = (partition.split(worker, each, axis=1) for each in self._steps(offsets))
-            return [_rows(*part, partition) for part in zip(*split, strict=True)]
+            groups, factors = self._steps(offsets)
+            split = zip(partition.split(worker, groups, axis=1), partition.split(worker, factors, axis=1), strict=True)
+            return [_rows(*part, partition) for part in split]
 
         return whole(self, [parts(worker, offsets) for worker, offsets in enumerate(self.offsets_of_workers())])
 
