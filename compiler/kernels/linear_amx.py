@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +18,32 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
 from sparsec.kernels.schedule import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, SIDE, TILE, TILE_BYTES
-from sparsec.kernels.words import refusal, words_of
+from sparsec.kernels.words import words_of
 
 LINE = 16  # words in a line of a cache
 
 
 @dataclass(frozen=True, slots=True)
-class LinearAmx:
+class LinearAmx(LinearKernel):
     """Blocks of 2 x 2 tiles of sums: each operand that is loaded feeds two products. Of few tokens, 1 x 3."""
 
-    arithmetic: Arithmetic = U8S8
-    format: str = "dense"
+    kind: ClassVar[str] = "linear_amx"
+    format: ClassVar[str] = "dense"
 
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_amx"
+    arithmetic: Arithmetic = U8S8
 
     @property
     def instruction(self) -> str:
         """What multiplies: see `OwnInstruction`."""
         return INSTRUCTIONS[self.arithmetic.name]
 
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "not a linear layer"
-        if not isa.tile_registers:
-            return "no tile registers"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
+        return None if isa.tile_registers else "no tile registers"
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

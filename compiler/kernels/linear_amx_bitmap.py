@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,13 @@ from sparsec.kernels.expand import count_of, expanded, lanes_of
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.packed import Packed
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.schedule import FAR_BYTES
 from sparsec.kernels.tile_blocks import Place, TileBlocks
 from sparsec.kernels.tile_registers import INSTRUCTIONS, ROW_BYTES, SIDE, TILE_BYTES
-from sparsec.kernels.words import Words, refusal, words_of
+from sparsec.kernels.words import Words, words_of
 
 MOST_TOKENS = 64  # four tiles of sums
 AHEAD, LINE = 4 << 10, 64  # bytes: how far ahead weights are asked for, and in a cache line
@@ -38,29 +40,23 @@ STAGES = 2  # tiles that are made in turns
 
 
 @dataclass(frozen=True, slots=True)
-class LinearAmxBitmap:
+class LinearAmxBitmap(LinearKernel):
     """Up to MOST_TOKENS tokens: each tile of weights is made once."""
 
-    arithmetic: Arithmetic = U8S8
-    format: str = "bitmap"
+    kind: ClassVar[str] = "linear_amx_bitmap"
+    format: ClassVar[str] = "bitmap"
 
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_amx_bitmap"
+    arithmetic: Arithmetic = U8S8
 
     @property
     def instruction(self) -> str:
         """What multiplies: see `OwnInstruction`."""
         return INSTRUCTIONS[self.arithmetic.name]
 
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "not a linear layer"
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
         if not isa.tile_registers or not isa.expands_bytes:
             return "no tile registers"
-        if problem.tokens > MOST_TOKENS:
-            return f"more than {MOST_TOKENS} tokens"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+        return f"more than {MOST_TOKENS} tokens" if problem.tokens > MOST_TOKENS else None
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

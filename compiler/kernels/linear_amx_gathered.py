@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import U8S8
+from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.byte_rows import GROUP, ByteRows
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
@@ -15,29 +16,26 @@ from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.tile_registers import SIDE, WEIGHTS_LEFT
 from sparsec.kernels.tile_rows import TileRows
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import refusal
 
 
 @dataclass(frozen=True, slots=True)
 class LinearAmxGathered(RowsKernel):
     """Any number of inputs and outputs, at least 16 tokens; blocks that are not full are filled up with zeros."""
 
-    name: str = "u8s8_linear_amx_gathered"
-    format: str = "blocked"
+    kind: ClassVar[str] = "linear_amx_gathered"
+    format: ClassVar[str] = "blocked"
+
+    arithmetic: Arithmetic = U8S8
 
     @property
     def instruction(self) -> str:
         """What multiplies: see `OwnInstruction`."""
         return WEIGHTS_LEFT
 
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "not a linear layer"
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
         if not isa.tile_registers:
             return "no tile registers"
-        if problem.tokens < SIDE:
-            return f"fewer than {SIDE} tokens"
-        return refusal(problem.arithmetic, U8S8, isa)
+        return f"fewer than {SIDE} tokens" if problem.tokens < SIDE else None
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

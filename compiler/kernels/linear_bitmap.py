@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +40,11 @@ from sparsec.kernels.expand import count_of, expanded, lanes_of
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.schedule import FAR_BYTES
 from sparsec.kernels.sparse_rows import ramps
-from sparsec.kernels.words import Words, refusal, words_of
+from sparsec.kernels.words import Words, words_of
 
 MOST_TOKENS: Mapping[Arithmetic, int] = {F32: 4, U8S8: 8}
 MOST_SUMS = 24  # vectors in registers, beside one of x and the weights of all rows
@@ -50,25 +52,17 @@ AHEAD, LINE = 8 << 10, 64  # bytes: how far ahead weights are asked for, and in 
 
 
 @dataclass(frozen=True, slots=True)
-class LinearBitmap:
+class LinearBitmap(LinearKernel):
     """Up to MOST_TOKENS tokens on instruction sets that expand vectors under masks."""
 
-    arithmetic: Arithmetic = F32
-    format: str = "bitmap"
+    kind: ClassVar[str] = "linear_bitmap"
+    format: ClassVar[str] = "bitmap"
 
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_bitmap"
-
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
         if not isa.masks or isa.lanes() != WORD:
             return "no instruction expands sixteen values under a mask"
         if problem.tokens > MOST_TOKENS[self.arithmetic]:
             return f"more than {MOST_TOKENS[self.arithmetic]} tokens"
-        if (other := refusal(problem.arithmetic, self.arithmetic, isa)) is not None:
-            return other
         words = words_of(self.arithmetic, isa)
         if words is None or words.element != self.arithmetic.stored:
             return f"{isa.suffix} multiplies no {self.arithmetic.stored} as they are stored"

@@ -6,11 +6,11 @@ The block's rows times a few vectors of tokens are sums in registers: multiply-a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
 from sparsec.kernels.linear_rows import LinearRows, RowsKernel
@@ -20,7 +20,7 @@ from sparsec.kernels.schedule import HEIGHTS, block_cycles, block_unroll, most_v
 from sparsec.kernels.sparse_rows import SparseRows, Visits
 from sparsec.kernels.spmm import BlockRows
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import refusal, words_of
+from sparsec.kernels.words import words_of
 
 L2_BYTES = 384 << 10  # so much of x at a time
 WIDEST = 6  # vectors of a tile: the wider, the fewer times is the weight read
@@ -30,19 +30,11 @@ WIDEST = 6  # vectors of a tile: the wider, the fewer times is the weight read
 class LinearBlocked(RowsKernel):
     """Any number of tokens, inputs and outputs; blocks that are not full are filled up with zeros."""
 
-    arithmetic: Arithmetic = F32
-    format: str = "blocked"
+    kind: ClassVar[str] = "linear_blocked"
+    format: ClassVar[str] = "blocked"
 
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_blocked"
-
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
-        if problem.tokens == 1:
-            return "a single token fills no vector"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
+        return "a single token fills no vector" if problem.tokens == 1 else None
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

@@ -6,9 +6,9 @@ Of reduced precision: per word of neighbouring k that has a nonzero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import CountedRows, WordRuns, step_of
 from sparsec.kernels.emit import element_bytes
 from sparsec.kernels.isa import Isa
@@ -17,7 +17,6 @@ from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import refusal
 
 TILE_TOKENS = 64  # wider tiles mean fewer columns in a block, and so shorter visits
 BLOCK_BYTES = 32 << 10
@@ -28,17 +27,8 @@ SHORT = 8  # nonzeros of a row in a block: if there are fewer, blocks twice as l
 class LinearCsr(RowsKernel):
     """Any number of tokens, inputs and outputs."""
 
-    arithmetic: Arithmetic = F32
-    format: str = "csr"
-
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_csr"
-
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+    kind: ClassVar[str] = "linear_csr"
+    format: ClassVar[str] = "csr"
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from torch_mlir import ir
 
 from sparsec.formats.coo import as_dense
 from sparsec.formats.dense import pack_panels
-from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.emit import Buffer, define, epilogue_buffers, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.pack_words import PACKED, emit_pack_rows
 from sparsec.kernels.problem import LinearProblem, Problem, dense_products
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import Grid, Tile, multiply
-from sparsec.kernels.words import Words, refusal, words_of
+from sparsec.kernels.words import Words, words_of
 
 
 @dataclass(frozen=True, slots=True)
-class LinearDense:
+class LinearDense(LinearKernel):
     """A unit is one tile of tokens x outputs; tiles of one weight panel follow each other."""
 
-    arithmetic: Arithmetic = F32
-    format: str = "dense"
-
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_dense"
-
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "not a linear layer"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+    kind: ClassVar[str] = "linear_dense"
+    format: ClassVar[str] = "dense"
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

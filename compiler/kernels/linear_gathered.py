@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparsec.formats.blocked import Blocked
-from sparsec.kernels.arithmetic import U8S8
+from sparsec.kernels.arithmetic import U8S8, Arithmetic
 from sparsec.kernels.byte_rows import GROUP, ByteRows
 from sparsec.kernels.gathered_rows import GatheredRows
 from sparsec.kernels.isa import Isa
@@ -14,7 +15,7 @@ from sparsec.kernels.linear_rows import LinearRows, RowsKernel
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import SERVER, RowGroups
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import LEAST_LANES, refusal, words_of
+from sparsec.kernels.words import LEAST_LANES, words_of
 
 INTERLEAVINGS = 8  # of a word, for four vectors
 HEIGHTS = (1, 4)  # of blocks: single rows, or as many as registers have room for with the sums of four vectors
@@ -24,14 +25,12 @@ HEIGHTS = (1, 4)  # of blocks: single rows, or as many as registers have room fo
 class LinearGathered(RowsKernel):
     """Any number of inputs and outputs, at least four tokens, on instruction sets that multiply words of four bytes."""
 
-    name: str = "u8s8_linear_gathered"
-    format: str = "blocked"
+    kind: ClassVar[str] = "linear_gathered"
+    format: ClassVar[str] = "blocked"
 
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
-        if (other := refusal(problem.arithmetic, U8S8, isa)) is not None:
-            return other
+    arithmetic: Arithmetic = U8S8
+
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
         words = words_of(U8S8, isa)
         if words is None or words.group != GROUP:
             return f"{isa.suffix} has no instruction for words of four bytes"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,18 @@ from torch_mlir import ir
 from torch_mlir.dialects import llvm
 
 from sparsec.formats.nm import NofM
-from sparsec.kernels.arithmetic import F32
 from sparsec.kernels.emit import Buffer, Vectors, add_up, carry, define, epilogue_buffers, fma, loop
 from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.packed import Packed
 from sparsec.kernels.permutation import Permutation
 from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.split import Split
 from sparsec.kernels.store import Output
 from sparsec.kernels.tile import CHAINS, Grid, Tile
-from sparsec.kernels.words import refusal
 
 NEAR_BYTES = 3 << 17  # of weights whose panels meet a tile of tokens one after the other
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -39,18 +38,14 @@ AHEAD, LINE = 2048, 16  # elements of the weight: how long before their use cach
 
 
 @dataclass(frozen=True, slots=True)
-class LinearNm:
+class LinearNm(LinearKernel):
     """Any weight, any number of tokens; it pays where no row keeps more than half of any window."""
 
-    name: str = "f32_linear_nm"
-    format: str = "nm"
+    kind: ClassVar[str] = "linear_nm"
+    format: ClassVar[str] = "nm"
 
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
-        if isa.permutes is None:
-            return f"{isa.suffix} has no instruction that permutes a vector by another"
-        return refusal(problem.arithmetic, F32, isa)
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
+        return f"{isa.suffix} has no instruction that permutes a vector by another" if isa.permutes is None else None
 
     def lower(
         self, module: ir.Module, problem: Problem, weight: Weight | None, epilogue: Epilogue, isa: Isa

@@ -21,6 +21,7 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call, LoweredLayer, Weight
+from sparsec.kernels.linear_kernel import LinearKernel
 from sparsec.kernels.problem import Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.row_tile import Held, RowTile
@@ -172,10 +173,9 @@ class LinearRows:
             walker.emit(own, RowTile(held, buffers[name], base, group, tokens.words))
 
 
-class RowsKernel(ABC):
+@dataclass(frozen=True, slots=True)
+class RowsKernel(LinearKernel, ABC):
     """A kernel with this schedule."""
-
-    __slots__ = ()
 
     @abstractmethod
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from sparsec.formats.blocked import Blocked
 from sparsec.formats.csr import Csr
 from sparsec.formats.matching import Sharing
 from sparsec.formats.split import FOURS, SHARINGS, WORD_SHARINGS, Split
-from sparsec.kernels.arithmetic import F32, Arithmetic
 from sparsec.kernels.counted_rows import OFFSETS, CountedRows, Runs, step_of
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Weight
@@ -25,26 +25,18 @@ from sparsec.kernels.problem import LinearProblem, Problem
 from sparsec.kernels.row_groups import RowGroups
 from sparsec.kernels.schedule import most_vectors
 from sparsec.kernels.token_tile import TokenTiles
-from sparsec.kernels.words import Words, refusal, words_of
+from sparsec.kernels.words import Words, words_of
 
 
 @dataclass(frozen=True, slots=True)
 class LinearSplit(RowsKernel):
     """Any number of inputs and outputs, at least two tokens."""
 
-    arithmetic: Arithmetic = F32
-    format: str = "split"
+    kind: ClassVar[str] = "linear_split"
+    format: ClassVar[str] = "split"
 
-    @property
-    def name(self) -> str:
-        return f"{self.arithmetic.name}_linear_split"
-
-    def refuses(self, problem: Problem, isa: Isa) -> str | None:
-        if not isinstance(problem, LinearProblem):
-            return "only linear layers"
-        if problem.tokens == 1:
-            return "a single token fills no vector"
-        return refusal(problem.arithmetic, self.arithmetic, isa)
+    def lacks(self, problem: LinearProblem, isa: Isa) -> str | None:
+        return "a single token fills no vector" if problem.tokens == 1 else None
 
     def schedule(self, problem: Problem, weight: Weight, isa: Isa) -> LinearRows:
         """The packed weight, and how it meets x."""
