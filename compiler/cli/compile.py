@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import zip_longest
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sparsec.cli.console import print_json, say, size
+from sparsec.cli.console import print_json, say
 from sparsec.cli.emit import emit_library, emit_text, emit_wasm
 from sparsec.cli.models import compile_model, make_feeds, reference_of, require_runnable
 from sparsec.cli.outputs import require_writable
 from sparsec.cli.parameters import Shapes, chosen_for_option, compiles, json_option, one_shape, parse_shapes
 from sparsec.cli.tune import tune_model
 from sparsec.cli.verify import print_verification
+from sparsec.cli.written import sentence, summary
 from sparsec.errors import UsageError
 from sparsec.model import CompiledModel
 from sparsec.targets import NATIVE
@@ -102,53 +103,98 @@ def command(
         raise click.UsageError("--no-tune-cache goes with neither --tune nor --tune-log")
     seconds = parse_budget(tune, "--tune") if tune is not None else None
     _require_fitting(emit, weights, storage, for_artifacts=check or as_json)
+    target = "wasm32" if emit == WASM and target == NATIVE else target
     output = output or (Path(_stem(model) + SUFFIXES[emit]) if emit in (ARTIFACT, *FOLDERS) else None)
-    if emit in FOLDERS:
-        assert output is not None
-        named = "wasm32" if emit == WASM and target == NATIVE else target
-        options = _options(named, sets[0], tune_log, not no_tune_cache, precision, storage, threads)
-        if output.exists() and not output.is_dir():
-            raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
-        inside = weights == "inside"
-        if emit == WASM:
-            return emit_wasm(model, output, options, weights_inside=inside)
-        return emit_library(model, output, emit, options, weights_inside=inside)
     if output is not None:
-        require_writable(output, text=emit != ARTIFACT)
+        _require_place(output, emit, model)
     if check or seconds is not None:
         require_runnable(target)
+    job = Job(model, target, sets, precision, storage, threads, tune_log, use_measurements=not no_tune_cache)
     if seconds is not None:
         for shape in sets or [{}]:
             tune_model(model, target, shape, precision, seconds / max(len(sets), 1), tune_log, threads, quiet=as_json)
-    if output is None or emit != ARTIFACT:
-        options = _options(target, sets[0], tune_log, not no_tune_cache, precision, storage, threads)
-        return emit_text(model, output, emit, options)
+    if emit == ARTIFACT:
+        assert output is not None
+        return _write_artifact(job, output, check=check, as_json=as_json)
+    if output is None or emit not in FOLDERS:
+        return emit_text(model, output, emit, job.options())
+    inside = weights == "inside"
+    if emit == WASM:
+        return emit_wasm(model, output, job.options(), weights_inside=inside)
+    return emit_library(model, output, emit, job.options(), weights_inside=inside)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to compile, and how: the options of the command as they were given."""
+
+    model: str
+    target: str
+    sets: Sequence[Shapes]
+    precision: str | None
+    storage: str
+    threads: int | None
+    measurements: Path | None
+    use_measurements: bool
+
+    def options(self) -> Options:
+        """For what is for one set of shapes."""
+        from sparsec.options import Options
+
+        (shapes,) = self.sets
+        return Options(
+            self.target,
+            shapes,
+            self.measurements,
+            self.use_measurements,
+            precision=self.precision or "f32",
+            storage=self.storage,
+            threads=self.threads or 1,
+        )
+
+    def compiled(self) -> CompiledModel:
+        """For all sets of shapes."""
+        return compile_model(
+            self.model,
+            self.target,
+            self.sets or {},
+            self.precision,
+            self.threads,
+            storage=self.storage,
+            measurements=self.measurements,
+            use_measurements=self.use_measurements,
+        )
+
+
+def _write_artifact(job: Job, output: Path, *, check: bool, as_json: bool) -> int:
+    """Compile, verify if `check`, write, and say so; returns the exit code."""
     start = time.perf_counter()
-    compiled = compile_model(
-        model,
-        target,
-        sets or {},
-        precision,
-        threads,
-        storage=storage,
-        measurements=tune_log,
-        use_measurements=not no_tune_cache,
-    )
+    compiled = job.compiled()
     seconds = time.perf_counter() - start
-    found = [compiled.at(each) for each in compiled.shapes]
-    verifications = [_verify(model, each) for each in found] if check else []
+    models = [compiled.at(each) for each in compiled.shapes]
+    verifications = [_verify(job.model, each) for each in models] if check else []
     passed = all(each.passed for each in verifications)
     if passed:
         compiled.save(output)
     if as_json:
-        print_json(_summary(found, output if passed else None, seconds, verifications))
-    else:
-        for each, verification in zip(found, verifications, strict=False):
-            if len(found) > 1:
-                click.echo(", ".join(map(str, each.inputs)))
-            print_verification(verification)
-        _tell(compiled, output, seconds) if passed else say("nothing was written")
+        print_json(summary(models, output if passed else None, seconds, verifications))
+        return 0 if passed else 1
+    for model, verification in zip(models, verifications, strict=False):
+        if len(models) > 1:
+            click.echo(", ".join(map(str, model.inputs)))
+        print_verification(verification)
+    say(sentence(compiled, output, seconds) if passed else "nothing was written")
     return 0 if passed else 1
+
+
+def _require_place(output: Path, emit: str, model: str) -> None:
+    """Raise `UsageError` if what is written cannot be at `output`."""
+    if emit not in FOLDERS:
+        require_writable(output, text=emit != ARTIFACT)
+    elif output.exists() and not output.is_dir():
+        raise UsageError("The output cannot be written.", where=str(output), expected="a folder", got="a file")
+    if output.exists() and Path(model).exists() and output.samefile(model):
+        raise UsageError("The output cannot be written.", where=str(output), got="the model itself")
 
 
 def _require_fitting(emit: str, weights: str, storage: str, *, for_artifacts: bool) -> None:
@@ -168,65 +214,3 @@ def _stem(model: str) -> str:
 def _verify(model: str, compiled: CompiledModel) -> Verification:
     engine = reference_of(model, compiled)
     return verify(compiled, engine, make_feeds(compiled.inputs, {}, 0, fill=True))
-
-
-def _options(
-    target: str,
-    shapes: Shapes,
-    measurements: Path | None,
-    use_measurements: bool,
-    precision: str | None,
-    storage: str,
-    threads: int | None,
-) -> Options:
-    from sparsec.options import Options
-
-    return Options(
-        target,
-        shapes,
-        measurements,
-        use_measurements,
-        precision=precision or "f32",
-        storage=storage,
-        threads=threads or 1,
-    )
-
-
-def _summary(
-    models: Sequence[CompiledModel], output: Path | None, seconds: float, verifications: Sequence[Verification]
-) -> dict[str, object]:
-    """Of a model for each of its shapes: of the first, as if it were the only one, and then of each."""
-    first = models[0]
-    found = first.summary
-    shapes = [_shape_facts(*each) for each in zip_longest(models, verifications)]
-    return {
-        "output": str(output) if output else None,
-        "bytes": output.stat().st_size if output else None,
-        "target": found.target,
-        "precision": first.report.precision,
-        "storage": first.report.storage,
-        **shapes[0],
-        "weight_bytes": found.weight_bytes,
-        "code_bytes": found.code_bytes,
-        "compile_seconds": seconds,
-        "shapes": shapes,
-    }
-
-
-def _shape_facts(compiled: CompiledModel, verification: Verification | None) -> dict[str, object]:
-    return {
-        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.inputs],
-        "outputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in compiled.outputs],
-        "arena_bytes": compiled.summary.arena_bytes,
-        "verification": verification.as_dict() if verification else None,
-    }
-
-
-def _tell(compiled: CompiledModel, output: Path, seconds: float) -> None:
-    found = compiled.summary
-    several = f" and {len(compiled.shapes)} shapes" if len(compiled.shapes) > 1 else ""
-    sparse = sum(layer.format != "dense" for layer in compiled.report.layers)
-    say(
-        f"{output}: {size(output.stat().st_size)}, of it {size(found.weight_bytes)} of weights; "
-        f"for {found.target}{several}, {len(compiled.report.layers)} layers, {sparse} of them sparse, in {seconds:.1f} s"
-    )

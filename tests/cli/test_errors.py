@@ -100,6 +100,20 @@ def test_output_to_a_pipe_is_for_text(sparsec: Sparsec, model: Path, artifact: P
     assert "func.func" in found.out
 
 
+def test_a_model_is_not_overwritten(sparsec: Sparsec, model: Path) -> None:
+    before = model.read_bytes()
+    for emit in ("artifact", "mlir"):
+        assert_refused(sparsec("compile", model, "--emit", emit, "-o", model), "cannot be written", "the model itself")
+    assert model.read_bytes() == before
+
+
+def test_what_is_for_another_machine_is_not_tuned_here(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    for emit in ("wasm", "static"):
+        options = "--target", "wasm32", "--tune", "1s", "-o", tmp_path / emit
+        assert_refused(sparsec("compile", model, "--emit", emit, *options), "another processor", "wasm32")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_is_read_more_than_once(sparsec: Sparsec, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert_refused(sparsec("explain", tmp_path / "pipe"), "cannot be read", "pipe", "expected: a file")
