@@ -42,11 +42,7 @@ def keep_codes(unit: Unit) -> None:
 
 def _keep(op: ir.Operation, quantisation: Quantisation, unit: Unit) -> None:
     value, outer = quantisation.value, definition(quantisation.value)
-    if (
-        outer is not None
-        and len(users(value)) == 1
-        and (outer.name == MAX_POOL or _pads_with_zeros(outer, quantisation))
-    ):
+    if outer is not None and len(users(value)) == 1 and _holds_of_codes(outer, quantisation):
         value = outer.operands[0]
     else:
         outer = None
@@ -65,6 +61,13 @@ def _keep(op: ir.Operation, quantisation: Quantisation, unit: Unit) -> None:
         codes = _maxima(codes, outer, op) if outer.name == MAX_POOL else _padded(codes, outer, op, quantisation)
     replace(op, [codes])
     _erase_unused(unused)
+
+
+def _holds_of_codes(outer: ir.Operation, quantisation: Quantisation) -> bool:
+    """True for an op that does the same to codes: maxima, as codes rise with numbers where the scale is known, and pads."""
+    if outer.name == MAX_POOL:
+        return isinstance(quantisation.scale, float)
+    return _pads_with_zeros(outer, quantisation)
 
 
 def _pads_with_zeros(op: ir.Operation, quantisation: Quantisation) -> bool:

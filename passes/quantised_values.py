@@ -231,7 +231,10 @@ def _whole(value: ir.Value, unit: Unit) -> Found | None:
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """`clamp(round(value / scale) + zero, low, high)` as `element`; `division` is the op of the quotient (or product)."""
+    """`clamp(round(value / scale) + zero, low, high)` as `element`; `division` is the op of the quotient (or product).
+
+    A scale that is known is greater than zero.
+    """
 
     value: ir.Value
     division: ir.Operation
@@ -262,6 +265,8 @@ def quantisation_of(cast: ir.Operation, unit: Unit) -> Quantisation | None:
     if division.name.startswith(_MUL):
         scale = 1 / scale if isinstance(scale, float) and scale else None
     if scale is None or not isinstance(low, float) or not isinstance(high, float):
+        return None
+    if isinstance(scale, float) and not scale > 0:  # codes of it fall where numbers rise
         return None
     return Quantisation(division.operands[0], division, scale, zero, low, high, element)
 

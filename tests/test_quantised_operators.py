@@ -54,6 +54,26 @@ def test_long_functions_of_codes_are_tables(dtype: str) -> None:
     assert np.abs(found - reference(proto, {"x": x})[0]).max() <= 1.01 * scales[-1]
 
 
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("op", ["Relu", "MaxPool"])
+def test_codes_that_fall_where_numbers_rise(op: str, computed: bool) -> None:
+    """With a negative scale, ReLU and maxima of numbers are not those of codes."""
+    random = np.random.default_rng(0)
+    feeds: dict[str, Array] = {"x": random.integers(0, 256, (1, 4, 6, 6)).astype(np.uint8)}
+    constants: dict[str, object] = {"w": random.integers(-127, 128, (4, 4, 1, 1)).astype(np.int8), "zy": np.uint8(110)}
+    constants |= {"s": np.float32(0.03), "z": np.uint8(120), "sw": np.float32(0.01), "zw": np.int8(0)}
+    (feeds if computed else constants)["sy"] = np.array(-0.5, np.float32)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wf"]),
+        helper.make_node("Conv", ["xf", "wf"], ["c"]),
+        helper.make_node(op, ["c"], ["m"], **({"kernel_shape": [2, 2]} if op == "MaxPool" else {})),
+        helper.make_node("QuantizeLinear", ["m", "sy", "zy"], ["y"]),
+    ]
+    proto = model(nodes, constants, feeds, {"y": "uint8"})
+    np.testing.assert_array_equal(run(proto, feeds)[0][0], reference(proto, feeds)[0])
+
+
 CONTRIB = {
     "QLinearAdd": (2, {}),
     "QLinearMul": (2, {}),
