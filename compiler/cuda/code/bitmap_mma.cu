@@ -44,8 +44,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
             if (column == 0 || here <= WORDS) tokens.end();
         }
         const uint4 saved = stream.values.saved();
-        sums.exchange(area);
-        if (sums.complete(o, block, segment)) sums.store(o, block, own_area);
+        sums.finish(o, block, segment, area, own_area);
         __syncwarp();
         stream.values.restore(saved);
     }

@@ -90,8 +90,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) coo_mma(const Operan
         step += WORDS, column = last || column + WORDS * HALVES * 32 == COLUMNS ? 0 : column + WORDS * HALVES * 32;
         if (column == 0) tokens.end();
         if (last) {
-            sums.exchange(area);
-            if (sums.complete(o, block, segment)) sums.store(o, block, tile);
+            sums.finish(o, block, segment, area, tile);
             clear_tile(tile);
             __syncwarp();
             sums.clear();

@@ -53,6 +53,10 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32
     const u32 own_places = places + warp * (PLACES * POINT_BYTES), own_there = there + warp * (PLACES * 8);
     ToldWords<u32> ends(offsets + 1, count); // of this warp's tiles
     u32 begin = o.starts[blockIdx.x * SCATTERERS + warp], units[PLACES] = {}; // of the tiles that are copied
+    const auto forget_first = [&] {
+#pragma unroll
+        for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
+    };
     const auto copy = [&](u32 which) {
         if (which >= count) return;
         const u32 end = ends.at(which), place = which % PLACES;
@@ -60,16 +64,13 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32
             expect(own_there + 8 * place, (end - begin) * 64);
             copy_bytes(own_places + place * POINT_BYTES, o.streams + begin * 64ull, (end - begin) * 64, own_there + 8 * place);
         }
-#pragma unroll
-        for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
+        forget_first();
         units[PLACES - 1] = end - begin, begin = end;
     };
 #pragma unroll
     for (u32 each = 0; each < PLACES; ++each) copy(each);
     if (count < PLACES) // those that there are come first
-        for (u32 each = count; each < PLACES; ++each)
-#pragma unroll
-            for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
+        for (u32 each = count; each < PLACES; ++each) forget_first();
 #pragma unroll
     for (u32 slot = warp; slot < SLOTS; slot += SCATTERERS)
         for (u32 at = lane * 16; at < TILE_BYTES; at += 512) store16(ring + slot * TILE_BYTES + at, make_uint4(0, 0, 0, 0));
@@ -87,8 +88,7 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32
         if (next < count)
             copy(next);
         else
-#pragma unroll
-            for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
+            forget_first();
         if (each >= DEPTH) wait_for(read + 8 * stage, (step / STAGES - 1) % 2);
         if (lane == 0 && each % ROW_TILES == warp % ROW_TILES) { // of each step one warp, in turns
             expect(full + 8 * stage, X_BYTES);

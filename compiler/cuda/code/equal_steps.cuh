@@ -40,11 +40,7 @@ __device__ __forceinline__ void walk_steps(const Operands &o) {
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * WIDTH == COLUMNS) tokens.end();
         if (last) {
-#if KIND == 1
-            sums.become_floats();
-#endif
-            sums.exchange(area);
-            if (sums.complete(o, block, segment)) sums.store(o, block, area);
+            sums.finish(o, block, segment, area, area);
             sums.clear();
             ++block, ++segment, step = 0;
         }

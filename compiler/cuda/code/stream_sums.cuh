@@ -105,6 +105,16 @@ struct Sums {
         return true;
     }
 
+    // The end of a segment: what its rows' warps have goes to Y, unless another warp does it later. Warps with the same rows share
+    // `area`; `own` may be the same, or a warp's own.
+    __device__ __forceinline__ void finish(const Operands &o, int block, int segment, u32 area, u32 own) {
+#if KIND == 1
+        become_floats();
+#endif
+        exchange(area);
+        if (complete(o, block, segment)) store(o, block, own);
+    }
+
     // Through `area`, which two warps with the same rows may share.
     __device__ __forceinline__ void store(const Operands &o, int block, u32 area) const {
         const int group = threadIdx.x / 32 % GROUPS, half = threadIdx.x / 32 / GROUPS;

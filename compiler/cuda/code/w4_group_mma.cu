@@ -134,8 +134,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) w4_group_mma(const O
         const bool last = ++step == o.steps || each + 1 == count;
         if (last || column + HALVES * 128 == COLUMNS) tokens.end();
         if (last) {
-            sums.exchange(area);
-            if (sums.complete(o, block, segment)) sums.store(o, block, area);
+            sums.finish(o, block, segment, area, area);
             sums.clear();
             ++block, ++segment, step = 0;
         }
