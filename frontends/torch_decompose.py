@@ -12,11 +12,15 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
-from torch.fx import Node
+from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
+from sparsec.errors import ModelError, UnsupportedOpError
+from sparsec.frontends.torch_bags import BAGS
+from sparsec.frontends.torch_order import ORDER
 from sparsec.frontends.torch_quantised import DEQUANTISE, QUANTISED
+from sparsec.frontends.torch_scatter import SCATTERED
 
 FOLD_ELEMENTS = 1 << 20
 """Arithmetic on weights alone is done at import when no operand or result has more elements than this."""
@@ -26,14 +30,29 @@ Triple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def decompose(program: ExportedProgram, opaque: Collection[str]) -> ExportedProgram:
-    """Core aten operators only, with the constant parts computed, except from the weights named in `opaque`."""
+    """Core aten operators only, with the constant parts computed, except from the weights named in `opaque`.
+
+    Raises `UnsupportedOpError` for operators whose results are random, `ModelError` when torch cannot decompose others.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = program.run_decompositions({**get_decomposition_table(), **DECOMPOSITIONS})
+        try:
+            program = program.run_decompositions({**get_decomposition_table(), **DECOMPOSITIONS})
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ModelError(f"torch cannot take the exported program apart: {error}") from error
         # The constants are shared with the program that the user passed.
         program._constants = dict(program.constants)
         fold_constants(program, opaque)
+    _refuse_random(program.graph)
     return program
+
+
+def _refuse_random(graph: Graph) -> None:
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+            raise UnsupportedOpError(
+                "Its result is random, so it cannot be verified", where=f"node {node.name!r}", got=str(node.target)
+            )
 
 
 def _normalise(x: torch.Tensor, axes: list[int], epsilon: float) -> Triple:
@@ -176,23 +195,11 @@ def roll(x: torch.Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> to
     return x.clone()
 
 
-def from_the_front(operator: torch._ops.OpOverload) -> Callable[..., object]:
-    """The operator along an axis that is counted from the first: upstream ends the process on one from the last."""
-
-    def decomposed(x: torch.Tensor, axis: int, *args: object, **kwargs: object) -> object:
-        return operator(x, axis + x.dim(), *args, **kwargs) if axis < 0 < x.dim() else NotImplemented
-
-    return decomposed
-
-
-SCATTERS = (
-    aten.scatter.src,
-    aten.scatter.value,
-    aten.scatter.reduce,
-    aten.scatter.value_reduce,
-    aten.scatter_add.default,
-    aten.scatter_reduce.two,
-)
+def view(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """`aten.view` of a copy where elements are not in order: other decompositions change the strides that the view was meant for."""
+    if x.is_contiguous():
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    return aten.view.default(x.contiguous(), shape)
 
 
 def constant_pad_nd(x: torch.Tensor, pad: Sequence[int], value: float = 0) -> torch.Tensor:
@@ -218,9 +225,12 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten._native_batch_norm_legit_no_training.default: batch_norm_no_training,
     aten.reciprocal.default: reciprocal,
     aten.roll.default: roll,
+    aten.view.default: view,
     **{operator: of_bytes(operator) for operator in OF_BYTES},
-    **{operator: from_the_front(operator) for operator in SCATTERS},
+    **BAGS,
+    **ORDER,
     **QUANTISED,
+    **SCATTERED,
 }
 
 

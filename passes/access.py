@@ -34,13 +34,13 @@ class Access:
 
 
 def accesses(op: ir.Operation) -> list[Access] | None:
-    """The accesses of a generic, one per operand; None where a layout or an index is not known to be linear."""
+    """The accesses of a generic, one per operand; None where sizes are not known, or a layout or an index not to be linear."""
     maps = indexing_maps(op)
     outputs = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))[1]
     found = []
     for number, (operand, indexing) in enumerate(zip(op.operands, maps, strict=True)):
         buffer = operand.type
-        if not isinstance(buffer, ir.MemRefType):
+        if not isinstance(buffer, ir.MemRefType) or not buffer.has_static_shape:
             return None
         steps, offset = buffer.get_strides_and_offset()
         if any(map(buffer.is_dynamic_stride_or_offset, steps)):

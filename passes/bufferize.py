@@ -56,9 +56,28 @@ def _bufferize_tm_tensor(module: ir.Module) -> None:
     if not find(module, lambda op: op.name.startswith("tm_tensor.")):
         return
     run_pipeline(module, "func.func(tm-tensor-bufferize)", what="assigning buffers to scans, sorts and scatters")
-    for op in find(module, lambda op: op.name == "bufferization.to_tensor"):
-        with module.context:
+    with module.context, ir.Location.unknown():
+        for op in find(module, lambda op: op.name == "bufferization.to_tensor"):
             op.attributes["restrict"] = ir.UnitAttr.get()
+        for op in find(module, lambda op: op.name == "bufferization.to_buffer"):
+            _read_late(op)
+
+
+def _read_late(view: ir.Operation) -> None:
+    """Give each reader of a buffer a view of its own, where it reads; upstream makes one where the tensor is made, behind
+    which one-shot bufferisation would let others write to it.
+    """
+    for use in list(view.results[0].uses):
+        reader = use.owner.operation
+        late = ir.Operation.create(
+            "bufferization.to_buffer",
+            results=[view.results[0].type],
+            operands=[view.operands[0]],
+            attributes={"read_only": ir.UnitAttr.get()},
+            ip=ir.InsertionPoint(reader),
+        )
+        reader.operands[use.operand_number] = late.results[0]
+    view.erase()
 
 
 def _is_tensor_constant(op: ir.Operation) -> bool:

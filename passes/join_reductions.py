@@ -84,7 +84,7 @@ def _joined(op: ir.Operation, other: ir.Operation) -> ir.Operation:
         ip=ir.InsertionPoint(other),
     )
     types = [value.type for value in op.regions[0].blocks[0].arguments]
-    types.append(types[-1])
+    types.append(list(other.regions[0].blocks[0].arguments)[-1].type)
     body = joined.regions[0].blocks.append(*types, arg_locs=[other.location] * len(types))
     yielded = [_cloned(each, body, len(types) - 2 + place) for place, each in enumerate((op, other))]
     ir.Operation.create("linalg.yield", operands=yielded, ip=ir.InsertionPoint(body))

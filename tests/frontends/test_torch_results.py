@@ -13,6 +13,9 @@ X = torch.randn(4, 7)
 PLACES = torch.randint(0, 4, (4, 7))
 BYTES = torch.tensor([250, 3, 7], dtype=torch.uint8)
 IMAGE = torch.randn(1, 2, 8, 9)
+HOLED = torch.where(X > 1, np.nan, torch.round(X))
+WORDS, BAGS_BEGIN = torch.tensor([1, 3, 3, 3, 8, 0, 2, 3]), torch.tensor([0, 2, 4, 4, 7])
+TABLE = torch.randn(9, 5)
 
 CASES = {
     "topk": (lambda x: torch.topk(x, 3), X),
@@ -44,11 +47,56 @@ CASES = {
     "scatter of a source": (lambda x, i: torch.zeros_like(x).scatter(-1, i, x), X, torch.argsort(X)),
     "scatter_add from the last axis": (lambda x, i: x.scatter_add(-1, i, x), X, PLACES),
     "scatter_reduce from the last axis": (lambda x, i: x.scatter_reduce(-1, i, x, "prod"), X, PLACES),
+    "scatters that share what they add": (
+        lambda x, i: (
+            torch.zeros_like(x).scatter_add(0, i, torch.ones_like(x)),
+            x.scatter_add(0, i, x) + torch.zeros_like(x).scatter_add(0, i, torch.ones_like(x)),
+        ),
+        *(X, PLACES),
+    ),
+    "scatter_reduce of the source alone": (
+        lambda x, i: [
+            x.scatter_reduce(1, i, x + 1, word, include_self=False) for word in ("sum", "prod", "mean", "amax", "amin")
+        ],
+        *(X, PLACES),
+    ),
+    "means of a scatter": (lambda x, i: x.scatter_reduce(-1, i, x, "mean"), X, PLACES),
+    "means of a scatter of integers": (
+        lambda i: [(-i).scatter_reduce(0, i, -i, "mean", include_self=own) for own in (False, True)],
+        PLACES,
+    ),
     "router": (lambda x: torch.zeros_like(x).scatter(-1, torch.topk(x, 2, -1)[1], torch.topk(x, 2, -1)[0]), X),
     "negative pads": (lambda x: functional.pad(x, (-1, 2, 1, -1), value=3.0), IMAGE),
     "roll": (lambda x: torch.roll(x, (2, -9, 0), (1, -1, 0)), IMAGE),
     "roll of all": (lambda x: torch.roll(x, 5), X),
     "experts": (lambda x: torch.matmul(x.unsqueeze(0), torch.ones(3, 7, 2)), X),
+    "weighted bags": (
+        lambda i, o, w, t: functional.embedding_bag(i, t, o, mode="sum", per_sample_weights=w),
+        *(WORDS, BAGS_BEGIN, torch.randn(8), TABLE),
+    ),
+    "bags with padding": (
+        lambda i, o, t: [
+            functional.embedding_bag(i, t, o, mode=mode, padding_idx=3) for mode in ("sum", "mean", "max")
+        ],
+        *(WORDS, BAGS_BEGIN, TABLE),
+    ),
+    "bags of equal sizes": (torch.nn.EmbeddingBag(9, 5), WORDS.reshape(2, 4)),
+    "bags that say where the last ends": (
+        lambda i, o, t: functional.embedding_bag(i, t, o, include_last_offset=True),
+        *(WORDS, torch.tensor([0, 3, 8]), TABLE),
+    ),
+    "running extremes": (lambda x: (*torch.cummax(x, 1), *torch.cummin(x, 0)), HOLED),
+    "running extremes of integers": (lambda x: (*torch.cummax(x, -1), *torch.cummin(x, 1)), PLACES),
+    "median": (lambda x: (*torch.median(x, 1), *torch.median(x, 0, keepdim=True), torch.median(x)), X),
+    "median of what is no number": (lambda x: (torch.median(x, 1)[0], torch.median(x)), HOLED),
+    "median of integers": (lambda x: torch.median(x, -1)[0], PLACES),
+    "histogram": (lambda x: (torch.histc(x, 5, -1, 1), torch.histc(x, 4), torch.histc(x[0, :1], 3)), X),
+    "maxima of uneven windows": (lambda x: functional.adaptive_max_pool2d(x, (3, 4), return_indices=True), IMAGE),
+    "maxima of uneven rows": (lambda x: functional.adaptive_max_pool1d(x, 3), X),
+    "attention in one view": (
+        lambda x: functional.scaled_dot_product_attention(x, x, x, is_causal=True).transpose(1, 2).reshape(6, 8),
+        torch.randn(2, 2, 3, 4),
+    ),
     "lstm": (torch.nn.LSTM(7, 5, batch_first=True, bidirectional=True), torch.randn(2, 4, 7)),
 }
 
@@ -76,3 +124,9 @@ def test_results_are_those_of_torch(name):
     for got, wanted in zip(compiled.run(feeds).values(), expected, strict=True):
         assert got.shape == tuple(wanted.shape)
         np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_random_is_refused() -> None:
+    with pytest.raises(sparsec.errors.UnsupportedOpError, match="random"):
+        sparsec.compile(Module(lambda x: x + torch.rand_like(x)), example_inputs=(X,))

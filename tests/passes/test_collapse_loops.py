@@ -48,3 +48,21 @@ def test_a_window_as_wide_as_the_plane_keeps_its_rows() -> None:
 
 def test_smaller_windows_stay_as_they_are() -> None:
     assert loops("7x5", "3x3", "5x3") == [2, 40, 5, 3, 3, 3]
+
+
+def test_rows_of_which_the_number_is_unknown_stay_as_they_are() -> None:
+    module = ir.Module.parse(
+        """#map = affine_map<(a, b) -> (a, b)>
+        func.func @main(%x: memref<?x8xf32>, %y: memref<?x8xf32>) {
+          linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel", "parallel"]}
+              ins(%x : memref<?x8xf32>) outs(%y : memref<?x8xf32>) {
+          ^bb0(%in: f32, %out: f32):
+            linalg.yield %in : f32
+          }
+          return
+        }""",
+        make_context(),
+    )
+    before = str(module)
+    collapse_loops(Unit(module, WeightStore(), AVX2))
+    assert str(module) == before

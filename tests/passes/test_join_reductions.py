@@ -73,6 +73,13 @@ class Range(nn.Module):
         return x.amin(-1), x.amax(-1), x.amin(), x.amax()
 
 
+class Truths(nn.Module):
+    """Reductions of the same operand to other types."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x.any(), x.sum(), x.all()
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (32, 768), (7, 33)])
 @pytest.mark.parametrize("hole", [False, True])
 def test_ranges_are_those_of_torch(shape: tuple[int, int], *, hole: bool) -> None:
@@ -81,4 +88,11 @@ def test_ranges_are_those_of_torch(shape: tuple[int, int], *, hole: bool) -> Non
         x[-1, -1] = np.nan
     found = sparsec.compile(Range(), (torch.from_numpy(x),))(x)
     for ours, theirs in zip(found, Range()(torch.from_numpy(x)), strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), theirs.numpy())
+
+
+def test_truths_are_counted_and_asked_for_any_in_one_nest() -> None:
+    x = torch.tensor([[True, False, True], [False, False, False]])
+    counts = sparsec.compile(Truths(), (x,))(x)
+    for ours, theirs in zip(counts, Truths()(x), strict=True):
         np.testing.assert_array_equal(np.asarray(ours), theirs.numpy())
