@@ -45,6 +45,7 @@ struct int4 {
 struct int2 {
     int x, y;
 } __attribute__((aligned(8)));
+inline uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
@@ -129,7 +130,22 @@ inline u32 __shfl_sync(u32, u32 value, int lane) {
     const u32 own[1] = {value};
     return exchanged(own)[lane][0];
 }
+inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
+    const u64 both = low | (u64)high << 32;
+    u32 picked = 0;
+    for (int each = 0; each < 4; ++each) picked |= (u32)(both >> (selector >> 4 * each & 7) * 8 & 0xFF) << 8 * each;
+    return picked;
+}
+inline u32 dot(u32 bytes, u32 weights, u32 sum) {
+    for (int each = 0; each < 32; each += 8) sum += (bytes >> each & 0xFF) * (weights >> each & 0xFF);
+    return sum;
+}
+inline u32 signed_dot(u32 bytes, u32 weights, u32 sum) {
+    for (int each = 0; each < 32; each += 8) sum += (signed char)(bytes >> each) * (signed char)(weights >> each);
+    return sum;
+}
 inline void __threadfence() {}
+inline void fence() {}
 inline u32 atomicAdd(u32 *at, u32 value) {
     const u32 before = *at;
     *at += value;
@@ -182,7 +198,11 @@ inline T &at_shared(u32 address) {
     return *(T *)(shared + address);
 }
 inline void store16(u32 to, uint4 v) { at_shared<uint4>(to) = v; }
+inline void store8(u32 to, u32 low, u32 high) { at_shared<uint2>(to) = {low, high}; }
+inline u32 loaded(u32 address) { return at_shared<u32>(address); }
+inline uint2 loaded8(u32 address) { return at_shared<uint2>(address); }
 inline uint4 loaded16(u32 address) { return at_shared<uint4>(address); }
+inline float loaded_float(u32 address) { return at_shared<float>(address); }
 inline float4 loaded_floats(u32 address) { return at_shared<float4>(address); }
 inline void store_floats(u32 to, float a, float b) {
     at_shared<float>(to & ~4u) = a, at_shared<float>(to + 4) = b;
@@ -230,10 +250,16 @@ inline u16 narrowed(float value) {
 #endif
 }
 inline u32 rounded(float low, float high) { return narrowed(low) | (u32)narrowed(high) << 16; }
-inline uint4 streamed(const void *from) {
-    if ((uintptr_t)from % 16) abort();
-    return *(const uint4 *)from;
+template <typename T>
+inline T in_place(const void *from) {
+    if ((uintptr_t)from % sizeof(T)) abort();
+    return *(const T *)from;
 }
+inline u32 streamed2(const void *from) { return in_place<u16>(from); }
+inline u32 streamed4(const void *from) { return in_place<u32>(from); }
+inline uint2 streamed8(const void *from) { return in_place<uint2>(from); }
+inline uint4 streamed(const void *from) { return in_place<uint4>(from); }
+inline void bring_to_l2(const void *) {}
 
 inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     const u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};

@@ -62,6 +62,13 @@ class EmulatedDevice:
     def zeros(self, nbytes: int) -> Buffer:
         return self.upload(np.zeros(nbytes, dtype=np.uint8))
 
+    def allocate_in_order(self, nbytes: int, stream: int) -> Buffer:
+        """Memory that is NaN."""
+        return self.upload(np.full(nbytes, 0xFF, dtype=np.uint8))
+
+    def free_in_order(self, buffer: Buffer, stream: int) -> None:
+        """Memory is the test's."""
+
     def free(self, buffer: Buffer) -> None:
         """Memory is the test's."""
 
