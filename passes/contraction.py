@@ -32,14 +32,17 @@ class Contraction:
 
 
 def contraction_of(op: ir.Operation) -> Contraction | None:
-    """None for other ops, and for products of which the second operand cannot be a weight [outputs, inputs].
+    """None for other ops, for products of which the second operand cannot be a weight [outputs, inputs], and for those
+    without results or inputs, which no kernel is for.
 
     Raises `ModelError` if the shapes contradict each other.
     """
     found = _READERS[op.name](op) if op.name in _READERS else None
-    if found is not None:
-        _check(found)
-    return found
+    if found is None:
+        return None
+    _check(found)
+    shapes = (tensor_shape(value) or () for value in (found.x, found.w, op.results[0]))
+    return None if any(0 in shape for shape in shapes) else found
 
 
 def _check(found: Contraction) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper
@@ -201,3 +202,18 @@ def test_sums_that_may_exceed_32_bits_stay_float32() -> None:
     assert choices(compiled) == ["f32"]
     assert "may exceed 32 bits" in compiled.report.layers[0].reason
     assert any("1 quantised layers stay in float32" in note for note in compiled.report.notes)
+
+
+@pytest.mark.parametrize("shape", [(0, 16), (3, 0, 16), (0, 16, 4, 4)])
+def test_nothing_to_multiply(shape: tuple[int, ...]) -> None:
+    """Of a batch without samples there are no results."""
+    w = np.ones((16, 5) if len(shape) < 4 else (5, 16, 3, 3), np.int8)
+    constants = {"w": w, "s": np.float32(0.1), "z": np.uint8(3), "sw": np.float32(0.1), "zw": np.int8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["xf"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wf"]),
+        helper.make_node("MatMul" if len(shape) < 4 else "Conv", ["xf", "wf"], ["y"]),
+    ]
+    feeds: dict[str, Array] = {"x": np.zeros(shape, np.uint8)}
+    (found,), _ = run(model(nodes, constants, feeds, {"y": "float32"}), feeds)
+    assert found.shape == ((*shape[:-1], 5) if len(shape) < 4 else (0, 5, 2, 2))
