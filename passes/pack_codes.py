@@ -6,6 +6,7 @@ After, on x86 with vectors of 64 bytes:
     %p = packssdw %x[0:16], %x[16:32]   %q = packssdw %x[32:48], %x[48:64]   %r = packuswb %p, %q   %y = permuted %r
 
 To 16 bits with a sign and then to 8 without one is the same as both bounds. Four instructions take the place of fifteen.
+Numbers that are bytes already, as their conversion says (nuw), need no bounds.
 """
 
 from __future__ import annotations
@@ -36,11 +37,16 @@ def pack_codes(unit: Unit) -> None:
     unit.module.operation.walk(collect)
     with unit.module.context:
         for cast in found:
-            numbers = _clamped(cast.operands[0])
+            numbers = cast.operands[0] if _is_unsigned(cast) else _clamped(cast.operands[0])
             if numbers is not None:
                 with cast.location, ir.InsertionPoint(cast):
                     codes = _packed(numbers)
                 replace(cast, [codes])
+
+
+def _is_unsigned(cast: ir.Operation) -> bool:
+    """Whether it is known that what is converted is a byte without a sign."""
+    return "overflowFlags" in cast.attributes and "nuw" in str(cast.attributes["overflowFlags"])
 
 
 def _clamped(value: ir.Value) -> ir.Value | None:

@@ -9,7 +9,11 @@ After:
 
 Bounds are whole numbers, so clamping and rounding commute. Rounding and conversion are one instruction then (see
 `round_to_integers`), bounds other than zero are one instruction each, and what is clamped needs no choice for infinities, nor
-a ReLU where the zero point is the least code, nor a clip to what lies beyond the greatest.
+a ReLU where the zero point is the least code, nor a clip to what lies beyond the greatest. That codes are bytes without a sign
+is said by the conversion (nuw).
+
+A quotient that is rounded to a code need not be exact, but right at the steps between codes: there a reciprocal in two floats
+is tried, of which all codes follow, as both are monotonic. It takes a correction less.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from sparsec.passes.evaluate import fused_multiply_add
 from sparsec.passes.unit import Unit
 
 _BELOW_ZERO = -0.25  # rounds to 0; a bound of 0 itself takes longer, as -0 is to stay -0
+_UNSIGNED = arith.IntegerOverflowFlags.nuw  # of a conversion: all bits that it drops are 0
+_NEAR = 8  # units in the last place around a step between codes
 _MOST_ZERO = 255  # whole numbers of this size are exact however they are computed
 
 
@@ -46,13 +52,13 @@ def _rewrite(code: Code) -> None:
     bounds = quotient.bounds(low, high) if quotient is not None else None
     with code.cast.location, ir.InsertionPoint(code.cast):
         if quotient is not None and bounds is not None:
-            value = quotient.of(clamped(_unclipped(quotient.x, low, bounds[1]), *bounds))
+            value = quotient.of(clamped(_unclipped(quotient.x, low, bounds[1]), *bounds), low, high)
         else:
             value = clamped(code.value, low or _BELOW_ZERO, high or -_BELOW_ZERO)
         whole = arith.fptosi(ir.IntegerType.get_signless(32), mlir_math.roundeven(value))
         if code.zero:
             whole = arith.addi(whole, arith.constant(whole.type, int(code.zero)))
-        result = arith.trunci(code.cast.results[0].type, whole)
+        result = arith.trunci(code.cast.results[0].type, whole, overflow_flags=_UNSIGNED if code.low >= 0 else None)
     code.cast.results[0].replace_all_uses_with(result)
     for op in reversed(code.chain):
         op.erase()
@@ -88,9 +94,34 @@ class _Quotient:
             found.append(float(x))
         return found[0], found[1]
 
-    def of(self, x: ir.Value) -> ir.Value:
-        """The same quotient of a number that is finite."""
-        reciprocal, divisor = (arith.constant(x.type, float(number)) for number in (self.reciprocal, self.divisor))
+    @property
+    def rest(self) -> np.float32:
+        """What the reciprocal lacks."""
+        return np.float32(1 / np.float64(self.divisor) - np.float64(self.reciprocal))
+
+    def steps(self, low: float, high: float) -> bool:
+        """Whether x * rest + x * reciprocal, each rounded once, makes all codes from `low` to `high` as the quotient does.
+
+        Both grow with x (a step of x by a unit in its last place adds more to the second product than rounding takes from the
+        first), so they are equal where each steps from one code to the next between the same two floats.
+        """
+        codes = np.arange(low + 1, high + 1)
+        x = ((codes - 0.5) * np.float64(self.divisor)).astype(np.float32)
+        near = (x.view(np.int32)[:, None] + np.arange(-_NEAR, _NEAR + 1, dtype=np.int32)).view(np.float32)
+        exact = np.rint(near / self.divisor)
+        found = np.rint(fused_multiply_add(near, self.reciprocal, near * self.rest))
+        crossed = np.sort(exact[:, [0, -1]], axis=1) == np.stack([codes - 1, codes], axis=1)
+        return bool(crossed.all() and (exact == found).all())
+
+    def of(self, x: ir.Value, low: float, high: float) -> ir.Value:
+        """A number that is rounded as the quotient of `x` is, which is finite and makes codes from `low` to `high`."""
+        reciprocal = arith.constant(x.type, float(self.reciprocal))
+        if self.steps(low, high):
+            if not self.rest:
+                return arith.mulf(x, reciprocal)
+            rest = arith.constant(x.type, float(self.rest))
+            return mlir_math.fma(x, reciprocal, arith.mulf(x, rest))
+        divisor = arith.constant(x.type, float(self.divisor))
         quotient = arith.mulf(x, reciprocal)
         error = mlir_math.fma(arith.negf(quotient), divisor, x)
         return mlir_math.fma(error, reciprocal, quotient)

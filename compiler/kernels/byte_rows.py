@@ -17,7 +17,8 @@ from sparsec.kernels.epilogue import Epilogue
 from sparsec.kernels.index import Index
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
-from sparsec.kernels.token_copy import MOVED, Squares, emit_square
+from sparsec.kernels.token_columns import columns, loaded
+from sparsec.kernels.token_copy import MOVED, RUN, Squares, emit_square
 from sparsec.kernels.token_tile import TokenTiles
 
 GROUP = 4  # bytes of a word, and vectors of a tile
@@ -80,11 +81,10 @@ class ByteRows:
         row.store(shuffle(whole, whole, places), target, (tile * (self.tokens.inputs * GROUP) + column) * self.pitch)
 
     def emit(self, module: ir.Module, isa: Isa) -> Call:
-        """Add the function that copies x to rows; one unit is as many words of all tokens of a tile as a vector has, or the last ones.
-
-        Words are turned to words of all tokens on the stack first, and then to bytes.
-        """
-        tokens, squares = self.tokens, Squares.of(self.tokens)
+        """Add the function that copies x to rows; one unit is some words of all tokens of a tile: runs of as many as a vector
+        has, or the last ones."""
+        tokens, lanes = self.tokens, self.tokens.lanes
+        squares = Squares.of(tokens, (RUN * lanes, lanes))
         (name,) = self.functions(isa)
         problem = tokens.problem
         spec = {
@@ -93,24 +93,60 @@ class ByteRows:
         }
 
         def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            turned = local(tokens.dtype, squares.side * tokens.width)
+            held = local(tokens.dtype, max(squares.side * GROUP * lanes, tokens.width))
 
             def copy(tile: Index, column: Index, count: int, left: int | None = None) -> None:
                 if isa.tile_registers:
                     first = (tile * tokens.inputs + column) * (GROUP * self.pitch)
                     buffers[ROWS].claim(first, count * GROUP, self.pitch)
+                if count % lanes == 0 and left is None:
+                    self._interleave(buffers["x"], held, tile, column, count // lanes)
+                    self._gather(held, buffers[ROWS], (tile * tokens.inputs + column) * GROUP, count // lanes)
+                    return
                 for number in range(tokens.vectors):
                     with when(Index(number) < tokens.split.length(tile)):
                         at = tokens.first(tile, number) * problem.inputs + column * GROUP
-                        emit_square(buffers["x"], at, turned, Index(number * tokens.lanes), tokens, isa, count, left)
-                with loop(0, count) as word:
-                    self._turn(turned, word * tokens.width, buffers[ROWS], tile * tokens.inputs + column + word)
+                        emit_square(buffers["x"], at, held, Index(number * lanes), tokens, isa, count, left)
+                self._turn(held, Index(0), buffers[ROWS], tile * tokens.inputs + column)
 
             with loop(begin, end) as unit:
                 squares.each(unit % squares.parts, lambda *part: copy(unit // squares.parts, *part))
 
         define(module, name, spec, body)
         return Call(name, tuple(spec), tokens.tiles * squares.parts, products=2 * MOVED * self.elements)
+
+    def _interleave(self, x: Buffer, held: Buffer, tile: Index, column: Index, runs: int) -> None:
+        """Make words of any four tokens that are neighbours, for the columns of so many runs of words: [runs][GROUP][lanes]
+        [lanes].
+
+        Vector number [run, part, place] has the tokens of four bytes of a row, from byte GROUP * place on, of the columns
+        LANE * n + GROUP * part + (0, 1, 2, 3) of the run.
+        """
+        tokens, lanes, inputs = self.tokens, self.tokens.lanes, self.tokens.problem.inputs
+        narrow, wide = Vectors(self.pitch, x.dtype), Vectors(lanes, held.dtype)
+        for number in range(tokens.vectors):
+            with when(Index(number) < tokens.split.length(tile)), loop(0, lanes, GROUP) as lane, loop(0, runs) as run:
+                source = (tokens.first(tile, number) + lane) * inputs + (column * GROUP + run * self.pitch)
+                four = [narrow.load(x, source + token * inputs) for token in range(GROUP)]
+                for part, words in enumerate(interleaved(four, lanes)):
+                    wide.store(words, held, (lane + number + (run * GROUP + part) * lanes) * lanes)
+
+    def _gather(self, held: Buffer, rows: Buffer, first: Index, runs: int) -> None:
+        """Store the rows of so many runs of words, from row number `first` on, whose words of tokens are `held`."""
+        lanes, vectors = self.tokens.lanes, self.tokens.vectors
+        read, row = Vectors(loaded(lanes), held.dtype), Vectors(self.pitch, self.dtype)
+        nothing = read.splat(0)
+        with loop(0, runs) as run, loop(0, GROUP) as part:
+            source, target = (run * GROUP + part) * (lanes * lanes), first + run * self.pitch + part * GROUP
+            for at in range(0, lanes, read.lanes):
+                places = [source + (place * lanes + at) for place in range(lanes)]
+                lines = [
+                    read.load(held, place) if number % GROUP < vectors else nothing
+                    for number, place in enumerate(places)
+                ]
+                for number, words in enumerate(columns(lines, read.lanes), at):
+                    behind = number // GROUP * LANE + number % GROUP
+                    row.store(vector.bitcast(row.type, words), rows, (target + behind) * self.pitch)
 
     def _turn(self, words: Buffer, at: Index, rows: Buffer, number: Index) -> None:
         """Store the four rows of a word of all tokens of a tile, which is word `number` of all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch_mlir import ir
@@ -13,11 +13,11 @@ from sparsec.kernels.isa import Isa
 from sparsec.kernels.kernel import Call
 from sparsec.kernels.pack_words import emit_pack_rows
 from sparsec.kernels.row_groups import PAGE
-from sparsec.kernels.token_columns import QUAD, columns
+from sparsec.kernels.token_columns import columns, loaded
 from sparsec.kernels.token_tile import TokenTiles
 
 MOVED = 6  # multiply-adds that take as long as moving an element: for each element of a word
-RUN = 4  # squares of words that are read at once where tokens clash
+RUN = 4  # squares of words that are read at once where tokens are far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,9 @@ class Squares:
     side: int
 
     @classmethod
-    def of(cls, tokens: TokenTiles) -> Squares:
-        """Parts that are as wide as a vector of tokens is long, if there are so many words.
-
-        Bytes of tokens that are whole pages apart share one set of the level-1 cache, and are read in longer runs.
-        """
+    def of(cls, tokens: TokenTiles, sides: Sequence[int]) -> Squares:
+        """Parts of the first of these widths that there are enough words for."""
         whole, left = divmod(tokens.problem.inputs, tokens.words.group)
-        clashing = tokens.words.element == "i8" and tokens.problem.inputs % PAGE == 0
-        sides = (RUN * tokens.lanes, tokens.lanes) if clashing else (tokens.lanes,)
         return cls(whole, left, next((side for side in sides if whole >= side), 1))
 
     @property
@@ -72,7 +67,9 @@ def emit_transpose(module: ir.Module, tokens: TokenTiles, isa: Isa) -> Call:
         "x": (words.arithmetic.stored, problem.tokens * problem.inputs),
         tokens.source: (words.dtype, tokens.elements),
     }
-    squares = Squares.of(tokens)
+    # Bytes of tokens that are whole pages apart share one set of the level-1 cache, and are read in longer runs.
+    clashing = words.element == "i8" and problem.inputs % PAGE == 0
+    squares = Squares.of(tokens, (RUN * tokens.lanes, tokens.lanes) if clashing else (tokens.lanes,))
 
     def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
         x, tiles = buffers["x"], buffers[tokens.source]
@@ -131,7 +128,7 @@ def _copy_rows(x: Buffer, source: Index, tokens: TokenTiles, side: int) -> tuple
 def _turn_square(x: Buffer, source: Index, pitch: int, tiles: Buffer, target: Index, tokens: TokenTiles) -> None:
     """Copy `lanes` tokens, `pitch` elements apart, by as many words."""
     words, side = tokens.words, tokens.lanes
-    vectors, narrow = Vectors(side, words.dtype), min(QUAD, side)
+    vectors, narrow = Vectors(side, words.dtype), loaded(side)
     for first in range(0, side, narrow):
         at = source + first * words.group
         lines = [words.load(x, at + row * pitch, narrow) for row in range(side)]

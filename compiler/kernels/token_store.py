@@ -11,7 +11,7 @@ from sparsec.kernels.emit import Buffer, Vectors, finish_abreast, loop
 from sparsec.kernels.epilogue import Epilogue, Reach
 from sparsec.kernels.index import Index, minimum
 from sparsec.kernels.isa import Isa
-from sparsec.kernels.token_columns import QUAD, columns
+from sparsec.kernels.token_columns import QUAD, columns, loaded
 from sparsec.kernels.token_tile import Layout, TokenTiles
 
 Y_TILES = "y.tiles"  # the buffer of a layer that leaves y as tiles
@@ -41,7 +41,7 @@ class TokenStore:
     def emit(self, tile: Index, output: Index, rows: Index) -> None:
         """Store the first `rows` >= block rows of the sums as the outputs from `output` on."""
         tokens, block, last = self.tokens, self.block, rows - self.block
-        narrow = min(QUAD, tokens.lanes) if tokens.lanes == block else 1
+        narrow = loaded(block) if tokens.lanes == block else 1
         with loop(0, tokens.split.length(tile)) as vector, loop(0, tokens.lanes, narrow) as lane:
             token = tokens.first(tile, vector) + lane
             with loop(0, (rows + (block - 1)) // block) as part:
@@ -58,7 +58,9 @@ class TokenStore:
         elif self.tokens.lanes == self.block:
             narrow = Vectors(count, self.sums.dtype)
             lines = [narrow.load(self.sums, origin + row * pitch) for row in range(self.block)]
-            self._put(columns(lines, count), along, [at + number * outputs for number in range(count)], output)
+            values, places = columns(lines, count), [at + number * outputs for number in range(count)]
+            for first in range(0, count, QUAD):  # a tail may need many registers
+                self._put(values[first : first + QUAD], along, places[first : first + QUAD], output)
         else:
             one = Vectors(1, self.sums.dtype)
             with loop(0, self.block) as row:

@@ -50,6 +50,27 @@ def test_bytes_are_those_of_both_bounds() -> None:
     assert "vpackuswb" in machine.assembly
 
 
+def test_numbers_that_are_bytes_are_packed_without_bounds() -> None:
+    wide, narrow = Vectors(LANES, "i32"), Vectors(LANES, "i8")
+
+    def body(buffers: Mapping[str, Buffer], begin: Index, end: Index) -> None:
+        with loop(begin, end) as unit:
+            numbers = wide.load(buffers["x"], unit * LANES)
+            codes = arith.trunci(narrow.type, numbers, overflow_flags=arith.IntegerOverflowFlags.nuw)
+            narrow.store(codes, buffers["y"], unit * LANES)
+
+    x: Array = place(np.random.default_rng(0).permutation(4 * LANES).astype(np.int32))
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.create()
+        define(module, "codes", {"x": ("i32", x.size), "y": ("i8", x.size)}, body)
+        pack_codes(Unit(module, WeightStore(), AVX512))
+    y = aligned(x.size, np.uint8)
+    machine = compile_text(to_llvm(module), AVX512)
+    machine.function("codes", 2)(x.ctypes.data, y.ctypes.data, 0, x.size // LANES)
+    np.testing.assert_array_equal(y, x)
+    assert "vpackuswb" in machine.assembly
+
+
 @pytest.mark.parametrize(("isa", "low", "high"), [(AVX2, 0, 255), (AVX512, -128, 127), (AVX512, 0, 127)])
 def test_other_bounds_and_instruction_sets_stay(isa: Isa, low: int, high: int) -> None:
     assert "packuswb" not in str(kernel(isa, LANES, low, high))

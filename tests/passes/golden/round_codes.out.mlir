@@ -19,17 +19,13 @@ module {
       %6 = arith.cmpf ugt, %5, %cst_6 : f32
       %7 = arith.select %6, %cst_6, %5 : f32
       %cst_7 = arith.constant 2.000000e+00 : f32
-      %cst_8 = arith.constant 5.000000e-01 : f32
       %8 = arith.mulf %7, %cst_7 : f32
-      %9 = arith.negf %8 : f32
-      %10 = math.fma %9, %cst_8, %7 : f32
-      %11 = math.fma %10, %cst_7, %8 : f32
-      %12 = math.roundeven %11 : f32
-      %13 = arith.fptosi %12 : f32 to i32
+      %9 = math.roundeven %8 : f32
+      %10 = arith.fptosi %9 : f32 to i32
       %c3_i32 = arith.constant 3 : i32
-      %14 = arith.addi %13, %c3_i32 : i32
-      %15 = arith.trunci %14 : i32 to i8
-      linalg.yield %15 : i8
+      %11 = arith.addi %10, %c3_i32 : i32
+      %12 = arith.trunci %11 overflow<nuw> : i32 to i8
+      linalg.yield %12 : i8
     } -> tensor<2x8xi8>
     return %1 : tensor<2x8xi8>
   }
