@@ -12,7 +12,7 @@ Loops of one step that an index adds to another loop (a pool's window that cover
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from torch_mlir import ir
 
@@ -47,6 +47,8 @@ def _drop_single(op: ir.Operation) -> None:
     plain = {index.position for each in maps for index in each.results if isinstance(index, ir.AffineDimExpr)}
     terms = [index for each in maps for index in each.results if isinstance(index, ir.AffineAddExpr)]
     single = {loop for loop in plain if counts[loop] == 1 and any(_has(index, loop) for index in terms)}
+    while cut := _cut_short(op, single):
+        single -= cut
     if not single:
         return
     loops, kinds = len(counts), list(ir.ArrayAttr(op.attributes["iterator_types"]))
@@ -54,6 +56,20 @@ def _drop_single(op: ir.Operation) -> None:
     left = [composed(list(each.results), renumbered(kept, loops)) for each in maps]
     op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(each) for each in left])
     op.attributes["iterator_types"] = ir.ArrayAttr.get([kinds[loop] for loop in kept])
+
+
+def _cut_short(op: ir.Operation, left_out: Set[int]) -> set[int]:
+    """Those of the loops to leave out without which a sum would be a single loop that ends before its axis does, as where a
+    pool reads a plane that was padded for more: `linalg` takes the axis for as long as the loop.
+    """
+    counts, cut = trip_counts(op), set[int]()
+    for operand, indexing in zip(op.operands, indexing_maps(op), strict=True):
+        for size, index in zip(shape_of(operand), indexing.results, strict=True):
+            terms = {loop for loop in range(len(counts)) if _has(index, loop)}
+            stays = terms - left_out
+            if len(stays) == 1 and counts[min(stays)] != size:
+                cut |= terms & left_out
+    return cut
 
 
 def _has(index: ir.AffineExpr, loop: int) -> bool:

@@ -37,6 +37,7 @@ CASES = {
     "clamp": (lambda x: torch.clamp(x, 0, 1), torch.tensor([np.nan, 2.0])),
     "max_pool2d with positions": (lambda x: functional.max_pool2d(x, 3, 2, 1, return_indices=True), IMAGE),
     "avg_pool2d": (lambda x: functional.avg_pool2d(x, 2, 3, 1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "avg_pool2d of rows": (lambda x: functional.avg_pool2d(x, (2, 1), ceil_mode=True), IMAGE),
     "interpolate": (lambda x: functional.interpolate(x, scale_factor=1.7, mode="bicubic", align_corners=True), IMAGE),
     "division of bytes": (lambda x: torch.div(x, 3, rounding_mode="floor"), BYTES),
     "remainder of bytes": (lambda x: x % 3, BYTES),

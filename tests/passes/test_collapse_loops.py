@@ -50,6 +50,11 @@ def test_smaller_windows_stay_as_they_are() -> None:
     assert loops("7x5", "3x3", "5x3") == [2, 40, 5, 3, 3, 3]
 
 
+def test_a_plane_that_is_wider_than_what_is_read_keeps_its_loops() -> None:
+    assert loops("7x6", "7x1", "1x5") == [2, 40, 5, 7, 1]
+    assert loops("8x5", "7x5", "1x1") == [2, 40, 1, 7, 5]
+
+
 def test_rows_of_which_the_number_is_unknown_stay_as_they_are() -> None:
     module = ir.Module.parse(
         """#map = affine_map<(a, b) -> (a, b)>
