@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sparsec.artifact import Plan, Program
 from sparsec.assemble import Assembly, WeightPool
-from sparsec.c_names import kernel_prefix
+from sparsec.c_library.names import kernel_prefix
 from sparsec.cost.database import Database, Measurements, OfMachine, default_database
 from sparsec.cost.host import machine_id
 from sparsec.cost.machine import GENERIC

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 
 from sparsec.artifact import NUMPY_DTYPES, Plan
-from sparsec.c_library import write_library
-from sparsec.c_names import network_name
-from sparsec.c_text import Linkage
+from sparsec.c_library.header import Linkage
+from sparsec.c_library.library import write_library
+from sparsec.c_library.names import network_name
 from sparsec.driver import compile_objects
 from sparsec.options import Options
 from sparsec.targets import resolve

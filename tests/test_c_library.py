@@ -16,9 +16,9 @@ from onnx import TensorProto, helper
 
 import sparsec
 from sparsec.artifact import Complaint
-from sparsec.c_library import write_library
-from sparsec.c_names import identifier, network_name
-from sparsec.c_text import Linkage
+from sparsec.c_library.header import Linkage
+from sparsec.c_library.library import write_library
+from sparsec.c_library.names import identifier, network_name
 from sparsec.driver import compile_objects
 from sparsec.errors import TargetError, ToolchainError
 from sparsec.options import Options

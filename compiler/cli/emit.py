@@ -35,8 +35,8 @@ def emit_wasm(model: str, output: Path, options: Options, *, weights_inside: boo
 
 def emit_library(model: str, output: Path, emit: str, options: Options, *, weights_inside: bool) -> int:
     """Write a library for C, "static" or "shared", with its header; returns the exit code."""
-    from sparsec.c_library import write_library
-    from sparsec.c_text import Linkage
+    from sparsec.c_library.header import Linkage
+    from sparsec.c_library.library import write_library
     from sparsec.driver import compile_objects
     from sparsec.source import readable
     from sparsec.targets import resolve

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from bench.arm import emulator
-from sparsec.c_text import Linkage
+from sparsec.c_library.header import Linkage
 from sparsec.driver import compile_program as compile_network
 from sparsec.options import Options
 from sparsec.runtime import Session

@@ -15,8 +15,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from sparsec.artifact import Plan
-from sparsec.c_names import network_name
-from sparsec.c_text import Linkage, header_text, source_text
+from sparsec.c_library.header import Linkage, header_text
+from sparsec.c_library.names import network_name
+from sparsec.c_library.source import source_text
 from sparsec.targets.c_compiler import CCompiler
 from sparsec.targets.target import Target
 from sparsec.whole_file import write_files
@@ -38,10 +39,10 @@ def write_library(
         work = Path(scratch)
         (work / "weights").write_bytes(plan.weights.tobytes())
         source = source_text(plan, work / "weights", weights_inside=weights_inside)
-        (work / "network.c").write_text(source, encoding="utf-8")
+        (work / "library.c").write_text(source, encoding="utf-8")
         # Included from here: `folder` may have headers that others are named after.
         (work / header).write_text(interface, encoding="utf-8")
-        compiler.compile(work / "network.c", [runtime / "c", runtime / "native"], work / f"{name}.o")
+        compiler.compile(work / "library.c", [runtime / "c", runtime / "native"], work / f"{name}.o")
         made = [work / f"{name}.o", *(work / f"{name}_kernels{number}.o" for number in range(len(objects)))]
         for path, content in zip(made[1:], objects, strict=True):
             path.write_bytes(content)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from sparsec.artifact import TensorSpec
 
 # Words of C and C++, and macros of their libraries and compilers, that no name may be.
 _TAKEN = """
@@ -40,3 +43,14 @@ def network_name(plan_name: str) -> str:
 def kernel_prefix(plan_name: str) -> str:
     """What symbols of the kernels of a network begin with, so that they meet those of no other network."""
     return f"{network_name(plan_name)}_entry"
+
+
+def members(specs: Sequence[TensorSpec]) -> list[str]:
+    """Members of a struct of tensors, each once."""
+    names: list[str] = []
+    for spec in specs:
+        name = stem = identifier(spec.name)
+        while name in names:
+            name = f"{stem}_{len(names)}"
+        names.append(name)
+    return names
