@@ -67,9 +67,9 @@ as fast as 2:4 for V = 64 and M = 8, at most 1.75 times as fast for V = 128, and
 `dense_wgmma` on Hopper, cuBLAS where the machine has it and there is no bias), `dense_mma` (batches with any strides, either
 factor transposed, rows that begin anywhere), `attention` (softmax between two products, nothing of it in memory) and
 `convolution` (`conv_mma`: a product with pixels that are gathered as it goes; `conv_depthwise`). NHWC is the fast layout:
-eight channels are copied at a time. All have their bias, activation and residual before the one rounding. They are written
-in the words of `code/machine`, which `tests/cuda/emulation.h` has for a CPU: so they are tested without a GPU, but for
-their products of warpgroups (`WGMMA`).
+eight channels are copied at a time. All have their bias, activation and residual before the one rounding. The words of
+`code/machine` that they and `spmv` are written in, `tests/cuda/emulation.h` has for a CPU: so these are tested without a GPU, but
+for products of warpgroups (`WGMMA`).
 
 **What bounds the kernels for many tokens**: sparse `wgmma` reads all of X's tile and its part of W from shared memory, 144
 cycles for what a dense one does in 256; a multiprocessor takes in about 54 bytes a cycle from the L2, in pieces of 128 (rows

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_for
+from sparsec.cuda.streams.partition import ROWS, WARPS, Number, Partition, deal, halves_for
 from sparsec.cuda.streams.steps import Steps
 
 UNIT = 16  # bytes
@@ -53,6 +53,17 @@ class EqualSteps(Steps):
     def segments(self, worker: int) -> list[NDArray[np.uint8]]:
         """The steps [WARPS, steps, bytes] of each part of a worker."""
         return segments(self.partition, self.units, self.step_bytes, worker)
+
+
+def whole(
+    streams: EqualSteps, dtype: type[Number], rows: Callable[[NDArray[np.uint8], Partition], NDArray[Number]]
+) -> NDArray[Number]:
+    """The matrix [m, k] of elements of a type; `rows` has those of a segment of its steps [WARPS, steps, bytes]."""
+
+    def pieces(worker: int) -> list[NDArray[Number]]:
+        return [rows(steps, streams.partition) for steps in streams.segments(worker)]
+
+    return streams.partition.whole(np.empty((streams.m, streams.k), dtype=dtype), streams.step, pieces)
 
 
 def encode(partition: Partition, segment: Callable[[int, int, int], NDArray[np.uint8]]) -> NDArray[np.uint8]:

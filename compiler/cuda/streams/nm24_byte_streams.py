@@ -44,11 +44,7 @@ class Nm24ByteStreams(EqualSteps):
 
     def decode(self) -> Bytes:
         """The matrix, from the fragments that lanes load."""
-
-        def pieces(worker: int) -> list[Bytes]:
-            return [_matrix(steps, self.partition) for steps in self.segments(worker)]
-
-        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint8), self.step, pieces)
+        return equal_steps.whole(self, np.uint8, _matrix)
 
 
 def index_words(index: NDArray[np.uint16]) -> NDArray[np.uint32]:

@@ -46,11 +46,7 @@ class Nm24Streams(EqualSteps):
 
     def decode(self) -> Bits:
         """The matrix, from the fragments that lanes load."""
-
-        def pieces(worker: int) -> list[Bits]:
-            return [_matrix(steps, self.partition) for steps in self.segments(worker)]
-
-        return self.partition.whole(np.empty((self.m, self.k), dtype=np.uint16), self.step, pieces)
+        return equal_steps.whole(self, np.uint16, _matrix)
 
 
 def _steps(weight: Bits, partition: Partition, block: int, first: int, last: int) -> NDArray[np.uint8]:
