@@ -10,13 +10,14 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 
+from sparsec.artifact import TensorSpec
 from sparsec.driver import compile_wasm
 from sparsec.errors import UsageError
 from sparsec.options import Options, Progress
@@ -35,17 +36,33 @@ def write_page(
 ) -> None:
     """Compile `model` for the page and write all of it to `folder`; `peer` is the npm package of ONNX Runtime Web.
 
-    With `report`, the page sends what it measured to its server. Raises a `SparsecError`.
+    With `report`, the page sends what it measured to its server. Raises a `SparsecError`, also for a network of anything but
+    one picture.
     """
     threads = resolve(options.target).has_threads
     for name, build in (("sparse", options), ("dense", replace(options, dense_only=True))):
         plan, module = compile_wasm(readable(model), build, progress=progress)
+        _require_picture(model, plan.inputs)
         write_files(folder / name, package_files(plan, module, weights_inside=True))
     version = _copy_peer(model, peer, folder) if peer is not None and kind_of(model) is Kind.ONNX else None
     pages = files("sparsec.runtime") / "web"
-    for source, target in (("demo.html", "index.html"), ("demo.mjs", "demo.mjs")):
-        (folder / target).write_bytes((pages / source).read_bytes())
-    (folder / "settings.json").write_text(json.dumps({"peer": version, "report": report, "threads": threads}))
+    page = {to: (pages / source).read_bytes() for source, to in (("demo.html", "index.html"), ("demo.mjs", "demo.mjs"))}
+    settings = json.dumps({"peer": version, "report": report, "threads": threads})
+    write_files(folder, {**page, "settings.json": settings.encode()})
+
+
+def _require_picture(model: str, inputs: Sequence[TensorSpec]) -> None:
+    """Raise `UsageError` unless the page can draw what the network takes."""
+    match [(spec.dtype, spec.shape) for spec in inputs]:
+        case [("float32", (1, 3, _, _) | (1, _, _, 3))]:
+            return
+    raise UsageError(
+        "The page is for networks of one picture.",
+        where=model,
+        expected="float32[1, 3, H, W] or float32[1, H, W, 3]",
+        got="; ".join(map(str, inputs)),
+        next_step="--emit wasm makes a package of any network",
+    )
 
 
 def find_peer(given: Path | None) -> Path | None:
@@ -67,8 +84,15 @@ def find_peer(given: Path | None) -> Path | None:
 
 
 def serve(folder: Path, port: int, report: Report | None = None) -> ThreadingHTTPServer:
-    """A server of the page for this machine alone; port 0 picks a free one. The caller runs and closes it."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder), report=report))
+    """A server of the page for this machine alone; port 0 picks a free one. The caller runs and closes it.
+
+    Raises `UsageError` for a port that is taken.
+    """
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder), report=report))
+    except OSError as error:
+        free = "--port 0 picks a free one"
+        raise UsageError(f"The port {port} cannot be used.", got=error.strerror, next_step=free) from error
 
 
 def _copy_peer(model: str, peer: Path, folder: Path) -> str:

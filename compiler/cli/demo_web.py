@@ -46,12 +46,12 @@ def command(
     options = Options(target, one_shape(shapes))
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = None if output is not None else stack.enter_context(serve(folder, port))
         with progress(f"compiling {Path(model).name} twice") as stages:
             write_page(model, folder, options, peer=found, report=False, progress=stages)
-        if output is not None:
+        if server is None:
             say(f"{output}: any web server shows it, e.g. python3 -m http.server -d {output}")
             return
-        server = stack.enter_context(serve(folder, port))
         click.echo(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)")
         if found is None:
             say("without ONNX Runtime Web: npm install onnxruntime-web brings it")

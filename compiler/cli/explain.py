@@ -50,8 +50,9 @@ def command(
     feeds = make_feeds(compiled.inputs, {}, 0, fill=True) if profile else None
     rows = explain(compiled, feeds)
     if as_json:
-        notes = compiled.report.notes
-        print_json({"parts": [row.as_dict() for row in rows], "notes": notes})
+        report = compiled.report
+        how = {"target": compiled.summary.target, "precision": report.precision, "storage": report.storage}
+        print_json({**how, "parts": [row.as_dict() for row in rows], "notes": report.notes})
         return
     _print(rows, profile=profile, candidates=candidates)
     for note in compiled.report.notes:

@@ -230,7 +230,10 @@ def test_explain_gives_the_reason_for_each_layer(sparsec: Sparsec, artifact: Pat
     found = sparsec("explain", artifact, "--candidates")
     assert found.code == 0
     assert "fc1" in found.out
-    parts = json.loads(sparsec("explain", artifact, "--profile", "--json").out)["parts"]
+    document = json.loads(sparsec("explain", artifact, "--profile", "--json").out)
+    assert (document["precision"], document["storage"]) == ("f32", "fp32")
+    assert document["target"].startswith("x86-64-")
+    parts = document["parts"]
     layer = next(part for part in parts if part["name"] == "fc1")
     assert layer["layer"]["reason"]
     assert layer["layer"]["density"] == pytest.approx(0.25, abs=0.1)

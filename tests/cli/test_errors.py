@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,18 @@ def test_output_to_a_pipe_is_for_text(sparsec: Sparsec, model: Path, artifact: P
     found = sparsec("compile", model, "--emit", "mlir", "-o", "-")
     assert found.code == 0
     assert "func.func" in found.out
+
+
+def test_a_page_is_of_one_picture(sparsec: Sparsec, model: Path, tmp_path: Path) -> None:
+    found = sparsec("demo-web", model, "-o", tmp_path / "page")
+    assert_refused(found, "networks of one picture", "float32[1, 3, H, W]", "x: float32[2, 24]", "--emit wasm")
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_port_that_is_taken(sparsec: Sparsec, model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert_refused(sparsec("demo-web", model, "--port", port), f"port {port}", "in use", "--port 0")
 
 
 def test_a_model_is_not_overwritten(sparsec: Sparsec, model: Path) -> None:
