@@ -36,6 +36,9 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
 
 
 def cache_folder(variables: Mapping[str, str] = os.environ) -> Path:
-    """Where measurements are kept between runs: `$XDG_CACHE_HOME/sparsec`, or `~/.cache/sparsec`; it need not exist."""
-    base = variables.get(CACHE, "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "sparsec"
+    """Where measurements are kept between runs: `$XDG_CACHE_HOME/sparsec`, or `~/.cache/sparsec`; it need not exist.
+
+    For a user without a home it cannot: what asks for it finds nothing, and what writes to it says that it cannot.
+    """
+    bases = variables.get(CACHE, ""), os.path.expanduser("~/.cache"), os.devnull
+    return next(Path(base) for base in bases if os.path.isabs(base)) / "sparsec"

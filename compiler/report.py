@@ -59,6 +59,7 @@ class Report:
     storage: str = "fp32"
 
     def as_dict(self) -> dict[str, object]:
+        """JSON-able."""
         return asdict(self)
 
     @classmethod

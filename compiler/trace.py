@@ -22,7 +22,9 @@ class Trace:
             try:
                 self._dump.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UsageError("The dump folder cannot be made.", where=str(self._dump), got=str(error)) from error
+                raise UsageError(
+                    "The dump folder cannot be made.", where=str(self._dump), got=error.strerror
+                ) from error
 
     def after(self, stage: str, module: ir.Module) -> None:
         """Verify the module that `stage` left, and show it; raises `ToolchainError` that names the stage."""
