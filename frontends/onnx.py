@@ -56,6 +56,9 @@ RANDOM = frozenset(
 )
 """Dropout that is left after rewriting is in training mode."""
 
+DATA_SHAPED = frozenset(["NonMaxSuppression", "NonZero", "Unique"])
+"""How much they find is only known while the network runs (of constants it was found before); upstream ends the process on some."""
+
 LARGEST_NUMBER = 1 << 31
 """Integer attributes beyond this are damage; torch-mlir would allocate by some of them."""
 
@@ -237,6 +240,8 @@ def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None
                 raise unsupported(graph, types, node.name, f"the type of {name!r} cannot be inferred")
         if node.op_type in RANDOM:
             raise unsupported(graph, types, node.name, "its result is random, so it cannot be verified")
+        if node.op_type in DATA_SHAPED:
+            raise unsupported(graph, types, node.name, "the shape of its result depends on the data")
         for name in [*node.input, *node.output]:
             element = _element(name, graph, types)
             if element is not None and element not in SUPPORTED_ELEMENTS:

@@ -29,6 +29,7 @@ from sparsec.frontends.onnx_elements import (
     softsign,
     widen,
 )
+from sparsec.frontends.onnx_fourier import dft, stft
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small
 from sparsec.frontends.onnx_grid_sample import grid_sample
 from sparsec.frontends.onnx_matrices import einsum, gemm, matmul
@@ -62,7 +63,7 @@ from sparsec.frontends.onnx_quantized import (
 from sparsec.frontends.onnx_recurrent import recurrent
 from sparsec.frontends.onnx_reductions import reduction
 from sparsec.frontends.onnx_resize import resize
-from sparsec.frontends.onnx_windows import average_pool, conv_transpose, explicit_pads, max_pool
+from sparsec.frontends.onnx_windows import average_pool, conv_transpose, explicit_pads, lp_pool, max_pool
 
 REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "Abs": absolute,
@@ -75,6 +76,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "Conv": explicit_pads,
     "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,
+    "DFT": dft,
     "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantize,
     "Div": widen,
@@ -92,7 +94,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "LSTM": recurrent,
     "LayerNormalization": layer_normalization,
     "LpNormalization": lp_normalization,
-    "LpPool": explicit_pads,
+    "LpPool": lp_pool,
     "MatMul": matmul,
     "MatMulInteger": matmul_integer,
     "Max": extremum,
@@ -120,6 +122,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "ReduceSumSquare": reduction,
     "Resize": resize,
     "ReverseSequence": reverse_sequence,
+    "STFT": stft,
     "ScatterElements": scatter_elements,
     "Sign": sign,
     "Slice": slice_within,

@@ -156,17 +156,35 @@ def average_pool(b: Builder) -> list[NodeProto] | None:
         return b.without("auto_pad", pads=[*frame.begin, *frame.stated_end])
     if b.element(b.input(0)) != TensorProto.FLOAT:
         return b.without("auto_pad", pads=[*frame.begin, *frame.stated_end])
-    weight = b.constant("ones", np.ones((shape[1], 1, *frame.kernel), np.float32))
-    attributes = {"group": shape[1], "strides": frame.strides, "dilations": frame.dilations}
-    x = b.input(0)
-    if any((*frame.begin, *frame.end)):
-        x = b.emit("Pad", x, b.whole(0, 0, *frame.begin, 0, 0, *frame.end))
-    total = b.emit("Conv", x, weight, attributes=attributes)
+    total = _sums(b, frame, b.input(0), shape[1])
     share = np.ones((1, 1, *([1] * len(frame.kernel))))
     for axis in range(len(frame.kernel)):
         share = share / _counted(b, frame, axis).reshape([-1 if n == axis + 2 else 1 for n in range(share.ndim)])
     counts = b.constant("share", np.broadcast_to(share, (1, 1, *frame.counts)).astype(np.float32))
     b.emit("Mul", total, counts, to=b.node.output[0])
+    return b.nodes
+
+
+def _sums(b: Builder, frame: Frame, x: str, channels: int) -> str:
+    """Each window's sum, as a depthwise convolution with ones."""
+    weight = b.constant("ones", np.ones((channels, 1, *frame.kernel), np.float32))
+    if any((*frame.begin, *frame.end)):
+        x = b.emit("Pad", x, b.whole(0, 0, *frame.begin, 0, 0, *frame.end))
+    return b.emit(
+        "Conv", x, weight, attributes={"group": channels, "strides": frame.strides, "dilations": frame.dilations}
+    )
+
+
+def lp_pool(b: Builder) -> list[NodeProto] | None:
+    """The p-th root of each window's sum of |x|^p."""
+    frame, shape, element = _frame(b), b.shape(b.input(0)) or (), b.element(b.input(0))
+    if frame is None or element != TensorProto.FLOAT:
+        return explicit_pads(b)
+    power = b.integer("p", 2)
+    x = b.emit("Abs", b.input(0))
+    total = _sums(b, frame, b.emit("Pow", x, b.number(power, element)) if power != 1 else x, shape[1])
+    root = b.number(1 / power, element)
+    b.emit("Pow", total, root, to=b.node.output[0])
     return b.nodes
 
 

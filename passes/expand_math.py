@@ -13,7 +13,7 @@ after:
 Covered: exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, the inverses of these six, atan2,
 erf, pow, cbrt and rsqrt on scalars and vectors of f32; f16 and bf16 go through f32. Results are within 2 ulp (within 4
 for powers from -3 to 4 in halves, which become roots and products), with NaN, infinities, signed zeros and subnormals
-as in C. Left alone: what is an instruction already (sqrt, fma, absf, copysign, rounding), erfc, fpowi, and all f64 but
+as in C; of fpowi, vectors. Left alone: what is an instruction already (sqrt, fma, absf, copysign, rounding), erfc, and all f64 but
 rsqrt and the powers named; `convert-math-to-libm` makes calls of those. Where roundeven is no instruction (x86 before
 SSE4.1), sin, cos, tan and pow still call it.
 
@@ -73,6 +73,7 @@ APPROXIMATIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "math.exp": exponential.exp_falling,
 }
 
+_WHOLE_POWER = "math.fpowi"
 _ELEMENTS = frozenset({"f16", "bf16", "f32", "f64"})
 
 
@@ -88,7 +89,7 @@ def expand_math(module: ir.Module, *, looks_up: bool = False) -> None:
         def collect(
             op: ir.Operation, found: list[list[ir.Operation]] = found, seen: list[ir.Operation] = seen
         ) -> ir.WalkResult:
-            if op.name in FUNCTIONS and _element(op.result.type) in _ELEMENTS:
+            if _is_covered(op):
                 if seen and found and found[-1][-1] == seen[0] and _is_alike(op, found[-1]):
                     found[-1].append(op)
                 else:
@@ -100,6 +101,12 @@ def expand_math(module: ir.Module, *, looks_up: bool = False) -> None:
         if found:
             with top.location:  # vector types are only built where there is a location
                 _expand(top.operation, found, looks_up=looks_up)
+
+
+def _is_covered(op: ir.Operation) -> bool:
+    """Whether `op` is expanded; LLVM has whole powers of scalars, and none of vectors."""
+    whole = op.name == _WHOLE_POWER and isinstance(op.result.type, ir.VectorType)
+    return (whole or op.name in FUNCTIONS) and _element(op.result.type) in _ELEMENTS
 
 
 def _is_alike(op: ir.Operation, run: list[ir.Operation]) -> bool:
@@ -129,6 +136,7 @@ def _expand(top: ir.Operation, found: list[list[ir.Operation]], *, looks_up: boo
     builder = Builder(ir.InsertionPoint(top), top.location, constants=top.regions[0].blocks[0])
     for run in found:
         made: list[list[ir.Operation]] = []
+        replaced: list[ir.Operation] = []
         for op in run:
             builder.at(ir.InsertionPoint(op), op.location)
             result = _looked_up(builder, op) if looks_up else None
@@ -136,12 +144,12 @@ def _expand(top: ir.Operation, found: list[list[ir.Operation]], *, looks_up: boo
             made.append(builder.taken())
             if result is not None:
                 op.result.replace_all_uses_with(result.value)
+                replaced.append(op)
         for step in zip_longest(*made):
             for each in filter(None, step):
                 each.move_before(run[-1])
-        for op, steps in zip(run, made, strict=True):
-            if steps:
-                op.erase()
+        for op in replaced:
+            op.erase()
 
 
 def _looked_up(builder: Builder, op: ir.Operation) -> Expr | None:
@@ -179,16 +187,16 @@ def _result(builder: Builder, op: ir.Operation) -> Expr | None:
     """What replaces `op`; None where it stays."""
     arguments = [builder.wrap(operand) for operand in op.operands]
     element = _element(op.result.type)
-    exponent = power.constant_number(op.operands[1]) if op.name == "math.powf" else None
+    exponent = power.constant_number(op.operands[1]) if op.name in ("math.powf", _WHOLE_POWER) else None
     exact = exponent if exponent in power.EXACT else None
     if element == "f64" and exact is None and op.name != "math.rsqrt":
         return None
-    if element in ("f16", "bf16"):
+    if element in ("f16", "bf16") or (op.name == _WHOLE_POWER and exact is None):
         arguments = [argument.to("f32") for argument in arguments]
     if op.name in APPROXIMATIONS and _is_approximate(op):
         result = APPROXIMATIONS[op.name](*arguments)
     elif exact is not None:
         result = power.by_constant(arguments[0], exact)
     else:
-        result = FUNCTIONS[op.name](*arguments)
+        result = FUNCTIONS["math.powf" if op.name == _WHOLE_POWER else op.name](*arguments)
     return result.to(element)

@@ -69,6 +69,8 @@ def _between(later: Code) -> tuple[Code, list[ir.Operation]] | None:
         if isinstance(value.owner, ir.Block):
             return None
         source = value.owner.operation
+        if source.name.split(".")[0] not in ("arith", "math"):
+            return None  # a place, or what stands at one
         code = code_of(source) if source != later.cast else None
         if code is not None:
             found[value] = code

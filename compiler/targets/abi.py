@@ -5,14 +5,15 @@ The runtime knows nothing of a kernel's signature; a generated wrapper loads the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 PREFIX = "entry"
 
 
 def entry_symbol(kernel: str, prefix: str = PREFIX) -> str:
-    """Return the symbol of the wrapper of `kernel`."""
-    return f"{prefix}_{kernel}"
+    """Return the symbol of the wrapper of `kernel`, of what assemblers take without quotes: C knows it by no other name."""
+    return re.sub(r"[^\w$]", ".", f"{prefix}_{kernel}")
 
 
 def wrappers(pointer_counts: Mapping[str, int], pointer_bytes: int = 8, prefix: str = PREFIX) -> str:

@@ -23,9 +23,9 @@ def constant_number(value: ir.Value) -> float | None:
     if isinstance(owner, ir.Block) or owner.name != "arith.constant":
         return None
     attribute = owner.attributes["value"]
-    if isinstance(attribute, ir.DenseFPElementsAttr) and attribute.is_splat:
+    if isinstance(attribute, ir.DenseElementsAttr) and attribute.is_splat:
         attribute = attribute.get_splat_value()
-    return attribute.value if isinstance(attribute, ir.FloatAttr) else None
+    return float(attribute.value) if isinstance(attribute, ir.FloatAttr | ir.IntegerAttr) else None
 
 
 def by_constant(x: Expr, exponent: float) -> Expr:

@@ -81,6 +81,10 @@ for words in ("SAME_UPPER", "SAME_LOWER", "VALID"):
     )
     case("MaxPool", f(1, 2, 9, 8), kernel_shape=[3, 2], strides=[2, 3], auto_pad=words)
     case("Conv", f(1, 2, 9, 8), Const(f(3, 2, 3, 2)), strides=[2, 3], auto_pad=words)
+for power in (1, 2, 3):
+    case("LpPool", f(1, 2, 9, 8), kernel_shape=[3, 2], dilations=[2, 1], strides=[2, 3], pads=[1, 0, 0, 1], p=power)
+case("LpPool", f(2, 3, 9), kernel_shape=[3], strides=[2], ceil_mode=1)
+case("LpPool", f(1, 2, 9, 8), kernel_shape=[3, 2], auto_pad="SAME_UPPER")
 case("MaxPool", bytes_(1, 2, 6, 6), kernel_shape=[2, 2], strides=[2, 2])
 case("MaxPool", i(1, 2, 6, 6, low=-100, high=100, dtype=np.int8), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 case("Conv", f(1, 4, 9), Const(f(6, 4, 3)), strides=[2], pads=[0, 2])
@@ -125,6 +129,16 @@ case("MeanVarianceNormalization", f(2, 3, 4, 4))
 case("Softmax", np.array([[INF, 0, 1], [NAN, 0, 1], [-1000, 0, 1000]], np.float32), opset=13)
 case("Softmax", f(0, 4), opset=13)
 case("Softmax", f(4, 0), opset=13)
+
+# Transforms
+for parts, attributes in ((1, {}), (2, {}), (2, {"inverse": 1}), (1, {"onesided": 1}), (1, {"inverse": 1})):
+    case("DFT", f(2, 9, 3, parts), opset=17, axis=1, **attributes)
+    case("DFT", f(2, 9, 3, parts), None, Const(-2), opset=20, **attributes)
+    for length in (6, 12):
+        case("DFT", f(2, 9, parts), Const(length), opset=17, **attributes)
+case("STFT", f(2, 33, 1), Const(4), Const(np.hanning(8), np.float32), opset=17)
+case("STFT", f(2, 33, 1), Const(5), None, Const(8), opset=17)
+case("STFT", f(1, 17, 1), Const(3), f(7), Const(7), opset=17, onesided=0)
 
 # Elements
 for dtype in (np.int64, np.int32, np.int8):
@@ -364,6 +378,15 @@ def test_results_are_those_of_onnx_runtime(op, opset):
         about = f"{name}: {attributes}, {[getattr(operand, 'shape', None) for operand in operands]}"
         assert (got[name].shape, got[name].dtype) == (expected.shape, expected.dtype), about
         np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5, err_msg=about)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands"), [("Unique", [f(5)]), ("NonZero", [f(5)]), ("NonMaxSuppression", [f(1, 4, 4), f(1, 2, 4)])]
+)
+def test_results_whose_shapes_depend_on_the_data_are_refused(op, operands):
+    model, _ = model_of(op, 18, [(operands, {}, 1)])
+    with pytest.raises(sparsec.UnsupportedOpError, match="depends on the data"):
+        sparsec.compile(model)
 
 
 def test_a_product_of_bytes_is_refused():

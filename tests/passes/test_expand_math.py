@@ -53,6 +53,21 @@ def test_small_constant_exponent_needs_no_transcendental(exponent: str) -> None:
     assert "bitcast" not in text
 
 
+@pytest.mark.parametrize("exponent", ["1", "-2", "7"])
+@pytest.mark.parametrize("kind", ["vector<4xf32>", "vector<4xf16>"])
+def test_whole_powers_of_vectors_are_expanded(exponent: str, kind: str) -> None:
+    body = f"%y = arith.constant dense<{exponent}> : vector<4xi64> %r = math.fpowi %x, %y : {kind}, vector<4xi64>"
+    text = expanded(f"func.func @f(%x: {kind}) -> {kind} {{ {body} return %r : {kind} }}")
+    assert "fpowi" not in text
+
+
+def test_whole_powers_of_doubles_stay_double() -> None:
+    body = "%y = arith.constant dense<3> : vector<4xi64> %r = math.fpowi %x, %y : vector<4xf64>, vector<4xi64>"
+    text = expanded(f"func.func @f(%x: vector<4xf64>) -> vector<4xf64> {{ {body} return %r : vector<4xf64> }}")
+    assert "fpowi" not in text
+    assert "f32" not in text
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_half_goes_through_single() -> None:
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)

@@ -121,3 +121,18 @@ def test_a_number_that_wraps_is_no_code(high: str) -> None:
     before = str(unit.module)
     join_codes(unit)
     assert str(unit.module) == before
+
+
+def test_a_code_that_depends_on_its_place_is_no_function_of_another() -> None:
+    text = (Path(__file__).parent / "golden" / "join_codes.in.mlir").read_text()
+    place = """%i = linalg.index 1 : index
+    %first = arith.cmpi eq, %i, %i : index
+    %10 = arith.select %first, %zero, %9 : f32"""
+    unit = Unit(
+        ir.Module.parse(text.replace("%10 = arith.mulf %9, %scale : f32", place), make_context()),
+        WeightStore(),
+        AVX512,
+    )
+    before = str(unit.module)
+    join_codes(unit)
+    assert str(unit.module) == before
