@@ -19,6 +19,7 @@ from sparsec.formats.split import GROUP
 from sparsec.kernels.byte_rows import GROUP as GATHERED
 from sparsec.kernels.isa import Isa
 from sparsec.kernels.linear_csr import block_columns, tile_vectors
+from sparsec.kernels.linear_gathered import tiles_of
 from sparsec.kernels.linear_nm import most_tokens
 from sparsec.kernels.linear_split import span_of
 from sparsec.kernels.permutation import Permutation
@@ -39,7 +40,6 @@ _EXPANDED_CYCLES = 0.24  # the same per token
 _MANY_EXPANDED_CYCLES = 0.57  # per token, where its loads of x take longer
 _SLOT_CYCLES = 2.3  # per value of a window and tile of tokens, at least
 _BUNDLED_BYTES = 0.9  # times as long with words of bytes
-_FEW_GATHERED = 1.25  # times as long where gathered words are used for half as many vectors as are gathered at once
 BYTE_ROW_CYCLES = 15.0  # per tile and four columns whose bytes become rows
 
 
@@ -110,8 +110,8 @@ def gathered_words_cycles(problem: Problem, facts: Facts | None, isa: Isa, machi
     assert facts is not None
     assert isinstance(problem, LinearProblem)
     vectors, tiles = token_vectors(problem, isa, GATHERED)
-    walked = gathered_cycles(facts, vectors, tiles, isa, machine)
-    walked *= _FEW_GATHERED if vectors <= GATHERED // 2 * tiles and not isa.tile_registers else 1.0
+    single = tiles_of(problem, 1, isa)
+    walked = gathered_cycles(facts, vectors, tiles, isa, machine, beside=single.beside, parts=single.parts)
     return walked + BYTE_ROW_CYCLES * tiles * math.ceil(problem.inputs / GATHERED) + moved_cycles(problem, isa)
 
 

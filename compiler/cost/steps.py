@@ -50,17 +50,25 @@ def dot_cycles(problem: Problem, isa: Isa, machine: Machine) -> float:
     return instruction_cycles(words_for(problem, isa), isa) / machine.vector_fma_per_cycle
 
 
-def gathered_cycles(facts: Facts, vectors: int, tiles: int, isa: Isa, machine: Machine) -> float:
-    """Products of words of any four columns: the best height of blocks, half a word of each visit filled up."""
+def gathered_cycles(
+    facts: Facts, vectors: int, tiles: int, isa: Isa, machine: Machine, *, beside: int = 1, parts: int = 1
+) -> float:
+    """Products of words of any four columns: the best height of blocks, half of each visit's last words filled up.
+
+    Single rows may have so many words `beside` each other, and be visited in several `parts`.
+    """
 
     size = isa.vector_bytes * facts.columns
     # Rows of bytes that level-1 cache has no room for; where interleaving takes a cycle each, that is hidden.
     far = max(1 - machine.l1_bytes / size, 0.0) if size and not isa.tile_registers else 0.0
 
     def cycles(height: int, blocks: int) -> float:
-        visits = math.ceil(facts.rows / height)
-        products = block_cycles(height, blocks + 2 * visits, vectors, tiles, isa)
-        products += _FAR_ROWS_CYCLES * far * tiles * blocks / GATHERED
+        paired = beside > 1 and height == 1
+        visits = math.ceil(facts.rows / height) * (parts if paired else 1)
+        filled = blocks + GATHERED // 2 * visits * (beside if paired else 1)
+        products = block_cycles(height, filled, vectors, tiles, isa, beside=beside if paired else 1)
+        if not paired:
+            products += _FAR_ROWS_CYCLES * far * tiles * blocks / GATHERED
         return products + tiles * (streaming_cycles((4 + height) * blocks, machine) + ROW_CYCLES * visits)
 
     return min(cycles(height, blocks) for height, blocks in facts.row_blocks if height in HEIGHTS)

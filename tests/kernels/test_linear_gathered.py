@@ -12,8 +12,8 @@ from tails import WHOLE_TAILS, Tail
 
 from sparsec.kernels.arithmetic import U8S8
 from sparsec.kernels.epilogue import identity
-from sparsec.kernels.isa import AVX2, AVX512_BF16
-from sparsec.kernels.linear_gathered import LinearGathered
+from sparsec.kernels.isa import AVX2, AVX512_AMX, AVX512_BF16
+from sparsec.kernels.linear_gathered import LinearGathered, tiles_of
 from sparsec.kernels.problem import ConvProblem, LinearProblem
 
 KERNEL = LinearGathered()
@@ -57,6 +57,21 @@ def test_epilogues(shape: tuple[int, int, int], variant: Variant, tail: Tail) ->
 @pytest.mark.parametrize("tokens", [5, 20, 70])
 def test_tokens_that_are_a_page_apart(tokens: int, variant: Variant) -> None:
     check((tokens, 4096, 20), variant, 0.02, cuts=(0.4,))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("density", [0.0, 0.003, 0.1])
+@pytest.mark.parametrize("tokens", [9, 15, 16, 17, 25, 32])
+def test_words_beside_each_other_in_blocks_of_columns(tokens: int, density: float, variant: Variant) -> None:
+    check((tokens, 3333, 21), variant, density, tail=WHOLE_TAILS[-1], cuts=(0.4,))
+
+
+@pytest.mark.parametrize(("tokens", "height", "beside"), [(16, 1, 1), (17, 1, 2), (32, 1, 2), (32, 4, 1), (33, 1, 1)])
+def test_single_rows_have_two_words_beside_each_other_for_few_tokens(tokens: int, height: int, beside: int) -> None:
+    tiling = tiles_of(LinearProblem(tokens, 3072, 768, U8S8), height, AVX512_BF16)
+    assert (tiling.beside, tiling.tokens.lanes) == (beside, 16 // beside)
+    assert tiling.parts == beside  # of rows of 32 bytes
+    assert tiles_of(LinearProblem(tokens, 3072, 768, U8S8), height, AVX512_AMX).beside == 1
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
