@@ -43,16 +43,45 @@ def _binary(op: str) -> Callable[[Expansion], bool]:
 
 
 def _unary(op: str, *attributes: str) -> Callable[[Expansion], bool]:
-    """X, its scale and zero point, those of the result."""
+    """X, its scale and zero point, those of the result; channels of images may be last."""
 
     def apply(e: Expansion) -> bool:
-        if e.attribute("channels_last", 0):
-            return False
         x = e.real(e.input(0), e.input(1), e.input(2))
-        e.quantised(e.emit(op, [x], attributes=e.kept(*attributes)), e.input(3), e.input(4), e.input(0))
+        rank = (e.inferred_rank(e.input(0)) or 4) if e.attribute("channels_last", 0) else 0
+        x = _moved(e, x, rank, to=1)
+        y = e.emit(op, [x], attributes=e.kept(*attributes))
+        e.quantised(_moved(e, y, rank, to=rank - 1), e.input(3), e.input(4), e.input(0))
         return True
 
     return apply
+
+
+def _convolution(e: Expansion) -> bool:
+    """The same operator of ONNX, but that channels may be last."""
+    rank = e.inferred_rank(e.input(3)) if e.attribute("channels_last", 0) else 0
+    return rank is not None and _of_images(e, "QLinearConv", rank, CONVOLUTION)
+
+
+def _max_pool(e: Expansion) -> bool:
+    """Of codes whose channels are last."""
+    (kernel,) = e.kept("kernel_shape").values()
+    return _of_images(e, "MaxPool", len(list(kernel)) + 2, MAX_POOL)  # type: ignore[call-overload]
+
+
+def _of_images(e: Expansion, op: str, rank: int, attributes: Sequence[str]) -> bool:
+    """An operator of ONNX on images of so many axes whose channels are last; with a rank of 0, on others."""
+    x = _moved(e, e.input(0), rank, to=1)
+    y = e.emit(op, [x, *e.node.input[1:]], "" if rank else e.output, e.kept(*attributes))
+    _moved(e, y, rank, to=rank - 1, result=e.output)
+    return True
+
+
+def _moved(e: Expansion, x: str, rank: int, *, to: int, result: str = "") -> str:
+    """An image with its channels moved from the end to axis 1, or from there to the end; as it is with a rank of 0."""
+    if not rank:
+        return x
+    order = [0, rank - 1, *range(1, rank - 1)] if to == 1 else [0, *range(2, rank), 1]
+    return e.emit("Transpose", [x], result, {"perm": order})
 
 
 def _softmax(e: Expansion) -> bool:
@@ -145,17 +174,21 @@ def _own(e: Expansion) -> bool:
 
 
 POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+MAX_POOL = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
+CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 EXPANSIONS: Mapping[str, Callable[[Expansion], bool]] = {
     "DequantizeLinear": _own,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulIntegerToFloat": _matmul_to_float,
+    "NhwcMaxPool": _max_pool,
     "QAttention": _attention,
     "QEmbedLayerNormalization": _embed_layer_normalization,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary("AveragePool", *POOL),
     "QLinearConcat": _concat,
+    "QLinearConv": _convolution,
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearLeakyRelu": _unary("LeakyRelu", "alpha"),
     "QLinearMul": _binary("Mul"),

@@ -31,6 +31,26 @@ def _matmul(e: Expansion) -> bool:
     return True
 
 
+def _gather(e: Expansion) -> bool:
+    """Table [rows, bytes], places, scales [rows, blocks], zero points: rows of a table that is packed along its last axis."""
+    bits, block = (int(str(e.attribute(name, default))) for name, default in (("bits", 4), ("block_size", 128)))
+    codes, scales, zeros = (e.array(e.input(index)) for index in (0, 2, 3))
+    along, across = (
+        int(str(e.attribute(name, default))) for name, default in (("quantize_axis", 1), ("gather_axis", 0))
+    )
+    if codes is None or scales is None or (e.input(3) and zeros is None):
+        return False
+    if codes.dtype != np.uint8 or codes.ndim != 2 or across or along not in (1, -1):
+        return False
+    numbers = _unpacked(codes, bits, codes.shape[1] * 8 // bits)
+    centre = np.broadcast_to(_zeros(zeros, (len(scales), scales.shape[1]), bits).reshape(-1, 1), (scales.size, 1))
+    of_blocks = (centre.reshape(scales.shape), scales.astype(np.float32))
+    centre, scale = (np.repeat(each, block, 1)[:, : numbers.shape[1]] for each in of_blocks)
+    table = e.constant("table", ((numbers - centre) * scale).astype(scales.dtype))
+    e.emit("Gather", [table, e.input(1)], e.output)
+    return True
+
+
 def _zeros(zeros: NDArray[np.generic] | None, shape: tuple[int, int], bits: int) -> NDArray[np.float32]:
     """The zero point of each block, [rows * blocks, 1]: those given, packed by rows or not, or the middle of the range."""
     rows, blocks = shape
@@ -48,4 +68,4 @@ def _unpacked(packed: NDArray[np.generic], bits: int, count: int) -> NDArray[np.
     return np.asarray(each.reshape(len(each), count, bits) @ powers)
 
 
-PACKED: Mapping[str, Callable[[Expansion], bool]] = {"MatMulNBits": _matmul}
+PACKED: Mapping[str, Callable[[Expansion], bool]] = {"GatherBlockQuantized": _gather, "MatMulNBits": _matmul}

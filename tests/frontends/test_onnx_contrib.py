@@ -103,3 +103,33 @@ def test_windows_that_no_pool_begins(opset: int) -> None:
     (expected,) = reference(proto, {"x": x})
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("QLinearConv", {"channels_last": 1, "pads": [0, 1, 1, 0], "strides": [2, 1]}),
+        ("QLinearConv", {"channels_last": 1, "group": 2, "auto_pad": "SAME_UPPER"}),
+        ("QLinearAveragePool", {"channels_last": 1, "kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 0]}),
+        ("QLinearGlobalAveragePool", {"channels_last": 1}),
+        ("NhwcMaxPool", {"kernel_shape": [2, 3], "pads": [0, 1, 0, 1]}),
+    ],
+)
+def test_images_with_channels_last(op: str, attributes: dict[str, object], dtype: type[np.generic]) -> None:
+    """As in models that ONNX Runtime saves with all its optimisations."""
+    random = np.random.default_rng(0)
+    x = random.integers(-100, 100, (2, 7, 9, 4)).astype(dtype)
+    inputs = 4 // int(str(attributes.get("group", 1)))
+    constants: dict[str, object] = {"w": random.integers(-127, 128, (6, inputs, 3, 3)).astype(np.int8)}
+    constants |= {"sw": random.uniform(0.01, 0.02, 6).astype(np.float32), "zw": np.zeros(6, np.int8)}
+    constants |= {"s": np.float32(0.03), "z": np.asarray(7, dtype), "zy": np.asarray(9, dtype)}
+    constants["sy"] = np.float32(2 if op == "QLinearConv" else 0.02)
+    weight = ["w", "sw", "zw"] if op == "QLinearConv" else []
+    operands = ["x"] if op == "NhwcMaxPool" else ["x", "s", "z", *weight, "sy", "zy"]
+    node = helper.make_node(op, operands, ["y"], domain="com.microsoft", **attributes)
+    proto = model([node], constants, {"x": x}, {"y": str(x.dtype)}, contrib=True)
+    (found,), _ = run(proto, {"x": x})
+    (expected,) = reference(proto, {"x": x})
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= (1 if "Average" in op else 0)
