@@ -126,20 +126,26 @@ def embed_layer_normalization(e: Expansion, operands: Sequence[str]) -> bool:
 
 
 def _fused_matmul(e: Expansion) -> bool:
-    """alpha A B, of which each may be transposed if it is a constant of two axes."""
-    operands = []
-    for index, name in enumerate(("transA", "transB")):
-        operand = e.input(index)
-        if e.attribute(name, 0):
-            known = e.graph.constants.get(operand)
-            if known is None or len(known.shape) != 2:
-                return False
-            operand = e.emit("Transpose", [operand], attributes={"perm": [1, 0]})
-        operands.append(operand)
+    """alpha A B, of which each may be transposed."""
     if e.attribute("transBatchA", 0) or e.attribute("transBatchB", 0):
         return False
+    turned = [bool(e.attribute(name, 0)) for name in ("transA", "transB")]
+    operands = [e.input(0), e.input(1)]
+    for index, operand in enumerate(operands):
+        rank = e.inferred_rank(operand) if turned[index] else None
+        if rank:
+            perm = [*range(rank - 2), rank - 1, rank - 2]
+            operands[index] = e.emit("Transpose", [operand], attributes={"perm": perm})
+            turned[index] = False
     alpha = e.real_attribute("alpha", 1.0)
-    product = e.emit("MatMul", operands, e.output if alpha == 1 else "")
+    to = e.output if alpha == 1 else ""
+    if any(turned) and e.graph.opset < 12:
+        return False
+    if any(turned):  # of stacks whose number of axes is not known yet
+        left, right = "...ji" if turned[0] else "...ij", "...kj" if turned[1] else "...jk"
+        product = e.emit("Einsum", operands, to, {"equation": f"{left},{right}->...ik"})
+    else:
+        product = e.emit("MatMul", operands, to)
     if alpha != 1:
         e.emit("Mul", [product, e.number(alpha)], e.output)
     return True

@@ -13,6 +13,7 @@ import onnx
 import onnx.inliner
 from onnx import NodeProto, TypeProto, helper
 
+from sparsec.frontends.onnx_attention import attention
 from sparsec.frontends.onnx_builder import Builder
 from sparsec.frontends.onnx_codes import dequantize, quantize
 from sparsec.frontends.onnx_elements import (
@@ -63,10 +64,12 @@ from sparsec.frontends.onnx_quantized import (
 from sparsec.frontends.onnx_recurrent import recurrent
 from sparsec.frontends.onnx_reductions import reduction
 from sparsec.frontends.onnx_resize import resize
+from sparsec.frontends.onnx_roi_align import roi_align
 from sparsec.frontends.onnx_windows import average_pool, conv_transpose, explicit_pads, lp_pool, max_pool
 
 REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "Abs": absolute,
+    "Attention": attention,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "BitShift": shift,
@@ -122,6 +125,7 @@ REWRITES: Mapping[str, Callable[[Builder], list[NodeProto] | None]] = {
     "ReduceSumSquare": reduction,
     "Resize": resize,
     "ReverseSequence": reverse_sequence,
+    "RoiAlign": roi_align,
     "STFT": stft,
     "ScatterElements": scatter_elements,
     "Sign": sign,

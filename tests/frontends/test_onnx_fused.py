@@ -57,6 +57,8 @@ CASES = [
     ("SkipSimplifiedLayerNormalization", {"x": f(2, 3, 4), "z": f(2, 3, 4)}, {"g": f(4), "c": f(4)}, {}),
     ("FusedMatMul", {"x": f(2, 3, 4)}, {"w": f(5, 4)}, {"alpha": 0.5, "transB": 1}),
     ("FusedMatMul", {"x": f(2, 3, 4), "z": f(2, 4, 5)}, {}, {"alpha": 2.0}),
+    ("FusedMatMul", {"x": f(2, 2, 3, 4), "z": f(2, 2, 5, 4)}, {}, {"alpha": 0.5, "transB": 1}),
+    ("FusedMatMul", {"x": f(2, 4, 3), "z": f(2, 4, 5)}, {}, {"transA": 1}),
     ("FusedGemm", {"x": f(3, 4)}, {"w": f(5, 4), "b": f(5)}, {"activation": "Relu", "transB": 1, "alpha": 0.5}),
     (
         "FusedGemm",

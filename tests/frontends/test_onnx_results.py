@@ -100,6 +100,14 @@ case(
     output_padding=[1, 0],
 )
 
+# Regions, which may reach beyond the operand, or be thinner than an element
+regions = np.array([[0, 0, 4, 5], [1, 2, 7, 7.5], [-3, -2, 17, 3], [3, 3, 3.2, 3.1]], np.float32)
+for mode in ("half_pixel", "output_half_pixel"):
+    sizes = {"output_height": 3, "output_width": 2, "sampling_ratio": 2, "spatial_scale": 0.8}
+    operands = [f(2, 3, 9, 8), regions, np.array([0, 1, 1, 0])]
+    case("RoiAlign", *operands, coordinate_transformation_mode=mode, **sizes)
+case("RoiAlign", f(2, 3, 9, 8), regions, np.array([0, 1, 1, 0]), opset=10, output_height=2, sampling_ratio=3)
+
 # Recurrent networks
 for op, direction in itertools.product(("RNN", "GRU", "LSTM"), ("forward", "reverse", "bidirectional")):
     recurrent(op, direction, initial=direction != "forward")
@@ -139,6 +147,19 @@ for parts, attributes in ((1, {}), (2, {}), (2, {"inverse": 1}), (1, {"onesided"
 case("STFT", f(2, 33, 1), Const(4), Const(np.hanning(8), np.float32), opset=17)
 case("STFT", f(2, 33, 1), Const(5), None, Const(8), opset=17)
 case("STFT", f(1, 17, 1), Const(3), f(7), Const(7), opset=17, onesided=0)
+
+# Attention over keys and values that were kept
+for masks, attributes in (([None], {}), ([None], {"is_causal": 1}), ([f(3, 9)], {})):
+    kept = [f(1, 2, 4, 4), f(1, 2, 4, 4)]
+    case("Attention", f(1, 2, 3, 4), f(1, 2, 5, 4), f(1, 2, 5, 4), *masks, *kept, opset=23, outputs=3, **attributes)
+case(
+    "Attention",
+    *(f(1, 3, 8), f(1, 5, 8), f(1, 5, 8), None, f(1, 2, 4, 4), f(1, 2, 4, 4)),
+    opset=23,
+    outputs=3,
+    q_num_heads=2,
+    kv_num_heads=2,
+)
 
 # Elements
 for dtype in (np.int64, np.int32, np.int8):
