@@ -25,6 +25,7 @@ from sparsec.frontends.contract import (
 )
 from sparsec.frontends.given_weights import given_weights
 from sparsec.frontends.imported import Imported
+from sparsec.frontends.onnx_axes import require_axes
 from sparsec.frontends.onnx_fold import infer_and_fold
 from sparsec.frontends.onnx_graph import OnnxGraph, is_small, take_constants
 from sparsec.frontends.onnx_inputs import fix_input_shapes
@@ -127,6 +128,7 @@ def prepare(
     name_nodes(graph)
     fix_input_shapes(graph, shapes)
     types = infer_and_fold(graph)
+    require_axes(graph, types)
     if rewrite(graph, types):
         types = infer_and_fold(graph)
     return graph, types

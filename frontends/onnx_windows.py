@@ -107,6 +107,8 @@ def _frame(b: Builder) -> Frame | None:
     rank = len(kernel)
     strides, dilations = b.ints("strides", [1] * rank), b.ints("dilations", [1] * rank)
     pads = b.ints("pads", [0] * (2 * rank))
+    if not len(shape) - 2 == rank == len(strides) == len(dilations) == len(pads) / 2:
+        return None  # against the rules of ONNX: refused for a type that cannot be inferred
     counts, ends = [], []
     for size, k, stride, dilation, begin, end in zip(
         shape[2:], kernel, strides, dilations, pads[:rank], pads[rank:], strict=True
