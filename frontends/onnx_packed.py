@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from sparsec.frontends.onnx_expansion import Expansion
 
+_BITS = (2, 4, 8)
+
 
 def _matmul(e: Expansion) -> bool:
     """x [..., K], weight [N, blocks, bytes], scales, zero points, order of inputs, bias."""
     bits, block = (int(str(e.attribute(name, default))) for name, default in (("bits", 4), ("block_size", 0)))
     outputs, inputs = (int(str(e.attribute(name, 0))) for name in ("N", "K"))
     codes, scales, zeros = (e.array(e.input(index)) for index in (1, 2, 3))
-    if e.input(4) or codes is None or scales is None or (e.input(3) and zeros is None):
+    if e.input(4) or bits not in _BITS or codes is None or scales is None or (e.input(3) and zeros is None):
         return False
     blocks = -(-inputs // block)
     numbers = _unpacked(codes.reshape(outputs * blocks, -1), bits, block)
@@ -38,7 +40,7 @@ def _gather(e: Expansion) -> bool:
     along, across = (
         int(str(e.attribute(name, default))) for name, default in (("quantize_axis", 1), ("gather_axis", 0))
     )
-    if codes is None or scales is None or (e.input(3) and zeros is None):
+    if bits not in _BITS or codes is None or scales is None or (e.input(3) and zeros is None):
         return False
     if codes.dtype != np.uint8 or codes.ndim != 2 or across or along not in (1, -1):
         return False
