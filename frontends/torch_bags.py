@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -52,5 +53,8 @@ def _bag_of_each(indices: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return (places.unsqueeze(1) >= offsets).to(torch.int64).sum(1) - 1
 
 
-BAGS = {aten._embedding_bag.default: embedding_bag, aten._embedding_bag_forward_only.default: embedding_bag}
+BAGS: dict[torch._ops.OpOverload, Callable[..., object]] = {
+    aten._embedding_bag.default: embedding_bag,
+    aten._embedding_bag_forward_only.default: embedding_bag,
+}
 """Their decompositions."""

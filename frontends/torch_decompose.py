@@ -183,6 +183,29 @@ def minimum(x: torch.Tensor, y: torch.Tensor) -> object:
     return torch.where((x < y) | (x != x), x, y)
 
 
+def compared(operator: torch._ops.OpOverload) -> Callable[..., object]:
+    """A comparison with a number, in the type that torch promotes to: upstream folds those of constants in that of the tensor."""
+
+    def decomposed(x: torch.Tensor, number: float) -> object:
+        if x.dtype.is_floating_point and not isinstance(number, float):
+            return operator(x, float(number))
+        if not x.dtype.is_floating_point and not x.dtype.is_complex and isinstance(number, float):
+            return operator(x.to(torch.get_default_dtype()), number)
+        return NotImplemented  # the operator stays
+
+    return decomposed
+
+
+COMPARISONS = (
+    aten.eq.Scalar,
+    aten.ge.Scalar,
+    aten.gt.Scalar,
+    aten.le.Scalar,
+    aten.lt.Scalar,
+    aten.ne.Scalar,
+)
+
+
 def roll(x: torch.Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> torch.Tensor:
     """`aten.roll` as two slices of each axis; upstream loses the sizes of some."""
     if not dims:
@@ -199,7 +222,8 @@ def view(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """`aten.view` of a copy where elements are not in order: other decompositions change the strides that the view was meant for."""
     if x.is_contiguous():
         return NotImplemented  # type: ignore[no-any-return]  # the operator stays
-    return aten.view.default(x.contiguous(), shape)
+    copied: torch.Tensor = aten.view.default(x.contiguous(), shape)
+    return copied
 
 
 def constant_pad_nd(x: torch.Tensor, pad: Sequence[int], value: float = 0) -> torch.Tensor:
@@ -226,6 +250,7 @@ DECOMPOSITIONS: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.reciprocal.default: reciprocal,
     aten.roll.default: roll,
     aten.view.default: view,
+    **{operator: compared(operator) for operator in COMPARISONS},
     **{operator: of_bytes(operator) for operator in OF_BYTES},
     **BAGS,
     **ORDER,

@@ -78,7 +78,7 @@ def adaptive_max_pool(x: torch.Tensor, sizes: Sequence[int]) -> Pair:
     rank = len(sizes)
     spatial = x.shape[-rank:]
     if all(size % count == 0 for size, count in zip(spatial, sizes, strict=True)):
-        return NotImplemented  # type: ignore[return-value]  # the operator stays
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
     edges = [[(i * s // n, -(-(i + 1) * s // n)) for i in range(n)] for s, n in zip(spatial, sizes, strict=True)]
     plane = torch.arange(spatial.numel()).reshape(spatial)
     values, places = [], []
@@ -94,7 +94,7 @@ def adaptive_max_pool(x: torch.Tensor, sizes: Sequence[int]) -> Pair:
     return torch.stack(values, -1).reshape(shape), torch.stack(places, -1).reshape(shape)
 
 
-ORDER = {
+ORDER: dict[torch._ops.OpOverload, Callable[..., object]] = {
     aten.adaptive_max_pool2d.default: adaptive_max_pool,
     aten.adaptive_max_pool3d.default: adaptive_max_pool,
     aten.cummax.default: running(torch.gt),

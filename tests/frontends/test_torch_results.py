@@ -94,6 +94,15 @@ CASES = {
     "histogram": (lambda x: (torch.histc(x, 5, -1, 1), torch.histc(x, 4), torch.histc(x[0, :1], 3)), X),
     "maxima of uneven windows": (lambda x: functional.adaptive_max_pool2d(x, (3, 4), return_indices=True), IMAGE),
     "maxima of uneven rows": (lambda x: functional.adaptive_max_pool1d(x, 3), X),
+    "constants compared with numbers": (
+        lambda x: [
+            torch.where(compare(torch.full((7,), fill), number), x, 0)
+            for compare in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge)
+            for fill, number in ((1.0, 1), (2.5, 2), (2.5, 3), (3, 2.5), (3, 3.0), (2, 2))
+        ],
+        X,
+    ),
+    "numbers compared with other types": (lambda x, i: (x > 0, i <= 1.5, i == 2.0, x != 1), X, PLACES),
     "attention in one view": (
         lambda x: functional.scaled_dot_product_attention(x, x, x, is_causal=True).transpose(1, 2).reshape(6, 8),
         torch.randn(2, 2, 3, 4),
