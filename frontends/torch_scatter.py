@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -48,6 +48,19 @@ def _neutral(dtype: torch.dtype, word: str) -> torch.Tensor:
     return torch.full((), bounds.max if word == "amin" else bounds.min, dtype=dtype)
 
 
+def index_put(
+    x: torch.Tensor, indices: Sequence[torch.Tensor | None], values: torch.Tensor, accumulate: bool = False
+) -> torch.Tensor:
+    """`aten.index_put` of one number where a mask of the first axes says; upstream counts how many places these are."""
+    (mask,) = indices if len(indices) == 1 else (None,)
+    if mask is None or mask.dtype != torch.bool or values.numel() != 1:
+        return NotImplemented  # type: ignore[no-any-return]  # the operator stays
+    number = values.reshape(()).to(x.dtype)
+    return torch.where(
+        mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim())), x + number if accumulate else number, x
+    )
+
+
 SCATTERED: dict[torch._ops.OpOverload, Callable[..., object]] = {
     **{
         operator: from_the_front(operator)
@@ -59,6 +72,7 @@ SCATTERED: dict[torch._ops.OpOverload, Callable[..., object]] = {
             aten.scatter_add.default,
         )
     },
+    aten.index_put.default: index_put,
     aten.scatter_reduce.two: scatter_reduce,
 }
 """Their decompositions."""

@@ -29,6 +29,13 @@ CASES = {
     "scatter_add": (lambda x, i: torch.zeros(4, 7).scatter_add(0, i, x), X, PLACES),
     "scatter_reduce": (lambda x, i: torch.zeros(4, 7).scatter_reduce(0, i, x, "amax"), X, PLACES),
     "index_put": (lambda x, i: torch.index_put(x, (i,), torch.zeros(7)), X, torch.tensor([1, 2])),
+    "index_put of a number by a mask": (
+        lambda x: (
+            torch.index_put(x, (x > 1,), torch.tensor(0.5)),
+            torch.index_put(x, (x[:, 0] > 0,), torch.ones(1), accumulate=True),
+        ),
+        X,
+    ),
     "index_add": (lambda x, i: torch.index_add(x, 0, i, torch.ones(2, 7)), X, torch.tensor([1, 1])),
     "gelu with tanh": (lambda x: functional.gelu(x, approximate="tanh"), X),
     "gelu": (functional.gelu, X),
