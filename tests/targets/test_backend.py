@@ -109,7 +109,7 @@ def test_wrappers_are_valid_for_any_name_and_number_of_pointers() -> None:
     text = abi.wrappers({"plain": 0, "with space.1": 3})
     module = llvm.parse_assembly(text)
     module.verify()
-    assert module.get_function("entry_with space.1") is not None
+    assert module.get_function("entry_with.space.1") is not None
 
 
 # --- the linker -------------------------------------------------------------------------------------------------------
