@@ -84,9 +84,11 @@ class ByteRows:
         """Add the function that copies x to rows; one unit is some words of all tokens of a tile: runs of as many as a vector
         has, or the last ones."""
         tokens, lanes = self.tokens, self.tokens.lanes
-        squares = Squares.of(tokens, (RUN * lanes, lanes))
         (name,) = self.functions(isa)
         problem = tokens.problem
+        # The longest of those runs that read the fewest words twice, as the last one ends where words do.
+        words, sides = problem.inputs // GROUP, [run * lanes for run in range(RUN, 0, -1)]
+        squares = Squares.of(tokens, sorted(sides, key=lambda side: -(-words // side) * side))
         spec = {
             "x": (tokens.words.arithmetic.stored, problem.tokens * problem.inputs),
             ROWS: (self.dtype, self.elements),
