@@ -67,7 +67,7 @@ class Builder:
         """A reduction over `axes` that keeps them, in the form that the model's operator set has."""
         moved_in = 13 if op == "ReduceSum" else 18
         if self.graph.opset >= moved_in:
-            return self.emit(op, x, self.constant(f"{op}.axes", np.array(axes, np.int64)), attributes={"keepdims": 1})
+            return self.emit(op, x, self.whole(*axes), attributes={"keepdims": 1})
         return self.emit(op, x, attributes={"axes": axes, "keepdims": 1})
 
     def number(self, value: float, element: int) -> str:

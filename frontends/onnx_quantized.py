@@ -20,11 +20,8 @@ def dynamic_quantize(b: Builder) -> list[NodeProto] | None:
     if shape is None:
         return None
     x, zero, real = b.input(0), b.number(0, TensorProto.FLOAT), TensorProto.FLOAT
-    axes = list(range(len(shape)))
-    # Rows first, of both: neighbours read a row once.
-    rows = [b.reduce(name, x, axes[-1:]) for name in ("ReduceMin", "ReduceMax")] if len(shape) > 1 else [x, x]
-    least = b.emit("Min", b.reshape(b.reduce("ReduceMin", rows[0], axes), ()), zero)
-    greatest = b.emit("Max", b.reshape(b.reduce("ReduceMax", rows[1], axes), ()), zero)
+    least, greatest = _extremes(b, x, len(shape))
+    least, greatest = b.emit("Min", least, zero), b.emit("Max", greatest, zero)
     width = b.emit("Sub", greatest, least)
     whole = b.emit("Div", width, b.number(255, real))
     # Of zeros alone the scale is one, as in ONNX Runtime.
@@ -38,6 +35,15 @@ def dynamic_quantize(b: Builder) -> list[NodeProto] | None:
     least, most = (b.number(number, TensorProto.INT32) for number in BYTES[TensorProto.UINT8])
     b.cast(b.emit("Min", b.emit("Max", whole, least), most), TensorProto.UINT8, to=b.node.output[0])
     return b.nodes
+
+
+def _extremes(b: Builder, x: str, rank: int) -> tuple[str, str]:
+    """The least and the greatest element, of rows first, of both: neighbours read a row once."""
+    axes = list(range(rank))
+    rows = [b.reduce(name, x, axes[-1:]) if rank > 1 else x for name in ("ReduceMin", "ReduceMax")]
+    ends = zip(("ReduceMin", "ReduceMax"), rows, strict=True)
+    least, greatest = (b.reshape(b.reduce(name, value, axes) if axes else value, ()) for name, value in ends)
+    return least, greatest
 
 
 def matmul_integer(b: Builder) -> list[NodeProto] | None:

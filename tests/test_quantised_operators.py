@@ -74,6 +74,15 @@ def test_codes_that_fall_where_numbers_rise(op: str, computed: bool) -> None:
     np.testing.assert_array_equal(run(proto, feeds)[0][0], reference(proto, feeds)[0])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4)])
+def test_range_of_what_is_quantised(shape: tuple[int, ...]) -> None:
+    x = np.asarray(np.random.default_rng(0).standard_normal(shape), np.float32)
+    node = helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "s", "z"])
+    proto = model([node], {}, {"x": x}, {"y": "uint8", "s": "float32", "z": "uint8"})
+    for found, expected in zip(run(proto, {"x": x})[0], reference(proto, {"x": x}), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 CONTRIB = {
     "QLinearAdd": (2, {}),
     "QLinearMul": (2, {}),
