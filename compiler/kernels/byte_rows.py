@@ -130,7 +130,8 @@ class ByteRows:
             with when(Index(number) < tokens.split.length(tile)), loop(0, lanes, GROUP) as lane, loop(0, runs) as run:
                 source = (tokens.first(tile, number) + lane) * inputs + (column * GROUP + run * self.pitch)
                 four = [narrow.load(x, source + token * inputs) for token in range(GROUP)]
-                for part, words in enumerate(interleaved(four, lanes)):
+                elements = [tokens.words.shifted(codes) for codes in four]
+                for part, words in enumerate(interleaved(elements, lanes)):
                     wide.store(words, held, (lane + number + (run * GROUP + part) * lanes) * lanes)
 
     def _gather(self, held: Buffer, rows: Buffer, first: Index, runs: int) -> None:
