@@ -136,8 +136,7 @@ class _Attention:
         softmax = SoftmaxRows(self.vectors, keys.bands, self.words)
 
         def body(memory: Mapping[str, Buffer], begin: Index, end: Index) -> None:
-            scores = self._rows("f32", problem.keys)
-            shares = local("f32", -(-first.rows.most // lanes) * lanes**2)
+            scores, shares = self._rows("f32", problem.keys), local("f32", first.rows.most * lanes)
             grown = scores if self.words.plain else self._rows(self.words.dtype, self.words.count(problem.keys))
             output = Output.of(module, name, self.isa, second, epilogue, memory, lines.line, along_channels=True)
             with loop(begin, end) as unit:
@@ -218,5 +217,5 @@ class _Attention:
             lambda at: read.load(v, column + at * lines.line),
             self.words.multiply_add,
         )
-        share = [self.vectors.load_splat(shares, row) for row in range(tile.rows)]
+        share = [self.vectors.load(shares, row * self.vectors.lanes) for row in range(tile.rows)]
         return [arith.mulf(total, share[number // tile.width]) for number, total in enumerate(sums)]

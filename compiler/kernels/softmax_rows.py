@@ -11,7 +11,6 @@ from torch_mlir.dialects import arith
 
 from sparsec.kernels.emit import Buffer, Vectors, carry, loop, shuffle
 from sparsec.kernels.index import Index, as_index
-from sparsec.kernels.store import folded
 from sparsec.kernels.words import Words
 
 ABREAST = 4  # vectors that are worked on side by side, as an exponential is one long chain
@@ -46,10 +45,9 @@ class SoftmaxRows:
 
     def exponentiate(self, scores: Rows, count: Index, grown: Rows, shares: Buffer) -> None:
         """Exponentials of `count` rows go to `grown` as words; it may be `scores` where these are elements. The reciprocal of
-        the sum of what was stored of row i goes to element i of `shares`, which has room for a square of each vector of them.
+        the sum of what was stored of each goes to every lane of a vector of `shares`.
 
-        Maxima of all rows come first: a processor that waits for the end of one finds the next row to work on. Lanes of sums
-        come last, those of many rows at once, as nothing waits for them until the next product ends.
+        Maxima of all rows come first: a processor that waits for the end of one finds the next row to work on.
         """
         lanes = self.vectors.lanes
         with loop(0, count) as row:
@@ -57,23 +55,19 @@ class SoftmaxRows:
             self.vectors.store(self._all_lanes(tops, _larger), shares, row * lanes)
         with loop(0, count) as row:
             self._exponentiate(scores, row, grown, shares)
-        with loop(0, count, lanes) as first:
-            sums = [self.vectors.load(shares, (first + row) * lanes) for row in range(lanes)]
-            share = arith.divf(self.vectors.splat(1.0), folded(sums, arith.addf))
-            self.vectors.store(share, shares, first)
 
     def _exponentiate(self, scores: Rows, row: Index, grown: Rows, shares: Buffer) -> None:
-        """The same of one row, the lanes of whose sum come to where its maximum is."""
-        place = row * self.vectors.lanes
-        top = self.vectors.load(shares, place)
+        """The same of one row, whose maximum is where the reciprocal is to be."""
+        share = row * self.vectors.lanes
+        top = self.vectors.load(shares, share)
 
         def exponentials(at: Index, count: int) -> list[ir.Value]:
             less = [arith.subf(each, top) for each in self._load(scores, row, at, count)]
             found = [_flagged("math.exp", "afn", each) for each in less]
             return self._store(found, grown.buffer, grown.at(row, at // self.words.group))
 
-        sums = self._fold(0.0, self._add, exponentials, self.words.group)
-        self.vectors.store(_as_one(sums, arith.addf), shares, place)
+        total = self._all_lanes(self._fold(0.0, self._add, exponentials, self.words.group), arith.addf)
+        self.vectors.store(arith.divf(self.vectors.splat(1.0), total), shares, share)
 
     def _load(self, scores: Rows, row: Index, at: Index, count: int) -> list[ir.Value]:
         first = scores.at(row, at)
@@ -114,20 +108,17 @@ class SoftmaxRows:
 
     def _all_lanes(self, values: Sequence[ir.Value], fold: Fold) -> ir.Value:
         """All lanes of all vectors folded into one number, in every lane."""
-        value, distance = _as_one(values, fold), self.vectors.lanes // 2
+        values = list(values)
+        while len(values) > 1:
+            values = [
+                *(fold(a, b) for a, b in zip(values[::2], values[1::2], strict=False)),
+                *values[len(values) & ~1 :],
+            ]
+        (value,), distance = values, self.vectors.lanes // 2
         while distance:
             value = fold(value, shuffle(value, value, [lane ^ distance for lane in range(self.vectors.lanes)]))
             distance //= 2
         return value
-
-
-def _as_one(values: Sequence[ir.Value], fold: Fold) -> ir.Value:
-    """All vectors folded into one, as a tree."""
-    values = list(values)
-    while len(values) > 1:
-        pairs = zip(values[::2], values[1::2], strict=False)
-        values = [*(fold(one, other) for one, other in pairs), *values[len(values) & ~1 :]]
-    return values[0]
 
 
 def _larger(one: ir.Value, other: ir.Value) -> ir.Value:

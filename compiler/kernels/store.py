@@ -204,25 +204,11 @@ def transposed(lines: Sequence[ir.Value]) -> list[ir.Value]:
     rows = list(lines)
     distance = lanes // 2
     while distance:
+        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
         for i in range(lanes):
             if not i & distance:
-                rows[i], rows[i + distance] = _exchanged(rows[i], rows[i + distance], distance)
+                a, b = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = shuffle(a, b, upper), shuffle(a, b, lower)
         distance //= 2
     return rows
-
-
-def folded(lines: Sequence[ir.Value], fold: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
-    """The lanes of each line of a square block folded into one number, that of line i in lane i: n - 1 folds of two shuffles."""
-    rows = list(lines)
-    while len(rows) > 1:
-        distance = len(rows) // 2
-        rows = [fold(*_exchanged(rows[i], rows[i + distance], distance)) for i in range(distance)]
-    return rows[0]
-
-
-def _exchanged(a: ir.Value, b: ir.Value, distance: int) -> tuple[ir.Value, ir.Value]:
-    """Two lines, those lanes of b whose number has the bit `distance` not set in the place of those of a where it is set."""
-    lanes = ir.VectorType(a.type).shape[0]
-    upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
-    lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-    return shuffle(a, b, upper), shuffle(a, b, lower)
