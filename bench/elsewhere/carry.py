@@ -26,7 +26,7 @@ from sparsec.passes.select_format import decide, facts_of_layer, named_layers
 from sparsec.report import LayerReport
 
 RUNNER = Path(__file__).parent / "run.py"
-RUNTIME = ("artifact", "errors.py", "runtime")
+RUNTIME = ("artifact", "errors.py", "runtime", "whole_file.py")
 
 THREADS = (1, 16)  # that choices are made for
 RIVALS = 3  # kernels that are raced beside the chosen one, if they are predicted
