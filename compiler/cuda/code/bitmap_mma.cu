@@ -44,6 +44,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
             if (column == 0 || here <= WORDS) tokens.end();
         }
         const uint4 saved = stream.values.saved();
+        __syncwarp(); // sums pass through the slots of all lanes
         sums.finish(o, block, segment, area, own_area);
         __syncwarp();
         stream.values.restore(saved);
