@@ -73,9 +73,7 @@ def _whole_operand(b: Builder) -> list[NodeProto] | None:
 
 def _forget_types(graph: OnnxGraph, element: int) -> None:
     """Drop what the model states about values of `element`, which are int32 from now on."""
-    kept = [value for value in graph.graph.value_info if value.type.tensor_type.elem_type != element]
-    del graph.graph.value_info[:]
-    graph.graph.value_info.extend(kept)
+    graph.keep_types(lambda value: value.type.tensor_type.elem_type != element)
 
 
 def dequantize(b: Builder) -> list[NodeProto] | None:

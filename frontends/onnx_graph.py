@@ -7,14 +7,14 @@ inputs that have a type only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from sparsec.errors import ModelError
 from sparsec.formats.coo import Coo
@@ -48,6 +48,12 @@ class OnnxGraph:
     def used_names(self) -> set[str]:
         """Every value name that a node (also one in a subgraph) or an output of the graph reads."""
         return set(_reads(self.graph)) | {output.name for output in self.graph.output}
+
+    def keep_types(self, kept: Callable[[ValueInfoProto], bool]) -> None:
+        """Drop what the model states about other values inside it, which is to be inferred."""
+        stated = [value for value in self.graph.value_info if kept(value)]
+        del self.graph.value_info[:]
+        self.graph.value_info.extend(stated)
 
     def reached_from(self, name: str, beyond: Collection[str] = ()) -> set[str]:
         """The value `name` and all that is computed from it, but not by operators in `beyond`.

@@ -44,9 +44,7 @@ def _keep_stated(graph: OnnxGraph, stated: set[str]) -> None:
     """Drop the types of other values: the converter inferred them before anything was folded, and inference of ONNX keeps
     the unknown dimensions that it finds.
     """
-    kept = [value for value in graph.graph.value_info if value.name in stated]
-    del graph.graph.value_info[:]
-    graph.graph.value_info.extend(kept)
+    graph.keep_types(lambda value: value.name in stated)
 
 
 def _flatten_hardmax(graph: OnnxGraph) -> None:
