@@ -86,7 +86,7 @@ def _moved(e: Expansion, x: str, rank: int, *, to: int, result: str = "") -> str
 
 def _softmax(e: Expansion) -> bool:
     """Before operator set 13, which `opset` states, it is over all axes from `axis` on."""
-    if int(str(e.attribute("opset", 13))) >= 13 or e.attribute("axis", -1) == -1:
+    if e.integer("opset", 13) >= 13 or e.attribute("axis", -1) == -1:
         return _unary("Softmax", "axis")(e)
     x = e.real(e.input(0), e.input(1), e.input(2))
     flat = e.emit("Softmax", [e.emit("Flatten", [x], attributes=e.kept("axis"))], attributes={"axis": 1})

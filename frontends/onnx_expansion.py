@@ -77,6 +77,10 @@ class Expansion:
         value = self.graph.constants.get(name) if name else None
         return value if isinstance(value, np.ndarray) else None
 
+    def integer(self, name: str, default: int) -> int:
+        """An attribute that is a whole number."""
+        return int(str(self.attribute(name, default)))
+
     def real_attribute(self, name: str, default: float) -> float:
         """An attribute that is a number."""
         return float(str(self.attribute(name, default)))

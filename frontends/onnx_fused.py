@@ -230,7 +230,7 @@ def _thirds(e: Expansion, x: str, width: int) -> list[str]:
 
 def _heads(e: Expansion, operands: list[str], width: int | None, mask: str) -> bool:
     """softmax(q k^T scale + mask) v for each head; `mask` says which keys count."""
-    count = int(str(e.attribute("num_heads", 0)))
+    count = e.integer("num_heads", 0)
     split = e.whole(0, 0, count, -1)
     q, k, v = (e.emit("Reshape", [each, split]) for each in operands)
     q, v = (e.emit("Transpose", [each], attributes={"perm": [0, 2, 1, 3]}) for each in (q, v))

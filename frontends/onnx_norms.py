@@ -16,7 +16,7 @@ def layer_normalization(b: Builder) -> list[NodeProto] | None:
     element = b.element(b.input(0))
     if shape is None or element != TensorProto.FLOAT:
         return None
-    first = int(str(b.attribute("axis", -1))) % len(shape)
+    first = b.integer("axis", -1) % len(shape)
     x = b.input(0)
     return _normalise(b, x, list(range(first, len(shape))))
 

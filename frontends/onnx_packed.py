@@ -17,8 +17,8 @@ _BITS = (2, 4, 8)
 
 def _matmul(e: Expansion) -> bool:
     """x [..., K], weight [N, blocks, bytes], scales, zero points, order of inputs, bias."""
-    bits, block = (int(str(e.attribute(name, default))) for name, default in (("bits", 4), ("block_size", 0)))
-    outputs, inputs = (int(str(e.attribute(name, 0))) for name in ("N", "K"))
+    bits, block = e.integer("bits", 4), e.integer("block_size", 0)
+    outputs, inputs = e.integer("N", 0), e.integer("K", 0)
     codes, scales, zeros = (e.array(e.input(index)) for index in (1, 2, 3))
     if e.input(4) or bits not in _BITS or codes is None or scales is None or (e.input(3) and zeros is None):
         return False
@@ -35,11 +35,9 @@ def _matmul(e: Expansion) -> bool:
 
 def _gather(e: Expansion) -> bool:
     """Table [rows, bytes], places, scales [rows, blocks], zero points: rows of a table that is packed along its last axis."""
-    bits, block = (int(str(e.attribute(name, default))) for name, default in (("bits", 4), ("block_size", 128)))
+    bits, block = e.integer("bits", 4), e.integer("block_size", 128)
     codes, scales, zeros = (e.array(e.input(index)) for index in (0, 2, 3))
-    along, across = (
-        int(str(e.attribute(name, default))) for name, default in (("quantize_axis", 1), ("gather_axis", 0))
-    )
+    along, across = e.integer("quantize_axis", 1), e.integer("gather_axis", 0)
     if bits not in _BITS or codes is None or scales is None or (e.input(3) and zeros is None):
         return False
     if codes.dtype != np.uint8 or codes.ndim != 2 or across or along not in (1, -1):

@@ -217,7 +217,7 @@ def conv_transpose(b: Builder) -> list[NodeProto] | None:
     b.node.attribute.extend(
         [*kept, helper.make_attribute("pads", pads), helper.make_attribute("output_padding", extra)]
     )
-    group = int(str(b.attribute("group", 1)))
+    group = b.integer("group", 1)
     dense = b.graph.constants.get(b.input(1))
     if group == 1 and pads[:rank] != pads[rank:]:
         return _cropped(b, (list(source[2:]), kernel, strides, dilations), extra, pads)
