@@ -91,7 +91,7 @@ def _race(cell: Cell, node: list[str], peer: Path, seconds: float) -> list[Row]:
     """A row per target."""
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files
+    from sparsec.web.package import package_files
     from sparsec.whole_file import write_files
 
     model = cell.model()

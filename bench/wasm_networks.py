@@ -100,7 +100,7 @@ def _rows(case: Case) -> list[Row]:
     import sparsec
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files
+    from sparsec.web.package import package_files
     from sparsec.whole_file import write_files
 
     model = case.model()

@@ -95,7 +95,7 @@ def _counts() -> list[int]:
 def _measure(cell: Cell, threads: Sequence[int], seconds: float) -> Mapping[str, object]:
     from sparsec.driver import compile_wasm
     from sparsec.options import Options
-    from sparsec.wasm_package import package_files
+    from sparsec.web.package import package_files
     from sparsec.whole_file import write_files
 
     model = cell.model()

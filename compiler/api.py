@@ -74,7 +74,7 @@ def compile(
         programs = compile_programs(readable(source), options, sets, example_inputs=example_inputs, progress=progress)
         return CompiledModel(programs, threads=threads)
     from sparsec.cuda.network.packed import to_be_packed
-    from sparsec.device_program import compile_device
+    from sparsec.device.program import compile_device
 
     if threads is not None or storage != "fp32":
         raise UsageError("Threads, and how weights are stored, cannot be chosen for GPUs.", got=target)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sparsec.cuda.network.binding import OnCopies, OnDevice
     from sparsec.cuda.network.packed import DeviceProgram
     from sparsec.cuda.network.plan import DevicePlan
-    from sparsec.device_session import DeviceSession
+    from sparsec.device.session import DeviceSession
 
     Output: TypeAlias = Array | torch.Tensor
 
@@ -92,7 +92,7 @@ class CompiledModel:
     def launch(self, feeds: Feeds, *, out: Feeds | None = None, stream: int | None = None) -> dict[str, object]:
         """Put a run on tensors on a GPU (DLPack) on a CUDA stream, and return the outputs by name, those of `out` if given.
 
-        See `sparsec.device_session.DeviceSession.launch`. Raises `UsageError` for a model for CPUs.
+        See `sparsec.device.session.DeviceSession.launch`. Raises `UsageError` for a model for CPUs.
         """
         if self._gpus is None:
             raise UsageError("This model is for a CPU.", next_step='compile it with target="cuda"')
@@ -225,7 +225,7 @@ class CompiledModel:
 
 
 def _on_gpus(program: DeviceProgram) -> DeviceSession:
-    from sparsec.device_session import DeviceSession
+    from sparsec.device.session import DeviceSession
 
     return DeviceSession(program)
 

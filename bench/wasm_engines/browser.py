@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.wasm_engines.engine import Array, EngineError
 from sparsec.artifact import NUMPY_DTYPES
-from sparsec.web_demo import serve
+from sparsec.web.demo import serve
 
 LIMIT = 300  # seconds
 NAMES = ("chromium", "chromium-browser", "google-chrome")

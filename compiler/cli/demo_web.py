@@ -40,7 +40,7 @@ def command(
     It shows hand landmarks over the picture, and the milliseconds with and without the use of zeros.
     """
     from sparsec.options import Options
-    from sparsec.web_demo import find_peer, serve, write_page
+    from sparsec.web.demo import find_peer, serve, write_page
 
     found = find_peer(peer)
     options = Options(target, one_shape(shapes))

@@ -17,7 +17,7 @@ def emit_wasm(model: str, output: Path, options: Options, *, weights_inside: boo
     """Write a package for the web; returns the exit code."""
     from sparsec.driver import compile_wasm
     from sparsec.source import readable
-    from sparsec.wasm_package import package_files
+    from sparsec.web.package import package_files
     from sparsec.whole_file import write_files
 
     start = time.perf_counter()

@@ -30,7 +30,7 @@ from sparsec.targets.target import Target
 __all__ = ["GPU", "NATIVE", "TARGETS", "Target", "host_features", "resolve"]
 
 NATIVE = "native"
-GPU = "cuda"  # which is compiled for elsewhere (`sparsec.device_program`), with GPUs by name behind a colon
+GPU = "cuda"  # which is compiled for elsewhere (`sparsec.device.program`), with GPUs by name behind a colon
 
 # In order of preference for "native", the best last.
 TARGETS: Mapping[str, Target] = {

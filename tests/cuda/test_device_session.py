@@ -23,7 +23,7 @@ from sparsec.cuda.code import program as kernels
 from sparsec.cuda.device.driver import Buffer, Device
 from sparsec.cuda.network.encoded import EncodedWeights
 from sparsec.cuda.network.packed import DeviceProgram, packed
-from sparsec.device_session import DeviceSession
+from sparsec.device.session import DeviceSession
 from sparsec.errors import InputError, UsageError
 
 torch = pytest.importorskip("torch")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sparsec.cuda.network.plan import Attention, BatchedProduct, Convolution, DevicePlan, Heads, Launch, Pool, Product
-from sparsec.device_program import compile_device_text
+from sparsec.device.program import compile_device_text
 from sparsec.options import Options
 from tests.device.emulated import run_plan
 from tests.device.networks import (

@@ -10,7 +10,7 @@ import pytest
 from bench.wasm_engines import node as engine
 from sparsec.driver import compile_wasm
 from sparsec.options import Options
-from sparsec.wasm_package import package_files
+from sparsec.web.package import package_files
 from sparsec.whole_file import write_files
 from tests.tune.models import two_layers
 

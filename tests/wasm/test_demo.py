@@ -16,7 +16,7 @@ import pytest
 from bench.wasm_engines.browser import browser, find_chromium
 from sparsec.errors import UsageError
 from sparsec.options import Options
-from sparsec.web_demo import find_peer, serve, write_page
+from sparsec.web.demo import find_peer, serve, write_page
 
 LANDMARKS = Path(__file__).parents[2] / "bench" / "models" / "handlandmark.onnx.gz"
 KEPT = Path(__file__).parents[2] / "build" / "demo-web.png"

@@ -16,7 +16,7 @@ from sparsec.options import Options
 from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_half import widening
 from sparsec.targets.wasm_link import link
-from sparsec.wasm_package import package_files
+from sparsec.web.package import package_files
 from sparsec.whole_file import write_files
 from tests.rounded_models import rounded
 from tests.tune.models import two_layers

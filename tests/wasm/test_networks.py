@@ -14,7 +14,7 @@ from bench.wasm_networks import relative_error
 from sparsec.driver import compile_wasm
 from sparsec.feeds import random_feeds
 from sparsec.options import Options
-from sparsec.wasm_package import package_files
+from sparsec.web.package import package_files
 from sparsec.whole_file import write_files
 from tests.test_quantised_networks import NETWORKS, Random
 

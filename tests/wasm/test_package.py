@@ -16,7 +16,7 @@ import pytest
 from bench.wasm_engines.module import WasmModel
 from sparsec.driver import compile_wasm
 from sparsec.options import Options
-from sparsec.wasm_package import package_files
+from sparsec.web.package import package_files
 from sparsec.whole_file import write_files
 from tests.tune.models import two_layers
 from tests.wasm.conftest import Node

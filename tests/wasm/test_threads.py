@@ -23,8 +23,8 @@ from sparsec.targets import TARGETS, parallel
 from sparsec.targets.wasm_link import link
 from sparsec.targets.wasm_memory import PAGE
 from sparsec.targets.wasm_module import HOSTS
-from sparsec.wasm_package import package_files
-from sparsec.web_demo import serve
+from sparsec.web.demo import serve
+from sparsec.web.package import package_files
 from sparsec.whole_file import write_files
 from tests.frontends.test_onnx_results import model_of
 from tests.wasm.conftest import Node
