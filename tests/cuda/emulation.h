@@ -103,8 +103,8 @@ inline void __syncthreads() {
 }
 
 // What all lanes of the warp give.
-template <int WORDS>
-inline const u32 (*exchanged(const u32 (&own)[WORDS]))[8] {
+template <int NUMBER>
+inline const u32 (*exchanged(const u32 (&own)[NUMBER]))[8] {
     auto &words = warps[current / 32].words[threads[current].exchanges++ % 2];
     memcpy(words[current % 32], own, sizeof own);
     __syncwarp();
@@ -135,6 +135,25 @@ inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
     u32 picked = 0;
     for (int each = 0; each < 4; ++each) picked |= (u32)(both >> (selector >> 4 * each & 7) * 8 & 0xFF) << 8 * each;
     return picked;
+}
+inline int __popc(u32 word) { return __builtin_popcount(word); }
+inline u32 __ballot_sync(u32, bool value) {
+    const u32 own[1] = {value};
+    const auto all = exchanged(own);
+    u32 found = 0;
+    for (int lane = 0; lane < 32; ++lane) found |= all[lane][0] << lane;
+    return found;
+}
+inline bool __any_sync(u32, bool value) { return __ballot_sync(~0u, value) != 0; }
+inline int __float_as_int(float value) { return (int)__float_as_uint(value); }
+template <int BYTES>
+inline u32 spread(u32 word) {
+    u32 found = 0;
+    for (int each = 0; each < 4; ++each) {
+        const u32 which = BYTES >> 4 * each, byte = which & 4 ? 0 : word >> 8 * (which & 3) & 0xFF;
+        found |= (which & 8 ? byte >> 7 ? 0xFF : 0 : byte) << 8 * each; // a selector's highest bit: eight times the sign
+    }
+    return found;
 }
 inline u32 dot(u32 bytes, u32 weights, u32 sum) {
     for (int each = 0; each < 32; each += 8) sum += (bytes >> each & 0xFF) * (weights >> each & 0xFF);
@@ -175,6 +194,7 @@ inline void copy16(u32 to, const void *from, u32 bytes) {
     if (groups.empty()) groups.emplace_back();
     groups.back().push_back({to, bytes, from});
 }
+inline void copy16(u32 to, const void *from) { copy16(to, from, 16); }
 inline void end_copies() {
     auto &groups = threads[current].groups;
     if (groups.empty()) groups.emplace_back();
@@ -198,6 +218,9 @@ inline T &at_shared(u32 address) {
     return *(T *)(shared + address);
 }
 inline void store16(u32 to, uint4 v) { at_shared<uint4>(to) = v; }
+inline void store2(u32 to, u16 value) { at_shared<u16>(to) = value; }
+inline void store4(u32 to, u32 value) { at_shared<u32>(to) = value; }
+inline u16 loaded2(u32 address) { return at_shared<u16>(address); }
 inline void store8(u32 to, u32 low, u32 high) { at_shared<uint2>(to) = {low, high}; }
 inline u32 loaded(u32 address) { return at_shared<u32>(address); }
 inline uint2 loaded8(u32 address) { return at_shared<uint2>(address); }
@@ -207,6 +230,48 @@ inline float4 loaded_floats(u32 address) { return at_shared<float4>(address); }
 inline void store_floats(u32 to, float a, float b) {
     at_shared<float>(to & ~4u) = a, at_shared<float>(to + 4) = b;
     if (to % 8) abort();
+}
+
+inline void store_floats(u32 to, const float *v) { at_shared<float4>(to) = {v[0], v[1], v[2], v[3]}; }
+
+// A barrier is how many are still to arrive, how many of each round, and which round it is.
+struct Barrier {
+    u32 left;
+    u16 count, round;
+};
+template <int ARRIVALS>
+inline void make_barrier(u32 barrier) {
+    at_shared<Barrier>(barrier) = {ARRIVALS, ARRIVALS, 0};
+}
+inline void arrive_once(u32 barrier) {
+    Barrier &at = at_shared<Barrier>(barrier);
+    if (--at.left == 0) at.left = at.count, ++at.round;
+}
+inline void arrive(u32 barrier) {
+    __syncwarp();
+    if (current % 32 == 0) arrive_once(barrier);
+}
+inline void arrive_with_copies(u32 barrier) {
+    end_copies();
+    wait_for_copies<0>();
+    arrive_once(barrier);
+}
+inline void wait_for(u32 barrier, u32 parity) {
+    while ((at_shared<Barrier>(barrier).round & 1) == parity) yield();
+}
+
+struct Meeting {
+    int arrived, times;
+} meetings[16]; // of some threads of a block, by barrier
+template <int NUMBER>
+inline void meet(u32 barrier) {
+    Meeting &meeting = meetings[barrier];
+    const int before = meeting.times;
+    if (++meeting.arrived == NUMBER) {
+        meeting.arrived = 0, ++meeting.times;
+        return;
+    }
+    while (meeting.times == before) yield();
 }
 
 inline void load_matrices(u32 (&v)[4], u32 address, bool transposed) {
@@ -249,6 +314,7 @@ inline u16 narrowed(float value) {
     return bits;
 #endif
 }
+inline u16 rounded(float value) { return narrowed(value); }
 inline u32 rounded(float low, float high) { return narrowed(low) | (u32)narrowed(high) << 16; }
 template <typename T>
 inline T in_place(const void *from) {
@@ -273,6 +339,35 @@ inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
             d[each] += widened((u16)x) * widened((u16)w);
         }
     }
+}
+
+// D[16 x 8] += A[16 x 32, two of four] B[32 x 8]; of each four lanes those with this HALF have indices.
+template <int HALF>
+inline void sparse_mma(float (&d)[4], const uint4 &a, const uint4 &b, u32 indices) {
+    const u32 first[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}, last[1] = {indices};
+    u32 factors[32][8];
+    memcpy(factors, exchanged(first), sizeof factors);
+    const auto all = exchanged(last);
+    const int lane = current % 32;
+    for (int each = 0; each < 4; ++each) {
+        const int row = lane / 4 + each / 2 * 8, column = lane % 4 * 2 + each % 2;
+        for (int group = 0; group < 8; ++group) {
+            const u32 both = factors[row % 8 * 4 + group % 4][row / 8 + group / 4 * 2];
+            const u32 places = all[row % 8 * 4 + HALF * 2 + group / 4][0] >> (row / 8 * 16 + group % 4 * 4);
+            if ((places & 3) >= (places >> 2 & 3)) abort(); // they must be in order
+            for (int slot = 0; slot < 2; ++slot) {
+                const int k = group * 4 + (places >> 2 * slot & 3);
+                const u32 x = factors[column * 4 + k % 8 / 2][4 + k / 8] >> k % 2 * 16;
+                d[each] += widened((u16)(both >> 16 * slot)) * widened((u16)x);
+            }
+        }
+    }
+}
+
+// Calls a kernel with what is at an address.
+template <typename T>
+inline void call(void (*function)(T), const void *operands) {
+    function(*(const T *)operands);
 }
 
 inline void begin() {

@@ -88,7 +88,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _compiled(kernel: str, macros: tuple[tuple[str, int], ...]) -> ctypes._NamedFuncPointer:
-    body = f'extern "C" void run(const Operands *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ {kernel}(*o); }}); }}'
+    body = f'extern "C" void run(const void *o, int x, int y, int threads) {{ emulate(x, y, threads, [=] {{ call({kernel}, o); }}); }}'
     header = Path(__file__).with_name("emulation.h")
     source = "\n".join(
         [*(f"#define {name} {value}" for name, value in macros), f'#include "{header}"',
