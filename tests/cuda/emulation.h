@@ -170,6 +170,7 @@ inline u32 atomicAdd(u32 *at, u32 value) {
     *at += value;
     return before;
 }
+inline u32 arrivals_before(u32 *counter) { return atomicAdd(counter, 1); }
 template <typename T>
 inline T __ldcg(const T *at) {
     return *at;

@@ -79,13 +79,11 @@ struct Sums {
             const float *v = values[each / TILES][each % TILES];
             __stcg(own + each * 32, make_float4(v[0], v[1], v[2], v[3]));
         }
-        fence();
         __syncwarp();
         u32 *counter = o.counters + block * WARPS + warp, before = 0;
-        if (lane == 0) before = atomicAdd(counter, 1);
+        if (lane == 0) before = arrivals_before(counter);
         if (__shfl_sync(~0u, before, 0) + 1 != siblings.count) return false;
-        if (lane == 0) *counter = 0;
-        fence();
+        __syncwarp();
         clear();
         const int SOME = OWN * TILES < 8 ? OWN * TILES : 8, TOGETHER = 16 / SOME; // loads on their way, as registers allow
         for (int sibling = 0; sibling < siblings.count; sibling += TOGETHER)
@@ -102,6 +100,7 @@ struct Sums {
                     if (sibling + i / SOME < siblings.count) sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
                 }
             }
+        if (lane == 0) *counter = 0;
         return true;
     }
 
