@@ -197,13 +197,12 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, u3
                     __stcg((float2 *)(own + token * ROWS + i * 8 + lane % 4 * 2), make_float2(sums[4 * i + 2 * half], sums[4 * i + 2 * half + 1]));
         }
         const u32 all = o.segments[block].count;
-        fence();
         meet_warpgroup(1);
         if (all == 1)
             finish(o, block, threadIdx.x, 128);
         else if (threadIdx.x == 0) {
             u32 *counter = o.counters + blockIdx.y * o.blocks + block;
-            const bool last = atomicAdd(counter, 1) + 1 == all;
+            const bool last = arrivals_before(counter) + 1 == all;
             if (last) *counter = 0;
             // The first and the last segment of a worker are those whose blocks others have, too.
             store4(left + 4 * (begin > 0), last ? block + 1 : 0);
@@ -215,10 +214,7 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, u3
 __device__ __forceinline__ void finish_shared(const Operands &o, u32 left) {
     __syncthreads();
     for (int each = 0; each < 2; ++each)
-        if (const u32 block = loaded(left + 4 * each)) {
-            fence();
-            finish(o, block - 1, threadIdx.x, THREADS);
-        }
+        if (const u32 block = loaded(left + 4 * each)) finish(o, block - 1, threadIdx.x, THREADS);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) coo_wgmma(const __grid_constant__ Operands o) {

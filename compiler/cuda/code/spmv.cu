@@ -99,13 +99,11 @@ struct Sums {
         const auto place = [&](int which, int token) { return o.partial + (which * TOKENS + token) * LANES + lane; };
 #pragma unroll
         for (int token = 0; token < TOKENS; ++token) __stcg(place(segment.place, token), values[token]);
-        fence();
         __syncwarp();
         u32 before = 0;
-        if (lane == 0) before = atomicAdd(o.counters + segment.slice, 1);
+        if (lane == 0) before = arrivals_before(o.counters + segment.slice);
         if (__shfl_sync(~0u, before, 0) + 1 != segment.count) return false;
-        if (lane == 0) o.counters[segment.slice] = 0;
-        fence();
+        __syncwarp();
         clear();
         const int SOME = 8; // loads on their way, as registers allow
         for (int each = 0; each < segment.count; each += SOME) {
@@ -121,6 +119,7 @@ struct Sums {
                 for (int token = 0; token < TOKENS; ++token)
                     if (each + i < segment.count) values[token] += theirs[i][token];
         }
+        if (lane == 0) o.counters[segment.slice] = 0;
         return true;
     }
 
