@@ -110,10 +110,16 @@ tokens (5 microseconds and 2.97 TB/s); for eight a column is 16 bytes, and lanes
 time of lanes that do not, so nonzeros are put in an order in which they seldom do (`spmv_order`: 1.2 to 1.3 times). For 16
 tokens it is slower than `coo_mma`. 2:4, of 16 and of four bits, has its stream in registers a step ahead, too, straight from
 memory (fetched to the L2 before, or two steps ahead, it is no faster): 1.07 and 1.1 times as fast as by copies through
-shared memory with one to eight tokens, 1.14 and 1.2 times with 32 and 16. Groups of four bits are bound by instructions, ten
-for the 16 numbers of a group, whether it is there or not (float16, up to eight tokens; else 18): through registers or by
-bulk copies they take as long. Two blocks of threads on a multiprocessor, so that a kernel begins in the one before it, were
-tried and were no faster."""
+shared memory with one to eight tokens, 1.14 and 1.2 times with 32 and 16. Groups of four bits need ten instructions for the 16
+numbers of a group, whether it is there or not (float16, up to eight tokens; else 18). They are bound by how long each waits
+for the one before: a fifth fewer of them (numbers as they are stored for 16 tokens too, what is too much found once for all
+warps; steps by bulk copies) take as long to 1.15 times as long, for warps then wait for each other. Two blocks of threads on a
+multiprocessor, so that a kernel begins in the one before it, were tried and were no faster.
+
+Of a small weight's time (16 million elements of four bits: 6.3 microseconds), the multiplication is half; the rest is the end:
+sums that are written, counted and read, each a way to the L2 and back. A fence between them costs 0.4 to 1 microsecond, so
+there is one. The beginning is hidden by the end of the kernel before: where steps lie known without a table is no gain, and
+more of the stream fetched then to the L2 makes that end longer, up to 1.1 times the whole."""
 
 from __future__ import annotations
 
