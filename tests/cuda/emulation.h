@@ -1,7 +1,8 @@
 // Kernels of compiler/cuda on a CPU: CUDA's words, and functions of code/machine, for a C++ compiler.
 //
 // Each thread of a block is a coroutine, which goes on until it must meet the others of its warp or block. Shared memory is
-// NaN at first. An asynchronous copy makes its target NaN, and is done when its thread waits for it, not before.
+// NaN at first. An asynchronous copy makes its target NaN, and is done when its thread waits for it, not before. Blocks run one
+// after the other, those of a cluster (macro CLUSTER) together.
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +18,7 @@
 #define __global__
 #define __forceinline__ inline
 #define __grid_constant__
+#define __cluster_dims__(...)
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__
@@ -36,6 +38,9 @@ struct uint4 {
 struct uint2 {
     u32 x, y;
 } __attribute__((aligned(8)));
+struct float2 {
+    float x, y;
+} __attribute__((aligned(8)));
 struct float4 {
     float x, y, z, w;
 } __attribute__((aligned(16)));
@@ -47,6 +52,7 @@ struct int2 {
 } __attribute__((aligned(8)));
 inline uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 struct Index {
@@ -54,7 +60,10 @@ struct Index {
 } threadIdx, blockIdx, blockDim, gridDim;
 
 const int SHARED_BYTES = 232448;
-alignas(1024) char shared[SHARED_BYTES];
+#ifndef CLUSTER
+#define CLUSTER 1 // blocks that run at the same time
+#endif
+alignas(1024) char shared[CLUSTER * SHARED_BYTES];
 
 struct Copy {
     u32 to, bytes;
@@ -77,7 +86,7 @@ struct Warp {
 const int STACK = 256 << 10;
 std::vector<Thread> threads;
 std::vector<Warp> warps;
-int arrived, barriers, current;
+int arrived[CLUSTER + 1], barriers[CLUSTER + 1], current; // of each block, and of the cluster
 ucontext_t scheduler;
 std::function<void()> kernel;
 
@@ -86,20 +95,32 @@ inline void yield() { swapcontext(&threads[current].context, &scheduler); }
 inline void __syncwarp() {
     Warp &warp = warps[current / 32];
     const int before = warp.barriers;
-    if (++warp.arrived == std::min<int>(32, blockDim.x - current / 32 * 32)) {
+    if (++warp.arrived == std::min<int>(32, blockDim.x - current % blockDim.x / 32 * 32)) {
         warp.arrived = 0, ++warp.barriers;
         return;
     }
     while (warps[current / 32].barriers == before) yield();
 }
 
-inline void __syncthreads() {
-    const int before = barriers;
-    if (++arrived == (int)blockDim.x) {
-        arrived = 0, ++barriers;
+inline int own_block() { return current / (int)blockDim.x; }
+
+inline void meet_all(int which, int count) {
+    const int before = barriers[which];
+    if (++arrived[which] == count) {
+        arrived[which] = 0, ++barriers[which];
         return;
     }
-    while (barriers == before) yield();
+    while (barriers[which] == before) yield();
+}
+inline void __syncthreads() { meet_all(own_block(), blockDim.x); }
+inline void meet_cluster() { meet_all(CLUSTER, CLUSTER * blockDim.x); }
+
+// A block's place in the shared memory of all, given one of this block or one `in_block`.
+const u32 THERE = 1 << 24;
+inline u32 in_block(u32 address, u32 block) { return address | (block + 1) * THERE; }
+inline char *shared_at(u32 address) {
+    const int block = address / THERE ? address / THERE - 1 : own_block();
+    return shared + block * SHARED_BYTES + address % THERE;
 }
 
 // What all lanes of the warp give.
@@ -190,7 +211,7 @@ inline void wait_for_kernel_before() {}
 
 inline void copy16(u32 to, const void *from, u32 bytes) {
     if (to % 16 || (bytes && (uintptr_t)from % 16) || to + 16 > SHARED_BYTES) abort();
-    memset(shared + to, 0xFF, 16);
+    memset(shared_at(to), 0xFF, 16);
     auto &groups = threads[current].groups;
     if (groups.empty()) groups.emplace_back();
     groups.back().push_back({to, bytes, from});
@@ -206,8 +227,8 @@ inline void wait_for_copies() {
     auto &groups = threads[current].groups;
     while ((int)groups.size() > LEFT + 1) {
         for (const Copy &each : groups.front()) {
-            memset(shared + each.to, 0, 16);
-            memcpy(shared + each.to, each.from, each.bytes);
+            memset(shared_at(each.to), 0, 16);
+            memcpy(shared_at(each.to), each.from, each.bytes);
         }
         groups.pop_front();
     }
@@ -215,8 +236,8 @@ inline void wait_for_copies() {
 
 template <typename T>
 inline T &at_shared(u32 address) {
-    if (address % sizeof(T) || address + sizeof(T) > SHARED_BYTES) abort();
-    return *(T *)(shared + address);
+    if (address % sizeof(T) || address % THERE + sizeof(T) > SHARED_BYTES) abort();
+    return *(T *)shared_at(address);
 }
 inline void store16(u32 to, uint4 v) { at_shared<uint4>(to) = v; }
 inline void store2(u32 to, u16 value) { at_shared<u16>(to) = value; }
@@ -235,31 +256,7 @@ inline void store_floats(u32 to, float a, float b) {
 
 inline void store_floats(u32 to, const float *v) { at_shared<float4>(to) = {v[0], v[1], v[2], v[3]}; }
 
-// A barrier is how many are still to arrive, how many of each round, and which round it is.
-struct Barrier {
-    u32 left;
-    u16 count, round;
-};
-template <int ARRIVALS>
-inline void make_barrier(u32 barrier) {
-    at_shared<Barrier>(barrier) = {ARRIVALS, ARRIVALS, 0};
-}
-inline void arrive_once(u32 barrier) {
-    Barrier &at = at_shared<Barrier>(barrier);
-    if (--at.left == 0) at.left = at.count, ++at.round;
-}
-inline void arrive(u32 barrier) {
-    __syncwarp();
-    if (current % 32 == 0) arrive_once(barrier);
-}
-inline void arrive_with_copies(u32 barrier) {
-    end_copies();
-    wait_for_copies<0>();
-    arrive_once(barrier);
-}
-inline void wait_for(u32 barrier, u32 parity) {
-    while ((at_shared<Barrier>(barrier).round & 1) == parity) yield();
-}
+#include "emulated_barriers.h"
 
 struct Meeting {
     int arrived, times;
@@ -274,6 +271,8 @@ inline void meet(u32 barrier) {
     }
     while (meeting.times == before) yield();
 }
+
+inline void meet_warpgroup(u32 barrier) { meet<128>(barrier); }
 
 inline void load_matrices(u32 (&v)[4], u32 address, bool transposed) {
     const u32 own[1] = {address};
@@ -293,6 +292,20 @@ inline void load_matrices(u32 (&v)[4], u32 address, bool transposed) {
 }
 inline void load_matrices(u32 (&v)[4], u32 address) { load_matrices(v, address, false); }
 inline void load_transposed(u32 (&v)[4], u32 address) { load_matrices(v, address, true); }
+
+inline void load_two_matrices(u32 (&v)[4], u32 address) {
+    u32 all[4];
+    load_matrices(all, address);
+    v[0] = all[0], v[1] = all[1];
+}
+inline void store_transposed(u32 to, const u32 (&v)[4]) {
+    const u32 own[5] = {v[0], v[1], v[2], v[3], to};
+    const auto all = exchanged(own);
+    const int lane = current % 32;
+    for (int each = 0; each < 8; ++each) // a lane's row of a matrix is its column before
+        at_shared<u16>(to + 2 * each) = (u16)(all[each * 4 + lane % 8 / 2][lane / 8] >> lane % 2 * 16);
+    __syncwarp();
+}
 
 inline float widened(u16 bits) {
 #if BF16
@@ -317,6 +330,7 @@ inline u16 narrowed(float value) {
 }
 inline u16 rounded(float value) { return narrowed(value); }
 inline u32 rounded(float low, float high) { return narrowed(low) | (u32)narrowed(high) << 16; }
+inline float2 both_widened(u32 bits) { return {widened((u16)bits), widened((u16)(bits >> 16))}; }
 template <typename T>
 inline T in_place(const void *from) {
     if ((uintptr_t)from % sizeof(T)) abort();
@@ -381,13 +395,13 @@ inline void begin() {
 inline void emulate(int blocks_x, int blocks_y, int count, std::function<void()> body) {
     kernel = body;
     gridDim = {(u32)blocks_x, (u32)blocks_y, 1}, blockDim = {(u32)count, 1, 1};
-    for (int block = 0; block < blocks_x * blocks_y; ++block) {
-        blockIdx = {(u32)(block % blocks_x), (u32)(block / blocks_x), 0};
-        memset(shared, 0xFF, SHARED_BYTES);
-        arrived = barriers = 0;
-        warps = std::vector<Warp>((count + 31) / 32);
-        if ((int)threads.size() != count) {
-            threads = std::vector<Thread>(count);
+    const int all = CLUSTER * count;
+    for (int block = 0; block < blocks_x * blocks_y; block += CLUSTER) {
+        memset(shared, 0xFF, sizeof shared);
+        memset(arrived, 0, sizeof arrived), memset(barriers, 0, sizeof barriers);
+        warps = std::vector<Warp>((all + 31) / 32);
+        if ((int)threads.size() != all) {
+            threads = std::vector<Thread>(all);
             for (Thread &each : threads) each.stack.reset(new char[STACK]);
         }
         for (Thread &each : threads) {
@@ -397,10 +411,11 @@ inline void emulate(int blocks_x, int blocks_y, int count, std::function<void()>
             each.context.uc_link = &scheduler;
             makecontext(&each.context, begin, 0);
         }
-        for (int left = count; left;)
-            for (current = 0; current < count; ++current)
+        for (int left = all; left;)
+            for (current = 0; current < all; ++current)
                 if (!threads[current].done) {
-                    threadIdx = {(u32)current, 0, 0};
+                    const int own = block + own_block();
+                    threadIdx = {(u32)(current % count), 0, 0}, blockIdx = {(u32)(own % blocks_x), (u32)(own / blocks_x), 0};
                     swapcontext(&scheduler, &threads[current].context);
                     left -= threads[current].done;
                 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsec.cuda.code.source import source_of
-from sparsec.cuda.device.driver import Buffer
+from sparsec.cuda.device.driver import Buffer, TensorMap
 
 EMULATED = ("machine", "made")  # folders of headers, whose functions are those of `emulation.h`
 COMPILER = shutil.which("g++")
@@ -46,6 +46,10 @@ class EmulatedDevice:
     ) -> None:
         self.launches.append(grid)
         function.run(ctypes.byref(arguments), *grid, threads)
+
+    def tensor_map(self, address: int, rows: int, columns: int, stride: int, box: tuple[int, int]) -> TensorMap:
+        """As `emulation.h` has it."""
+        return TensorMap.from_buffer_copy(np.array([address, rows, columns, stride, *box, *[0] * 10], dtype=np.int64))
 
     def upload(self, array: NDArray[np.generic]) -> Buffer:
         space = np.empty(array.nbytes + 256, dtype=np.uint8)

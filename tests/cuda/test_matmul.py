@@ -44,15 +44,17 @@ KERNELS = {  # of a sparse weight, and the pattern that it is for
     "nm24_mma": "2:4",
     "nm24_wgmma": "2:4",
     "bsr_wgmma": "block:32x32",
+    "bsr_rows_mma": "block:32x32",
     "bsr_pairs_wgmma": "block:64x64",
 }
+OF_HOPPER = ("coo_wgmma", "nm24_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma")
 PATTERNS = ["unstructured", "2:4", "block:32x32", "block:64x64"]
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def made(kernel: Any, values: Any, dtype: str, on: Device, workers: int = 132) -> SparseForm:
     """What the kernel reads, on the GPU; skips what there is no such form of."""
-    if kernel.endswith("wgmma") and on.architecture != (9, 0):
+    if kernel in OF_HOPPER and on.architecture != (9, 0):
         pytest.skip("needs an NVIDIA GPU of compute capability 9.0")
     encoded = encoded_as(kernel, values.view(np.uint16), Target(workers, on.shared_bytes))
     if encoded is None:
@@ -195,7 +197,7 @@ def test_any_shape_density_and_number_of_workers(
     m, k, tokens = sizes
     values = weight_values(KERNELS[kernel], m, k, density, dtype, seed)
     encoded = encoded_as(kernel, values.view(np.uint16), Target(workers, gpu.shared_bytes))  # type: ignore[arg-type]
-    assume(encoded is not None and (gpu.architecture == (9, 0) or not kernel.endswith("wgmma")))
+    assume(encoded is not None and (gpu.architecture == (9, 0) or kernel not in OF_HOPPER))
     weight = on_gpu(encoded, dtype, gpu)
     check(weight, values, tokens, seed, bias=seed % 2 == 0, activation=activation, residual=seed % 3 == 0)
 

@@ -10,6 +10,7 @@ from sparsec.cuda.code import program
 from sparsec.cuda.code.nvrtc import compile_source
 from sparsec.cuda.device import driver, library
 from sparsec.cuda.products.bsr_pairs_wgmma import WIDEST
+from sparsec.cuda.products.bsr_rows_mma import WIDTHS, row_tiling
 from sparsec.cuda.products.bsr_wgmma import CLUSTERS, StepTiling
 from sparsec.cuda.products.dense_wgmma import ROWS
 from sparsec.cuda.products.nm24_wgmma import TILES
@@ -61,6 +62,14 @@ def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int, 
 def test_kernels_for_blocks_compile(cluster: tuple[int, int], bf16: int) -> None:
     macros = {**StepTiling(*cluster).macros, "BF16": bf16, "ACTIVATION": 1}
     assert program.compiled("bsr_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("bf16", [0, 1])
+@pytest.mark.parametrize("tokens", WIDTHS)
+def test_kernels_for_rows_of_blocks_compile(tokens: int, bf16: int) -> None:
+    macros = {**row_tiling(tokens, 4.8).macros, "BF16": bf16, "ACTIVATION": 2}
+    assert program.compiled("bsr_rows_mma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -53,7 +53,9 @@ def test_a_weight_with_few_zeros_is_dense(tokens: int) -> None:
         (zeros_of(0.75, two_of_four=True), 4096, "nm24_wgmma"),
         (zeros_of(0.9, block=32), 100, "bsr_wgmma"),
         (zeros_of(0.9, block=64), 4096, "bsr_pairs_wgmma"),
-        (zeros_of(0.6, block=32), 300, "dense"),
+        (zeros_of(0.9, block=32), 4096, "bsr_wgmma"),
+        (zeros_of(0.7, block=32), 4096, "bsr_rows_mma"),
+        (zeros_of(0.5, block=32), 300, "dense"),
     ],
 )
 def test_the_fastest_is_first(zeros: Zeros, tokens: int, kernel: str) -> None:
@@ -78,7 +80,9 @@ def test_what_is_there_is_used_unless_another_is_a_tenth_faster() -> None:
     assert [way.kernel for way in preferred(found, ["dense"])] == ["spmv", "coo_mma", "dense"]
 
 
-@pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "coo_wgmma", "bsr_wgmma", "bsr_pairs_wgmma"])
+@pytest.mark.parametrize(
+    "kernel", ["bitmap_mma", "coo_mma", "coo_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma"]
+)
 def test_all_forms_hold_what_was_put_in(kernel: str) -> None:
     bits = blocks(300, 500, 16, 0.1, 1)
     encoded = encoded_as(kernel, bits, Target(4))  # type: ignore[arg-type]

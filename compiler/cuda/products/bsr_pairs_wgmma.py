@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsec.cuda.device.driver import Device
-from sparsec.cuda.products.block_wgmma import BlockWgmma
+from sparsec.cuda.products.block_weight import BlockWeight
 from sparsec.cuda.products.device_cost import HOPPER_SHARED_BYTES
 from sparsec.cuda.streams.bsr_pairs import GROUPS, SIDE, UNIT_BYTES, WIDTH, BlockPairs
 
@@ -30,7 +30,6 @@ class PairTiling:
     stages: int
     slots: int
     columns: ClassVar[int] = WIDTH
-    split: ClassVar[int] = 1
     threads: ClassVar[int] = 128 * GROUPS + 32
 
     @property
@@ -39,13 +38,17 @@ class PairTiling:
         x_bytes = self.stages * (self.tokens * WIDTH * 2 + 16)
         return x_bytes + (3 * self.slots + 1) * UNIT_BYTES + GROUPS * AREA_BYTES
 
+    def blocks(self, tiles: int, workers: int) -> int:
+        """Of threads, for so many tiles."""
+        return min(tiles, workers)
+
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with."""
         return {"GROUPS": GROUPS, "TOKENS": self.tokens, "STAGES": self.stages, "SLOTS": self.slots}
 
 
-class BsrPairsWgmma(BlockWgmma):
+class BsrPairsWgmma(BlockWeight):
     """A matrix in pairs."""
 
     def __init__(self, pairs: BlockPairs, dtype: str, on: Device) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsec.cuda.device.driver import Device
-from sparsec.cuda.products.block_wgmma import BlockWgmma
+from sparsec.cuda.products.block_weight import BlockWeight
 from sparsec.cuda.streams.bsr_steps import (
     GROUPS,
     MOST,
@@ -60,13 +60,17 @@ class StepTiling:
         x_bytes = self.stages * (TOKENS * STEPS * STEP * 2 + WINDOW.itemsize + 16)
         return x_bytes + self.units * UNIT_BYTES + GROUPS * 4 * STORE_BYTES
 
+    def blocks(self, tiles: int, workers: int) -> int:
+        """Of threads, for so many tiles: those that stay, or a cluster for each."""
+        return min(tiles, workers) if self.split == 1 else tiles * self.split
+
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with."""
         return {"TOKENS": self.tokens, "SPLIT": self.split, "STEPS": STEPS, "STAGES": self.stages, "UNITS": self.units}
 
 
-class BsrWgmma(BlockWgmma):
+class BsrWgmma(BlockWeight):
     """A matrix in steps."""
 
     def __init__(self, steps: BlockSteps, dtype: str, on: Device) -> None:

@@ -10,6 +10,11 @@ __device__ __forceinline__ void load_matrices(u32 (&v)[4], u32 address) {
                  : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3]) : "r"(address) : "memory");
 }
 
+// Two of them, of which lanes up to 15 give the places, to the first two words.
+__device__ __forceinline__ void load_two_matrices(u32 (&v)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
+}
+
 __device__ __forceinline__ void load_transposed(u32 (&v)[4], u32 address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3]) : "r"(address) : "memory");

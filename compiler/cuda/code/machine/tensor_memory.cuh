@@ -19,6 +19,12 @@ __device__ __forceinline__ void copy_box(u32 to, const TensorMap &map, int colum
                  "[%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&map), "r"(column), "r"(row), "r"(barrier) : "memory");
 }
 
+// The same to all these blocks of the cluster, a bit each, at the same places; each one's barrier is told.
+__device__ __forceinline__ void copy_box_to_blocks(u32 to, const TensorMap &map, int column, int row, u32 barrier, u16 blocks) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to), "l"(&map), "r"(column), "r"(row), "r"(barrier), "h"(blocks) : "memory");
+}
+
 // A box of pixels of images with channels last, from the pixel on whose window begins at (right, down), of the pixels that are so
 // far to the right and down in their windows; what is outside an image is zero.
 __device__ __forceinline__ void copy_pixels(u32 to, const TensorMap &map, int channel, int right, int down, int image,
@@ -38,6 +44,11 @@ __device__ __forceinline__ u32 in_block(u32 address, u32 block) {
     u32 there;
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
     return there;
+}
+
+// Arrive at the barrier that a block of the cluster has at this place.
+__device__ __forceinline__ void arrive_there(u32 barrier, u32 block) {
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(in_block(barrier, block)) : "memory");
 }
 
 // From such a place.

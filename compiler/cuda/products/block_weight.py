@@ -21,17 +21,13 @@ BAND_BYTES = 16 << 20  # of X, that the L2 keeps
 
 
 class Tiling(Protocol):
-    """How a product is cut up: tiles of so many tokens, copied in boxes of so many columns, by blocks of so many threads; if
-    `split` is not 1, by so many of them together, a cluster."""
+    """How a product is cut up: tiles of so many tokens, copied in boxes of so many columns, by blocks of so many threads."""
 
     @property
     def tokens(self) -> int: ...
 
     @property
     def columns(self) -> int: ...
-
-    @property
-    def split(self) -> int: ...
 
     @property
     def threads(self) -> int: ...
@@ -41,6 +37,9 @@ class Tiling(Protocol):
 
     @property
     def macros(self) -> Mapping[str, int]: ...
+
+    def blocks(self, tiles: int, workers: int) -> int:
+        """Of threads, for so many tiles on so many multiprocessors."""
 
 
 class _Operands(ctypes.Structure):
@@ -53,13 +52,13 @@ class _Operands(ctypes.Structure):
     )
 
 
-class BlockWgmma(ABC):
+class BlockWeight(ABC):
     """A block-sparse matrix W [m, k] of float16 or bfloat16 on one GPU."""
 
     def __init__(
         self, kernel: str, shape: tuple[int, int], tables: Sequence[NDArray[np.generic]], dtype: str, on: Device
     ) -> None:
-        """`tables` are its units, the parts of a row tile (windows, pieces) and the row tiles."""
+        """`tables` are its units, what says where they belong (windows, pieces, words) and the row tiles."""
         self.kernel = kernel
         self.shape = shape
         self.dtype = dtype
@@ -85,6 +84,5 @@ class BlockWgmma(ABC):
         )
         macros = {**by.macros, "BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
         kernel = function(self.device, self.kernel, macros, by.shared_bytes)
-        tiles = self._row_tiles * token_tiles
-        blocks = min(tiles, self.device.multiprocessors) if by.split == 1 else tiles * by.split
+        blocks = by.blocks(self._row_tiles * token_tiles, self.device.multiprocessors)
         self.device.launch(kernel, (blocks, 1), by.threads, operands, stream)

@@ -1,0 +1,131 @@
+"""Block rows hold what was put in, evenly dealt, and products with them are right: emulated on a CPU, clusters and all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulation import COMPILER, EmulatedDevice, emulated_function
+from halves import NUMPY, Guarded, random_halves, rounding_bound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matrices import blocks
+
+from sparsec.cuda.products import block_weight
+from sparsec.cuda.products.bsr_rows_mma import WIDTHS, BsrRowsMma, microseconds, row_tiling, tile_width
+from sparsec.cuda.products.operands import Results, Rows
+from sparsec.cuda.streams.bsr_rows import MOST, PAIR, QUARTERS, WARPS, BlockRows
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 1700),
+    st.integers(1, 1500),
+    st.sampled_from([1, 16, 32, 64]),
+    st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]),
+    st.integers(0, 1 << 30),
+)
+def test_rows_round_trip(m: int, k: int, side: int, density: float, seed: int) -> None:
+    bits = blocks(m, k, side, density, seed)
+    rows = BlockRows.encode(bits)
+    assert np.array_equal(rows.decode(), bits)
+    strips = rows.tiles["strips"]
+    assert sorted(strips[strips >= 0].tolist()) == list(range(-(-m // 32)))
+    assert np.array_equal(np.bitwise_count(rows.steps["mask"]), rows.steps["units"])
+    assert rows.steps["units"].sum() == len(rows.units)
+    for pair in rows.tiles:
+        first, second = (rows.steps[tile["first"] :][: tile["steps"]] for tile in pair)
+        assert np.array_equal(first["column"], second["column"])
+        assert (first["units"] + second["units"] > 0).all()
+
+
+def test_an_element_lies_where_mma_wants_it() -> None:
+    bits = np.zeros((96, 256), dtype=np.uint16)
+    bits[64 + 27, 128 + 32 + 13] = 7  # strip 2, the second 32 columns of step 2: rows 16 to 31, columns 0 to 15
+    rows = BlockRows.encode(bits)
+    tile = next(each for each in rows.tiles.ravel() if 2 in each["strips"])
+    warp = tile["strips"].tolist().index(2)
+    assert tile["steps"] == 1
+    assert rows.steps[tile["first"]].tolist() == (2, 1, 2 << 2 * warp, 0, 0)
+    lanes = rows.units[0].view(np.uint16).reshape(2, 2, 32, 4, 2)
+    assert np.argwhere(lanes).tolist() == [
+        [0, 1, 3 * 4 + 2, 3, 1]
+    ]  # row 3 of eight, columns 4 and 5; of both the second eight
+
+
+def test_quarters_have_as_many_units_at_any_time() -> None:
+    kept = np.random.default_rng(1).random((256, 128)) < 0.2
+    rows = BlockRows.encode(np.kron(kept, np.ones((32, 32), dtype=np.uint16)))
+    totals = []
+    for tile in rows.tiles.ravel():
+        masks = rows.steps[tile["first"] :][: tile["steps"]]["mask"]
+        units = np.bitwise_count(masks[:, None] >> np.arange(0, 2 * WARPS, 2, dtype=np.uint32) & 3)
+        units = units.reshape(-1, WARPS // QUARTERS, QUARTERS).sum(axis=1)
+        done = units.cumsum(axis=0)
+        assert np.ptp(done, axis=1).max() <= 6
+        totals.append(done[-1])
+    assert np.max(totals) <= 1.1 * np.mean(totals)
+
+
+def test_both_zeros_are_dropped() -> None:
+    bits = np.full((64, 64), 0x8000, dtype=np.uint16)
+    assert not len(BlockRows.encode(bits).units)
+    bits[0, 0] = 1
+    decoded = BlockRows.encode(bits).decode()
+    assert decoded[0, 0] == 1
+    assert decoded[0, 1] == 0x8000
+    assert decoded[32, 0] == 0
+
+
+@given(st.sampled_from(WIDTHS), st.floats(0, MOST))
+def test_a_block_of_threads_fits(tokens: int, units: float) -> None:
+    tiling = row_tiling(tokens, units)
+    assert tiling.stages % PAIR == 0
+    assert tiling.units >= MOST
+    assert tiling.shared_bytes <= 227 << 10
+
+
+@pytest.mark.parametrize(("m", "tokens", "width"), [(8192, 4096, 120), (4096, 4096, 96), (8192, 1024, 88)])
+def test_tiles_are_as_wide_as_keeps_multiprocessors_busy(m: int, tokens: int, width: int) -> None:
+    assert tile_width(m, tokens, 132) == width
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(1, 5000))
+def test_more_units_take_longer(m: int, k: int, tokens: int) -> None:
+    most = -(-m // 32) * -(-k // 32)
+    assert microseconds(tokens, m, k, 0, 132) <= microseconds(tokens, m, k, most, 132)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs g++")
+@settings(max_examples=12, deadline=None)
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 1300), st.integers(1, 150)),
+    st.sampled_from([0.0, 0.05, 0.2, 1.0]),
+    st.sampled_from([40, 64, 120]),
+    st.integers(2, 5),
+    st.booleans(),
+    st.integers(0, 1 << 30),
+)
+def test_products_are_right_emulated(
+    sizes: tuple[int, int, int], density: float, width: int, workers: int, residual: bool, seed: int
+) -> None:
+    (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
+    kept = blocks(m, k, 32, density, seed) != 0
+    values = (generator.standard_normal((m, k)) * kept).astype(NUMPY[dtype])
+    padded = -(-k // 8) * 8  # as `matmul` does it
+    x = Guarded.of(np.pad(random_halves(generator, (1, 1, tokens, k), dtype), [(0, 0)] * 3 + [(0, padded - k)]), 8)
+    y = Guarded.of(np.full((1, 1, tokens, m), np.nan, NUMPY[dtype]), 8)
+    more = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), 8)
+    bias = generator.standard_normal(m).astype(np.float32)
+    added = (more.place.address, more.place.stride) if residual else ()
+    results = Results(y.place.address, y.place.stride, m, bias.ctypes.data, 1, *added)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_weight, "function", emulated_function)
+        device = EmulatedDevice(workers)
+        weight = BsrRowsMma(BlockRows.encode(values.view(np.uint16)), dtype, device)  # type: ignore[arg-type]
+        weight.launch(
+            Rows(x.place.address, x.place.stride, tokens, padded), results, 0, row_tiling(width, 24 * density)
+        )
+    wide_x, wide_w = x.values[0, 0, :, :k].astype(np.float64), values.astype(np.float64).T
+    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual * more.values[0, 0].astype(np.float64)
+    error = np.abs(y.values[0, 0].astype(np.float64) - expected)
+    assert (error <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()
