@@ -30,16 +30,17 @@ token, of 30 and of 4096 is on the GPU in up to three forms, the last of them de
 so many. `convert`, `torch.compile` and whole models ask the same; `explain`, and `way` of a weight, say what was chosen and what it
 would cost dense.
 
-**For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`),
-`coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma` for 2:4 (`nm24_streams`) and, with four bits a value
-(`compress_int4`), `w4_nm24_mma` for 2:4 (`w4_nm24_streams`) and `w4_group_mma` for groups of 16 that are there or not
-(`w4_group_streams`). Each has X in shared memory in tiles, copied asynchronously, multiplies on tensor cores with sums in
-float32, and splits K so that all multiprocessors have equal work (`partition`). Bias and activation are applied before the
-one rounding. More than 64 tokens are done 64 at a time, so the weight is read again for each 64.
+**For few tokens**, where the weight's bytes are what a product costs: `bitmap_mma` for any zeros (format: `lane_streams`, of
+values or, from 7/8 of zeros on, of pairs of neighbours), `coo_mma` for more than 88 % of zeros (`coo_streams`), `nm24_mma`
+for 2:4 (`nm24_streams`) and, with four bits a value (`compress_int4`), `w4_nm24_mma` for 2:4 (`w4_nm24_streams`) and
+`w4_group_mma` for groups of 16 that are there or not (`w4_group_streams`). Each has X in shared memory in tiles, copied
+asynchronously, multiplies on tensor cores with sums in float32, and splits K so that all multiprocessors have equal work
+(`partition`). Bias and activation are applied before the one rounding. More than 64 tokens are done 64 at a time, so the
+weight is read again for each 64.
 
-**For 17 to 64 tokens** of a weight of at least 80 % of zeros, on Hopper: `coo_wgmma` (`bank_streams`). Eight warps scatter
-nonzeros into tiles of 64 x 64 in shared memory and zeros in their places afterwards; a warpgroup multiplies meanwhile, 64
-tokens by 256 rows of W at a time, so that fewer tokens take as long.
+**For 9 to 64 tokens** of a weight of at least 80 % of zeros, on Hopper: `coo_wgmma` (`bank_streams`). Eight warps scatter
+nonzeros into tiles of 128 x 64 in shared memory and zeros in their places afterwards; two warpgroups multiply meanwhile, 64 rows
+of W by 16, 32 or 64 tokens at a time.
 
 **For one to eight tokens** of an unstructured weight, `spmv` (`spmv_streams`): no tensor cores, each lane has a row and
 gathers X from shared memory for each nonzero.
@@ -107,10 +108,15 @@ next keys and the values together while powers are taken (FlashAttention-3) gain
 a multiprocessor, which do that for each other.
 
 **What bounds the kernels for few tokens** on an H100 (132 multiprocessors, 3.35 TB/s): up to about 60 % of zeros memory,
-then instructions and shared memory. Each 1024 elements need 16 cycles of a multiprocessor's shared memory and 90
-instructions to become fragments, however few of them there are, and 8 and 15 for each of a lane's chunks to be laid out
-(`bitmap_mma`) or 3 cycles for each 32 nonzeros (`coo_mma`); X needs 4 for each eight tokens, and `mma.sync` as long.
-`bitmap_mma` has its stream in registers a step ahead, from the L2, where it is brought 2 KiB before: that is 1.1 to 1.25
+then the pipe to shared memory. At 70 and 80 % of zeros and 16 or 32 tokens, `bitmap_mma` has that busy for 75 % of the time, the
+ones of whole numbers for 40 to 46 and 30 to 35 %, the tensor cores for 17 to 31 %, and issues instructions in 58 to 66 % of the cycles.
+Each 1024 elements need 16 cycles of that pipe and 90 instructions to become fragments, however few of them there are, and 8
+and 12 for each of a lane's chunks of values to be laid out, or 3 cycles for each 32 nonzeros (`coo_mma`); X needs 4 for
+each eight tokens, loads of the stream 10. Pairs need no masks: 50 instructions, and 4 cycles for each chunk, but up to twice the
+bytes: 0.85 to 0.91 of the time at 90 % of zeros, 1.2 to 1.3 times at 80 %. Tried and no faster: X's fragments for 64 rows
+at a time, which are too many sums for more than 8 warps (a fifth fewer cycles of shared memory, but as long: each warp then
+waits for itself), and batches of eight words (1.1 to 1.3 times).
+`bitmap_mma` has its stream in registers a step ahead, from the L2, where it is brought 4 KiB before: that is 1.1 to 1.25
 times as fast as copies through shared memory (which take 60 microseconds for 124 MB with nothing else to do). Products of
 warpgroups (`wgmma`) with the same fragments from registers were tried: for large weights and 32 tokens they are as fast to 4
 % faster, else 1 to 11 % slower, for four warps wait for the slowest of them. `spmv` is bound by memory for one to four
@@ -123,6 +129,15 @@ numbers of a group, whether it is there or not (float16, up to eight tokens; els
 for the one before: a fifth fewer of them (numbers as they are stored for 16 tokens too, what is too much found once for all
 warps; steps by bulk copies) take as long to 1.15 times as long, for warps then wait for each other. Two blocks of threads on a
 multiprocessor, so that a kernel begins in the one before it, were tried and were no faster.
+
+`coo_wgmma` needs for each 64 x 64 elements 64 cycles of shared memory to read W, four for each four tokens to read X (columns
+come once for four of them: one more), for nonzeros twice as many as the fullest bank has (18, where a tenth of nonzeros is 13 of
+each), and to write and to read their bytes: 142 at 90 % of zeros and 16 tokens, 0.6 of what there is in that time. What bounds it is
+that things wait for each other: a warpgroup takes about 48 cycles to issue a product of 16 tokens that is done in 20, so that
+one took 1.2 times as long as two do. Without products it takes 0.8 of the time, without scattering, too; at 80 % of zeros
+memory alone takes nearly all of it (2.6 TB/s). Tried and slower: tiles of 64 rows by 8, 12 or 16 warps (1.1 to 1.3 times: more
+waits, and fuller banks), points from memory to registers (1.1), four warpgroups (as fast, slower for 64 tokens), blocks of 128
+rows (1.1). Of no use: X two or four steps before it is needed; whole words for nonzeros, for two bytes take as long as four.
 
 Of a small weight's time (16 million elements of four bits: 6.3 microseconds), the multiplication is half; the rest is the end:
 sums that are written, counted and read, each a way to the L2 and back. A fence between them costs 0.4 to 1 microsecond, so

@@ -23,8 +23,17 @@ from sparsec.errors import TargetError, ToolchainError
 @pytest.mark.parametrize("kernel", ["bitmap_mma", "coo_mma", "nm24_mma", "w4_nm24_mma", "w4_group_mma", "pad_rows"])
 def test_kernels_compile(kernel: str, architecture: tuple[int, int]) -> None:
     macros = {"WARPS": 16, "HALVES": 2, "BF16": 1, "TILES": 2, "ACTIVATION": 2, "STAGES": 4, "COLUMNS": 256}
-    macros |= {"KIND": 0, "UNITS": 144, "WORDS": 2, "LEAST": 12, "ROUNDS": 16, "FULL": 3, "HELD": 6}
+    macros |= {"KIND": 0, "UNITS": 144, "PAIRS": 0, "WORDS": 2, "LEAST": 12, "ROUNDS": 16, "FULL": 3, "HELD": 6}
     assert program.compiled(kernel, macros, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("architecture", [(8, 0), (8, 9), (9, 0)])
+@pytest.mark.parametrize("halves", [1, 2])
+def test_kernels_of_pairs_compile(halves: int, architecture: tuple[int, int]) -> None:
+    macros = {"WARPS": 16, "HALVES": halves, "BF16": 0, "TILES": 4, "ACTIVATION": 1, "STAGES": 3, "COLUMNS": 256}
+    macros |= {"KIND": 0, "PAIRS": 1, "WORDS": 2, "FULL": 1, "HELD": 6}
+    assert program.compiled("bitmap_mma", macros, architecture).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

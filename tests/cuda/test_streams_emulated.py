@@ -59,12 +59,12 @@ def weight(kernel: str, m: int, k: int, density: float, dtype: str, seed: int) -
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs g++")
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_parts_of_batches_and_of_rows_are_put_together(kernel: str) -> None:
+@pytest.mark.parametrize(("kernel", "density"), [*((kernel, 0.2) for kernel in KERNELS), ("bitmap_mma", 0.1)])
+def test_parts_of_batches_and_of_rows_are_put_together(kernel: str, density: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partition, "LARGE", 0)
         for workers in (1, 3):
-            check(kernel, weight(kernel, 600, 700, 0.2, "float16", 1), 13, workers, 1, residual=workers == 1)
+            check(kernel, weight(kernel, 600, 700, density, "float16", 1), 13, workers, 1, residual=workers == 1)
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs g++")

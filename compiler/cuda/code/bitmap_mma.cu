@@ -12,14 +12,16 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
     const int batches = o.parts[blockIdx.x + 1].batches - part.batches;
 
     const u32 x_data = shared_address(shared), x_barriers = x_data + Tokens::BYTES * STAGES, free = x_barriers + 16 * STAGES;
-    const u32 area_bytes = o.slots * LaneValues::SLOT, own_area = free + warp * area_bytes;
+    const u32 area_bytes = o.slots * LaneItems::ROW, own_area = free + warp * area_bytes;
     const u32 area = free + (warp % GROUPS + GROUPS) * area_bytes; // of the second warp with the same rows
     LaneStream stream;
-    stream.open(o.streams, o.offsets + part.batches * WARPS + warp * batches, batches, o.heads[blockIdx.x * WARPS + warp], own_area);
+    const uint4 head = o.heads[blockIdx.x * WARPS + warp];
+    stream.open(o.streams, o.offsets + part.batches * WARPS + warp * batches, batches, head, own_area, o.slots);
     int block = part.begin / o.steps, step = part.begin % o.steps, segment = part.segment, left = part.end - part.begin;
     Tokens tokens;
-    tokens.open(o, part, HALVES * 32, step * HALVES * 32, x_data, x_barriers);
-    tokens.skip(warp / GROUPS * 32);
+    tokens.open(o, part, HALVES * WIDTH, step * HALVES * WIDTH, x_data, x_barriers);
+    tokens.skip(warp / GROUPS * WIDTH);
+    stream.begin();
     for (; left > 0; step = 0, ++block, ++segment) {
         Sums sums;
         sums.clear();
@@ -29,10 +31,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
             if (column == 0) tokens.begin();
             Masks masks;
             u32 at = stream.take(masks);
+            const u32 x = tokens.at(column);
             const auto multiply_step = [&](u32 mask, int place) {
-                u32 a[4][4];
-                expand(a, mask, at);
-                multiply(sums.values, a, tokens.at(column + place * HALVES * 32));
+#pragma unroll
+                for (int columns = 0; columns < WIDTH; columns += 32) {
+                    u32 a[4][4];
+                    expand(a, mask, at);
+                    multiply(sums.values, a, Tokens::after(x, place * HALVES * WIDTH + columns));
+                }
             };
             if (here >= WORDS)
 #pragma unroll
@@ -40,13 +46,13 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) bitmap_mma(const Ope
             else
 #pragma unroll 1
                 for (int word = 0; word < here; ++word, masks.shift()) multiply_step(masks.words[0], word);
-            column = column + WORDS * HALVES * 32 == COLUMNS ? 0 : column + WORDS * HALVES * 32;
+            column = column + WORDS * HALVES * WIDTH == COLUMNS ? 0 : column + WORDS * HALVES * WIDTH;
             if (column == 0 || here <= WORDS) tokens.end();
         }
-        const uint4 saved = stream.values.saved();
+        const uint4 saved = stream.items.saved();
         __syncwarp(); // sums pass through the slots of all lanes
         sums.finish(o, block, segment, area, own_area);
         __syncwarp();
-        stream.values.restore(saved);
+        stream.items.restore(saved, o.slots);
     }
 }

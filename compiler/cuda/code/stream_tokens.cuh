@@ -91,6 +91,9 @@ struct Tokens {
         return data + stage * BYTES + column / 64 * SLAB + (lane_part ^ (column & 32) * 2);
     }
 
+    // The same so many columns after `x`; both begin with a multiple of 64, or there are none between them.
+    static __device__ __forceinline__ u32 after(u32 x, u32 columns) { return (x ^ (columns & 32) * 2) + columns / 64 * SLAB; }
+
     __device__ __forceinline__ void end() {
         arrive(barriers + 16 * stage + 8);
         if (++stage == STAGES) stage = 0, parity ^= 1;

@@ -76,9 +76,9 @@ class Row:
 
 
 ROWS: dict[Kernel, Row] = {
-    "bitmap_mma": Row(7.8, 0.088, 0.640, Tiles(0.70, 0.017), Tiles(2.40, 0.040), 0.2),
+    "bitmap_mma": Row(7.8, 0.088, 0.640, Tiles(0.70, 0.017), Tiles(2.40, 0.040), 0.19),
     "coo_mma": Row(5.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
-    "coo_wgmma": Row(6.9, 0.147, 0.66, Tiles(0.6, 0.0), Tiles(0.85, 0.0)),
+    "coo_wgmma": Row(6.0, 0.130, 0.595, Tiles(0.68, 0.0034), Tiles(0.68, 0.0058)),
     "nm24_mma": Row(3.9, 0.000, 0.740, Tiles(0.50, 0.005), Tiles(0.70, 0.009)),
     "w4_nm24_mma": Row(4.5, 0.142, 0.0, Tiles(0.8, 0.001), Tiles(1.20, 0.050)),
     "w4_group_mma": Row(4.7, 0.072, 0.128, Tiles(1.2, 0.027), Tiles(1.20, 0.060)),

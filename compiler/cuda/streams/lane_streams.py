@@ -1,17 +1,20 @@
-"""Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per element and the nonzero values.
+"""Lane streams: an unstructured matrix as the tensor cores' lanes take it, a bit per item and the items that are not zero.
 
-A warp has 32 rows and 32 columns of a step. Of a batch of steps, at most 1, 2 or 4, it has a mask word of each lane for each, then
-values. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 for a
-mask word, and consumes its nonzeros one after the other, in chunks of eight. In a batch, each lane takes the chunks that it
+Items are values or, in a sparse matrix, pairs of neighbours in a row, of which one may be zero: more bytes, fewer instructions.
+
+A warp has 32 rows and, of a step, 32 columns or 64. Of a batch of steps, at most 1, 2 or 4, it has a mask word of each lane for each,
+then items. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 items for a
+mask word, and consumes its nonzeros one after the other, in chunks of 16 bytes. In a batch, each lane takes the chunks that it
 lacks: the first of all lanes are a row, in order, then the second of those that take two, and so on. The first `full` rows
 are whole: a lane that lacks fewer is given what it takes later, and does not count it. So a stream has no pointers, and is
 read front to back.
 
-Bytes per element: 1/8 + 2 x density (bitmap and values), a twentieth more at most for whole rows, and half a chunk for each
-lane at the end of a worker's part.
+Bytes per element: 1/8 + 2 x density for values (bitmap and values), 1/16 + 4 x density for pairs at most; a twentieth more at most
+for whole rows, and half a chunk for each lane at the end of a worker's part.
 
-Of a mask word, bit 7 - s of byte b is element b of the lane's s-th group of four: rows g (b < 2) or g + 8 and columns c,
-c + 1, where g = lane / 4 and s = 4 * (16 columns: kt) + 2 * (16 rows: mt) + h, c = 16 * kt + 8 * h + 2 * (lane % 4).
+Of a mask word, bit 7 - s of byte b is item b of the lane's s-th group of four. Elements of a lane are rows g or g + 8 of 16 rows
+and columns c, c + 1 of 16 columns: g = lane / 4, c = 8 * h + 2 * (lane % 4). For values, s = 4 * (16 columns: kt) + 2 * (16 rows:
+mt) + h and b = 2 * (8 rows) + column; for pairs, s = 4 * (32 columns) + 2 * kt + mt and b = 2 * h + (8 rows).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +33,17 @@ from sparsec.cuda.streams.partition import ROWS, WARPS, Partition, deal, halves_
 from sparsec.cuda.streams.uneven_steps import Bits, Offsets, UnevenSteps
 
 LANES = 32
-WORD = 32  # columns of a mask word
-CHUNK = 8  # values
-UNIT = 16  # bytes
+WORD = 32  # items of a mask word
+TILE = 32  # columns of fragments
+UNIT = 16  # bytes: a chunk of a lane
+CHUNK_SLOTS = 8  # that a chunk is laid out in
 X_BYTES = 32 << 10  # of shared memory, that X should have beside the values
 SHARED_BYTES = 227 << 10  # of an H100, for a block of threads
-WORDS = ((4, 0.35), (2, 1.0), (1, 1.0))  # of a batch, up to a density: longer batches cost less, shorter ones fit
+PAIRED = 0.125  # density up to which items are pairs
 WASTED = 0.05  # of the units, at most, to have whole rows
 MOST_HELD = 7  # chunks of a lane that are loaded ahead, as registers allow
 LATE = 0.03  # of the batches of warps, those that may have more
+NEGATIVE_ZERO = 0x8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,9 @@ class LaneStreams(UnevenSteps):
     """
 
     kernel: ClassVar[Kernel] = "bitmap_mma"
-    columns: ClassVar[int] = WORD
+    item: ClassVar[np.dtype[np.unsignedinteger]]
+    # Steps of a batch, up to a density: longer batches cost less, shorter ones fit.
+    batches: ClassVar[tuple[tuple[int, float], ...]]
 
     units: NDArray[np.uint8]
     chunks: int
@@ -62,26 +69,27 @@ class LaneStreams(UnevenSteps):
     def encode(cls, weight: Bits, workers: int, shared_bytes: int = SHARED_BYTES) -> LaneStreams:
         """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors, and so much shared memory for a block of
         threads; both zeros are dropped."""
-        m, k = weight.shape
         nnz = int(np.count_nonzero(weight << 1))
-        density = nnz / (m * k)
-        for words, most in WORDS[:-1]:
-            if density <= most:
-                made = cls._with_steps(weight, nnz, workers, words, _usual_chunks(density, words))
-                if made.block_bytes(1)[0] + X_BYTES <= shared_bytes:
-                    return made
-        return cls._with_steps(weight, nnz, workers, 1, _usual_chunks(density, 1))
+        density = nnz / weight.size
+        kind = PairStreams if density <= PAIRED else ValueStreams
+        *longer, shortest = (words for words, most in kind.batches if density <= most)
+        for words in longer:
+            made = kind.with_batches(weight, nnz, workers, words)
+            if made.block_bytes(1)[0] + X_BYTES <= shared_bytes:
+                return made
+        return kind.with_batches(weight, nnz, workers, shortest)
 
     @classmethod
-    def _with_steps(cls, weight: Bits, nnz: int, workers: int, words: int, full: int) -> LaneStreams:
+    def with_batches(cls, weight: Bits, nnz: int, workers: int, words: int, full: int = LANES) -> Self:
+        """Encode a matrix with so many nonzeros in batches of so many steps, with so many whole rows at most."""
         m, k = weight.shape
         halves = halves_for(m, k, workers)
-        partition = deal(_costs(weight, halves), workers, halves, words)
+        partition = deal(cls._costs(weight, nnz, halves), workers, halves, words)
+        full = min(full, cls._usual_chunks(nnz / weight.size, words))
         with ThreadPoolExecutor() as pool:
-            parts = map(partition.parts, range(partition.workers))
-            found = list(pool.map(lambda each: _streams(_elements(weight, partition, each), full), parts))
+            found = list(pool.map(lambda each: cls._stream(weight, partition, each, full), range(partition.workers)))
         if full and sum(each.wasted for each in found) > WASTED * sum(len(each.units) for each in found):
-            return cls._with_steps(weight, nnz, workers, words, full - 1)
+            return cls.with_batches(weight, nnz, workers, words, full - 1)
         sizes = np.concatenate([each.sizes.ravel() for each in found])
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
         units = np.concatenate([each.units for each in found])
@@ -94,69 +102,101 @@ class LaneStreams(UnevenSteps):
         return self.whole(self._read, _piece)
 
     def _read(self, offsets: Offsets) -> Bits:
-        """The elements of a worker as `_elements` has them, from its units; the inverse of `_streams`."""
-        units, count, words = self.units[offsets[0] : offsets[-1]], len(offsets) // WARPS, self.partition.batch
-        header = words * LANES * 4 // UNIT
-        is_header = np.zeros(len(units), dtype=bool)
-        is_header[offsets[:-1, None] - offsets[0] + np.arange(header)] = True
-        masks = units[is_header].reshape(WARPS, count, LANES, words, 4)
-        bits = np.unpackbits(masks, axis=4).reshape(WARPS, count, LANES, words, 4, 8).swapaxes(4, 5)
-        nonzero = bits.reshape(WARPS, count, LANES, WORD * words).astype(bool)
-        before, taken = _taken(nonzero)
+        """The elements of a worker as `_elements` has them, from its units; the inverse of `_stream`."""
+        units, begins, words = self.units, offsets[:-1], self.partition.batch
+        header, chunk = words * LANES * 4 // UNIT, UNIT // self.item.itemsize
+        masks = units[begins[:, None] + np.arange(header)].reshape(WARPS, -1, LANES, words, 4)
+        bits = np.unpackbits(masks, axis=4).reshape(*masks.shape[:3], words, 4, 8).swapaxes(4, 5)
+        nonzero = bits.reshape(*masks.shape[:3], WORD * words).astype(bool)
+        before, taken = _taken(nonzero, chunk)
         warp, step, row, lane = _places(taken, self.full)
-        values = np.zeros((WARPS, LANES, int((before + taken).max(initial=0)) + self.full, CHUNK), dtype=np.uint16)
-        values[warp, lane, before[warp, step, lane] + row] = units[~is_header].view(np.uint16)
+        items = np.zeros((WARPS, LANES, int((before + taken).max(initial=0)) + self.full, chunk), dtype=self.item)
+        places = _unit_places(begins + header, np.maximum(taken, self.full).sum(axis=2))
+        items[warp, lane, before[warp, step, lane] + row] = units[places].view(self.item)
         by_lane = nonzero.swapaxes(1, 2)
-        there = np.arange(values.shape[2] * CHUNK) < by_lane.sum(axis=(2, 3))[:, :, None]
-        elements = np.zeros(by_lane.shape, dtype=np.uint16)
-        elements[by_lane] = values.reshape(there.shape)[there]
-        return elements.swapaxes(1, 2)
+        there = np.arange(items.shape[2] * chunk) < by_lane.sum(axis=(2, 3))[:, :, None]
+        elements = np.zeros(by_lane.shape, dtype=self.item)
+        elements[by_lane] = items.reshape(there.shape)[there]
+        return np.ascontiguousarray(elements.swapaxes(1, 2)).view(np.uint16)
 
     @property
     def macros(self) -> Mapping[str, int]:
         """What the kernel is to be compiled with for this matrix."""
-        return {"WORDS": self.partition.batch, "FULL": self.full, "HELD": self.held}
+        pairs = int(self.item.itemsize == 4)
+        return {"PAIRS": pairs, "WORDS": self.partition.batch, "FULL": self.full, "HELD": self.held}
 
     def block_bytes(self, tiles: int) -> tuple[int, int]:
         """Shared memory of a block with sums of so many tiles of tokens; slots of a lane in it.
 
-        A slot is a value; the sums of a group of rows pass through a warp's slots.
+        A slot is a word; the sums of a group of rows pass through a warp's slots.
         """
         slots = max(self.slots, -(-self.partition.area_bytes(tiles) // (LANES * 4)))
         return WARPS * slots * LANES * 4, slots
 
     @property
     def slots(self) -> int:
-        """Of a lane's values: one chunk from before, and what it takes in a batch at most."""
-        return CHUNK * (self.chunks + 1)
+        """Of a lane's items: one chunk from before, and what it takes in a batch at most."""
+        return CHUNK_SLOTS * (self.chunks + 1)
 
+    @classmethod
+    def _costs(cls, weight: Bits, nnz: int, halves: int) -> NDArray[np.float64]:
+        """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
+        rows, step = ROWS * WARPS // halves, cls.columns * halves
+        density = nnz / weight.size
+        of_nonzero = cls.item.itemsize * cls._items(density) / density if nnz else 0.0
+        of_element = TILE / cls.columns / 8 + 1 / 10
+        return np.float64(of_nonzero) * nonzeros(weight, step, halves) + rows * step * of_element
 
-def _costs(weight: Bits, halves: int) -> NDArray[np.float64]:
-    """Bytes of each step of each block, and a tenth of a byte per element for taking it apart: [blocks, steps]."""
-    rows, step = ROWS * WARPS // halves, WORD * halves
-    return np.float64(2.0) * nonzeros(weight, step, halves) + rows * step * (1 / 8 + 1 / 10)
+    @classmethod
+    def _items(cls, density: float) -> float:
+        """For each element, how many there are of nonzeros at random places."""
+        width = cls.item.itemsize // 2
+        return (1 - (1 - density) ** width) / width
 
+    @classmethod
+    def _usual_chunks(cls, density: float, words: int) -> int:
+        """That nearly each lane takes in a batch: about a standard deviation below the mean, of nonzeros at random places."""
+        most, share = WORD * words, cls._items(density) * cls.item.itemsize / 2
+        chunk = UNIT // cls.item.itemsize
+        return max(0, int((most * share - 1.1 * sqrt(most * share * (1 - share))) / chunk - 0.25))
 
-def _elements(weight: Bits, partition: Partition, parts: list[tuple[int, int, int]]) -> Bits:
-    """The elements of a worker as lanes take them: [warps, batches, lanes, 32 * words], zero outside of the matrix and the part."""
-    groups, halves, words = partition.groups, partition.halves, partition.batch
-    pieces = []
-    for piece in partition.batched(weight, WORD * halves, parts):
-        # group, mt, b / 2, g | batch, word, half, kt, h, t, b % 2
-        split = piece.reshape(groups, 2, 2, 8, -1, words, halves, 2, 2, 4, 2)
-        ordered = split.transpose(6, 0, 4, 3, 9, 5, 7, 1, 8, 2, 10)
-        pieces.append(ordered.reshape(WARPS, -1, LANES, WORD * words))
-    return np.concatenate(pieces, axis=1)
-
-
-def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Mask words [..., words] of elements [..., 32 * words]."""
-    bits = nonzero.reshape(*nonzero.shape[:-1], -1, 8, 4).swapaxes(-1, -2)
-    return np.ascontiguousarray(np.packbits(bits, axis=-1)[..., 0]).view("<u4")[..., 0]
+    @classmethod
+    def _stream(cls, weight: Bits, partition: Partition, worker: int, full: int) -> _Stream:
+        items = _elements(weight, partition, cls.columns, partition.parts(worker)).view(cls.item)
+        nonzero = items != 0
+        before, taken = _taken(nonzero, UNIT // items.itemsize)
+        there = np.maximum(taken, full)
+        header, counts = items.shape[3] * LANES // 8 // UNIT, there.sum(axis=2)
+        sizes = header + counts
+        begins = np.cumsum(sizes) - sizes.ravel()
+        warp, step, row, lane = _places(taken, full)
+        units = np.zeros((int(sizes.sum()), UNIT), dtype=np.uint8)
+        units[begins[:, None] + np.arange(header)] = _masks(nonzero).view(np.uint8).reshape(-1, header, UNIT)
+        chunks = _chunks(items, nonzero, warp, lane, before[warp, step, lane] + row)
+        units[_unit_places(begins + header, counts)] = chunks.view(np.uint8)
+        return _Stream(units, sizes, there.max(axis=2), int((there - taken).sum()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Streams:
+class ValueStreams(LaneStreams):
+    """Of values."""
+
+    columns: ClassVar[int] = TILE
+    item: ClassVar[np.dtype[np.unsignedinteger]] = np.dtype(np.uint16)
+    batches: ClassVar[tuple[tuple[int, float], ...]] = ((4, 0.35), (2, 1.0), (1, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class PairStreams(LaneStreams):
+    """Of pairs."""
+
+    columns: ClassVar[int] = 2 * TILE
+    item: ClassVar[np.dtype[np.unsignedinteger]] = np.dtype(np.uint32)
+    batches: ClassVar[tuple[tuple[int, float], ...]] = ((2, 1.0), (1, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
     """Of a worker: its units, how many each batch of each warp has and in how many rows [warps, batches], and how many units are
     there only to make rows whole."""
 
@@ -166,66 +206,70 @@ class _Streams:
     wasted: int
 
 
-def _usual_chunks(density: float, words: int) -> int:
-    """That nearly each lane takes in a batch: about a standard deviation below the mean, of values at random places."""
-    values = WORD * words
-    return max(0, int((values * density - 1.1 * sqrt(values * density * (1 - density))) / CHUNK - 0.25))
+def _elements(weight: Bits, partition: Partition, columns: int, parts: list[tuple[int, int, int]]) -> Bits:
+    """The elements of a worker as lanes take them: [warps, batches, lanes, columns of a batch], zero outside of the matrix and
+    the part; zeros are not negative."""
+    groups, halves, words = partition.groups, partition.halves, partition.batch
+    pieces = []
+    for piece in partition.batched(weight, columns * halves, parts):
+        # group, mt, b / 2, g | batch, word, half, tile, kt, h, t, b % 2
+        split = piece.reshape(groups, 2, 2, 8, -1, words, halves, columns // TILE, 2, 2, 4, 2)
+        ordered = split.transpose(6, 0, 4, 3, 10, 5, 7, 8, 1, 9, 2, 11)
+        pieces.append(ordered.reshape(WARPS, -1, LANES, columns * words))
+    found = np.concatenate(pieces, axis=1)
+    found[found == NEGATIVE_ZERO] = 0
+    return found
 
 
-def _taken(nonzero: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Chunks that lanes with these elements [warps, steps, lanes, 32 * words] have taken before each step, and take in it."""
-    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // CHUNK + 1  # for one value more than needed
+def _masks(nonzero: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Mask words [..., words] of items [..., 32 * words]."""
+    bits = nonzero.reshape(*nonzero.shape[:-1], -1, 8, 4).swapaxes(-1, -2)
+    return np.ascontiguousarray(np.packbits(bits, axis=-1)[..., 0]).view("<u4")[..., 0]
+
+
+def _taken(nonzero: NDArray[np.bool_], chunk: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Chunks of so many items that lanes with these [warps, steps, lanes, 32 * words] have taken before each step, and take in it."""
+    fetched = np.cumsum(nonzero.sum(axis=3, dtype=np.int64), axis=1) // chunk + 1  # for one item more than needed
     taken = np.diff(fetched, axis=1, prepend=0)
     return fetched - taken, taken
 
 
 def _places(taken: NDArray[np.int64], full: int) -> tuple[NDArray[np.intp], ...]:
-    """Of all units with values, in their order: warp, step, row, lane."""
+    """Of all units with items, in their order: warp, step, row, lane."""
     there = np.maximum(taken, full)[:, :, None, :]
     return np.nonzero(there > np.arange(int(there.max(initial=1)))[:, None])
 
 
-def _streams(elements: Bits, full: int) -> _Streams:
-    _, _, lanes, width = elements.shape
-    nonzero = (elements << 1) != 0
-    before, taken = _taken(nonzero)
-    there = np.maximum(taken, full)
-    header = width * lanes // 8 // UNIT
-    sizes = header + there.sum(axis=2)
-    warp, step, row, lane = _places(taken, full)
-    begins = np.cumsum(sizes.ravel()) - sizes.ravel()
-    is_header = np.zeros(int(sizes.sum()), dtype=bool)
-    is_header[begins[:, None] + np.arange(header)] = True
-    units = np.empty((is_header.size, UNIT), dtype=np.uint8)
-    units[is_header] = _masks(nonzero).view(np.uint8).reshape(-1, UNIT)
-    values = _chunks(elements, nonzero, warp, lane, before[warp, step, lane] + row)
-    units[~is_header] = values.view(np.uint8)
-    return _Streams(units, sizes, there.max(axis=2), int((there - taken).sum()))
+def _unit_places(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of `counts[i]` units from `begins[i]` on, for all i in order."""
+    before = np.cumsum(counts) - counts.ravel()
+    found: NDArray[np.int64] = np.repeat(begins - before, counts.ravel()) + np.arange(int(counts.sum()))
+    return found
 
 
 def _chunks(
-    elements: Bits,
+    items: NDArray[np.unsignedinteger],
     nonzero: NDArray[np.bool_],
     warp: NDArray[np.intp],
     lane: NDArray[np.intp],
     chunk: NDArray[np.int64],
-) -> Bits:
-    """Chunk number `chunk[i]` of lane `lane[i]` of warp `warp[i]`, for all i; zeros behind a lane's last value."""
+) -> NDArray[np.unsignedinteger]:
+    """Chunk number `chunk[i]` of lane `lane[i]` of warp `warp[i]`, for all i; zeros behind a lane's last item."""
     by_lane = nonzero.swapaxes(1, 2)
-    values = elements.swapaxes(1, 2)[by_lane]
+    kept, size = items.swapaxes(1, 2)[by_lane], UNIT // items.itemsize
     totals = by_lane.sum(axis=(2, 3)).ravel()
     begins = np.cumsum(totals) - totals
-    which = warp * elements.shape[2] + lane
-    inside = chunk[:, None] * CHUNK + np.arange(CHUNK)
+    which = warp * items.shape[2] + lane
+    inside = chunk[:, None] * size + np.arange(size)
     exists = inside < totals[which][:, None]
     places = np.where(exists, begins[which][:, None] + inside, 0)
-    padded = values if values.size else np.zeros(1, dtype=np.uint16)
-    return np.where(exists, padded[places], np.uint16(0)).astype(np.uint16)
+    padded = kept if kept.size else np.zeros(1, dtype=items.dtype)
+    return np.where(exists, padded[places], items.dtype.type(0))
 
 
 def _piece(elements: Bits, partition: Partition) -> Bits:
-    """The rows of a block for batches [WARPS, batches, lanes, 32 * words]; the inverse of `_elements`."""
-    groups, halves, batches = partition.groups, partition.halves, elements.shape[1]
-    # half, group, batch, g, t | word, kt, mt, h, b / 2, b % 2
-    split = elements.reshape(halves, groups, batches, 8, 4, partition.batch, 2, 2, 2, 2, 2)
-    return split.transpose(1, 7, 9, 3, 2, 5, 0, 6, 8, 4, 10).reshape(partition.rows, -1)
+    """The rows of a block for batches [WARPS, batches, lanes, columns of a batch]; the inverse of `_elements`."""
+    groups, halves, words = partition.groups, partition.halves, partition.batch
+    # half, group, batch, g, t | word, tile, kt, mt, h, b / 2, b % 2
+    split = elements.reshape(halves, groups, elements.shape[1], 8, 4, words, -1, 2, 2, 2, 2, 2)
+    return split.transpose(1, 8, 10, 3, 2, 5, 0, 6, 7, 9, 4, 11).reshape(partition.rows, -1)
