@@ -379,6 +379,8 @@ inline void sparse_mma(float (&d)[4], const uint4 &a, const uint4 &b, u32 indice
     }
 }
 
+#include "emulated_products.h"
+
 // Calls a kernel with what is at an address.
 template <typename T>
 inline void call(void (*function)(T), const void *operands) {

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulated_product import check_product
 from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY, Guarded, random_halves, rounding_bound
+from halves import NUMPY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import unstructured
@@ -16,7 +17,6 @@ from sparsec.cuda.code import program
 from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products import device_cost, spmv
 from sparsec.cuda.products.compressed_weight import CompressedWeight
-from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.products.product import matmul
 from sparsec.cuda.products.spmv import SpmvWeight, most_columns, most_tokens, shared_bytes
 from sparsec.cuda.products.weights import compress
@@ -68,26 +68,13 @@ def test_products_are_right_emulated(
 ) -> None:
     if COMPILER is None:
         pytest.skip("needs g++")
-    (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
+    (m, k, tokens), dtype = sizes, ("float16", "bfloat16")[seed % 2]
     values = values_of(m, k, density, dtype, seed)
-    padded = -(-k // 8) * 8  # as `matmul` does it
-    x = Guarded.of(np.pad(random_halves(generator, (1, 1, tokens, k), dtype), [(0, 0)] * 3 + [(0, padded - k)]), 8)
-    y = Guarded.of(np.full((1, 1, tokens, m), np.nan, NUMPY[dtype]), 8)
-    residual = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), 8)
-    bias = generator.standard_normal(m).astype(np.float32)
-    results = Results(
-        y.place.address, y.place.stride, m, bias.ctypes.data, 1, residual.place.address, residual.place.stride
-    )
     streams = SpmvStreams.encode(values.view(np.uint16), workers, most, ordered=ordered)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spmv, "function", emulated_function)
         weight = SpmvWeight(streams, dtype, EmulatedDevice())  # type: ignore[arg-type]
-        for _ in range(2):  # the second finds counters as the first left them
-            weight.launch(None, Rows(x.place.address, x.place.stride, tokens, padded), results, 0)
-    wide_x, wide_w = x.values[0, 0, :, :k].astype(np.float64), values.astype(np.float64).T
-    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual.values[0, 0].astype(np.float64)
-    error = np.abs(y.values[0, 0].astype(np.float64) - expected)
-    assert (error <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()
+        check_product(lambda x, y: weight.launch(None, x, y, 0), values, tokens, dtype, seed)
 
 
 @pytest.mark.usefixtures("gpu", "nvrtc")

@@ -1,14 +1,16 @@
-// Nonzeros of a tile of 64 x 64 and where they go, as bank_streams.py has them: a lane's part of both.
+// Nonzeros of a tile of HEIGHT rows x 64 columns and where they go, as bank_streams.py has them: a lane's part of both.
 //
-// Macros: MAIN nonzeros of each lane for its own bank of shared memory; from LEAST to ROUNDS of any bank.
+// Macros: MAIN nonzeros of each lane for its own bank of shared memory; from LEAST to ROUNDS of any bank; HEIGHT.
 
 #include "machine/shared_memory.cuh"
 
 #define FIXED (MAIN * 3 / 2) // units of 64 bytes that every tile has
+#define TILE_BYTES (HEIGHT * 128)
+#define LINES (TILE_BYTES - 128) // bits of an address that say which word of its bank
 
 // Where a lane's part of a tile goes.
 struct Places {
-    u32 words[(MAIN + 3) / 4]; // 14 bits for two of its bank: of the lower half and of the higher one
+    u32 words[(MAIN + 3) / 4]; // 16 bits for two of its bank: of the lower half and of the higher one
     u32 more[ROUNDS ? ROUNDS : 1]; // in its high half, the byte of a nonzero of any bank
     u32 units;
 };
@@ -32,17 +34,30 @@ struct Points {
     }
 };
 
-// Call `put` with where each nonzero goes and its number, those of any bank after the others.
-template <class Put>
-__device__ __forceinline__ void each_place(const Places &places, u32 tile, const Put &put) {
+// Call `put` with the word that a nonzero of the lane's bank is in and its number, of the lower half and of the higher one in turns;
+// then `put_any` with where each of the others is, and its number.
+template <class Put, class PutAny>
+__device__ __forceinline__ void each_place(const Places &places, u32 tile, const Put &put, const PutAny &put_any) {
     const u32 bank = tile + (threadIdx.x & 31) * 4;
 #pragma unroll
     for (u32 each = 0; each < MAIN / 2; ++each) {
         const u32 word = places.words[each / 2];
-        put(bank + ((each % 2 ? word >> 16 : word) & 0x1F80), 2 * each);
-        put(bank + ((each % 2 ? word >> 9 : word << 7) & 0x1F80) + 2, 2 * each + 1);
+        put(bank + ((each % 2 ? word >> 16 : word) & LINES), 2 * each);
+        put(bank + ((each % 2 ? word >> 9 : word << 7) & LINES), 2 * each + 1);
     }
 #pragma unroll
     for (u32 each = 0; each < ROUNDS; ++each)
-        if (each < LEAST || FIXED + 2 * each < places.units) put(tile + (places.more[each] >> 16), MAIN + each);
+        if (each < LEAST || FIXED + 2 * each < places.units) put_any(tile + (places.more[each] >> 16), each);
+}
+
+__device__ __forceinline__ void put(const Points &points, u32 tile) {
+    each_place(
+        points.places, tile,
+        [&](u32 word, u32 number) { store2(word + number % 2 * 2, points.values[number / 2] >> number % 2 * 16); },
+        [&](u32 place, u32 number) { store2(place, points.places.more[number]); });
+}
+
+// Zeros where a tile's nonzeros are, and in the other halves of their words.
+__device__ __forceinline__ void clear(const Places &places, u32 tile) {
+    each_place(places, tile, [](u32 word, u32) { store4(word, 0); }, [](u32 place, u32) { store4(place & ~2u, 0); });
 }

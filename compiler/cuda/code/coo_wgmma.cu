@@ -1,11 +1,11 @@
 // Y = W X for W of few nonzeros, on Hopper's tensor cores: sm_90a only. Nonzeros (see bank_streams.py) are scattered into
-// tiles of 64 rows x 64 columns in shared memory, which products of warpgroups read.
+// tiles of HEIGHT rows x 64 columns in shared memory, which products of warpgroups read.
 //
-// A block of threads has SLOTS places for tiles, all zeros to begin with. Tiles come in a line: for each step of 64 columns
-// those of ROW_TILES x 64 rows. SCATTERERS warps take them in turns: each waits until the tile that was in the place before
-// is multiplied, stores zeros where its nonzeros were and the next tile's nonzeros. Tiles' points are copied to shared memory
-// PLACES tiles ahead. One warpgroup multiplies: the instruction takes 64 rows of X, tokens or whatever is behind them, and 256
-// rows of W, in 128 cycles for each tile. One of the warps that scatter a step has the tensor memory unit bring its columns of X.
+// Tiles come in a line: for each step of 64 columns those of ROWS rows. SCATTERERS warps, each with a place for one, all zeros to
+// begin with, take them in turns: each waits until the tile before is multiplied, stores zeros where its nonzeros were and the
+// next tile's nonzeros. Tiles' points are copied to shared memory PLACES tiles ahead. Warpgroups multiply, each a tile of every
+// step: products of so few tokens take longer to issue than to be done. The warp that has a step's first tile has the tensor memory
+// unit bring the step's columns of X.
 
 #include "coo_points.cuh"
 #include "machine/barriers.cuh"
@@ -16,13 +16,15 @@
 #include "output.cuh"
 #include "told_words.cuh"
 
-#define ROW_TILES 4
-#define SLOTS (DEPTH * SCATTERERS)
-#define STAGES (SLOTS / ROW_TILES) // steps that there are places for, and for their columns of X
-#define TILE_BYTES 8192
+#define TILES (ROWS / HEIGHT) // of a step
+#define PARTS (HEIGHT / 64) // of a tile, that products have
+#define STAGES (SCATTERERS / TILES + 1) // steps whose columns of X there are places for
 #define X_BYTES (TOKENS * 128)
+#define OUT_BYTES (TOKENS * 128) // of shared memory, through which a warpgroup's results go
 #define POINT_BYTES ((FIXED + 2 * ROUNDS) * 64) // of a tile, at most
-#define THREADS (128 + 32 * SCATTERERS)
+#define MULTIPLYING (128 * TILES) // threads
+#define THREADS (MULTIPLYING + 32 * SCATTERERS)
+#define SUMS (TOKENS / 2) // of 64 rows, that a thread has
 
 struct Part {
     int begin, end, segment, unused;
@@ -36,210 +38,205 @@ struct Operands {
     TensorMap x; // boxes of 64 columns, TOKENS tokens
     Output out;
     const char *streams;
-    const u32 *starts; // [workers][SCATTERERS]: the first offset of each
+    const uint4 *heads; // [workers][SCATTERERS]: the first offsets of each
     const u32 *offsets; // [tiles + 1], units: a worker's first warp's, its second's, ...
     const Part *parts; // [workers]
     const Segments *segments; // [blocks]
-    float *partial; // [segments][TOKENS][ROWS]
+    float4 *partial; // [segments][TILES * PARTS][SUMS / 4][128 threads]
     u32 *counters; // [blocks]
     int steps, blocks, segment_count; // steps of a block
 };
 
-__device__ __forceinline__ void scatter(const Operands &o, const Part &part, u32 ring, u32 x_stages, u32 full, u32 read, u32 places,
-                                        u32 there) {
-    const u32 warp = threadIdx.x / 32 - 4, lane = threadIdx.x & 31;
-    const u32 tiles = (part.end - part.begin) * ROW_TILES, count = (tiles - warp + SCATTERERS - 1) / SCATTERERS;
-    const u32 *offsets = o.offsets + part.begin * ROW_TILES + warp * (tiles / SCATTERERS) + min(warp, tiles % SCATTERERS);
-    const u32 own_places = places + warp * (PLACES * POINT_BYTES), own_there = there + warp * (PLACES * 8);
+// Where all is in shared memory.
+struct Shared {
+    u32 tiles, x, points;
+    u32 there, full, read, x_full, x_read; // barriers: of points; of tiles; of columns of X
+    u32 left; // two blocks, + 1, that others have parts of and that are to be finished here
+
+    __device__ __forceinline__ explicit Shared(u32 begin) {
+        tiles = begin, x = tiles + SCATTERERS * TILE_BYTES, points = x + STAGES * X_BYTES;
+        there = points + SCATTERERS * PLACES * POINT_BYTES, full = there + 8 * SCATTERERS * PLACES, read = full + 8 * SCATTERERS;
+        x_full = read + 8 * SCATTERERS, x_read = x_full + 8 * STAGES, left = x_read + 8 * STAGES;
+    }
+};
+
+// A step's columns of X.
+__device__ __forceinline__ void bring_x(const Operands &o, const Part &part, const Shared &s, u32 step) {
+    const u32 stage = step % STAGES, full = s.x_full + 8 * stage;
+    if (step >= STAGES) wait_for(s.x_read + 8 * stage, (step / STAGES - 1) % 2);
+    if ((threadIdx.x & 31) == 0) {
+        expect(full, X_BYTES);
+        copy_box(s.x + stage * X_BYTES, o.x, (part.begin + step) % o.steps * 64, blockIdx.y * TOKENS, full);
+    }
+}
+
+__device__ __forceinline__ void scatter(const Operands &o, const Part &part, const Shared &s) {
+    const u32 warp = (threadIdx.x - MULTIPLYING) / 32, lane = threadIdx.x & 31;
+    const u32 tiles = (part.end - part.begin) * TILES, count = (tiles - warp + SCATTERERS - 1) / SCATTERERS;
+    const u32 *offsets = o.offsets + part.begin * TILES + warp * (tiles / SCATTERERS) + min(warp, tiles % SCATTERERS);
+    const u32 own_points = s.points + warp * (PLACES * POINT_BYTES), own_there = s.there + warp * (PLACES * 8);
+    const u32 tile = s.tiles + warp * TILE_BYTES;
     ToldWords<u32> ends(offsets + 1, count); // of this warp's tiles
-    u32 begin = o.starts[blockIdx.x * SCATTERERS + warp], units[PLACES] = {}; // of the tiles that are copied
+    const uint4 head = o.heads[blockIdx.x * SCATTERERS + warp]; // so that the first need not wait for those
+    const u32 first[4] = {head.x, head.y, head.z, head.w};
+    u32 begin = first[0], units[PLACES] = {}; // of the tiles that are copied
     const auto forget_first = [&] {
 #pragma unroll
         for (int i = 0; i + 1 < PLACES; ++i) units[i] = units[i + 1];
     };
-    const auto copy = [&](u32 which) {
-        if (which >= count) return;
-        const u32 end = ends.at(which), place = which % PLACES;
+    const auto copy = [&](u32 which, u32 end) {
+        const u32 place = which % PLACES;
         if (lane == 0) {
             expect(own_there + 8 * place, (end - begin) * 64);
-            copy_bytes(own_places + place * POINT_BYTES, o.streams + begin * 64ull, (end - begin) * 64, own_there + 8 * place);
+            copy_bytes(own_points + place * POINT_BYTES, o.streams + begin * 64ull, (end - begin) * 64, own_there + 8 * place);
         }
         forget_first();
         units[PLACES - 1] = end - begin, begin = end;
     };
 #pragma unroll
-    for (u32 each = 0; each < PLACES; ++each) copy(each);
-    if (count < PLACES) // those that there are come first
-        for (u32 each = count; each < PLACES; ++each) forget_first();
-#pragma unroll
-    for (u32 slot = warp; slot < SLOTS; slot += SCATTERERS)
-        for (u32 at = lane * 16; at < TILE_BYTES; at += 512) store16(ring + slot * TILE_BYTES + at, make_uint4(0, 0, 0, 0));
+    for (u32 each = 0; each < PLACES; ++each)
+        if (each < count)
+            copy(each, first[each + 1]);
+        else
+            forget_first(); // those that there are come first
+    for (u32 at = lane * 16; at < TILE_BYTES; at += 512) store16(tile + at, make_uint4(0, 0, 0, 0));
     __syncwarp();
-    wait_for_kernel_before();
-    Places before[DEPTH] = {}; // the tiles in its places, the oldest first
+    for (u32 each = 0; each < PLACES; ++each) ends.at(each);
+    Places before = {}; // of the tile that is there
     for (u32 each = 0; each < count; ++each) {
-        const u32 number = warp + each * SCATTERERS, step = number / ROW_TILES, stage = step % STAGES;
-        const u32 place = each % PLACES, tile = ring + number % SLOTS * TILE_BYTES;
+        const u32 number = warp + each * SCATTERERS, place = each % PLACES;
+        if (number % TILES == 0) {
+            if (each == 0) wait_for_kernel_before(); // which may write X
+            bring_x(o, part, s, number / TILES);
+        }
         Points now;
         wait_for(own_there + 8 * place, each / PLACES % 2);
-        now.load(own_places + place * POINT_BYTES, units[0]);
+        now.load(own_points + place * POINT_BYTES, units[0]);
         __syncwarp();
         const u32 next = each + PLACES;
         if (next < count)
-            copy(next);
+            copy(next, ends.at(next));
         else
             forget_first();
-        if (each >= DEPTH) wait_for(read + 8 * stage, (step / STAGES - 1) % 2);
-        if (lane == 0 && each % ROW_TILES == warp % ROW_TILES) { // of each step one warp, in turns
-            expect(full + 8 * stage, X_BYTES);
-            copy_box(x_stages + stage * X_BYTES, o.x, (part.begin + step) % o.steps * 64, blockIdx.y * TOKENS, full + 8 * stage);
+        if (each > 0) {
+            wait_for(s.read + 8 * warp, (each - 1) % 2);
+            clear(before, tile);
+            __syncwarp(); // other lanes' nonzeros may be there now
         }
-        if (each >= DEPTH) each_place(before[0], tile, [](u32 place, u32) { store2(place, 0); });
-        each_place(now.places, tile, [&](u32 place, u32 number) {
-            store2(place, number >= MAIN ? now.places.more[number - MAIN] : now.values[number / 2] >> number % 2 * 16);
-        });
+        put(now, tile);
         show_to_products();
-        arrive(full + 8 * stage);
-#pragma unroll
-        for (int i = 0; i + 1 < DEPTH; ++i) before[i] = before[i + 1];
-        before[DEPTH - 1] = now.places;
+        arrive(s.full + 8 * warp);
+        before = now.places;
     }
 }
 
-// Sums of four rows of a token.
-__device__ __forceinline__ void store_four(const Output &o, float4 v, int token, int row) {
-    if (row >= o.m) return;
-    const float sums[4] = {v.x, v.y, v.z, v.w};
-    u16 *to = o.y + token * o.stride + row;
-    const u16 *residual = o.residual + token * o.residual_stride + row;
-    const bool whole = o.wide && row + 4 <= o.m;
-    uint2 more = make_uint2(0, 0), words;
-    if (o.residual && whole) more = *(const uint2 *)residual;
-    float w[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) w[i] = sums[i] + (o.bias && row + i < o.m ? o.bias[row + i] : 0.0f);
-    if (o.residual && !whole) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-            if (row + i < o.m) (i < 2 ? more.x : more.y) |= (u32)residual[i] << i % 2 * 16;
-    }
-    const float2 low = both_widened(more.x), high = both_widened(more.y); // zeros without a residual
-    words = make_uint2(rounded(activated(w[0], low.x), activated(w[1], low.y)), rounded(activated(w[2], high.x), activated(w[3], high.y)));
-    if (whole) {
-        *(uint2 *)to = words;
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-        if (row + i < o.m) to[i] = (u16)((i < 2 ? words.x : words.y) >> i % 2 * 16);
+// Where a thread's sums of 64 rows of a segment are.
+__device__ __forceinline__ float4 *partial_of(const Operands &o, int segment, int part) {
+    return o.partial + (((i64)blockIdx.y * o.segment_count + segment) * (TILES * PARTS) + part) * (SUMS / 4 * 128) + threadIdx.x % 128;
 }
 
-// Where a segment's sums are: [TOKENS][ROWS].
-__device__ __forceinline__ float *partial_of(const Operands &o, int segment) {
-    return o.partial + ((i64)blockIdx.y * o.segment_count + segment) * (TOKENS * ROWS);
-}
-
-__device__ __forceinline__ int tokens_here(const Operands &o) { return min(o.out.tokens - (int)blockIdx.y * TOKENS, TOKENS); }
-
-// The sums of all segments of a block, in their order, so that results do not depend on who adds them up: to y, by so many threads.
-__device__ __forceinline__ void finish(const Operands &o, int block, int thread, int threads) {
-    const int SOME = 4; // sums of four rows, that a thread has on their way
-    const Segments segments = o.segments[block];
-    const int count = tokens_here(o) * (ROWS / 4);
-    for (int first = thread; first < count; first += threads * SOME) {
-        float4 sums[SOME];
+// A warpgroup's sums of a segment, for a worker to add up: whether it is the last of the block's that is here, in one thread.
+__device__ __forceinline__ bool give(const Operands &o, const float (&sums)[PARTS][SUMS], int segment, int block, int workers) {
+    const int group = threadIdx.x / 128;
 #pragma unroll
-        for (int i = 0; i < SOME; ++i) sums[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 2
-        for (int which = 0; which < segments.count; ++which) {
-            const float4 *from = (const float4 *)partial_of(o, segments.first + which);
-            float4 more[SOME];
+    for (int part = 0; part < PARTS; ++part) {
+        float4 *to = partial_of(o, segment, group * PARTS + part);
+        const float *v = sums[part];
 #pragma unroll
-            for (int i = 0; i < SOME; ++i) more[i] = __ldcg(from + min(first + i * threads, count - 1));
-#pragma unroll
-            for (int i = 0; i < SOME; ++i)
-                sums[i].x += more[i].x, sums[i].y += more[i].y, sums[i].z += more[i].z, sums[i].w += more[i].w;
-        }
-#pragma unroll
-        for (int i = 0; i < SOME; ++i) {
-            const int item = first + i * threads;
-            if (item < count) store_four(o.out, sums[i], blockIdx.y * TOKENS + item / (ROWS / 4), block * ROWS + item % (ROWS / 4) * 4);
-        }
+        for (int i = 0; i < SUMS; i += 4) __stcg(to + i / 4 * 128, make_float4(v[i], v[i + 1], v[i + 2], v[i + 3]));
     }
+    meet_warpgroup(1 + group);
+    if (threadIdx.x % 128) return false;
+    u32 *counter = o.counters + blockIdx.y * o.blocks + block;
+    const bool last = arrivals_before(counter) + 1 == workers * TILES;
+    if (last) *counter = 0;
+    return last;
 }
 
-__device__ __forceinline__ void multiply(const Operands &o, const Part &part, u32 ring, u32 x_stages, u32 full, u32 read, u32 left) {
-    const int count = part.end - part.begin, warp = threadIdx.x / 32, lane = threadIdx.x & 31;
+__device__ __forceinline__ void multiply(const Operands &o, const Part &part, const Shared &s) {
+    const int count = part.end - part.begin, group = threadIdx.x / 128;
     int segment = part.segment, block = part.begin / o.steps;
     for (int step = 0; step < count; ++block, ++segment) {
-        float sums[ROWS / 2] = {};
+        float sums[PARTS][SUMS];
+#pragma unroll
+        for (int i = 0; i < PARTS * SUMS; ++i) sums[i / SUMS][i % SUMS] = 0.0f;
         const int begin = step, stop = min(count, (block + 1) * o.steps - part.begin);
+        u32 before = 0, x_before = 0; // barriers of what is being multiplied
         for (; step < stop; ++step) {
-            const u32 stage = step % STAGES, x = x_stages + stage * X_BYTES, w = ring + stage * ROW_TILES * TILE_BYTES;
-            wait_for(full + 8 * stage, step / STAGES % 2);
+            const u32 stage = step % STAGES, x = s.x + stage * X_BYTES;
+            const u32 number = step * TILES + group, slot = number % SCATTERERS, w = s.tiles + slot * TILE_BYTES;
+            wait_for(s.x_full + 8 * stage, step / STAGES % 2);
+            wait_for(s.full + 8 * slot, number / SCATTERERS % 2);
             begin_products();
 #pragma unroll
             for (int k = 0; k < 4; ++k)
-                wgmma(sums, matrix_at<1>(x + k * 32), matrix_at<1>(w + k * 32), k > 0 || step > begin);
+#pragma unroll
+                for (int each = 0; each < PARTS; ++each)
+                    wgmma(sums[each], matrix_at<1>(w + each * 8192 + k * 32), matrix_at<1>(x + k * 32));
             end_products();
             wait_for_products<1>();
-            if (step > begin) arrive(read + 8 * ((step - 1) % STAGES));
+            if (step > begin) arrive(before), arrive(x_before);
+            before = s.read + 8 * slot, x_before = s.x_read + 8 * stage;
         }
         wait_for_products<0>();
-        arrive(read + 8 * ((step - 1) % STAGES));
-        float *own = partial_of(o, segment);
+        arrive(before), arrive(x_before);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int token = warp * 16 + half * 8 + lane / 4;
-            if (token < tokens_here(o))
-#pragma unroll
-                for (int i = 0; i < ROWS / 8; ++i)
-                    __stcg((float2 *)(own + token * ROWS + i * 8 + lane % 4 * 2), make_float2(sums[4 * i + 2 * half], sums[4 * i + 2 * half + 1]));
-        }
-        const u32 all = o.segments[block].count;
-        meet_warpgroup(1);
-        if (all == 1)
-            finish(o, block, threadIdx.x, 128);
-        else if (threadIdx.x == 0) {
-            u32 *counter = o.counters + blockIdx.y * o.blocks + block;
-            const bool last = arrivals_before(counter) + 1 == all;
-            if (last) *counter = 0;
+        for (int each = 0; each < PARTS; ++each) settle(sums[each]);
+        const int workers = o.segments[block].count;
+        if (give(o, sums, segment, block, workers) && workers > 1)
             // The first and the last segment of a worker are those whose blocks others have, too.
-            store4(left + 4 * (begin > 0), last ? block + 1 : 0);
-        }
+            store4(s.left + 4 * (begin > 0), block + 1);
     }
 }
 
-// What is left to do when all is multiplied: blocks of which this worker was the last to have its part.
-__device__ __forceinline__ void finish_shared(const Operands &o, u32 left) {
+// The sums of all segments of a block, in their order, so that results do not depend on who adds them up, to y: by all warpgroups.
+__device__ __forceinline__ void finish(const Operands &o, int block, u32 areas) {
+    const int SOME = 32 / SUMS; // segments, that a thread has on their way
+    const Segments segments = o.segments[block];
+    const int group = threadIdx.x / 128;
+    for (int part = group; part < TILES * PARTS; part += THREADS / 128) {
+        float sums[SUMS] = {};
+#pragma unroll SOME
+        for (int which = 0; which < segments.count; ++which) {
+            const float4 *from = partial_of(o, segments.first + which, part);
+#pragma unroll
+            for (int i = 0; i < SUMS; i += 4) {
+                const float4 more = __ldcg(from + i / 4 * 128);
+                sums[i] += more.x, sums[i + 1] += more.y, sums[i + 2] += more.z, sums[i + 3] += more.w;
+            }
+        }
+        const int first = block * ROWS + part * 64, row = first_of_rows(first, first + 32);
+        const float2 biases = o.out.biases(row, row + 8);
+        store<TOKENS>(sums, o.out, first, first + 32, blockIdx.y * TOKENS, biases, areas + group * OUT_BYTES, 1 + group);
+    }
+}
+
+// When all is multiplied: the blocks that are this worker's alone, and those of which it was the last to have its part.
+__device__ __forceinline__ void finish_all(const Operands &o, const Part &part, const Shared &s) {
     __syncthreads();
-    for (int each = 0; each < 2; ++each)
-        if (const u32 block = loaded(left + 4 * each)) finish(o, block - 1, threadIdx.x, THREADS);
+    const u32 left[2] = {loaded(s.left), loaded(s.left + 4)};
+    for (int block = part.begin / o.steps; block * o.steps < part.end; ++block)
+        if (o.segments[block].count == 1 || block + 1 == left[0] || block + 1 == left[1]) finish(o, block, s.tiles);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) coo_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
     allow_next_kernel();
-    const u32 ring = shared_address(shared), x_stages = ring + SLOTS * TILE_BYTES, places = x_stages + STAGES * X_BYTES;
-    const u32 there = places + SCATTERERS * PLACES * POINT_BYTES, full = there + 8 * SCATTERERS * PLACES, read = full + 8 * STAGES;
-    const u32 left = read + 8 * STAGES;
+    const Shared s(shared_address(shared));
     const Part part = o.parts[blockIdx.x];
     if (threadIdx.x == 0) {
-        for (int each = 0; each < STAGES; ++each) {
-            make_barrier<ROW_TILES + 1>(full + 8 * each); // and X
-            make_barrier<4>(read + 8 * each);
-        }
-        for (int each = 0; each < SCATTERERS * PLACES; ++each) make_barrier<1>(there + 8 * each);
-        store8(left, 0, 0);
+        for (int each = 0; each < STAGES; ++each) make_barrier<1>(s.x_full + 8 * each), make_barrier<4 * TILES>(s.x_read + 8 * each);
+        for (int each = 0; each < SCATTERERS; ++each) make_barrier<1>(s.full + 8 * each), make_barrier<4>(s.read + 8 * each);
+        for (int each = 0; each < SCATTERERS * PLACES; ++each) make_barrier<1>(s.there + 8 * each);
+        store8(s.left, 0, 0);
         show_barriers();
     }
     __syncthreads();
-    if (threadIdx.x >= 128) {
-        scatter(o, part, ring, x_stages, full, read, places, there);
-        finish_shared(o, left);
+    if (threadIdx.x >= MULTIPLYING) {
+        scatter(o, part, s);
     } else {
         wait_for_kernel_before();
-        multiply(o, part, ring, x_stages, full, read, left);
-        finish_shared(o, left);
+        multiply(o, part, s);
     }
+    finish_all(o, part, s);
 }

@@ -18,7 +18,7 @@ _MAKERS: Mapping[str, Callable[[Macros], str]] = {  # of it, for each kernel tha
     "bsr_pairs_wgmma": wgmma.product,
     "dense_wgmma": wgmma.dense_product,
     "attention_wgmma": wgmma.attention_products,
-    "coo_wgmma": wgmma.dense_product,
+    "coo_wgmma": wgmma.product,
     "dense_mma": wgmma.tile_product,
     "conv_mma": wgmma.tile_product,
 }

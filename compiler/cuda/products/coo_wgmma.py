@@ -11,14 +11,13 @@ from sparsec.cuda.device.driver import Device, TensorMap
 from sparsec.cuda.device.memory import Memory
 from sparsec.cuda.device.tensors import BFLOAT16
 from sparsec.cuda.products.operands import Output, Results, Rows
-from sparsec.cuda.streams.bank_streams import SCATTERERS, SIDE, TILES, BankStreams
+from sparsec.cuda.streams.bank_streams import HEIGHT, SCATTERERS, SIDE, TILES, BankStreams
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
 TOKENS = (16, 32, 64)  # that a block of threads does
-PLACES = (4, 3, 2)  # tiles' points that a warp has in shared memory
-DEPTH = 2  # tiles of a warp
-STAGES = DEPTH * SCATTERERS // TILES  # steps that there are places for
-THREADS = 128 + 32 * SCATTERERS
+PLACES = (3, 2, 1)  # tiles' points that a warp has in shared memory
+STAGES = SCATTERERS // TILES + 1  # steps whose columns of X there are places for
+THREADS = 128 * TILES + 32 * SCATTERERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class _Operands(ctypes.Structure):
     _fields_ = (
         ("x", TensorMap),
         ("out", Output),
-        *((name, c_void_p) for name in ("streams", "starts", "offsets", "parts", "segments", "partial", "counters")),
+        *((name, c_void_p) for name in ("streams", "heads", "offsets", "parts", "segments", "partial", "counters")),
         *((name, c_int) for name in ("steps", "blocks", "segment_count")),
         ("padding", c_char * 52),  # to a multiple of 64 bytes
     )
@@ -52,7 +51,7 @@ class CooWgmma:
         self.device = on
         self._memory = Memory(self, on)
         partition = streams.partition
-        tables = streams.starts(), streams.offsets, partition.worker_table(), partition.block_table()
+        tables = streams.heads(), streams.offsets, partition.worker_table(), partition.block_table()
         self._arrays = [self._memory.upload(each) for each in (streams.units, *tables)]
 
     @property
@@ -71,23 +70,22 @@ class CooWgmma:
             self._memory.scratch("counters", rows * partition.blocks * 4).address,
             *(self.streams.steps, partition.blocks, partition.segments),
         )
-        macros = {
-            "ROWS": partition.rows,
-            "SCATTERERS": SCATTERERS,
-            "DEPTH": DEPTH,
-            "PLACES": by.places,
-            "TOKENS": by.tokens,
-        }
-        macros |= {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
-        kernel = function(self.device, "coo_wgmma", {**macros, **self.streams.macros}, by.shared_bytes)
+        macros = {"BF16": int(self.dtype == BFLOAT16), "ACTIVATION": y.activation}
+        kernel = function(self.device, "coo_wgmma", {**macros, **kernel_macros(self.streams, by)}, by.shared_bytes)
         self.device.launch(kernel, (partition.workers, rows), THREADS, operands, stream)
+
+
+def kernel_macros(streams: BankStreams, by: Width) -> dict[str, int]:
+    """What the kernel is to be compiled with, but for the type of elements and what is done to sums."""
+    own = {"ROWS": TILES * HEIGHT, "HEIGHT": HEIGHT, "SCATTERERS": SCATTERERS}
+    return {**own, "PLACES": by.places, "TOKENS": by.tokens, **streams.macros}
 
 
 def width(streams: BankStreams, tokens: int, available: int) -> Width:
     """For so many tokens: as many at a time, up to 64, and as many places as there is shared memory for."""
     wanted = next((each for each in TOKENS if tokens <= each), TOKENS[-1])
-    points = 96 * streams.main + 128 * streams.rounds + 8
-    # Tiles of W, columns of X with two barriers; two numbers.
-    others = SCATTERERS * DEPTH * 2 * SIDE * SIDE + STAGES * (2 * wanted * SIDE + 16) + 8
-    places = next((each for each in PLACES if others + SCATTERERS * each * points <= available), PLACES[-1])
-    return Width(wanted, places, others + SCATTERERS * places * points)
+    # Tiles of W and columns of X, with two barriers each; two numbers.
+    others = SCATTERERS * (2 * HEIGHT * SIDE + 16) + STAGES * (2 * wanted * SIDE + 16) + 8
+    points = SCATTERERS * (streams.tile_bytes + 8)
+    places = next((each for each in PLACES if others + each * points <= available), PLACES[-1])
+    return Width(wanted, places, others + places * points)

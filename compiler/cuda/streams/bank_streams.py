@@ -1,15 +1,16 @@
 """Bank streams: a matrix of few nonzeros, most of them by three bytes each, as lanes scatter them into shared memory.
 
-A matrix is cut into blocks of 256 rows and steps of 64 columns, a step of a block into four tiles of 64 rows, as `wgmma`
-reads them from shared memory: rows of 128 bytes, whose 16 bytes c lie at c ^ row % 8. That is 64 lines of 32 banks of two
-elements. A warp scatters a tile; lane l has elements of bank l, so that lanes never share one: `main` of them, every other one
-in the lower half of its bank; of each the value and which of the 64. What a bank has more is in rounds of points as in
-`coo_streams`, 32 of any banks. Rounds and lanes that are not full have the tile's, or the half bank's, first element again.
+A matrix is cut into blocks of 256 rows and steps of 64 columns, a step of a block into tiles of 128 rows, as `wgmma` reads
+them from shared memory: rows of 128 bytes, whose 16 bytes c lie at c ^ row % 8. That is 128 lines of 32 banks of two elements.
+A warp scatters a tile; lane l has elements of bank l, so that lanes never share one: `main` of them, every other one in the
+lower half of its bank; of each the value and its line. What a bank has more is in rounds of points as in `coo_streams`, 32 of
+any banks. Rounds and lanes that are not full have the tile's, or the half bank's, first element again.
 
 A tile, in units of 64 bytes: `main` of values, two of each lane in a word, that of the lower half first; main / 2 of places,
-those of two values in 13 bits, the first in the upper six; two for each round of points.
+those of two values in 14 bits, the first in the upper seven; two for each round of points.
 
-Bytes per element: about 3.7 x density at a tenth of nonzeros, 3.4 at a fifth.
+Bytes per element: about 3.4 x density at a tenth of nonzeros, 3.3 at a fifth. A warp takes as many cycles as the fullest bank
+has nonzeros: in tiles of 64 rows a tenth more, and a twentieth more bytes.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from sparsec.cuda.streams.coo_streams import LANES, in_rounds
 from sparsec.cuda.streams.partition import Partition, deal, nonzeros
 
 SCATTERERS = 8  # warps of a worker, which take tiles in turns
-SIDE = 64
-TILES = 4  # of a step
+SIDE = 64  # columns of a step
+HEIGHT = 128  # rows of a tile
+TILES = 2  # of a step
+MAIN = 0.9  # of the nonzeros that a half bank has on average
 DENSEST = 0.22  # that `coo_wgmma` is for
 HALVES = 2  # for which partitions have blocks of 256 rows
-MOST_REGISTERS = 120  # for points, that a lane has
+MOST_BYTES = 7500  # of a tile, for which there is shared memory with any number of tokens
 
 Bits = NDArray[np.uint16]
 
@@ -61,8 +64,8 @@ class BankStreams:
         """Encode the bits of a matrix [m, k] for a GPU with so many multiprocessors; both zeros are dropped."""
         m, k = weight.shape
         nnz = int(np.count_nonzero(weight << 1))
-        main = 2 * max(1, int(nnz / (m * k) * SIDE))
-        partition = deal(np.float64(4.0) * nonzeros(weight, SIDE, HALVES) + TILES * SIDE * SIDE / 2, workers, HALVES)
+        main = 2 * max(1, int(MAIN * nnz / (m * k) * HEIGHT))
+        partition = deal(np.float64(4.0) * nonzeros(weight, SIDE, HALVES) + TILES * HEIGHT * SIDE / 2, workers, HALVES)
 
         def worker(number: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
             pieces = (partition.piece(weight, SIDE, *part) for part in partition.parts(number))
@@ -83,7 +86,7 @@ class BankStreams:
 
         def pieces(worker: int) -> list[Bits]:
             first, last = (self.partition.cuts[worker : worker + 2] * TILES).tolist()
-            tiles = np.empty((last - first, SIDE * SIDE), dtype=np.uint16)
+            tiles = np.empty((last - first, HEIGHT * SIDE), dtype=np.uint16)
             tiles[_in_turns(last - first)] = self._scattered(first, last)
             return [_piece(each) for each in self.partition.split(worker, tiles, axis=0)]
 
@@ -99,7 +102,7 @@ class BankStreams:
         units = self.units[begins[:, None] + np.arange(fixed)]
         values = units[:, : self.main].reshape(count, -1, LANES, 2)
         places = _unpacked(units[:, self.main :])
-        tiles = np.zeros((count, SIDE * SIDE), dtype=np.uint16)
+        tiles = np.zeros((count, HEIGHT * SIDE), dtype=np.uint16)
         inside = places * np.uint16(2 * LANES) + np.arange(2 * LANES, dtype=np.uint16).reshape(LANES, 2)
         tiles[np.arange(count)[:, None, None, None], inside] = values
         rounds = (sizes - fixed) // 2
@@ -111,8 +114,13 @@ class BankStreams:
 
     @property
     def even(self) -> bool:
-        """Whether no part of the matrix is so much denser than the rest that lanes have not the registers."""
-        return 9 * self.main // 4 + 5 * self.rounds <= MOST_REGISTERS
+        """Whether no part of the matrix is so much denser than the rest that its tiles are too large."""
+        return self.tile_bytes <= MOST_BYTES
+
+    @property
+    def tile_bytes(self) -> int:
+        """Of a tile, at most."""
+        return 96 * self.main + 128 * self.rounds
 
     @property
     def macros(self) -> Mapping[str, int]:
@@ -129,13 +137,13 @@ class BankStreams:
         """Bytes that a product reads."""
         return self.units.nbytes + self.offsets.nbytes
 
-    def starts(self) -> NDArray[np.uint32]:
-        """For the kernel, [workers, SCATTERERS]: where each warp's first tile begins."""
+    def heads(self) -> NDArray[np.uint32]:
+        """For the kernel, [workers, SCATTERERS, 4]: each warp's first offsets, its last one again if it has fewer."""
         begins, tiles = self.partition.cuts[:-1, None] * TILES, np.diff(self.partition.cuts)[:, None] * TILES
         warps = np.arange(SCATTERERS)
-        found: NDArray[np.uint32] = self.offsets[
-            begins + warps * (tiles // SCATTERERS) + np.minimum(warps, tiles % SCATTERERS)
-        ]
+        firsts = begins + warps * (tiles // SCATTERERS) + np.minimum(warps, tiles % SCATTERERS)
+        counts = (tiles - warps + SCATTERERS - 1) // SCATTERERS
+        found: NDArray[np.uint32] = self.offsets[firsts[..., None] + np.minimum(np.arange(4), counts[..., None])]
         return found
 
 
@@ -146,13 +154,13 @@ def _in_turns(count: int) -> NDArray[np.intp]:
 
 def _tiles(piece: Bits) -> Bits:
     """The tiles [tiles, elements] of 256 rows and some steps' columns."""
-    return _swizzled(piece.reshape(TILES, SIDE, -1, SIDE).transpose(2, 0, 1, 3)).reshape(-1, SIDE * SIDE)
+    return _swizzled(piece.reshape(TILES, HEIGHT, -1, SIDE).transpose(2, 0, 1, 3)).reshape(-1, HEIGHT * SIDE)
 
 
 def _piece(tiles: Bits) -> Bits:
     """The inverse of `_tiles`."""
-    rows = _swizzled(tiles.reshape(-1, TILES, SIDE, SIDE))
-    return rows.transpose(1, 2, 0, 3).reshape(TILES * SIDE, -1)
+    rows = _swizzled(tiles.reshape(-1, TILES, HEIGHT, SIDE))
+    return rows.transpose(1, 2, 0, 3).reshape(TILES * HEIGHT, -1)
 
 
 def _swizzled(rows: Bits) -> Bits:
@@ -166,7 +174,7 @@ def _swizzled(rows: Bits) -> Bits:
 
 def _streams(tiles: Bits, main: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """The units of tiles [tiles, elements], and how many each has."""
-    lines = tiles.reshape(len(tiles), SIDE, LANES, 2)
+    lines = tiles.reshape(len(tiles), HEIGHT, LANES, 2)
     nonzero = np.ascontiguousarray((lines << 1 != 0).transpose(0, 3, 2, 1))  # half, bank, line
     rank = np.cumsum(nonzero, axis=3, dtype=np.int16) - 1
     kept = nonzero & (rank < main // 2)
@@ -202,4 +210,4 @@ def _unpacked(units: Bits) -> Bits:
     count, even = len(units), units.shape[1] // 2 * 2
     words = units[:, :even].reshape(count, -1, LANES, 2).swapaxes(2, 3)
     pairs = np.concatenate([words.reshape(count, even, LANES), units[:, even:]], axis=1)
-    return np.stack([pairs >> 7, pairs & 63], axis=-1)
+    return np.stack([pairs >> 7, pairs & 127], axis=-1)

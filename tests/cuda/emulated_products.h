@@ -1,0 +1,42 @@
+// Products of warpgroups on a CPU: the part of `emulation.h` for `machine/wgmma.cuh`. They are done as late as they may be, when they
+// are waited for.
+
+inline void show_barriers() {}
+typedef std::vector<std::function<void()>> Products;
+std::deque<Products> products_of[1024]; // of a thread, in groups, the last one not ended yet
+inline void show_to_products() {}
+inline void begin_products() {
+    if (products_of[current].empty()) products_of[current].emplace_back();
+}
+inline void end_products() { products_of[current].emplace_back(); }
+template <int LEFT>
+inline void wait_for_products() {
+    auto &groups = products_of[current];
+    while ((int)groups.size() > LEFT + 1) {
+        for (const auto &each : groups.front()) each();
+        groups.pop_front();
+    }
+    __syncwarp();
+}
+template <int COUNT>
+inline void settle(float (&)[COUNT]) {}
+template <int SWIZZLE>
+inline u64 matrix_at(u32 address) {
+    static_assert(SWIZZLE == 1, "rows of 128 bytes");
+    return address;
+}
+inline float factor(u32 matrix, int row, int k) {
+    const u32 place = matrix + row * 128 + k * 2;
+    return widened(at_shared<u16>(place ^ (place >> 7 & 7) << 4));
+}
+template <int COUNT>
+inline void wgmma(float (&d)[COUNT], u64 a, u64 b) {
+    float *sums = d;
+    const int thread = current % 128;
+    products_of[current].back().push_back([=] {
+        for (int i = 0; i < COUNT; ++i) {
+            const int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+            for (int k = 0; k < 16; ++k) sums[i] += factor((u32)a, row, k) * factor((u32)b, column, k);
+        }
+    });
+}
