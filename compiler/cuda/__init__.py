@@ -112,8 +112,8 @@ then the pipe to shared memory. At 70 and 80 % of zeros and 16 or 32 tokens, `bi
 ones of whole numbers for 40 to 46 and 30 to 35 %, the tensor cores for 17 to 31 %, and issues instructions in 58 to 66 % of the cycles.
 Each 1024 elements need 16 cycles of that pipe and 90 instructions to become fragments, however few of them there are, and 8
 and 12 for each of a lane's chunks of values to be laid out, or 3 cycles for each 32 nonzeros (`coo_mma`); X needs 4 for
-each eight tokens, loads of the stream 10. Pairs need no masks: 50 instructions, and 4 cycles for each chunk, but up to twice the
-bytes: 0.85 to 0.91 of the time at 90 % of zeros, 1.2 to 1.3 times at 80 %. Tried and no faster: X's fragments for 64 rows
+each eight tokens, loads of the stream about 10. Pairs need no masks: 50 instructions, and 4 cycles for each chunk, but up to twice the
+bytes: 0.85 to 0.88 of the time at 90 % of zeros, 1.2 to 1.3 times at 80 %. Tried and no faster: X's fragments for 64 rows
 at a time, which are too many sums for more than 8 warps (a fifth fewer cycles of shared memory, but as long: each warp then
 waits for itself), and batches of eight words (1.1 to 1.3 times).
 `bitmap_mma` has its stream in registers a step ahead, from the L2, where it is brought 4 KiB before: that is 1.1 to 1.25

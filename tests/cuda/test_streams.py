@@ -38,6 +38,7 @@ def test_lane_streams_round_trip(sizes: tuple[int, int, int, int], density: floa
     assert streams.nnz == np.count_nonzero(bits)
     assert 1 <= streams.chunks <= 17
     assert len(streams.offsets) == 16 * streams.partition.batches_before()[-1] + 1
+    assert not (streams.offsets * 16 % 128).any(), "batches begin with a line of memory"
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,14 +126,14 @@ def test_three_of_four_are_refused_where_they_are() -> None:
 @pytest.mark.parametrize("density", [0.2, 0.5])
 def test_lane_streams_have_a_bit_an_element_and_the_values(density: float) -> None:
     bits = unstructured(1024, 4096, density, 0)
-    assert LaneStreams.encode(bits, 4).nbytes < 1.06 * (bits.size / 8 + 2 * np.count_nonzero(bits))
+    assert LaneStreams.encode(bits, 4).nbytes < 1.08 * (bits.size / 8 + 2 * np.count_nonzero(bits))
 
 
 @pytest.mark.parametrize("density", [0.05, 0.1])
 def test_lane_streams_of_sparse_weights_have_a_bit_a_pair_and_the_pairs(density: float) -> None:
     bits = unstructured(1024, 4096, density, 0)
     pairs = np.count_nonzero(bits.reshape(-1, 2).any(axis=1))
-    assert LaneStreams.encode(bits, 4).nbytes < 1.06 * (bits.size / 16 + 4 * pairs)
+    assert LaneStreams.encode(bits, 4).nbytes < 1.08 * (bits.size / 16 + 4 * pairs)
 
 
 @pytest.mark.parametrize(("density", "kind"), [(0.0, PairStreams), (0.1, PairStreams), (0.2, ValueStreams)])

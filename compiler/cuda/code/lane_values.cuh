@@ -15,16 +15,15 @@
 #define WIDTH (PAIRS ? 64 : 32)
 #define FAR_AHEAD 240 // units from the step that is loaded to what is brought to the L2; 32 lanes can bring 256
 
-// A lane's mask words of a step.
-struct Masks {
+// A lane's mask words of a step: one, two or four.
+struct alignas(4 * WORDS) Masks {
     u32 words[WORDS];
 
     __device__ __forceinline__ void load(const uint4 *step) {
         const u32 *from = (const u32 *)step + (threadIdx.x & 31) * WORDS;
-#pragma unroll
-        for (int word = 0; word < WORDS; ++word)
-            if (WORDS == 4 && word == 0) *(uint4 *)words = streamed((const uint4 *)from);
-            else if (WORDS < 4) words[word] = __ldg(from + word);
+        if (WORDS == 4) *(uint4 *)words = streamed(from);
+        else if (WORDS == 2) *(uint2 *)words = streamed8(from);
+        else words[0] = streamed4(from);
     }
 
     __device__ __forceinline__ u32 ones() const {
@@ -46,7 +45,6 @@ struct LaneItems {
     static const u32 CHUNK = PAIRS ? 4 : 8;     // items
     static const u32 ROW = 128, ROWS = 8;       // bytes of a word of each lane; words that a chunk is laid out as
     static const u32 SLOT = ROWS / CHUNK * ROW; // from an item to the next
-    static const u32 OWN = SLOT - ROW;          // from an item's slot to its word: before that of a pair are zeros
 
     u32 slots;               // of this lane: those of the chunk before, then those of the step's
     uint4 held[HELD];        // the step's chunks
@@ -99,13 +97,10 @@ struct LaneItems {
 
     // Have the step's items and one more in slots from the one whose address is returned.
     __device__ __forceinline__ u32 take(const uint4 *units) {
-        u32 words[CHUNK];
-#pragma unroll
-        for (int each = 0; each < CHUNK; ++each) words[each] = loaded(rest + OWN + each * SLOT);
-#pragma unroll
-        for (int each = 0; each < CHUNK; ++each) store4(slots + OWN + each * SLOT, words[each]);
+        const uint4 last = saved();
+        lay_out(slots, 0, last);
         rest = slots + chunks * (ROWS * ROW);
-        u32 before = words[CHUNK - 1];
+        u32 before = last.w;
 #pragma unroll
         for (int row = 0; row < HELD; ++row) {
             if (row < FULL || row < chunks) lay_out(slots + (row + 1) * (ROWS * ROW), before, held[row]);

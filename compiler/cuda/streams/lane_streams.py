@@ -6,11 +6,11 @@ A warp has 32 rows and, of a step, 32 columns or 64. Of a batch of steps, at mos
 then items. A lane holds the elements of the fragments of `mma.m16n8k16` (and of `wgmma`) that it feeds, 32 items for a
 mask word, and consumes its nonzeros one after the other, in chunks of 16 bytes. In a batch, each lane takes the chunks that it
 lacks: the first of all lanes are a row, in order, then the second of those that take two, and so on. The first `full` rows
-are whole: a lane that lacks fewer is given what it takes later, and does not count it. So a stream has no pointers, and is
-read front to back.
+are whole: a lane that lacks fewer is given what it takes later, and does not count it. A batch begins with a line of memory. So
+a stream has no pointers, and is read front to back.
 
 Bytes per element: 1/8 + 2 x density for values (bitmap and values), 1/16 + 4 x density for pairs at most; a twentieth more at most
-for whole rows, and half a chunk for each lane at the end of a worker's part.
+for whole rows, half a line for each batch, and half a chunk for each lane at the end of a worker's part.
 
 Of a mask word, bit 7 - s of byte b is item b of the lane's s-th group of four. Elements of a lane are rows g or g + 8 of 16 rows
 and columns c, c + 1 of 16 columns: g = lane / 4, c = 8 * h + 2 * (lane % 4). For values, s = 4 * (16 columns: kt) + 2 * (16 rows:
@@ -36,6 +36,7 @@ LANES = 32
 WORD = 32  # items of a mask word
 TILE = 32  # columns of fragments
 UNIT = 16  # bytes: a chunk of a lane
+LINE = 8  # units of a line of memory
 CHUNK_SLOTS = 8  # that a chunk is laid out in
 X_BYTES = 32 << 10  # of shared memory, that X should have beside the values
 SHARED_BYTES = 227 << 10  # of an H100, for a block of threads
@@ -167,7 +168,7 @@ class LaneStreams(UnevenSteps):
         before, taken = _taken(nonzero, UNIT // items.itemsize)
         there = np.maximum(taken, full)
         header, counts = items.shape[3] * LANES // 8 // UNIT, there.sum(axis=2)
-        sizes = header + counts
+        sizes = -(-(header + counts) // LINE) * LINE
         begins = np.cumsum(sizes) - sizes.ravel()
         warp, step, row, lane = _places(taken, full)
         units = np.zeros((int(sizes.sum()), UNIT), dtype=np.uint8)
