@@ -30,10 +30,10 @@ inline void arrive_with_copies(u32 barrier) {
     wait_for_copies<0>();
     expect(barrier, 0);
 }
-template <int COUNT, int READERS>
+template <int COUNT, int READERS, int FILLERS = 1>
 inline void make_barriers(u32 full) {
     if (threadIdx.x == 0)
-        for (int each = 0; each < COUNT; ++each) make_barrier<1>(full + 8 * each), make_barrier<READERS>(full + 8 * (COUNT + each));
+        for (int each = 0; each < COUNT; ++each) make_barrier<FILLERS>(full + 8 * each), make_barrier<READERS>(full + 8 * (COUNT + each));
     __syncthreads();
 }
 template <int COUNT>

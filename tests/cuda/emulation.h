@@ -393,7 +393,11 @@ inline void begin() {
     yield();
 }
 
-// Runs all blocks, one after the other.
+// Runs all blocks, one after the other. A warp of each may be slow. Ends the process if threads wait for each other.
+#ifndef SLOW_WARP
+#define SLOW_WARP -1
+#endif
+#define MOST_SWITCHES (1ll << 28)
 inline void emulate(int blocks_x, int blocks_y, int count, std::function<void()> body) {
     kernel = body;
     gridDim = {(u32)blocks_x, (u32)blocks_y, 1}, blockDim = {(u32)count, 1, 1};
@@ -413,13 +417,15 @@ inline void emulate(int blocks_x, int blocks_y, int count, std::function<void()>
             each.context.uc_link = &scheduler;
             makecontext(&each.context, begin, 0);
         }
-        for (int left = all; left;)
+        for (int left = all, turn = 0; left; ++turn) {
+            if ((i64)turn * all > MOST_SWITCHES) abort();
             for (current = 0; current < all; ++current)
-                if (!threads[current].done) {
+                if (!threads[current].done && (current % count / 32 != SLOW_WARP || turn % 64 == 0)) {
                     const int own = block + own_block();
                     threadIdx = {(u32)(current % count), 0, 0}, blockIdx = {(u32)(own % blocks_x), (u32)(own / blocks_x), 0};
                     swapcontext(&scheduler, &threads[current].context);
                     left -= threads[current].done;
                 }
+        }
     }
 }

@@ -108,6 +108,25 @@ def test_more_units_take_longer(m: int, k: int, tokens: int) -> None:
 def test_products_are_right_emulated(
     sizes: tuple[int, int, int], density: float, width: int, workers: int, residual: bool, seed: int
 ) -> None:
+    _check_product(sizes, density, width, workers, residual, seed, {})
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs g++")
+@pytest.mark.parametrize("warp", [WARPS, WARPS + 1, WARPS + 2])
+def test_no_warp_is_passed_by_as_it_is_slow(warp: int) -> None:
+    """The second tile has no units at all, for more steps than there are stages."""
+    _check_product((11, 2048, 40), 0.5, 40, 2, False, 1, {"SLOW_WARP": warp})
+
+
+def _check_product(
+    sizes: tuple[int, int, int],
+    density: float,
+    width: int,
+    workers: int,
+    residual: bool,
+    seed: int,
+    macros: dict[str, int],
+) -> None:
     (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
     kept = blocks(m, k, 32, density, seed) != 0
     values = (generator.standard_normal((m, k)) * kept).astype(NUMPY[dtype])
@@ -119,7 +138,11 @@ def test_products_are_right_emulated(
     added = (more.place.address, more.place.stride) if residual else ()
     results = Results(y.place.address, y.place.stride, m, bias.ctypes.data, 1, *added)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block_weight, "function", emulated_function)
+        patch.setattr(
+            block_weight,
+            "function",
+            lambda on, kernel, own, size: emulated_function(on, kernel, {**own, **macros}, size),
+        )
         device = EmulatedDevice(workers)
         weight = BsrRowsMma(BlockRows.encode(values.view(np.uint16)), dtype, device)  # type: ignore[arg-type]
         weight.launch(

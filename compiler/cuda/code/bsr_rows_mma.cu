@@ -110,7 +110,7 @@ __device__ __forceinline__ void announce(const Operands &o, const Places &at) {
     }
 }
 
-// One warp copies units.
+// One warp copies units. It says so of steps without any, too: were a stage full without it, the rounds of `read` could pass it by.
 __device__ __forceinline__ void copy_units(const Operands &o, const Places &at) {
     Stage<STAGES> stage = {0, 0}, oldest = {0, 0};
     u32 taken = 0, units = 0, place = 0, held = 0; // of the stages and of the ring; units of the stage of this lane's number
@@ -127,12 +127,13 @@ __device__ __forceinline__ void copy_units(const Operands &o, const Places &at) 
             ++taken, units += own;
             if (threadIdx.x % 32 == stage.index) held = own;
             const u32 whole = min(own, UNITS - place); // before the ring's end
+            const u32 barrier = at.full + 8 * stage.index;
             if (threadIdx.x % 32 == 0) {
                 const char *first = o.units + (i64)which * UNIT_BYTES;
-                const u32 barrier = at.full + 8 * stage.index;
                 if (whole) copy_bytes(at.ring + place * UNIT_BYTES, first, whole * UNIT_BYTES, barrier);
                 if (own > whole) copy_bytes(at.ring, first + whole * UNIT_BYTES, (own - whole) * UNIT_BYTES, barrier);
             }
+            arrive(barrier);
             place = place + own >= UNITS ? place + own - UNITS : place + own;
         }
     }
@@ -266,7 +267,7 @@ __launch_bounds__(32 * WARPS + 128, 1) bsr_rows_mma(const __grid_constant__ Oper
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0); // the compiler knows: of a warp
     if (threadIdx.x == 0)
         for (int each = 0; each < STAGES; ++each) make_barrier<CLUSTER>(at.ready + 8 * each);
-    make_barriers<STAGES, WARPS>(at.full);
+    make_barriers<STAGES, WARPS, 2>(at.full); // what comes is announced, units are copied
     meet_cluster();
     wait_for_kernel_before();
     if (warp < WARPS) {

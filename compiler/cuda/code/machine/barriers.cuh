@@ -39,12 +39,13 @@ __device__ __forceinline__ void expect(u32 barrier, u32 bytes) {
 // Barriers that were made are there for all of a cluster, and for the tensor memory unit.
 __device__ __forceinline__ void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
-// Barriers that say of each of COUNT stages that it is full, and after them those that all of so many warps, READERS, have read it.
-template <int COUNT, int READERS>
+// Barriers that say of each of COUNT stages that it is full, as all FILLERS say, and after them those that all of so many warps, READERS,
+// have read it.
+template <int COUNT, int READERS, int FILLERS = 1>
 __device__ __forceinline__ void make_barriers(u32 full) {
     if (threadIdx.x == 0) {
         for (int each = 0; each < COUNT; ++each) {
-            make_barrier<1>(full + 8 * each);
+            make_barrier<FILLERS>(full + 8 * each);
             make_barrier<READERS>(full + 8 * (COUNT + each));
         }
         show_barriers();
