@@ -147,11 +147,13 @@ def test_a_hundred_calls_and_a_closed_session_leave_no_memory_behind(
         free(buffer)
         taken.pop(buffer.address, None)
 
+    x = torch.from_numpy(numbers(2)).cuda()
+    outs = [torch.empty((TOKENS, K), dtype=torch.float16, device="cuda") for _ in range(20)]
+    with session() as first:  # what a process keeps, as cuBLAS's workspace, is not a session's
+        first.launch([x], out=[outs[0]])
     monkeypatch.setattr(gpu, "allocate", counted)
     monkeypatch.setattr(gpu, "free", freed)
     running = session()
-    x = torch.from_numpy(numbers(2)).cuda()
-    outs = [torch.empty((TOKENS, K), dtype=torch.float16, device="cuda") for _ in range(20)]
     for y in outs:
         running.launch([x], out=[y])
     loaded = dict(taken)
