@@ -1,4 +1,4 @@
-"""Whether what an emulated kernel makes of X and a weight is right, with bias, activation and residual."""
+"""Whether what an emulated kernel makes of X and a weight is right, with bias and activation, and with or without a residual."""
 
 from __future__ import annotations
 
@@ -13,20 +13,31 @@ from sparsec.cuda.products.operands import Results, Rows
 RELU = 1
 
 
-def check_product(launch: Callable[[Rows, Results], None], values: Any, tokens: int, dtype: str, seed: int) -> None:
-    """`launch` products with a weight [m, k] of these values; against float64, in memory that is NaN around X and Y."""
+def check_product(
+    launch: Callable[[Rows, Results], None],
+    values: Any,
+    tokens: int,
+    dtype: str,
+    seed: int,
+    *,
+    residual: bool = True,
+    launches: int = 2,
+) -> None:
+    """`launch` products with a weight [m, k] of these values; against float64, in memory that is NaN around X and Y.
+
+    A second launch finds counters as the first left them.
+    """
     (m, k), generator = values.shape, np.random.default_rng(seed)
     padded = -(-k // 8) * 8  # as `matmul` does it
     x = Guarded.of(np.pad(random_halves(generator, (1, 1, tokens, k), dtype), [(0, 0)] * 3 + [(0, padded - k)]), 8)
     y = Guarded.of(np.full((1, 1, tokens, m), np.nan, NUMPY[dtype]), 8)
-    residual = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), 8)
+    more = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), 8)
     bias = generator.standard_normal(m).astype(np.float32)
-    results = Results(
-        y.place.address, y.place.stride, m, bias.ctypes.data, RELU, residual.place.address, residual.place.stride
-    )
-    for _ in range(2):  # the second finds counters as the first left them
+    added = (more.place.address, more.place.stride) if residual else ()
+    results = Results(y.place.address, y.place.stride, m, bias.ctypes.data, RELU, *added)
+    for _ in range(launches):
         launch(Rows(x.place.address, x.place.stride, tokens, padded), results)
     wide_x, wide_w = x.values[0, 0, :, :k].astype(np.float64), values.astype(np.float64).T
-    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual.values[0, 0].astype(np.float64)
+    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual * more.values[0, 0].astype(np.float64)
     error = np.abs(y.values[0, 0].astype(np.float64) - expected)
     assert (error <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from emulated_product import check_product
 from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY, Guarded, random_halves, rounding_bound
+from halves import NUMPY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
 from sparsec.cuda.products import block_weight
 from sparsec.cuda.products.bsr_rows_mma import WIDTHS, BsrRowsMma, microseconds, row_tiling, tile_width
-from sparsec.cuda.products.operands import Results, Rows
 from sparsec.cuda.streams.bsr_rows import MOST, PAIR, QUARTERS, WARPS, BlockRows
 
 
@@ -130,13 +130,7 @@ def _check_product(
     (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
     kept = blocks(m, k, 32, density, seed) != 0
     values = (generator.standard_normal((m, k)) * kept).astype(NUMPY[dtype])
-    padded = -(-k // 8) * 8  # as `matmul` does it
-    x = Guarded.of(np.pad(random_halves(generator, (1, 1, tokens, k), dtype), [(0, 0)] * 3 + [(0, padded - k)]), 8)
-    y = Guarded.of(np.full((1, 1, tokens, m), np.nan, NUMPY[dtype]), 8)
-    more = Guarded.of(random_halves(generator, (1, 1, tokens, m), dtype), 8)
-    bias = generator.standard_normal(m).astype(np.float32)
-    added = (more.place.address, more.place.stride) if residual else ()
-    results = Results(y.place.address, y.place.stride, m, bias.ctypes.data, 1, *added)
+    tiling = row_tiling(width, 24 * density)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             block_weight,
@@ -145,10 +139,6 @@ def _check_product(
         )
         device = EmulatedDevice(workers)
         weight = BsrRowsMma(BlockRows.encode(values.view(np.uint16)), dtype, device)  # type: ignore[arg-type]
-        weight.launch(
-            Rows(x.place.address, x.place.stride, tokens, padded), results, 0, row_tiling(width, 24 * density)
+        check_product(
+            lambda x, y: weight.launch(x, y, 0, tiling), values, tokens, dtype, seed, residual=residual, launches=1
         )
-    wide_x, wide_w = x.values[0, 0, :, :k].astype(np.float64), values.astype(np.float64).T
-    expected = np.maximum(wide_x @ wide_w + bias, 0) + residual * more.values[0, 0].astype(np.float64)
-    error = np.abs(y.values[0, 0].astype(np.float64) - expected)
-    assert (error <= rounding_bound(expected, np.abs(wide_x) @ np.abs(wide_w), k, dtype)).all()

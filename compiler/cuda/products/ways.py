@@ -27,9 +27,9 @@ WayKernel: TypeAlias = Kernel | Literal["nm24_wgmma", "bsr_wgmma", "bsr_rows_mma
 _NM24_BYTES = 1.125  # of a 2:4 weight, for each of its elements: half the values, and where they are
 WORTH = 0.3  # share of zeros from which other ways than dense are thought of
 MOST_FLOAT8 = 8  # tokens that streams are for: Hopper has no instruction for float8 but those of warpgroups
-
 _FEW = 32  # tokens
-_LONGER_FOR_FEW = 1.3  # `nm24_wgmma` with so few of them takes than is predicted, as measured
+_LONGER_FOR_FEW = 1.3  # times as long as predicted: `nm24_wgmma` with so few of them, as measured
+
 PATTERNS = {  # by which a kernel's form is known to users; the others are for any zeros
     "nm24_mma": "2:4",
     "nm24_wgmma": "2:4",
