@@ -302,6 +302,7 @@ def _cuda_part(part: str, json_file: Path | None, *, quick: bool) -> int:
 @click.option(
     "--all", "which", flag_value="all", help="All of these, on all GPUs there are; each keeps a file of its own."
 )
+@click.option("--goals", "which", flag_value="goals", help="Which goals the files reach, instead; needs no GPU.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="[default: bench/results/cuda[_many|_block|...].json]"
 )
@@ -309,12 +310,14 @@ def _cuda(json_file: Path | None, which: str | None, *, quick: bool, many: bool)
     """Sparse products, and what else models need, on an NVIDIA GPU against torch's."""
     if which is not None and (many or quick):
         raise click.UsageError(f"--{which} goes without --many and --quick")
-    if which == "all" and json_file is not None:
-        raise click.UsageError("--all keeps several files, and goes without --json")
-    if which == "all":
-        from bench import cuda_all
+    if which in ("all", "goals"):
+        from bench import cuda_all, cuda_goals
 
-        raise SystemExit(cuda_all.run())
+        if json_file is not None:
+            raise click.UsageError(f"--{which} is of several files, and goes without --json")
+        code = cuda_all.run() if which == "all" else 0
+        cuda_goals.run()
+        raise SystemExit(code)
     try:
         raise SystemExit(_cuda_part(which or ("many" if many else "few"), json_file, quick=quick))
     except SparsecError as error:

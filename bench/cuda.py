@@ -1,4 +1,4 @@
-"""`python -m bench cuda`: sparse products on an NVIDIA GPU against cuBLAS, checked against float64.
+"""`python -m bench cuda`: sparse products on an NVIDIA GPU against cuBLAS, checked against float64 before and after.
 
 Each contestant is a CUDA graph of calls that rotate among copies of the weight, more than the L2 holds; contestants take
 turns, and a time is the median of a call's share. Bytes are those of the weight, X and Y; `roof` is their share of what
@@ -7,6 +7,7 @@ the memory's data sheet allows, `limit` the speed-up if the weight's bytes were 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ import click
 import numpy as np
 
 from bench.cuda_results import keep, machine_line
+from bench.cuda_rivals import DenseInt4, cusparselt
 from sparsec.cuda.device.driver import Device, device
 from sparsec.cuda.products.form import Encoded, SparseForm, encoded_as, on_gpu
 from sparsec.cuda.products.product import matmul
 from sparsec.cuda.products.ways import ways
-from sparsec.cuda.products.weights import Pattern, compress
+from sparsec.cuda.products.weights import Pattern, Weight, compress
 from sparsec.cuda.streams import patterns
 from sparsec.cuda.streams.four_bits import Numbers, Scales, dequantize, quantize
 from sparsec.cuda.streams.patterns import SELECTED, Blocks, Groups, Unstructured
@@ -84,6 +86,7 @@ class Row:
     error: float
     teraflops: float = 0.0  # of the dense product
     cusparselt_microseconds: float | None = None
+    dense_int4_microseconds: float | None = None
     kernel: str = ""
     taken: bool = True
 
@@ -141,7 +144,7 @@ def run(json_file: Path, cells: Sequence[Cell]) -> int:
     roof = device(0).bytes_per_second
     click.echo(f"{machine_line()}, memory at {roof / 1e9:.0f} GB/s")
     click.echo(f"{'M x K':>13} {'N':>4} {'pattern':>12} {'zeros':>5} {'type':>8} {'us':>8} {'cuBLAS':>8}"
-               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7}  kernel")  # fmt: skip
+               f" {'ratio':>6} {'limit':>6} {'roof':>5} {'error':>8} {'TFLOP/s':>7} {'Lt us':>7} {'int4 us':>7}  kernel")  # fmt: skip
     rows: list[Row] = []
     for cell in cells:
         for row in _rows(cell, roof):
@@ -150,7 +153,7 @@ def run(json_file: Path, cells: Sequence[Cell]) -> int:
                 f"{f'{row.m}x{row.k}':>13} {row.n:>4} {row.pattern:>12} {row.sparsity:>5.0%} {row.dtype:>8}"
                 f" {row.microseconds:>8.1f} {row.cublas_microseconds:>8.1f} {row.ratio:>6.2f} {row.byte_limit:>6.2f}"
                 f" {row.roof_share:>5.0%} {row.error:>8.1e} {row.teraflops:>7.0f} {row.cusparselt_microseconds or 0:>7.1f}"
-                f"  {row.kernel}{'' if row.taken else ' (dense is taken)'}"
+                f" {row.dense_int4_microseconds or 0:>7.1f}  {row.kernel}{'' if row.taken else ' (dense is taken)'}"
             )
             keep(json_file, rows, bytes_per_second=roof)
     wrong = [row for row in rows if not row.error < LOUD]
@@ -175,6 +178,7 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
     many = min(cell.tokens) > FEW and cell.pattern == "2:4"
     dense_bytes = dense.numel() * 2
     matrices = [dense] + [dense.clone() for _ in range(_copies(dense_bytes) - 1)]
+    dense_int4 = DenseInt4(*numbers) if numbers else None
     made: dict[str, tuple[int, list[SparseForm]]] = {}  # bytes and copies of what kernels read
     rows = []
     for n in cell.tokens:
@@ -190,22 +194,29 @@ def _rows(cell: Cell, roof: float) -> list[Row]:
         nbytes, weights = made[kernel]
         x = torch.randn(n, cell.k, device="cuda").to(dtype)
         y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=dtype)
-        matmul(weights[0], x, out=y)
-        error = _error(y, x, dense)
+        error = _error(weights[0], x, y, dense)
         calls: list[list[Callable[[], object]]] = [
             [partial(matmul, weight, x, out=y) for weight in weights],
             [partial(torch.mm, x, matrix.T, out=y) for matrix in matrices],
         ]
         if many:
-            calls.append(_cusparselt(x, matrices))
+            calls.append(cusparselt(x, matrices))
+        if dense_int4:
+            calls.append(dense_int4.calls(x, _copies(dense_int4.nbytes)))
         (ours, spread), (theirs, their_spread), *others = race(calls)
+        error = max(error, _error(weights[-1], torch.randn_like(x), y, dense))
+        other = others[0][0] * 1e6 if others else None
         moved = nbytes + (n * cell.k + n * cell.m) * 2
         rows.append(
             Row(
                 *(cell.m, cell.k, n, cell.pattern, cell.sparsity, cell.dtype),
                 *(ours * 1e6, spread, theirs * 1e6, their_spread, theirs / ours, dense_bytes / nbytes),
                 *(nbytes, moved / ours / 1e9, moved / ours / roof, error),
-                *(2 * n * dense.numel() / ours / 1e12, others[0][0] * 1e6 if others else None, kernel, taken),
+                teraflops=2 * n * dense.numel() / ours / 1e12,
+                cusparselt_microseconds=other if many else None,
+                dense_int4_microseconds=other if numbers else None,
+                kernel=kernel,
+                taken=taken,
             )
         )
     return rows
@@ -216,7 +227,8 @@ def _rows_of_eight_bits(cell: Cell, roof: float) -> list[Row]:
     import torch
 
     dtype = getattr(torch, cell.dtype)
-    numbers = (_weight(cell) * cell.k**0.5 * (32 if cell.dtype == "int8" else 1)).to(dtype)
+    size = 32 if cell.dtype == "int8" else 1
+    numbers = (_weight(cell) * cell.k**0.5 * size).to(dtype)
     scales = np.full(cell.m, 1e-3, dtype=np.float32)
     nbytes = numbers.numel() * 5 // 8
     weights = [compress(numbers, "2:4", scales=scales) for _ in range(_copies(nbytes))]
@@ -224,15 +236,15 @@ def _rows_of_eight_bits(cell: Cell, roof: float) -> list[Row]:
     matrices = [wide] + [wide.clone() for _ in range(_copies(2 * wide.numel()) - 1)]
     rows = []
     for n in cell.tokens:
-        x = (torch.randn(n, cell.k, device="cuda") * (32 if cell.dtype == "int8" else 1)).to(dtype)
+        x, fresh = ((torch.randn(n, cell.k, device="cuda") * size).to(dtype) for _ in range(2))
         y = torch.full((n, cell.m), torch.nan, device="cuda", dtype=torch.float16)
-        matmul(weights[0], x, out=y)
-        error = _error(y.float() / 1e-3, x, numbers)
+        error = _error(weights[0], x, y, numbers, scale=1e-3)
         calls: list[list[Callable[[], object]]] = [
             [partial(matmul, weight, x, out=y) for weight in weights],
             [partial(torch.mm, x.half(), matrix.T, out=y) for matrix in matrices],
         ]
         (ours, spread), (theirs, their_spread) = race(calls)
+        error = max(error, _error(weights[-1], fresh, y, numbers, scale=1e-3))
         moved = nbytes + n * cell.k + 2 * n * cell.m
         rows.append(
             Row(
@@ -263,15 +275,6 @@ def _keep(
     return encoded is not None
 
 
-def _cusparselt(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
-    """The products by cuSPARSELt, which torch has; it keeps its weights itself."""
-    import torch
-
-    torch.sparse.SparseSemiStructuredTensor._FORCE_CUTLASS = False
-    weights = [torch.sparse.to_sparse_semi_structured(matrix) for matrix in matrices]
-    return [partial(torch.nn.functional.linear, x, weight) for weight in weights]
-
-
 def _weight(cell: Cell) -> torch.Tensor:
     """Random numbers at random places of the pattern."""
     import torch
@@ -293,9 +296,14 @@ def _weight(cell: Cell) -> torch.Tensor:
     return values
 
 
-def _error(y: torch.Tensor, x: torch.Tensor, dense: torch.Tensor) -> float:
-    expected = x.double() @ dense.double().T
-    return float((y.double() - expected).norm() / expected.norm())
+def _error(weight: Weight, x: torch.Tensor, y: torch.Tensor, dense: torch.Tensor, scale: float = 1.0) -> float:
+    """Of a product into `y`, poisoned before; infinite if any of it is not a number."""
+    import torch
+
+    matmul(weight, x, out=y.fill_(torch.nan))
+    expected = x.double() @ dense.double().T * scale
+    error = float((y.double() - expected).norm() / expected.norm())
+    return math.inf if math.isnan(error) else error
 
 
 def _copies(nbytes: int) -> int:

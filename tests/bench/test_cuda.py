@@ -1,19 +1,23 @@
-"""`python -m bench cuda`: which parts of the table go together, and which GPU times them."""
+"""`python -m bench cuda`: which parts of the table go together, which GPU times them, and what they amount to."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Barrier, Lock
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from bench import cuda_all, cuda_results
+from bench import cuda, cuda_all, cuda_block, cuda_goals, cuda_models, cuda_results
 from bench.__main__ import bench
 
 
-@pytest.mark.parametrize("words", [["--all", "--json", "all.json"], ["--all", "--quick"], ["--block", "--many"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--all", "--json", "a.json"], ["--goals", "--json", "a.json"], ["--all", "--quick"], ["--block", "--many"]],
+)
 def test_what_contradicts_itself_is_refused(words: list[str]) -> None:
     result = CliRunner().invoke(bench, ["cuda", *words])
     assert result.exit_code == 2
@@ -69,3 +73,37 @@ def test_rows_are_kept_as_they_come(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert document["rows"] == [{"microseconds": 1.5}] * count
         assert (document["device"], document["driver"], document["bytes_per_second"]) == ("a GPU", "13.0", 3.0)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_goals_are_counted_in_the_cells_that_they_are_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in (cuda, cuda_block, cuda_models):
+        monkeypatch.setattr(part, "RESULTS", tmp_path / f"{part.__name__}.json")
+    monkeypatch.setattr(cuda, "RESULTS_OF_MANY", tmp_path / "many.json")
+    pattern = "2:4" + cuda.FOUR_BITS
+    rows = [
+        product(pattern, 8, 10.0, 50.0, dense_int4_microseconds=9.0),
+        product(pattern, 16, 10.0, 30.0, dense_int4_microseconds=20.0),
+        product(pattern, 32, 10.0, 10.0),
+        product("2:4", 8, 10.0, 8.0, taken=False),
+    ]
+    cuda.RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}))
+    found = {(goal.what, goal.rival): goal for goal in cuda_goals.goals()}
+    four_bits = [found["four bits, 2:4, up to 16 tokens", rival] for rival in ("cuBLAS", "dense int4")]
+    assert [(goal.reached, [ratio for ratio, _ in goal.found]) for goal in four_bits] == [(1, [5, 3]), (1, [0.9, 2])]
+    assert found["2:4, 4096x4096", "cuBLAS"].found == [(1.0, "4096x4096, 8 tokens, float16")]
+    assert not found["BERT-base, 2:4", "torch.compile"].found
+    cuda_goals.run()
+    assert "no such cell" in capsys.readouterr().out
+
+
+def product(pattern: str, tokens: int, microseconds: float, cublas: float, **more: Any) -> cuda.Row:
+    times = microseconds, 0.0, cublas, 0.0, cublas / microseconds
+    return cuda.Row(*cuda.SQUARE, tokens, pattern, 0.5, "float16", *times, 2.0, 1, 1.0, 1.0, 0.0, **more)
+
+
+def test_goals_of_the_table_that_is_kept_are_told_without_a_gpu() -> None:
+    result = CliRunner().invoke(bench, ["cuda", "--goals"])
+    assert result.exit_code == 0
+    assert "cuSPARSELt" in result.output
