@@ -45,7 +45,7 @@ class OnnxRuntime:
         """Load a model; raises `UsageError` if ONNX Runtime is not installed, `ModelError` if it refuses the model."""
         onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it logs as an error, it raises, too
         options.inter_op_num_threads = 1
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -60,7 +60,10 @@ class OnnxRuntime:
         self.name = f"ONNX Runtime {onnxruntime.__version__}"
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        results: list[Array] = self._session.run(None, dict(feeds))
+        try:
+            results: list[Array] = self._session.run(None, dict(feeds))
+        except Exception as error:  # of classes of its own, as above
+            raise ModelError("ONNX Runtime cannot run the model.", got=str(error)) from error
         return results
 
 

@@ -63,6 +63,8 @@ def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
     """
     try:
         import torch
+
+        from sparsec.frontends.torch_export import quiet
     except ImportError as error:
         raise UsageError(
             "A .pt2 file needs torch, which is not installed.",
@@ -70,7 +72,8 @@ def read_exported(path: str | os.PathLike[str]) -> ExportedProgram:
             next_step="pip install 'sparsec[torch]'",
         ) from error
     try:
-        return torch.export.load(path)
+        with quiet():
+            return torch.export.load(path)
     except Exception as error:  # torch raises a dozen kinds of errors on damaged input
         raise ModelError(
             "This is not a program that torch.export.save wrote, or it is damaged.",

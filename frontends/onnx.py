@@ -33,7 +33,7 @@ from sparsec.frontends.onnx_modernise import modernise
 from sparsec.frontends.onnx_read import read_model
 from sparsec.frontends.onnx_refusal import signature, unsupported
 from sparsec.frontends.onnx_rewrite import expand, rewrite
-from sparsec.frontends.onnx_shapes import static_shape
+from sparsec.frontends.onnx_shapes import is_beyond_memory, static_shape
 from sparsec.ir.weights import WeightStore, dense_attribute, weight_op, weight_types
 
 SUPPORTED_ELEMENTS = frozenset(
@@ -218,7 +218,7 @@ def import_and_lower(
 
 
 def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None:
-    """Refuse random numbers, and element types that torch-mlir lacks (it ends the process when it meets one)."""
+    """Refuse random numbers, tensors beyond all memory, and what torch-mlir ends the process on: types that it lacks, say."""
     used = graph.used_names() - {""}
     for node in graph.graph.node:
         axes = node.input[1] if node.op_type.startswith("Reduce") and len(node.input) > 1 else ""
@@ -245,6 +245,8 @@ def require_compilable(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> None
         if node.op_type in DATA_SHAPED:
             raise unsupported(graph, types, node.name, "the shape of its result depends on the data")
         for name in [*node.input, *node.output]:
+            if is_beyond_memory(types.get(name)):
+                raise unsupported(graph, types, node.name, f"no memory holds {name!r}")
             element = _element(name, graph, types)
             if element is not None and element not in SUPPORTED_ELEMENTS:
                 known = onnx.TensorProto.DataType.values()

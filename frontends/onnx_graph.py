@@ -185,7 +185,7 @@ def read_tensor(tensor: TensorProto, folder: Path) -> NDArray[np.generic]:
         if tensor.data_location == TensorProto.EXTERNAL:
             return _map_external(tensor, folder)
         return np.asarray(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, OverflowError) as error:
         raise ModelError(f"A constant cannot be read: {error}", where=f"tensor {tensor.name!r}") from error
 
 

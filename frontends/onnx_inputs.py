@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from sparsec.errors import ModelError, UnsupportedOpError
 from sparsec.frontends.onnx_graph import OnnxGraph
-from sparsec.frontends.onnx_shapes import static_shape
+from sparsec.frontends.onnx_shapes import is_beyond_memory, static_shape
 
 
 def fix_input_shapes(graph: OnnxGraph, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
@@ -81,6 +81,9 @@ def _fix(value: onnx.ValueInfoProto, given: tuple[int, ...] | None, symbols: dic
         if dim.dim_param:
             symbols.setdefault(dim.dim_param, size)
     value.type.CopyFrom(helper.make_tensor_type_proto(value.type.tensor_type.elem_type, given))
+    if is_beyond_memory(value.type):
+        got = ",".join(map(str, given))
+        raise ModelError("No tensor has the shape of an input", where=f"input {value.name!r}", got=got)
 
 
 def _dimension(value: onnx.ValueInfoProto, axis: int, symbols: Mapping[str, int]) -> int:

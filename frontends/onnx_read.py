@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,4 +74,11 @@ def _checked(source: Source) -> Source:
         )
     if not source.model.opset_import:
         raise ModelError("The model does not say which operator set it uses (opset_import)", where=source.name)
+    constants = [each.name for each in graph.initializer] + [each.values.name for each in graph.sparse_initializer]
+    results = [name for node in graph.node for name in node.output if name]
+    inputs = [value.name for value in graph.input]
+    for values in (inputs + results, constants + results, [value.name for value in graph.output]):
+        twice = next((name for name, count in Counter(values).items() if count > 1), None)
+        if twice is not None:
+            raise ModelError(f"The model has two values of the name {twice!r}", where=source.name)
     return source

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import onnx
 from onnx import TypeProto
 
 from sparsec.errors import ModelError
 from sparsec.frontends.onnx_graph import OnnxGraph
+
+MOST_ELEMENTS = 1 << 40
+"""Of a tensor: terabytes."""
 
 
 def infer_types(graph: OnnxGraph) -> dict[str, TypeProto]:
@@ -27,3 +32,8 @@ def static_shape(type_: TypeProto | None) -> tuple[int, ...] | None:
     if not all(dim.HasField("dim_value") for dim in dims):
         return None
     return tuple(int(dim.dim_value) for dim in dims)
+
+
+def is_beyond_memory(type_: TypeProto | None) -> bool:
+    """Whether no memory holds such a tensor."""
+    return prod(static_shape(type_) or ()) > MOST_ELEMENTS

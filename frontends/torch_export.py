@@ -80,7 +80,7 @@ def _shaped(
 
 def _export(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> ExportedProgram:
     try:
-        with warnings.catch_warnings(), torch.no_grad(), _quiet():
+        with warnings.catch_warnings(), torch.no_grad(), quiet():
             warnings.simplefilter("ignore")
             return torch.export.export(model, args, kwargs, strict=False)
     except Exception as error:  # export runs the user's code, which raises anything
@@ -88,7 +88,8 @@ def _export(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Leave the log of torch.export out: what it raises says the same."""
     logger = logging.getLogger("torch.export")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

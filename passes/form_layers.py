@@ -73,9 +73,11 @@ def _transposed(op: ir.Operation, q: ir.Value, unit: Unit) -> ir.Value:
 
 
 def _form_product(op: ir.Operation) -> None:
-    """The layer of two activations with equal batch axes."""
+    """The layer of two activations with equal batch axes, that have elements."""
     p, q = op.operands
     left, right = tensor_shape(p) or (), tensor_shape(q) or ()
+    if 0 in (*left, *right):
+        return
     if len(left) >= 2 and len(right) >= 2 and (left[:-2] == right[:-2]) and weight_of(p) is None:
         if left[-1] != right[-2]:
             raise contradiction(op, f"{left[-1]} rows of the second matrix", left, right)

@@ -28,6 +28,7 @@ from sparsec.passes.unit import Unit
 _SLICES = ("tensor.extract_slice", "tensor.insert_slice")
 _OPERANDS = 3  # of attention that may be read in another order: q, k and v
 SAMPLES = "samples"  # the attribute of `@main`: how many there are of the one that it computes
+_MOST_TURNS = 64  # each is code of its own, and of twice as many some passes take four times as long
 _CACHED = 4  # an operation finds its operands in L3 if they take at most such a part of it
 
 
@@ -36,7 +37,7 @@ def split_batch(unit: Unit) -> None:
     with unit.module.context, ir.Location.unknown():
         block = main_block(unit.module)
         count = _samples(block)
-        activations = _activations(block, count) if count > 1 else None
+        activations = _activations(block, count) if 1 < count <= _MOST_TURNS else None
         saved = _saved_ns(block, activations, unit) if activations is not None else 0.0
         if activations is None or not saved:
             return

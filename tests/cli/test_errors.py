@@ -65,6 +65,30 @@ def test_damaged_gzip(sparsec: Sparsec, tmp_path: Path) -> None:
     assert_refused(sparsec("explain", tmp_path / "m.onnx.gz"), "gzip")
 
 
+def test_damaged_program_of_torch(sparsec: Sparsec, tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"PK\x03\x04")
+    assert_refused(sparsec("explain", tmp_path / "m.pt2"), "torch.export.save")
+
+
+@pytest.mark.parametrize("offset", ["-5", "five", str(2**70)])
+def test_external_data_at_no_place(sparsec: Sparsec, model: Path, tmp_path: Path, offset: str) -> None:
+    import onnx
+
+    onnx.save(onnx.load(model), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    changed = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    next(entry for entry in changed.graph.initializer[0].external_data if entry.key == "offset").value = offset
+    onnx.save(changed, tmp_path / "m.onnx")
+    assert_refused(sparsec("explain", tmp_path / "m.onnx"), "A constant cannot be read", "tensor 'w'")
+
+
+def test_a_model_that_the_reference_cannot_run(sparsec: Sparsec, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession.run", fails)
+    assert_refused(sparsec("verify", model), "ONNX Runtime cannot run the model", "no room")
+
+
 @pytest.mark.parametrize("keep", [3, 100, 5000, -1])
 def test_truncated_artifact(sparsec: Sparsec, artifact: Path, tmp_path: Path, keep: int) -> None:
     (tmp_path / "cut.sparsec").write_bytes(artifact.read_bytes()[:keep])

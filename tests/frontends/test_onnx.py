@@ -68,6 +68,25 @@ def test_names_dtypes_and_shapes_of_the_interface(context):
     assert imported.name == "g"
 
 
+@pytest.mark.parametrize("part", ["input", "output", "initializer", "node"])
+def test_names_that_stand_for_two_values_are_refused(context, part):
+    proto, _ = linear()
+    values = getattr(proto.graph, part)
+    values.append(values[0])
+    with pytest.raises(ModelError, match="two values of the name"):
+        import_onnx(proto, context=context)
+
+
+@pytest.mark.parametrize("sizes", [(2**40, 2**40), (2**41,)])
+def test_tensors_beyond_all_memory_are_refused(context, sizes):
+    relu = model([helper.make_node("Relu", ["x"], ["y"])], [value("x", sizes)], [value("y", sizes)])
+    with pytest.raises(ModelError, match=f"input 'x'(.|\n)*{sizes[0]}"):
+        import_onnx(relu, context=context)
+    expand = model([helper.make_node("Expand", ["x", "s"], ["y"])], [value("x", [1])], [value("y", None)], {"s": sizes})
+    with pytest.raises(UnsupportedOpError, match="no memory holds 'y'"):
+        import_onnx(expand, context=context)
+
+
 def test_locations_carry_node_names(context):
     imported = import_onnx(linear()[0], context=context)
     function = main_function(imported.module)

@@ -114,6 +114,13 @@ def test_small_activations_stay_together() -> None:
     assert not any(TURNS in note for note in model.report.notes)
 
 
+@pytest.mark.usefixtures("always")
+def test_many_samples_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_batch, "_MOST_TURNS", 2)
+    model = _check(APART["residual"])
+    assert not any(TURNS in note for note in model.report.notes)
+
+
 def test_products_that_share_weights_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Activations may be large: a linear layer of one token at a time would read its weight again for each."""
     monkeypatch.setattr(split_batch, "_CACHED", 1e9)
