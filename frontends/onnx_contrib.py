@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, TypeProto, helper
 
+from sparsec.errors import ModelError
 from sparsec.frontends.onnx_expansion import Expansion
 from sparsec.frontends.onnx_fused import FUSED, UNDECLARED, attention_of, embed_layer_normalization
 from sparsec.frontends.onnx_graph import OnnxGraph
 from sparsec.frontends.onnx_packed import PACKED
+from sparsec.frontends.onnx_shapes import infer_types
 
 DOMAIN = "com.microsoft"
 
@@ -21,14 +24,23 @@ def expand_contrib(graph: OnnxGraph) -> None:
         return
     if not any(opset.domain == DOMAIN for opset in graph.model.opset_import):  # the optimisers forget it
         graph.model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    types = cache(partial(_inferred_types, graph))
     nodes: list[NodeProto] = []
     for node in graph.graph.node:
         apply = tables.get(node.domain, {}).get(node.op_type)
-        expansion = Expansion(graph, node)
+        expansion = Expansion(graph, node, types)
         known = apply is not None and apply(expansion)
         nodes.extend(expansion.nodes if known else [node])
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def _inferred_types(graph: OnnxGraph) -> Mapping[str, TypeProto]:
+    """What can be said already; nothing of a model that contradicts itself, which is told once shapes are fixed."""
+    try:
+        return infer_types(graph)
+    except ModelError:
+        return {}
 
 
 def _binary(op: str) -> Callable[[Expansion], bool]:

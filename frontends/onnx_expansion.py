@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 
 import numpy as np
-import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, TypeProto, helper
 
 from sparsec.frontends.onnx_graph import OnnxGraph
 
 
 class Expansion:
-    """The nodes that replace one; new values are named after its first result."""
+    """The nodes that replace one; new values are named after its first result.
 
-    def __init__(self, graph: OnnxGraph, node: NodeProto) -> None:
+    `types` gives what ONNX infers of the graph with all such nodes in it: asked by few, and the same for all.
+    """
+
+    def __init__(self, graph: OnnxGraph, node: NodeProto, types: Callable[[], Mapping[str, TypeProto]]) -> None:
         self.graph = graph
         self.node = node
+        self._types = types
         self.nodes: list[NodeProto] = []
         self._numbers: Iterator[int] = count()
 
@@ -110,20 +113,12 @@ class Expansion:
         """The number of axes of a value, as far as ONNX's inference comes; None where it does not."""
         if name in self.graph.constants:
             return len(self.graph.constants[name].shape)
-        type_ = self._inferred_type(name)
-        return len(type_.shape.dim) if type_ is not None else None
+        type_ = self._types().get(name)
+        return len(type_.tensor_type.shape.dim) if type_ is not None else None
 
     def inferred_element(self, name: str) -> int:
         """The `TensorProto` element type of a value, 0 where ONNX's inference does not come."""
         if name in self.graph.constants:
             return int(helper.np_dtype_to_tensor_dtype(self.graph.constants[name].dtype))
-        type_ = self._inferred_type(name)
-        return int(type_.elem_type) if type_ is not None else 0
-
-    def _inferred_type(self, name: str) -> onnx.TypeProto.Tensor | None:
-        try:
-            model = onnx.shape_inference.infer_shapes(self.graph.to_model())
-        except (onnx.shape_inference.InferenceError, ValueError):
-            return None
-        values = (*model.graph.input, *model.graph.value_info)
-        return next((value.type.tensor_type for value in values if value.name == name), None)
+        type_ = self._types().get(name)
+        return int(type_.tensor_type.elem_type) if type_ is not None else 0

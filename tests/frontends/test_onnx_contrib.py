@@ -121,7 +121,8 @@ def test_images_with_channels_last(op: str, attributes: dict[str, object], dtype
     random = np.random.default_rng(0)
     x = random.integers(-100, 100, (2, 7, 9, 4)).astype(dtype)
     inputs = 4 // int(str(attributes.get("group", 1)))
-    constants: dict[str, object] = {"w": random.integers(-127, 128, (6, inputs, 3, 3)).astype(np.int8)}
+    # Within 63, so that ONNX Runtime is exact on CPUs without VNNI, too (its 16-bit sums do not saturate then).
+    constants: dict[str, object] = {"w": random.integers(-63, 64, (6, inputs, 3, 3)).astype(np.int8)}
     constants |= {"sw": random.uniform(0.01, 0.02, 6).astype(np.float32), "zw": np.zeros(6, np.int8)}
     constants |= {"s": np.float32(0.03), "z": np.asarray(7, dtype), "zy": np.asarray(9, dtype)}
     constants["sy"] = np.float32(2 if op == "QLinearConv" else 0.02)
