@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from sparsec.errors import ModelError, UnsupportedOpError
 from sparsec.frontends.onnx_graph import OnnxGraph
-from sparsec.frontends.onnx_shapes import is_beyond_memory, static_shape
+from sparsec.frontends.onnx_shapes import infer_types, is_beyond_memory, static_shape
 
 
 def fix_input_shapes(graph: OnnxGraph, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
@@ -29,8 +29,8 @@ def fix_input_shapes(graph: OnnxGraph, shapes: Mapping[str, tuple[int, ...]] | N
             # Nothing is unknown about a tensor without elements: "reduce over no axes", say.
             dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             _read_instead(graph, value.name, np.zeros(shape, dtype))
-    if not all_known:
-        _forget_shapes(graph)
+    if not all_known or _contradicts_itself(graph):
+        _forget_shapes(graph.graph)
     if given:
         names = ", ".join(value.name for value in graph.graph.input) or "none"
         raise ModelError(f"The model has no input named {next(iter(given))!r}", where=graph.name, expected=names)
@@ -117,9 +117,19 @@ def _or_size(dim: onnx.TensorShapeProto.Dimension, axis: int) -> str:
     return "1" if axis == 0 else f"<{dim.dim_param or 'size'}>"
 
 
-def _forget_shapes(graph: OnnxGraph) -> None:
-    """Drop stated intermediate shapes: they may contradict the shapes that the user gave."""
-    del graph.graph.value_info[:]
-    for output in graph.graph.output:
+def _contradicts_itself(graph: OnnxGraph) -> bool:
+    """Whether the model states another shape for a value than follows from its inputs; other engines take what follows."""
+    stated = [*graph.graph.value_info, *graph.graph.output]
+    bare = graph.to_model()
+    _forget_shapes(bare.graph)
+    found = infer_types(OnnxGraph(bare, graph.name))
+    shapes = ((static_shape(value.type), static_shape(found.get(value.name))) for value in stated)
+    return any(one is not None and other is not None and one != other for one, other in shapes)
+
+
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    """Drop stated intermediate shapes: they may contradict those of the inputs."""
+    del graph.value_info[:]
+    for output in graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")

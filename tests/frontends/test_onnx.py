@@ -87,6 +87,13 @@ def test_tensors_beyond_all_memory_are_refused(context, sizes):
         import_onnx(expand, context=context)
 
 
+def test_shapes_that_are_stated_wrong_are_not_believed(context):
+    proto, _ = linear()
+    proto.graph.output[0].CopyFrom(value("y", [3, 9]))
+    proto.graph.value_info.append(value("h", [4, 8]))
+    assert import_onnx(proto, context=context).outputs == (TensorSpec("y", "float32", (2, 8)),)
+
+
 def test_locations_carry_node_names(context):
     imported = import_onnx(linear()[0], context=context)
     function = main_function(imported.module)
