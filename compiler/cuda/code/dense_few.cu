@@ -33,16 +33,14 @@ __device__ __forceinline__ bool complete(const Operands &o, float (&sums)[8], in
         __stcg(own, make_float4(sums[0], sums[1], sums[2], sums[3]));
         __stcg(own + 1, make_float4(sums[4], sums[5], sums[6], sums[7]));
     }
-    __threadfence();
     __syncthreads();
     u32 *before = (u32 *)shared;
     if (threadIdx.x == 0) {
-        *before = atomicAdd(o.counters + blockIdx.x, 1);
+        *before = arrivals_before(o.counters + blockIdx.x);
         if (*before + 1 == o.parts) o.counters[blockIdx.x] = 0;
     }
     __syncthreads();
     if (*before + 1 != o.parts) return false;
-    __threadfence();
     if (number >= TILES * SLABS * 16) return true;
 #pragma unroll
     for (int i = 0; i < 8; ++i) sums[i] = 0.0f;
