@@ -118,7 +118,7 @@ def test_any_shape_and_number_of_workers(
 
 
 @pytest.mark.parametrize("dtype", NUMPY)
-@pytest.mark.parametrize(("m", "k", "tokens"), [(64, 128, 33), (513, 1032, 300), (2048, 4096, 1000)])
+@pytest.mark.parametrize(("m", "k", "tokens"), [(200, 520, 5), (64, 128, 33), (513, 1032, 300), (2048, 4096, 1000)])
 def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int, k: int, tokens: int) -> None:
     if gpu.architecture != (9, 0):
         pytest.skip("needs an NVIDIA GPU of compute capability 9.0")

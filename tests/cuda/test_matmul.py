@@ -204,7 +204,8 @@ def test_any_shape_density_and_number_of_workers(
 
 @pytest.mark.parametrize("dtype", NUMPY)
 @pytest.mark.parametrize(
-    ("m", "k", "tokens"), [(64, 64, 33), (200, 200, 70), (513, 1032, 300), (1000, 520, 513), (2048, 4096, 1000)]
+    ("m", "k", "tokens"),
+    [(200, 520, 5), (64, 64, 33), (200, 200, 70), (513, 1032, 300), (1000, 520, 513), (2048, 4096, 1000)],
 )
 def test_every_way_to_cut_up_a_product_is_right(gpu: Device, dtype: str, m: int, k: int, tokens: int) -> None:
     if gpu.architecture != (9, 0):

@@ -28,6 +28,7 @@ struct Operands {
     float4 *partial;
     u32 *counters; // [tiles in parts][BLOCKS], zero between launches
     int row_blocks, steps; // of 64
+    int x_bytes; // of a tile of X: tokens past the end of all take the tensor memory unit time, so they are not asked for
     Order order;
     int whole, split; // tiles that are done as a whole; parts of each of the others
     u32 *begun; // or null: how many tiles all blocks of threads have begun, in all launches of so many blocks
@@ -64,10 +65,9 @@ __device__ __forceinline__ bool complete(const Operands &o, const Work &work, in
 #pragma unroll
     for (int i = 0; i < TOKENS / 8; ++i)
         __stcg(own + i * 128, make_float4(sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]));
-    __threadfence();
     meet_warpgroup(meeting);
     if (thread == 0) {
-        const u32 before = atomicAdd(o.counters + slot, 1);
+        const u32 before = arrivals_before(o.counters + slot);
         if (before == o.split - 1) o.counters[slot] = 0;
         store4(area, before);
     }
@@ -75,7 +75,6 @@ __device__ __forceinline__ bool complete(const Operands &o, const Work &work, in
     const bool last = loaded(area) == o.split - 1;
     meet_warpgroup(meeting);
     if (!last) return false;
-    __threadfence();
 #pragma unroll
     for (int i = 0; i < TOKENS / 2; ++i) sums[i] = 0.0f;
     for (int part = 0; part < o.split; ++part) {
@@ -111,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
                 for (int step = work.begin; step < work.end; ++step, blocks += W_BYTES) {
                     const u32 barrier = full + 8 * stage.index;
                     wait_for(read + 8 * stage.index, stage.parity ^ 1);
-                    expect(barrier, X_BYTES + inside * W_BYTES);
+                    expect(barrier, o.x_bytes + inside * W_BYTES);
                     copy_box(x_tiles + stage.index * X_BYTES, o.x, step * 64, work.token_tile * TOKENS, barrier);
                     const char *from = blocks;
                     for (int each = 0; each < inside; ++each, from += (i64)o.steps * W_BYTES)

@@ -29,16 +29,18 @@ TILES = {
     (2, 1, 128): 1.20,
     (1, 1, 128): 0.90,
     (2, 1, 64): 1.30,
-    (1, 1, 64): 1.05,
+    (1, 1, 64): 1.12,
+    (1, 1, 32): 1.12,
 }
+_NARROWEST = 32  # of their widths, in tokens
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
-STAGES = 8  # at most
+STAGES = 20  # at most
 SMALL_BYTES, LARGE_BYTES = 64 << 20, 128 << 20  # of W: what the L2 keeps most of, and what it keeps little of
 
 # Of an H100, measured: the bytes a cycle that a multiprocessor takes in, those of them from memory, alone and when all do;
 # cycles around a tile for each of its tokens, and around parts; bytes of sums that are written or added up in a cycle.
-_TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 30.0, 14.0
-_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 24.0, 5000.0, 12.0
+_TAKEN_IN, _ALONE, _FROM_MEMORY = 54.0, 20.0, 14.0
+_AROUND_TILE, _AROUND_PARTS, _ADDED_UP = 24.0, 1000.0, 12.0
 _LAUNCH, _CYCLES_OF_A_MICROSECOND = 3.3, 1880.0  # at the clock that its power allows
 
 
@@ -80,7 +82,8 @@ class _Operands(ctypes.Structure):
         ("x", TensorMap),
         ("out", Output),
         *((name, c_void_p) for name in ("blocks", "partial", "counters")),
-        *((name, c_int) for name in ("row_blocks", "steps", "row_tiles", "token_tiles", "together", "whole", "split")),
+        *((name, c_int) for name in ("row_blocks", "steps", "x_bytes", "row_tiles", "token_tiles", "together")),
+        *((name, c_int) for name in ("whole", "split")),
         ("begun", c_void_p),
         ("padding", c_char * 56),  # to a multiple of 64 bytes
     )
@@ -111,13 +114,15 @@ class Nm24Wgmma:
         cut = row_tiles * token_tiles - by.whole
         slots = cut * by.groups * by.blocks if by.split > 1 else 0
         blocks = min(by.whole + cut * by.split, self.device.multiprocessors)
+        box = min(x.tokens, by.tokens)
         operands = _Operands(
-            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, ROW_BYTES // 2)),
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (box, ROW_BYTES // 2)),
             y.output(x.tokens, self.scales.address if self.scales else 0),
             self._blocks.address,
             self._memory.scratch("sums", slots * by.split * ROWS * by.tokens * 4).address,
             self._memory.scratch("counters", slots * 4).address,
-            *(len(tiles.blocks), tiles.steps, row_tiles, token_tiles, by.together, by.whole, by.split),
+            *(len(tiles.blocks), tiles.steps, box * ROW_BYTES),
+            *(row_tiles, token_tiles, by.together, by.whole, by.split),
             self._memory.scratch(f"begun by {blocks}", 4).address if by.aligned else None,
         )
         macros = {"GROUPS": by.groups, "MT": by.blocks, "TOKENS": by.tokens, "STAGES": by.stages}
@@ -149,6 +154,8 @@ def tilings(
     steps = -(-k * size // ROW_BYTES)
     w_bytes = -(-m // ROWS) * steps * block_bytes(size)
     for (groups, blocks, width), share in TILES.items():
+        if not (tokens <= width if width == _NARROWEST else width < 2 * tokens):
+            continue
         tile = Tiling(groups, blocks, width, 0, 0, 1, 1, size=size)
         stages = min(STAGES, (shared_bytes - tile.shared_bytes) // (tile.stage_bytes + 16))
         row_tiles, token_tiles = -(-m // tile.rows), -(-tokens // width)

@@ -27,8 +27,6 @@ WayKernel: TypeAlias = Kernel | Literal["nm24_wgmma", "bsr_wgmma", "bsr_rows_mma
 _NM24_BYTES = 1.125  # of a 2:4 weight, for each of its elements: half the values, and where they are
 WORTH = 0.3  # share of zeros from which other ways than dense are thought of
 MOST_FLOAT8 = 8  # tokens that streams are for: Hopper has no instruction for float8 but those of warpgroups
-_FEW = 32  # tokens
-_LONGER_FOR_FEW = 1.3  # times as long as predicted: `nm24_wgmma` with so few of them, as measured
 
 PATTERNS = {  # by which a kernel's form is known to users; the others are for any zeros
     "nm24_mma": "2:4",
@@ -115,8 +113,7 @@ def _of_warpgroups(zeros: Zeros, tokens: int, on: Processor) -> list[Way]:
     found = []
     if zeros.two_of_four:
         least = least_microseconds(_NM24_BYTES * m * k, m, k, tokens, on)
-        longer = _LONGER_FOR_FEW if tokens <= _FEW else 1.0
-        found.append(Way("nm24_wgmma", longer * max(least, nm24_wgmma.microseconds(tokens, m, k, workers))))
+        found.append(Way("nm24_wgmma", max(least, nm24_wgmma.microseconds(tokens, m, k, workers))))
     units, squares = zeros.units * UNIT * UNIT, zeros.squares * SQUARE * SQUARE
     if units < (1 - WORTH) * m * k:
         found.append(Way("bsr_wgmma", bsr_wgmma.microseconds(tokens, m, k, zeros.units, workers)))
