@@ -161,9 +161,8 @@ def rewrite(graph: OnnxGraph, types: Mapping[str, TypeProto]) -> bool:
     if changed:
         del graph.graph.node[:]
         graph.graph.node.extend(nodes)
-    present = {node.op_type for node in graph.graph.node}
     for op_type in EXPANDED:
-        changed |= op_type in present and expand(graph, op_type)
+        changed |= any(node.op_type == op_type for node in graph.graph.node) and expand(graph, op_type)
     return changed
 
 

@@ -131,6 +131,10 @@ for axis in (0, 1, -1):
     case("Softmax", f(2, 3, 4), opset=13, axis=axis)
 case("LpNormalization", np.zeros((3, 4), np.float32))
 case("LpNormalization", f(3, 1))
+for word in ("none", "sum", "mean"):
+    for loss in ("SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"):
+        case(loss, f(2, 3, 4), i(2, 4, low=0, high=3), reduction=word)
+        case(loss, f(4, 3), i(4, low=0, high=3), Const(abs(f(3))), reduction=word, ignore_index=1)
 case("LRN", f(2, 6, 3, 3), size=3, alpha=0.5, beta=0.6, bias=1.5)
 case("GroupNormalization", f(2, 4, 3, 3), Const(f(4)), Const(f(4)), opset=21, num_groups=2, epsilon=0.1)
 case("MeanVarianceNormalization", f(2, 3, 4, 4))
