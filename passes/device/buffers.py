@@ -72,15 +72,7 @@ def _element_by_element(op: ir.Operation, position: int) -> bool:
         return False
     if is_layer(op):
         return position in half_positions(Layer(op))
-    summed = position >= len(op.operands) - outputs_of(op) and not all(parallel_loops(op))
-    return not summed or _takes_one(op)
-
-
-def _takes_one(op: ir.Operation) -> bool:
-    """True for a maximum or minimum, which rounding does not change."""
-    *_, end = [each.operation for each in op.regions[0].blocks[0].operations]
-    chosen = end.operands[0].owner
-    return not isinstance(chosen, ir.Block) and chosen.operation.name in EXTREMES
+    return position < len(op.operands) - outputs_of(op) or all(parallel_loops(op))
 
 
 def outputs_of(op: ir.Operation) -> int:

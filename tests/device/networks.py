@@ -94,6 +94,18 @@ class Added(nn.Module):
         return torch.relu(self.norms[0](self.first(y)) + self.norms[1](self.second(y))).mean((2, 3))
 
 
+class Largest(nn.Module):
+    """The largest of each row of a product, which becomes a result behind another product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(24, 31), nn.Linear(24, 31)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.first(x).reshape(7, -1, 31)
+        return torch.relu(y).amax(2, keepdim=True).flatten(), self.second(x), y
+
+
 class Rows(nn.Module):
     """Softmax, layer norm and reductions of rows of any length, along both axes, and a concatenation of parts."""
 
