@@ -51,12 +51,13 @@ def test_kernels_for_all_factors_compile(kernel: str, architecture: tuple[int, i
 @pytest.mark.usefixtures("nvrtc")
 @pytest.mark.parametrize("each", TILES)
 @pytest.mark.parametrize(("bf16", "kind"), [(0, 0), (1, 0), (0, 1), (0, 2)])
-def test_kernels_for_many_tokens_compile(each: tuple[int, int, int], bf16: int, kind: int) -> None:
-    groups, blocks, tokens = each
+def test_kernels_for_many_tokens_compile(each: tuple[int, int, int, int], bf16: int, kind: int) -> None:
+    groups, blocks, tokens, cluster = each
     macros = {
         "GROUPS": groups,
         "MT": blocks,
         "TOKENS": tokens,
+        "CLUSTER": cluster,
         "STAGES": 4,
         "BF16": bf16,
         "ACTIVATION": 3,

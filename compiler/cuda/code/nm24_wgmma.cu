@@ -3,7 +3,8 @@
 // A block of threads has tiles of BLOCKS x 64 rows x TOKENS tokens, one after the other: one warp copies, for each 64
 // columns (128 of eight bits: X is told as if two were one of 16), a tile of X and the blocks of W to one of STAGES places
 // in shared memory; GROUPS warpgroups have MT x 64 rows each and multiply. What a multiprocessor takes in from the L2, about
-// 54 bytes a cycle, bounds it: so tiles are large.
+// 54 bytes a cycle, bounds it: so tiles are large, and the CLUSTER blocks of a cluster, whose tiles are one below the other, each
+// copy a part of their tokens to all.
 //
 // The tiles that are left when all multiprocessors have had equally many are cut into parts of K, for all of them; the last
 // one to have its part of a tile adds up the sums.
@@ -26,10 +27,10 @@ struct Operands {
     Output out;
     const char *blocks; // [blocks of rows][steps]
     float4 *partial;
-    u32 *counters; // [tiles in parts][BLOCKS], zero between launches
+    u32 *counters; // [tiles in parts][CLUSTER x BLOCKS], zero between launches
     int row_blocks, steps; // of 64
     int x_bytes; // of a tile of X: tokens past the end of all take the tensor memory unit time, so they are not asked for
-    Order order;
+    Order order; // rows of a cluster's tiles
     int whole, split; // tiles that are done as a whole; parts of each of the others
     u32 *begun; // or null: how many tiles all blocks of threads have begun, in all launches of so many blocks
 };
@@ -51,6 +52,7 @@ struct Work {
         cut = whole ? -1 : (number - o.whole) / split;
         part = whole ? 0 : (number - o.whole) % split;
         o.order.find(whole ? number : o.whole + cut, row_tile, token_tile);
+        row_tile = row_tile * CLUSTER + blockIdx.x % CLUSTER;
         begin = (i64)o.steps * part / split, end = (i64)o.steps * (part + 1) / split;
     }
 };
@@ -59,7 +61,7 @@ struct Work {
 // the others.
 __device__ __forceinline__ bool complete(const Operands &o, const Work &work, int block, float (&sums)[TOKENS / 2], u32 area,
                                          u32 meeting) {
-    const int thread = threadIdx.x & 127, slot = work.cut * BLOCKS + block;
+    const int thread = threadIdx.x & 127, slot = (work.cut * CLUSTER + blockIdx.x % CLUSTER) * BLOCKS + block;
     const auto place = [&](int part) { return o.partial + ((i64)slot * o.split + part) * (TOKENS / 8 * 128) + thread; };
     float4 *own = place(work.part);
 #pragma unroll
@@ -88,30 +90,55 @@ __device__ __forceinline__ bool complete(const Operands &o, const Work &work, in
     return true;
 }
 
-extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(const __grid_constant__ Operands o) {
+// A step's tile of X is copied, by all blocks of the cluster to all.
+__device__ __forceinline__ void bring_x(const Operands &o, u32 tile, int step, int token, u32 barrier) {
+#if CLUSTER > 1
+    const int part = blockIdx.x % CLUSTER;
+    copy_box_to_blocks(tile + part * (X_BYTES / CLUSTER), o.x, step * 64, token + part * (TOKENS / CLUSTER), barrier, (1 << CLUSTER) - 1);
+#else
+    copy_box(tile, o.x, step * 64, token, barrier);
+#endif
+}
+
+// This warp has read a stage, into which all blocks of the cluster copy.
+__device__ __forceinline__ void release(u32 barrier) {
+#if CLUSTER > 1
+    __syncwarp();
+    if ((threadIdx.x & 31) < CLUSTER) arrive_there(barrier, threadIdx.x & 31);
+#else
+    arrive(barrier);
+#endif
+}
+
+extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1)
+#if CLUSTER > 1
+    __cluster_dims__(CLUSTER, 1, 1)
+#endif
+    nm24_wgmma(const __grid_constant__ Operands o) {
     extern __shared__ __align__(1024) char shared[];
     const u32 x_tiles = shared_address(shared), w_blocks = x_tiles + STAGES * X_BYTES;
     const u32 areas = w_blocks + STAGES * BLOCKS * W_BYTES, full = areas + GROUPS * AREA_BYTES, read = full + 8 * STAGES;
     const int group = threadIdx.x / 128, count = o.whole + (o.order.count() - o.whole) * o.split;
-    make_barriers<STAGES, GROUPS * 4>(full);
+    make_barriers<STAGES, CLUSTER * GROUPS * 4>(full);
+    if (CLUSTER > 1) meet_cluster();
     wait_for_kernel_before();
     Stage<STAGES> stage = {0, 0};
 
     if (group == GROUPS) {
         if (GROUPS > 1) give_registers<GROUPS == 3 ? 32 : 40>();
         if (threadIdx.x == GROUPS * 128)
-            for (int first = 0; first < count; first += gridDim.x) {
-                const int number = first + blockIdx.x;
+            for (int first = 0; first < count; first += gridDim.x / CLUSTER) {
+                const int number = first + blockIdx.x / CLUSTER;
                 if (o.begun) begin_together(o.begun);
                 if (number >= count) break;
                 const Work work(o, number);
-                const int inside = min(BLOCKS, o.row_blocks - work.row_tile * BLOCKS);
+                const int inside = max(0, min(BLOCKS, o.row_blocks - work.row_tile * BLOCKS));
                 const char *blocks = o.blocks + ((i64)work.row_tile * BLOCKS * o.steps + work.begin) * W_BYTES;
                 for (int step = work.begin; step < work.end; ++step, blocks += W_BYTES) {
                     const u32 barrier = full + 8 * stage.index;
                     wait_for(read + 8 * stage.index, stage.parity ^ 1);
                     expect(barrier, o.x_bytes + inside * W_BYTES);
-                    copy_box(x_tiles + stage.index * X_BYTES, o.x, step * 64, work.token_tile * TOKENS, barrier);
+                    bring_x(o, x_tiles + stage.index * X_BYTES, step, work.token_tile * TOKENS, barrier);
                     const char *from = blocks;
                     for (int each = 0; each < inside; ++each, from += (i64)o.steps * W_BYTES)
                         copy_bytes(w_blocks + (stage.index * BLOCKS + each) * W_BYTES, from, W_BYTES, barrier);
@@ -121,7 +148,7 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
     } else {
         if (GROUPS > 1) take_registers<GROUPS == 3 ? 160 : 232>();
         const u32 area = areas + group * AREA_BYTES, own_index = W_INDICES + (threadIdx.x & 127) * 4;
-        for (int number = blockIdx.x; number < count; number += gridDim.x) {
+        for (int number = blockIdx.x / CLUSTER; number < count; number += gridDim.x / CLUSTER) {
             const Work work(o, number);
             float sums[MT][TOKENS / 2];
             float2 biases[MT]; // here, so that nothing waits for them
@@ -151,12 +178,12 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
                 }
                 end_products();
                 wait_for_products<1>();
-                if (step != work.begin) arrive(read + 8 * before);
+                if (step != work.begin) release(read + 8 * before);
                 before = stage.index;
                 stage.next();
             }
             wait_for_products<0>();
-            arrive(read + 8 * before);
+            release(read + 8 * before);
 #pragma unroll
             for (int mt = 0; mt < MT; ++mt) {
 #if KIND == 1
@@ -170,4 +197,5 @@ extern "C" __global__ void __launch_bounds__(128 * (GROUPS + 1), 1) nm24_wgmma(c
             }
         }
     }
+    if (CLUSTER > 1) meet_cluster(); // no one writes to the shared memory of a block that is gone
 }
