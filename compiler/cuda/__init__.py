@@ -132,12 +132,14 @@ multiprocessor, so that a kernel begins in the one before it, were tried and wer
 
 `coo_wgmma` needs for each 64 x 64 elements 64 cycles of shared memory to read W, four for each four tokens to read X (columns
 come once for four of them: one more), for nonzeros twice as many as the fullest bank has (18, where a tenth of nonzeros is 13 of
-each), and to write and to read their bytes: 142 at 90 % of zeros and 16 tokens, 0.6 of what there is in that time. What bounds it is
-that things wait for each other: a warpgroup takes about 48 cycles to issue a product of 16 tokens that is done in 20, so that
-one took 1.2 times as long as two do. Without products it takes 0.8 of the time, without scattering, too; at 80 % of zeros
-memory alone takes nearly all of it (2.6 TB/s). Tried and slower: tiles of 64 rows by 8, 12 or 16 warps (1.1 to 1.3 times: more
-waits, and fuller banks), points from memory to registers (1.1), four warpgroups (as fast, slower for 64 tokens), blocks of 128
-rows (1.1). Of no use: X two or four steps before it is needed; whole words for nonzeros, for two bytes take as long as four.
+each), and to write and to read their bytes: 142 at 90 % of zeros and 16 tokens, 0.8 of what there is in that time. A product of
+16 tokens is done in 20 cycles; where its descriptors were worked out by lanes and moved to the warp's registers it took 48 to
+issue, and all 1.05 to 1.07 times as long. Columns of X come seven steps before they are needed, if there is room: that is another
+1 to 4 %. Tried and slower: tiles of 64 rows by 8, 12 or 16 warps (1.1 to 1.3 times: more waits, and fuller banks), four
+warpgroups (as fast, slower for 64 tokens), blocks of 128 rows (1.1), all of a worker's segments counted at its end (1.05: some
+then finish two blocks, others none). Of no use: whole words for nonzeros, for two bytes take as long as four. Columns of X for 16
+tokens gathered by `ldmatrix`, for products with a nonzero of each row on the diagonal, take 1.3 times as long: lanes that need the
+same banks, and loads of the stream, are 40 % of what shared memory has to do.
 
 Of a small weight's time (16 million elements of four bits: 6.3 microseconds), the multiplication is half; the rest is the end:
 sums that are written, counted and read, each a way to the L2 and back. A fence between them costs 0.4 to 1 microsecond, so

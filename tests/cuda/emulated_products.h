@@ -20,10 +20,17 @@ inline void wait_for_products() {
 }
 template <int COUNT>
 inline void settle(float (&)[COUNT]) {}
+inline u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
+const u32 FIRST_BIT = 1u << 16;
+inline u32 matrix_place(u32 address) { return address >> 4; }
+template <int SWIZZLE>
+inline u64 placed(u32 place) {
+    static_assert(SWIZZLE == 1, "rows of 128 bytes");
+    return (place & ~FIRST_BIT) << 4;
+}
 template <int SWIZZLE>
 inline u64 matrix_at(u32 address) {
-    static_assert(SWIZZLE == 1, "rows of 128 bytes");
-    return address;
+    return placed<SWIZZLE>(matrix_place(address));
 }
 inline float factor(u32 matrix, int row, int k) {
     const u32 place = matrix + row * 128 + k * 2;

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import unstructured
 
-from sparsec.cuda.products.coo_wgmma import PLACES, TOKENS, width
+from sparsec.cuda.products.coo_wgmma import ROOM, TOKENS, width
 from sparsec.cuda.products.device_cost import HOPPER_SHARED_BYTES
 from sparsec.cuda.streams.bank_streams import MOST_BYTES, SCATTERERS, TILES, BankStreams
 
@@ -69,5 +69,5 @@ def test_there_is_shared_memory_for_points(tokens: int, density: float) -> None:
     for each in (streams, largest):
         by = width(each, tokens, HOPPER_SHARED_BYTES)
         assert by.shared_bytes <= HOPPER_SHARED_BYTES
-        assert by.places in PLACES
+        assert (by.places, by.ahead) in ROOM
         assert by.tokens >= min(tokens, TOKENS[-1])

@@ -52,9 +52,6 @@ struct Operands {
     Order order;
 };
 
-// What all lanes of a warp have, so that the compiler knows it.
-__device__ __forceinline__ u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
-
 // A tile, or a part of one, and its windows.
 struct Work {
     int row_tile, token_tile, part, first_window, windows;

@@ -4,8 +4,7 @@
 // Tiles come in a line: for each step of 64 columns those of ROWS rows. SCATTERERS warps, each with a place for one, all zeros to
 // begin with, take them in turns: each waits until the tile before is multiplied, stores zeros where its nonzeros were and the
 // next tile's nonzeros. Tiles' points are copied to shared memory PLACES tiles ahead. Warpgroups multiply, each a tile of every
-// step: products of so few tokens take longer to issue than to be done. The warp that has a step's first tile has the tensor memory
-// unit bring the step's columns of X.
+// step. The warp that has a step's first tile has the tensor memory unit bring the columns of X of the step that is AHEAD steps later.
 
 #include "coo_points.cuh"
 #include "machine/barriers.cuh"
@@ -18,7 +17,7 @@
 
 #define TILES (ROWS / HEIGHT) // of a step
 #define PARTS (HEIGHT / 64) // of a tile, that products have
-#define STAGES (SCATTERERS / TILES + 1) // steps whose columns of X there are places for
+#define STAGES (SCATTERERS / TILES + 1 + AHEAD) // steps whose columns of X there are places for
 #define X_BYTES (TOKENS * 128)
 #define OUT_BYTES (TOKENS * 128) // of shared memory, through which a warpgroup's results go
 #define POINT_BYTES ((FIXED + 2 * ROUNDS) * 64) // of a tile, at most
@@ -60,8 +59,9 @@ struct Shared {
     }
 };
 
-// A step's columns of X.
+// A step's columns of X, if there is such a step.
 __device__ __forceinline__ void bring_x(const Operands &o, const Part &part, const Shared &s, u32 step) {
+    if (step >= part.end - part.begin) return;
     const u32 stage = step % STAGES, full = s.x_full + 8 * stage;
     if (step >= STAGES) wait_for(s.x_read + 8 * stage, (step / STAGES - 1) % 2);
     if ((threadIdx.x & 31) == 0) {
@@ -106,8 +106,12 @@ __device__ __forceinline__ void scatter(const Operands &o, const Part &part, con
     for (u32 each = 0; each < count; ++each) {
         const u32 number = warp + each * SCATTERERS, place = each % PLACES;
         if (number % TILES == 0) {
-            if (each == 0) wait_for_kernel_before(); // which may write X
-            bring_x(o, part, s, number / TILES);
+            const u32 step = number / TILES;
+            if (each == 0) {
+                wait_for_kernel_before(); // which may write X
+                for (u32 first = step; first < AHEAD; first += SCATTERERS / TILES) bring_x(o, part, s, first);
+            }
+            bring_x(o, part, s, step + AHEAD);
         }
         Points now;
         wait_for(own_there + 8 * place, each / PLACES % 2);
@@ -163,8 +167,9 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, co
         const int begin = step, stop = min(count, (block + 1) * o.steps - part.begin);
         u32 before = 0, x_before = 0; // barriers of what is being multiplied
         for (; step < stop; ++step) {
-            const u32 stage = step % STAGES, x = s.x + stage * X_BYTES;
-            const u32 number = step * TILES + group, slot = number % SCATTERERS, w = s.tiles + slot * TILE_BYTES;
+            const u32 stage = step % STAGES, number = step * TILES + group, slot = number % SCATTERERS;
+            const u32 x = same(matrix_place(s.x + stage * X_BYTES) | FIRST_BIT);
+            const u32 w = same(matrix_place(s.tiles + slot * TILE_BYTES) | FIRST_BIT);
             wait_for(s.x_full + 8 * stage, step / STAGES % 2);
             wait_for(s.full + 8 * slot, number / SCATTERERS % 2);
             begin_products();
@@ -172,7 +177,7 @@ __device__ __forceinline__ void multiply(const Operands &o, const Part &part, co
             for (int k = 0; k < 4; ++k)
 #pragma unroll
                 for (int each = 0; each < PARTS; ++each)
-                    wgmma(sums[each], matrix_at<1>(w + each * 8192 + k * 32), matrix_at<1>(x + k * 32));
+                    wgmma(sums[each], placed<1>(w + each * 512 + k * 2), placed<1>(x + k * 2));
             end_products();
             wait_for_products<1>();
             if (step > begin) arrive(before), arrive(x_before);

@@ -15,17 +15,19 @@ from sparsec.cuda.streams.bank_streams import HEIGHT, SCATTERERS, SIDE, TILES, B
 
 ARCHITECTURE = (9, 0)  # what there is a kernel for
 TOKENS = (16, 32, 64)  # that a block of threads does
-PLACES = (3, 2, 1)  # tiles' points that a warp has in shared memory
-STAGES = SCATTERERS // TILES + 1  # steps whose columns of X there are places for
+# Tiles' points that a warp has in shared memory, and steps that columns of X are brought before nonzeros of theirs are scattered: the
+# best use of it first.
+ROOM = ((3, 7), (2, 7), (3, 0), (2, 0), (1, 0))
 THREADS = 128 * TILES + 32 * SCATTERERS
 
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """So many tokens at a time, with so many places for points of each warp."""
+    """So many tokens at a time, with so many places for points of each warp, and columns of X so many steps `ahead`."""
 
     tokens: int
     places: int
+    ahead: int
     shared_bytes: int
 
 
@@ -78,14 +80,17 @@ class CooWgmma:
 def kernel_macros(streams: BankStreams, by: Width) -> dict[str, int]:
     """What the kernel is to be compiled with, but for the type of elements and what is done to sums."""
     own = {"ROWS": TILES * HEIGHT, "HEIGHT": HEIGHT, "SCATTERERS": SCATTERERS}
-    return {**own, "PLACES": by.places, "TOKENS": by.tokens, **streams.macros}
+    return {**own, "PLACES": by.places, "AHEAD": by.ahead, "TOKENS": by.tokens, **streams.macros}
 
 
 def width(streams: BankStreams, tokens: int, available: int) -> Width:
-    """For so many tokens: as many at a time, up to 64, and as many places as there is shared memory for."""
+    """For so many tokens: as many at a time, up to 64, with the best use of what shared memory there is."""
     wanted = next((each for each in TOKENS if tokens <= each), TOKENS[-1])
-    # Tiles of W and columns of X, with two barriers each; two numbers.
-    others = SCATTERERS * (2 * HEIGHT * SIDE + 16) + STAGES * (2 * wanted * SIDE + 16) + 8
-    points = SCATTERERS * (streams.tile_bytes + 8)
-    places = next((each for each in PLACES if others + each * points <= available), PLACES[-1])
-    return Width(wanted, places, others + places * points)
+
+    def shared_bytes(places: int, ahead: int) -> int:
+        # Points have a barrier; tiles of W and columns of X have two; two numbers.
+        points, tile, columns = streams.tile_bytes + 8, 2 * HEIGHT * SIDE + 16, 2 * wanted * SIDE + 16
+        return SCATTERERS * (places * points + tile) + (SCATTERERS // TILES + 1 + ahead) * columns + 8
+
+    ways = [Width(wanted, *each, shared_bytes(*each)) for each in ROOM]
+    return next((each for each in ways if each.shared_bytes <= available), ways[-1])

@@ -19,6 +19,10 @@ __device__ __forceinline__ u64 matrix_at(u32 address) {
     return placed<SWIZZLE>(matrix_place(address) | FIRST_BIT);
 }
 
+// What all lanes of a warp have, so that the compiler knows it: descriptors made of it are worked out once for the warp, not for
+// each lane and then moved, which takes longer than a small product.
+__device__ __forceinline__ u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
+
 // What is done to registers of products before this is done before, and what after it after: the compiler does not know that
 // `wgmma` reads and writes them until it is waited for.
 template <int COUNT>
