@@ -48,8 +48,9 @@ gathers X from shared memory for each nonzero.
 **For many tokens**, on Hopper: `nm24_wgmma` for 2:4 (`nm24_tiles`), `bsr_wgmma` for blocks by strips of 32 rows
 (`bsr_steps`) and `bsr_pairs_wgmma` for those of 64 rows and more (`bsr_pairs`). One warp copies tiles of X and of W to
 shared memory (tensor maps, barriers), two or three warpgroups multiply from there, blocks of threads stay and take tile
-after tile. Up to about 80 % of zeros, `bsr_rows_mma` multiplies blocks by single warps with a strip each (`bsr_rows`). On other
-GPUs, `nm24_tile_mma` multiplies 2:4 streams by tiles of 128 tokens.
+after tile. Up to about 80 % of zeros, `bsr_rows_mma` multiplies blocks by single warps with a strip each (`bsr_rows`); from about 85 %
+on, `bsr_tall_wgmma` has tiles of more strips and fewer tokens (`bsr_tall`). On other GPUs, `nm24_tile_mma` multiplies 2:4 streams by
+tiles of 128 tokens.
 
 **Elements of eight bits**: 2:4 weights of int8 or float8 with scales of rows and tokens run on the same kernels for few and
 for many tokens (macro `KIND`, `factors`); two elements are told as one of 16 bits, so copies are the same. Sums of int8 are
@@ -89,7 +90,7 @@ alone 0.7 and 1.0, of which 0.4 are barriers, jumps over strips without a unit (
 products. Tried and slower: clusters of two to eight multiprocessors that share X, W or both (multicast: half the bytes of the L2
 and up to 100 GB/s for each in a loop of copies alone, but windows then wait for each other); X from registers, a jump for each
 strip (asynchronous only if jumps are known to be the same for all lanes; 1.2 times as long); windows of 64 columns (1.3 times) and
-of 256 (1.2 times at 80 %); half the tokens and twice the strips; and pairs of strips with the most units in
+of 256 (1.2 times at 80 %); and pairs of strips with the most units in
 common as one product of 64 rows, in pieces of 32 columns (1.5 times: twice as many copies). For blocks of 64 x 64, pairs are the
 fastest. Where tiles are too few for all multiprocessors (up to about 500 tokens), clusters of two to eight of them share a tile of
 `bsr_wgmma`, each a part of its windows, and add up their sums through each other's shared memory: 0.4 to 0.7 of the time.
@@ -101,6 +102,13 @@ is faster for more zeros, 1.12 times at 90 %. Copies alone take 0.34 a step, pro
 share X; alone they take 1.1 times as long, and of four together too few run at the same time. Tried and slower: units from the
 L2 straight to registers, which come too late, and one thread that asks for room and copies, and tells the other block so with
 `release.cluster` (0.65 a step).
+
+`bsr_tall_wgmma` has 64 tokens and up to 24 strips where `bsr_wgmma` has 128 and 12, so windows may have three (90 % of zeros) or four
+steps (95 %), and two multiprocessors share units: 0.88 and 0.83 of the time. A window costs each warpgroup about 600 cycles, however
+many columns it has, and 190 for each of its units, as many as all warpgroups' need of shared memory; the copying warps ask for 32
+windows ahead. Copies of X are hidden: without them, or without sharing units, windows of two steps take as long. Units need room for
+about four windows: with room for two and a half, four steps at 90 % take 1.3 times as long. Tried and slower: X from registers (1.4 times:
+a jump for each strip and each 32 columns), waiting for a window's products a window later (1.1 times), and clusters of four (1.2 times).
 
 Attention of long sequences with warpgroups takes 1.1 (heads of 64) to 1.5 times (128) as long as torch's FlashAttention. Two
 warpgroups with the same keys gain a tenth for heads of 64, nothing for 128: it is not what comes from the L2. Multiplying by the

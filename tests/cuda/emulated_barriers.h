@@ -50,9 +50,13 @@ struct alignas(64) TensorMap { // what `EmulatedDevice.tensor_map` says
     u64 unused[10];
 };
 inline void copy_bytes(u32 to, const void *from, u32 bytes, u32 barrier) {
-    if (to % 16 || (uintptr_t)from % 16 || bytes % 16 || !bytes || to + bytes > SHARED_BYTES) abort();
+    if (to % 16 || (uintptr_t)from % 16 || bytes % 16 || !bytes || to % THERE + bytes > SHARED_BYTES) abort();
     memcpy(shared_at(to), from, bytes);
     at_shared<Barrier>(barrier).add(0, -(int)bytes);
+}
+inline void copy_bytes_to_blocks(u32 to, const void *from, u32 bytes, u32 barrier, u16 blocks) {
+    for (u32 each = 0; each < CLUSTER; ++each)
+        if (blocks >> each & 1) copy_bytes(in_block(to, each), from, bytes, in_block(barrier, each));
 }
 inline void copy_box(u32 to, const TensorMap &map, int column, int row, u32 barrier) {
     const int line = 2 * map.box_columns;

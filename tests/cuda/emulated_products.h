@@ -24,17 +24,17 @@ inline u32 same(u32 v) { return __shfl_sync(~0u, v, 0); }
 const u32 FIRST_BIT = 1u << 16;
 inline u32 matrix_place(u32 address) { return address >> 4; }
 template <int SWIZZLE>
-inline u64 placed(u32 place) {
-    static_assert(SWIZZLE == 1, "rows of 128 bytes");
-    return (place & ~FIRST_BIT) << 4;
+inline u64 placed(u32 place) { // rows of 128 bytes (1) or 64 (2)
+    return (u64)SWIZZLE << 32 | (u64)(place & ~FIRST_BIT) << 4;
 }
 template <int SWIZZLE>
 inline u64 matrix_at(u32 address) {
     return placed<SWIZZLE>(matrix_place(address));
 }
-inline float factor(u32 matrix, int row, int k) {
-    const u32 place = matrix + row * 128 + k * 2;
-    return widened(at_shared<u16>(place ^ (place >> 7 & 7) << 4));
+inline float factor(u64 matrix, int row, int k) {
+    const bool wide = matrix >> 32 == 1;
+    const u32 place = (u32)matrix + row * (wide ? 128 : 64) + k * 2;
+    return widened(at_shared<u16>(place ^ (place >> 7 & (wide ? 7 : 3)) << 4));
 }
 template <int COUNT>
 inline void wgmma(float (&d)[COUNT], u64 a, u64 b) {
@@ -43,7 +43,12 @@ inline void wgmma(float (&d)[COUNT], u64 a, u64 b) {
     products_of[current].back().push_back([=] {
         for (int i = 0; i < COUNT; ++i) {
             const int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
-            for (int k = 0; k < 16; ++k) sums[i] += factor((u32)a, row, k) * factor((u32)b, column, k);
+            for (int k = 0; k < 16; ++k) sums[i] += factor(a, row, k) * factor(b, column, k);
         }
     });
+}
+template <int COUNT>
+inline void multiply_unit(float (&d)[COUNT], u32 x_place, u32 unit_place) {
+    wgmma(d, placed<1>(x_place), placed<2>(unit_place));
+    wgmma(d, placed<1>(x_place + 2), placed<2>(unit_place + 2));
 }

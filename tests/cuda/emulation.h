@@ -75,6 +75,7 @@ inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
     for (int each = 0; each < 4; ++each) picked |= (u32)(both >> (selector >> 4 * each & 7) * 8 & 0xFF) << 8 * each;
     return picked;
 }
+inline int __ffs(u32 word) { return __builtin_ffs(word); }
 inline int __popc(u32 word) { return __builtin_popcount(word); }
 inline u32 __ballot_sync(u32, bool value) {
     const u32 own[1] = {value};
@@ -206,6 +207,15 @@ inline void store_transposed(u32 to, const u32 (&v)[4]) {
     const int lane = current % 32;
     for (int each = 0; each < 8; ++each) // a lane's row of a matrix is its column before
         at_shared<u16>(to + 2 * each) = (u16)(all[each * 4 + lane % 8 / 2][lane / 8] >> lane % 2 * 16);
+    __syncwarp();
+}
+
+inline void store_matrices(u32 to, const u32 (&v)[4]) {
+    const u32 own[5] = {v[0], v[1], v[2], v[3], to};
+    const auto all = exchanged(own);
+    const int lane = current % 32;
+    for (int each = 0; each < 8; ++each)
+        at_shared<u16>(to + 2 * each) = (u16)(all[lane % 8 * 4 + each / 2][lane / 8] >> each % 2 * 16);
     __syncwarp();
 }
 

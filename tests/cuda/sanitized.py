@@ -38,6 +38,7 @@ DENSITIES = {
     "nm24_wgmma": (0.5,),
     "bsr_wgmma": (0.2,),
     "bsr_rows_mma": (0.2,),
+    "bsr_tall_wgmma": (0.2, 0.05),
     "bsr_pairs_wgmma": (0.2,),
     "w4_nm24_mma": (0.5,),
     "w4_group_mma": (0.5,),

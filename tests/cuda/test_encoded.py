@@ -49,7 +49,7 @@ def of_each_kind() -> list[Encoded]:
     of_any: list[WayKernel] = ["bitmap_mma", "spmv", "spmv_ordered"]
     of_few: list[WayKernel] = ["coo_mma", "coo_wgmma"]
     of_groups: list[WayKernel] = ["nm24_mma", "nm24_wgmma"]
-    of_blocks: list[WayKernel] = ["bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma"]
+    of_blocks: list[WayKernel] = ["bsr_wgmma", "bsr_rows_mma", "bsr_tall_wgmma", "bsr_pairs_wgmma"]
     made = [
         *(encoded_as(kernel, each, H100) for kernel in of_any for each in (dense, none)),
         *(encoded_as(kernel, sparse, H100) for kernel in of_few),

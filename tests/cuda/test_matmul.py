@@ -45,9 +45,10 @@ KERNELS = {  # of a sparse weight, and the pattern that it is for
     "nm24_wgmma": "2:4",
     "bsr_wgmma": "block:32x32",
     "bsr_rows_mma": "block:32x32",
+    "bsr_tall_wgmma": "block:32x32",
     "bsr_pairs_wgmma": "block:64x64",
 }
-OF_HOPPER = ("coo_wgmma", "nm24_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma")
+OF_HOPPER = ("coo_wgmma", "nm24_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_tall_wgmma", "bsr_pairs_wgmma")
 PATTERNS = ["unstructured", "2:4", "block:32x32", "block:64x64"]
 NUMPY = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

@@ -11,10 +11,12 @@ from sparsec.cuda.code.nvrtc import compile_source
 from sparsec.cuda.device import driver, library
 from sparsec.cuda.products.bsr_pairs_wgmma import WIDEST
 from sparsec.cuda.products.bsr_rows_mma import WIDTHS, row_tiling
+from sparsec.cuda.products.bsr_tall_wgmma import tall_tiling
 from sparsec.cuda.products.bsr_wgmma import CLUSTERS, StepTiling
 from sparsec.cuda.products.dense_wgmma import ROWS
 from sparsec.cuda.products.nm24_wgmma import TILES
 from sparsec.cuda.products.weights import FLOAT8_ARCHITECTURE
+from sparsec.cuda.streams.bsr_tall import STEPS
 from sparsec.errors import TargetError, ToolchainError
 
 
@@ -80,6 +82,14 @@ def test_kernels_for_blocks_compile(cluster: tuple[int, int], bf16: int) -> None
 def test_kernels_for_rows_of_blocks_compile(tokens: int, bf16: int) -> None:
     macros = {**row_tiling(tokens, 4.8).macros, "BF16": bf16, "ACTIVATION": 2}
     assert program.compiled("bsr_rows_mma", macros, (9, 0)).startswith(b"\x7fELF")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("bf16", [0, 1])
+@pytest.mark.parametrize("steps", STEPS)
+def test_kernels_for_tall_tiles_of_blocks_compile(steps: int, bf16: int) -> None:
+    macros = {**tall_tiling(steps, 17.0).macros, "BF16": bf16, "ACTIVATION": 2}
+    assert program.compiled("bsr_tall_wgmma", macros, (9, 0)).startswith(b"\x7fELF")
 
 
 @pytest.mark.usefixtures("nvrtc")

@@ -53,7 +53,7 @@ def test_a_weight_with_few_zeros_is_dense(tokens: int) -> None:
         (zeros_of(0.75, two_of_four=True), 4096, "nm24_wgmma"),
         (zeros_of(0.9, block=32), 100, "bsr_wgmma"),
         (zeros_of(0.9, block=64), 4096, "bsr_pairs_wgmma"),
-        (zeros_of(0.9, block=32), 4096, "bsr_wgmma"),
+        (zeros_of(0.9, block=32), 4096, "bsr_tall_wgmma"),
         (zeros_of(0.7, block=32), 4096, "bsr_rows_mma"),
         (zeros_of(0.5, block=32), 300, "dense"),
     ],
@@ -81,7 +81,7 @@ def test_what_is_there_is_used_unless_another_is_a_tenth_faster() -> None:
 
 
 @pytest.mark.parametrize(
-    "kernel", ["bitmap_mma", "coo_mma", "coo_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma"]
+    "kernel", ["bitmap_mma", "coo_mma", "coo_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_tall_wgmma", "bsr_pairs_wgmma"]
 )
 def test_all_forms_hold_what_was_put_in(kernel: str) -> None:
     bits = blocks(300, 500, 16, 0.1, 1)

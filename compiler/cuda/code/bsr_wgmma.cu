@@ -13,6 +13,8 @@
 //
 // Macros set by the caller: TOKENS (64 or 128), SPLIT, STAGES, STEPS of a window, UNITS; those of output.cuh.
 
+#define STRIPS 4 // of a warpgroup
+
 #include "machine/barriers.cuh"
 #include "machine/order.cuh"
 #include "machine/tensor_memory.cuh"

@@ -16,6 +16,7 @@ _MAKERS: Mapping[str, Callable[[Macros], str]] = {  # of it, for each kernel tha
     "nm24_wgmma": wgmma.sparse_product,
     "bsr_wgmma": wgmma.strip_product,
     "bsr_pairs_wgmma": wgmma.product,
+    "bsr_tall_wgmma": wgmma.unit_product,
     "dense_wgmma": wgmma.dense_product,
     "attention_wgmma": wgmma.attention_products,
     "coo_wgmma": wgmma.product,

@@ -1,6 +1,6 @@
 // Sums of strips of 32 rows, as warpgroups have them, from registers to Y.
 //
-// Macros: TOKENS (64 or 128), SPLIT: blocks of threads, a cluster, that have a part of a tile's windows each.
+// Macros: TOKENS (64 or 128), SPLIT: blocks of threads, a cluster, that have a part of a tile's windows each; STRIPS of a warpgroup.
 
 #include "machine/order.cuh"
 #include "machine/shared_memory.cuh"
@@ -9,7 +9,6 @@
 #include "output.cuh"
 
 #define GROUPS 3
-#define STRIPS 4 // of a warpgroup
 #define HALVES (TOKENS / 64)
 #define STORE_PITCH 80 // bytes of a token's 32 rows on their way out
 #define STORE_BYTES (16 * STORE_PITCH) // of a warp

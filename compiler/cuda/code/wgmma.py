@@ -43,6 +43,27 @@ def strip_product(macros: Mapping[str, int]) -> str:
     return _adding(32, macros)
 
 
+def unit_product(macros: Mapping[str, int]) -> str:
+    """CUDA C++ of `multiply_unit`: D[64 x 32] += A[64 x 32] B[32 x 32], both in shared memory at these places, A in rows of 128
+    bytes, B in rows of 64. Their descriptors are made in place: what all have in common takes no registers of threads."""
+    count, dtype, sums, outputs = _sums(32, macros)
+    lines = [".reg .b32 x, w;", ".reg .b64 a, b;"]
+    for place in (0, 2):  # of 16 columns, then the others
+        lines += [f"add.u32 x, %{count}, {place};", f"add.u32 w, %{count + 1}, {place};"]
+        lines += ["mov.b64 a, {x, 0x40000040};", "mov.b64 b, {w, 0x80000020};"]
+        lines.append(f"wgmma.mma_async.sync.aligned.m64n32k16.f32.{dtype}.{dtype} {{{sums}}}, a, b, 1, 1, 1, 0, 0;")
+    text = "\n".join(f'                 "{line}\\n"' for line in lines)
+    return f"""
+__device__ __forceinline__ void multiply_unit(float (&d)[{count}], u32 x_place, u32 unit_place) {{
+    asm volatile("{{\\n"
+{text}
+                 "}}"
+                 : {outputs}
+                 : "r"(x_place), "r"(unit_place));
+}}
+"""
+
+
 def dense_product(macros: Mapping[str, int]) -> str:
     """CUDA C++ of `wgmma`: D[64 x ROWS] (+)= A[64 x 16] B[16 x ROWS], both in shared memory; `add` 0 overwrites D."""
     return _adding_or_not("wgmma", macros["ROWS"], macros)

@@ -21,13 +21,13 @@ BAND_BYTES = 16 << 20  # of X, that the L2 keeps
 
 
 class Tiling(Protocol):
-    """How a product is cut up: tiles of so many tokens, copied in boxes of so many columns, by blocks of so many threads."""
+    """How a product is cut up: tiles of so many tokens, copied in boxes of tokens and columns, by blocks of so many threads."""
 
     @property
     def tokens(self) -> int: ...
 
     @property
-    def columns(self) -> int: ...
+    def box(self) -> tuple[int, int]: ...
 
     @property
     def threads(self) -> int: ...
@@ -77,7 +77,7 @@ class BlockWeight(ABC):
         token_tiles = -(-x.tokens // by.tokens)
         together = max(1, round(BAND_BYTES / (by.tokens * self.shape[1] * 2)))
         operands = _Operands(
-            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, (by.tokens, by.columns)),
+            self.device.tensor_map(x.address, x.tokens, x.k, x.stride, by.box),
             y.output(x.tokens),
             *(each.address for each in self._tables),
             *(self._row_tiles, token_tiles, min(together, token_tiles)),

@@ -29,8 +29,12 @@ class PairTiling:
     tokens: int
     stages: int
     slots: int
-    columns: ClassVar[int] = WIDTH
     threads: ClassVar[int] = 128 * GROUPS + 32
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Tokens and columns of X that are copied at a time."""
+        return self.tokens, WIDTH
 
     @property
     def shared_bytes(self) -> int:

@@ -27,13 +27,17 @@ class RowTiling:
 
     tokens: int
     stages: int
-    columns: ClassVar[int] = STEP
     threads: ClassVar[int] = 32 * WARPS + 128
 
     @property
     def units(self) -> int:
         """That there is shared memory for."""
         return (HOPPER_SHARED_BYTES - self._other_bytes) // UNIT_BYTES
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Tokens and columns of X that are copied at a time."""
+        return self.tokens, STEP
 
     @property
     def shared_bytes(self) -> int:

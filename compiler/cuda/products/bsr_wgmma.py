@@ -51,8 +51,12 @@ class StepTiling:
     split: int = 1
     stages: int = 4
     units: int = 36
-    columns: ClassVar[int] = STEP
     threads: ClassVar[int] = 128 * (GROUPS + 1)
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Tokens and columns of X that are copied at a time."""
+        return self.tokens, STEP
 
     @property
     def shared_bytes(self) -> int:

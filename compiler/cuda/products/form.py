@@ -11,6 +11,7 @@ from sparsec.cuda.device.driver import Device
 from sparsec.cuda.products import spmv
 from sparsec.cuda.products.bsr_pairs_wgmma import BsrPairsWgmma
 from sparsec.cuda.products.bsr_rows_mma import BsrRowsMma
+from sparsec.cuda.products.bsr_tall_wgmma import BsrTallWgmma
 from sparsec.cuda.products.bsr_wgmma import BsrWgmma
 from sparsec.cuda.products.coo_wgmma import CooWgmma
 from sparsec.cuda.products.dense import DenseWeight
@@ -23,6 +24,7 @@ from sparsec.cuda.streams.bank_streams import BankStreams
 from sparsec.cuda.streams.bsr_pairs import BlockPairs
 from sparsec.cuda.streams.bsr_rows import BlockRows
 from sparsec.cuda.streams.bsr_steps import BlockSteps
+from sparsec.cuda.streams.bsr_tall import TallTiles
 from sparsec.cuda.streams.coo_streams import CooStreams
 from sparsec.cuda.streams.lane_streams import LaneStreams
 from sparsec.cuda.streams.nm24_streams import Nm24Streams
@@ -30,9 +32,20 @@ from sparsec.cuda.streams.nm24_tiles import Nm24Tiles
 from sparsec.cuda.streams.spmv_streams import SpmvStreams
 
 Encoded: TypeAlias = (
-    LaneStreams | CooStreams | BankStreams | SpmvStreams | Nm24Streams | Nm24Tiles | BlockSteps | BlockRows | BlockPairs
+    LaneStreams
+    | CooStreams
+    | BankStreams
+    | SpmvStreams
+    | Nm24Streams
+    | Nm24Tiles
+    | BlockSteps
+    | BlockRows
+    | TallTiles
+    | BlockPairs
 )
-SparseForm: TypeAlias = SparseWeight | Nm24Wgmma | BsrWgmma | BsrRowsMma | BsrPairsWgmma | SpmvWeight | CooWgmma
+SparseForm: TypeAlias = (
+    SparseWeight | Nm24Wgmma | BsrWgmma | BsrRowsMma | BsrTallWgmma | BsrPairsWgmma | SpmvWeight | CooWgmma
+)
 Form: TypeAlias = SparseForm | DenseWeight
 
 _WIDE_BYTES = 227 << 10  # of shared memory, from which steps of points are wide
@@ -64,6 +77,8 @@ def encoded_as(kernel: WayKernel, bits: NDArray[np.uint16], on: Target) -> Encod
             return BlockSteps.encode(bits, workers)
         case "bsr_rows_mma":
             return BlockRows.encode(bits)
+        case "bsr_tall_wgmma":
+            return TallTiles.encode(bits, workers)
         case "bsr_pairs_wgmma":
             return BlockPairs.encode(bits)
         case "dense" | "w4_nm24_mma" | "w4_group_mma":  # which read no form of a matrix of 16 bits but itself
@@ -83,6 +98,8 @@ def on_gpu(encoded: Encoded | Streams, dtype: str, on: Device) -> SparseForm:
             return BsrWgmma(encoded, dtype, on)
         case BlockRows():
             return BsrRowsMma(encoded, dtype, on)
+        case TallTiles():
+            return BsrTallWgmma(encoded, dtype, on)
         case BlockPairs():
             return BsrPairsWgmma(encoded, dtype, on)
         case _:

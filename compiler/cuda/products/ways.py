@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sparsec.cuda.products import bsr_pairs_wgmma, bsr_rows_mma, bsr_wgmma, coo_wgmma, nm24_wgmma
+from sparsec.cuda.products import bsr_pairs_wgmma, bsr_rows_mma, bsr_tall_wgmma, bsr_wgmma, coo_wgmma, nm24_wgmma
 from sparsec.cuda.products.device_cost import (
     CERTAIN,
     Kernel,
@@ -22,7 +22,9 @@ from sparsec.cuda.products.device_cost import (
 from sparsec.cuda.streams import bank_streams, coo_streams
 from sparsec.cuda.streams.zeros import SQUARE, UNIT, Zeros
 
-WayKernel: TypeAlias = Kernel | Literal["nm24_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_pairs_wgmma", "dense"]
+WayKernel: TypeAlias = (
+    Kernel | Literal["nm24_wgmma", "bsr_wgmma", "bsr_rows_mma", "bsr_tall_wgmma", "bsr_pairs_wgmma", "dense"]
+)
 
 _NM24_BYTES = 1.125  # of a 2:4 weight, for each of its elements: half the values, and where they are
 WORTH = 0.3  # share of zeros from which other ways than dense are thought of
@@ -33,6 +35,7 @@ PATTERNS = {  # by which a kernel's form is known to users; the others are for a
     "nm24_wgmma": "2:4",
     "bsr_wgmma": "block:32x32",
     "bsr_rows_mma": "block:32x32",
+    "bsr_tall_wgmma": "block:32x32",
     "bsr_pairs_wgmma": "block:64x64",
 }
 
@@ -118,6 +121,7 @@ def _of_warpgroups(zeros: Zeros, tokens: int, on: Processor) -> list[Way]:
     if units < (1 - WORTH) * m * k:
         found.append(Way("bsr_wgmma", bsr_wgmma.microseconds(tokens, m, k, zeros.units, workers)))
         found.append(Way("bsr_rows_mma", bsr_rows_mma.microseconds(tokens, m, k, zeros.units, workers)))
+        found.append(Way("bsr_tall_wgmma", bsr_tall_wgmma.microseconds(tokens, m, k, zeros.units, workers)))
     if squares < (1 - WORTH) * m * k:
         found.append(Way("bsr_pairs_wgmma", bsr_pairs_wgmma.microseconds(tokens, m, k, zeros.squares, workers)))
     return found

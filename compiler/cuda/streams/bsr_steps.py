@@ -64,36 +64,28 @@ class BlockSteps:
         dropped."""
         m, k = weight.shape
         count = -(-m // SIDE)
-        with ThreadPoolExecutor() as pool:
-            kept = np.stack(list(pool.map(lambda strip: (_blocks(weight, strip) << 1).any(axis=(0, 2)), range(count))))
-            tiles: list[tuple[int, ...]] = []
-            windows: list[NDArray[np.void]] = []
-            places, total = [np.zeros((0, 2), dtype=np.intp)], 0
-            bounds = np.linspace(0, count, row_tiles(count, workers) + 1).astype(int).tolist()
-            for begin, end in pairwise(bounds):
-                first = len(windows)
-                for steps in _together(kept[begin:end]):
-                    window, inside = _window(kept[begin:end], steps)
-                    window["first"] = total
-                    windows.append(window)
-                    places.append(inside + np.array([begin, 0]))
-                    total += len(inside)
-                tiles.append((first, len(windows) - first, begin, end - begin))
-            where = np.concatenate(places)
-            units = np.empty((total, UNIT_BYTES), dtype=np.uint8)
-
-            def fill(strip: int) -> None:
-                own = np.flatnonzero(where[:, 0] == strip)
-                units[own] = _units(_blocks(weight, strip)[:, where[own, 1]])
-
-            list(pool.map(fill, range(count)))
+        kept = kept_units(weight)
+        tiles: list[tuple[int, ...]] = []
+        windows: list[NDArray[np.void]] = []
+        places, total = [np.zeros((0, 2), dtype=np.intp)], 0
+        bounds = np.linspace(0, count, row_tiles(count, workers) + 1).astype(int).tolist()
+        for begin, end in pairwise(bounds):
+            first = len(windows)
+            for steps in _together(kept[begin:end]):
+                window, inside = _window(kept[begin:end], steps)
+                window["first"] = total
+                windows.append(window)
+                places.append(inside + np.array([begin, 0]))
+                total += len(inside)
+            tiles.append((first, len(windows) - first, begin, end - begin))
+        where = np.concatenate(places)
+        units = unit_bytes(weight, where)
         return cls(m, k, np.array(tiles, dtype=np.int32), np.array(windows, dtype=WINDOW), units)
 
     def decode(self) -> Bits:
         """The matrix, from what the descriptors and the windows say."""
         out = np.zeros((-(-self.m // SIDE) * SIDE, -(-self.k // STEP) * STEP), dtype=np.uint16)
-        chunks = self.units.view(np.uint16).reshape(-1, SIDE, 4, 8)
-        matrices = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
+        matrices = unit_values(self.units)
         for first, count, strip, _ in self.tiles.tolist():
             for window in self.windows[first : first + count]:
                 strips = np.repeat(np.arange(STRIPS), window["counts"].ravel())
@@ -117,14 +109,6 @@ def row_tiles(strips: int, workers: int) -> int:
         return -(-tiles * (TYPICAL // TOKENS) // workers) * -(-strips // tiles), tiles
 
     return min(range(fewest, min(strips, fewest + fewest // 10) + 1), key=rounds)
-
-
-def _blocks(weight: Bits, strip: int) -> Bits:
-    """The rows of a strip [32 rows, units, 32 columns], filled up with zeros to whole steps."""
-    m, k = weight.shape
-    piece = np.zeros((SIDE, -(-k // STEP) * STEP), dtype=np.uint16)
-    piece[: min(m - strip * SIDE, SIDE), :k] = weight[strip * SIDE : (strip + 1) * SIDE]
-    return piece.reshape(SIDE, -1, SIDE)
 
 
 def _together(kept: NDArray[np.bool_]) -> list[list[int]]:
@@ -159,8 +143,37 @@ def _window(kept: NDArray[np.bool_], steps: list[int]) -> tuple[NDArray[np.void]
     return window, np.column_stack([strip, np.array(steps)[at // 2] * 2 + at % 2])
 
 
-def _units(blocks: Bits) -> NDArray[np.uint8]:
-    """The bytes of blocks [32 rows, units, 32 columns]."""
-    chunks = blocks.transpose(1, 0, 2).reshape(-1, SIDE, 4, 8)
-    chunks = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2)
-    return np.ascontiguousarray(chunks).view(np.uint8).reshape(-1, UNIT_BYTES)
+def kept_units(weight: Bits) -> NDArray[np.bool_]:
+    """Which units [strips, columns in 32] have a nonzero, of either sign."""
+    with ThreadPoolExecutor() as pool:
+        rows = pool.map(lambda strip: (_blocks(weight, strip) << 1).any(axis=(0, 2)), range(-(-len(weight) // SIDE)))
+        return np.stack(list(rows))
+
+
+def unit_bytes(weight: Bits, where: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """The bytes of units [units, 2048] of these strips and columns in 32."""
+    units = np.empty((len(where), UNIT_BYTES), dtype=np.uint8)
+
+    def fill(strip: int) -> None:
+        own = np.flatnonzero(where[:, 0] == strip)
+        chunks = _blocks(weight, strip)[:, where[own, 1]].transpose(1, 0, 2).reshape(-1, SIDE, 4, 8)
+        chunks = np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2)
+        units[own] = np.ascontiguousarray(chunks).view(np.uint8).reshape(-1, UNIT_BYTES)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, range(-(-len(weight) // SIDE))))
+    return units
+
+
+def unit_values(units: NDArray[np.uint8]) -> Bits:
+    """The bits of units [units, 32, 32] of which these are the bytes."""
+    chunks = units.view(np.uint16).reshape(-1, SIDE, 4, 8)
+    return np.take_along_axis(chunks, _SWIZZLED[None, :, :, None], axis=2).reshape(-1, SIDE, SIDE)
+
+
+def _blocks(weight: Bits, strip: int) -> Bits:
+    """The rows of a strip [32 rows, units, 32 columns], filled up with zeros to whole steps."""
+    m, k = weight.shape
+    piece = np.zeros((SIDE, -(-k // STEP) * STEP), dtype=np.uint16)
+    piece[: min(m - strip * SIDE, SIDE), :k] = weight[strip * SIDE : (strip + 1) * SIDE]
+    return piece.reshape(SIDE, -1, SIDE)

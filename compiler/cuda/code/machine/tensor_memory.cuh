@@ -13,6 +13,12 @@ __device__ __forceinline__ void copy_bytes(u32 to, const void *from, u32 bytes, 
                  "l"(from), "r"(bytes), "r"(barrier) : "memory");
 }
 
+// The same to all these blocks of the cluster, a bit each, at the same places; each one's barrier is told.
+__device__ __forceinline__ void copy_bytes_to_blocks(u32 to, const void *from, u32 bytes, u32 barrier, u16 blocks) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(barrier), "h"(blocks) : "memory");
+}
+
 // A box of a matrix; what is past the matrix's ends is zero.
 __device__ __forceinline__ void copy_box(u32 to, const TensorMap &map, int column, int row, u32 barrier) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
