@@ -2,6 +2,8 @@
 
 #include "warp_stream.cuh"
 
+#define BROUGHT 4 // steps of a block, that another one brings to the L2
+
 // X of a step: where a lane loads 32 columns from, beginning with one of the step's.
 struct StepOfX {
     const Tokens &tokens;
@@ -26,6 +28,12 @@ __device__ __forceinline__ void walk_steps(const Operands &o) {
     const u32 area = x_barriers + 16 * STAGES + warp % GROUPS * (HALVES == 1 ? STORE_BYTES : 1024 * TILES);
     Step now, next;
     now.load(units);
+    if (blockIdx.x < gridDim.x / 2) { // it begins while the kernel before still runs: what later blocks begin with is brought near
+        const Part later = o.parts[blockIdx.x + gridDim.x / 2];
+        const uint4 *first = o.streams + (i64)later.begin * (WARPS * UNITS);
+        for (int unit = threadIdx.x * 8; unit < min(later.end - later.begin, BROUGHT) * (WARPS * UNITS); unit += WARPS * 32 * 8)
+            bring_to_l2(first + unit);
+    }
     Tokens tokens;
     tokens.open(o, part, HALVES * WIDTH, x_data, x_barriers);
     Sums sums;

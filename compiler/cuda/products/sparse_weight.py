@@ -28,6 +28,11 @@ TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
 STAGES = (4, 3, 2)  # tiles of X in shared memory, the best first
+MOST_STAGES, LEAST_WIDE = (
+    8,
+    3,
+)  # and where there should be more of them; of wide ones these are better than more that are not
+BATCHES = 4  # that a wide tile has the columns of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +116,20 @@ def _tilings(streams: Streams, tokens: int, size: int) -> Iterator[Tiling]:
     wanted = next((each for each in TILES if tokens <= 8 * each), TILES[-1])
     for tiles in (each for each in reversed(TILES) if each <= wanted):
         rows = -(-tokens // (8 * tiles))
-        for stages, columns in product(STAGES, COLUMNS):
+        for stages, columns in (*_more_tiles_of_x(streams), *product(STAGES, COLUMNS)):
             if 2 * columns >= streams.step * streams.partition.batch * size:
                 x_bytes = stages * (16 + tiles * 8 * 2 * columns)
                 w_bytes, slots = streams.block_bytes(tiles)
                 yield Tiling(tiles, rows, stages, columns, slots, x_bytes + w_bytes)
+
+
+def _more_tiles_of_x(streams: Streams) -> Iterator[tuple[int, int]]:
+    """How many tiles of X, and of how many columns, are better than others where warps have not all as much to do, and wait for
+    each other at each tile: wide ones, or more of them where workers have little to do, and would wait long for the first."""
+    if not isinstance(streams, LaneStreams | W4GroupStreams):
+        return
+    wide = BATCHES * streams.step * streams.partition.batch
+    if streams.partition.halves == 2:
+        yield MOST_STAGES, COLUMNS[0]
+    elif wide > COLUMNS[0]:
+        yield from ((MOST_STAGES, wide), (LEAST_WIDE, wide))
