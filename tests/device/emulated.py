@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from sparsec import runtime
 from sparsec.artifact import NUMPY_DTYPES, Space
 from sparsec.cuda.network.plan import (
     Address,
@@ -43,13 +44,16 @@ _INTRINSICS = {
     "llvm.nvvm.read.ptx.sreg.ctaid.x": "emulated_block",
     "llvm.nvvm.shfl.sync.bfly.f32": "emulated_shuffle",
 }
+# Conversions that LLVM calls on processors without instructions for them; few systems' libraries have all.
+_CONVERSIONS = ("truncsfhf2", "truncdfhf2", "truncsfbf2", "truncdfbf2", "extendhfsf2", "extendhfdf2", "extendbfsf2")
 _BARRIER = re.compile(r"@llvm\.nvvm\.barrier[\w.]*\([^)]*\)")
 
 
 @cache
 def _library() -> ctypes.CDLL:
     source, made = Path(__file__).with_name("emulated.c"), Path(mkdtemp()) / "emulated.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", made, source], check=True)
+    conversions = Path(runtime.__file__).parent / "native" / "half.c"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", made, source, conversions], check=True)
     return ctypes.CDLL(str(made))
 
 
@@ -58,9 +62,10 @@ class Kernels:
 
     def __init__(self, text: str) -> None:
         library = _library()
-        for name in ("thread", "block", "shuffle", "barrier"):
-            symbol = f"emulated_{name}"
-            llvm.add_symbol(symbol, ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value)
+        symbols = {f"emulated_{name}": f"emulated_{name}" for name in ("thread", "block", "shuffle", "barrier")}
+        symbols |= {f"__{name}": f"sparsec_{name}" for name in _CONVERSIONS}
+        for symbol, function in symbols.items():
+            llvm.add_symbol(symbol, ctypes.cast(getattr(library, function), ctypes.c_void_p).value)
         self._launch = library.emulated_launch
         initialise()
         llvm.initialize_native_target()
