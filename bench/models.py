@@ -78,7 +78,7 @@ def _narrator(name: str) -> Callable[[str], None]:
 
 def _reference(model: ZooModel, compiled: CompiledModel) -> Engine:
     if isinstance(model.model, (Path, bytes)):
-        return OnnxRuntime(model.model, 1)
+        return OnnxRuntime(model.model, 1, exact=True)
     return TorchProgram(_export(model), compiled.inputs, 1)
 
 

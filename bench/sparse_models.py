@@ -155,7 +155,7 @@ def _check(
 ) -> dict[str, float]:
     """Largest errors, each against ONNX Runtime on the file that the engine got; adds to `failed` whoever is wrong or dies."""
     files = {references[name] for name in contestants}
-    expected = {file: OnnxRuntime(file, cell.threads).run(feeds) for file in files}
+    expected = {file: OnnxRuntime(file, cell.threads, exact=True).run(feeds) for file in files}
     errors = {}
     for name, found in outputs_of(contestants, failed):
         errors[name] = max(_error(*pair) for pair in zip(found, expected[references[name]], strict=True))

@@ -39,9 +39,13 @@ class Engine(Protocol):
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU.
 
-    def __init__(self, source: OnnxSource, threads: int | None = None) -> None:
+    On x86-64 without VNNI it adds products of u8 and s8 in pairs that saturate, and so can be far off; `exact` has it take
+    slower instructions there, which do not.
+    """
+
+    def __init__(self, source: OnnxSource, threads: int | None = None, *, exact: bool = False) -> None:
         """Load a model; raises `UsageError` if ONNX Runtime is not installed, `ModelError` if it refuses the model."""
         onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
@@ -51,6 +55,7 @@ class OnnxRuntime:
             options.intra_op_num_threads = threads
         # Its idle threads would otherwise spin into the time of whoever is measured next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 onnx_bytes(source), options, providers=["CPUExecutionProvider"]

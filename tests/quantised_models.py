@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import sparsec
+from sparsec.reference import OnnxRuntime
 
 Array = NDArray[np.generic]
 SLOW = settings(max_examples=12, suppress_health_check=list(HealthCheck))
@@ -46,9 +46,7 @@ def run(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> tuple[list[Array]
 
 
 def reference(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: list[Array] = session.run(None, dict(feeds))
-    return found
+    return OnnxRuntime(proto, exact=True).run(feeds)
 
 
 def choices(compiled: sparsec.CompiledModel) -> list[str]:

@@ -119,3 +119,10 @@ def test_concatenation_of_codes() -> None:
     nodes = [helper.make_node("QLinearConcat", operands, ["y"], domain="com.microsoft", axis=1)]
     proto = model(nodes, constants, feeds, {"y": "uint8"}, contrib=True)
     np.testing.assert_array_equal(run(proto, feeds)[0][0], reference(proto, feeds)[0])
+
+
+def test_the_reference_adds_large_codes_exactly() -> None:
+    """255 * 127 twice is more than 16 bits hold, in which processors without VNNI add pairs."""
+    x, w = np.full((2, 8), 255, np.uint8), np.full((8, 4), 127, np.int8)
+    proto = model([helper.make_node("MatMulInteger", ["x", "w"], ["y"])], {"w": w}, {"x": x}, {"y": "int32"})
+    np.testing.assert_array_equal(reference(proto, {"x": x})[0], np.full((2, 4), 8 * 255 * 127))

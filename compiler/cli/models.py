@@ -94,8 +94,8 @@ def _shapes_of(given: Mapping[str, str], specs: Sequence[TensorSpec]) -> Shapes:
     return {name: read_tensor(file).shape for name, file in files.items()}
 
 
-def reference_of(path: str, model: CompiledModel, threads: int | None = None) -> Engine:
-    """The engine that the model's file is made for; raises `UsageError` for an artifact."""
+def reference_of(path: str, model: CompiledModel, threads: int | None = None, *, exact: bool = False) -> Engine:
+    """The engine that the model's file is made for, as fast as it is, or `exact`; raises `UsageError` for an artifact."""
     match kind_of(path):
         case Kind.ARTIFACT:
             raise UsageError("An artifact cannot be run by another engine.", where=path, next_step="name the model")
@@ -103,7 +103,7 @@ def reference_of(path: str, model: CompiledModel, threads: int | None = None) ->
             program: ExportedProgram = read_exported(path)
             return TorchProgram(program, model.inputs, threads)
         case Kind.ONNX:
-            return OnnxRuntime(path, threads)
+            return OnnxRuntime(path, threads, exact=exact)
 
 
 def make_feeds(specs: Sequence[TensorSpec], given: dict[str, str], seed: int, *, fill: bool) -> dict[str, Array]:

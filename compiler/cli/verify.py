@@ -61,7 +61,7 @@ def command(
     else:
         require_runnable(target)
         compiled = compile_model(model, target, sizes, precision, threads)
-    engine = reference_of(model, compiled)
+    engine = reference_of(model, compiled, exact=True)
     result = verify(compiled, engine, make_feeds(compiled.inputs, given, seed, fill=True))
     if as_json:
         print_json(result.as_dict())

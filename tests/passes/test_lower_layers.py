@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +13,9 @@ from torch import nn
 
 import sparsec
 from sparsec.model import CompiledModel
-from sparsec.targets import host_features
+from sparsec.reference import OnnxRuntime
+from sparsec.targets import host_features, resolve
+from sparsec.targets.isa import isa_of
 
 
 def sparse(inputs: int, outputs: int, density: float, *, block: int = 1, bias: bool = True) -> nn.Linear:
@@ -125,12 +126,16 @@ def key_tiles(model: CompiledModel) -> list[str]:
 
 
 PRECISIONS = ["f32", "bf16"] if "avx512bf16" in host_features() else ["f32"]
+# With AVX-512 tiles of layers are four vectors wide, as those of keys are; with fewer registers they are narrower.
+TURNED = int(isa_of(resolve("native")).vector_bytes < 64)
+# Codes in words, and in bytes where there are instructions for these.
+TARGETS = ["native", *(["x86-64-v3-vnni"] if "avxvnni" in host_features() else [])]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
     ("leaks", "tokens", "samples", "expected"),
-    [(False, 128, 1, 0), (True, 128, 1, 1), (False, 100, 1, 1), (False, 64, 2, 1)],
+    [(False, 128, 1, TURNED), (True, 128, 1, 1), (False, 100, 1, 1), (False, 64, 2, 1)],
 )
 def test_a_layer_leaves_keys_in_tiles(*, leaks: bool, tokens: int, samples: int, expected: int, precision: str) -> None:
     torch.manual_seed(0)
@@ -206,7 +211,7 @@ def quantised_mlp(
 def check_codes(model: onnx.ModelProto, x: np.ndarray, target: str = "native") -> CompiledModel:
     compiled = sparsec.compile(model, target=target)
     found = compiled(x)
-    expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    expected = OnnxRuntime(model, exact=True).run({"x": x})
     for ours, theirs in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     return compiled
@@ -226,7 +231,7 @@ def test_a_layer_of_bytes_leaves_rows_of_codes(leaks: bool) -> None:
     st.integers(1, 150),
     st.tuples(*[st.sampled_from([64, 65, 130, 300])] * 3),
     st.sampled_from([1, 4, 16]),
-    st.sampled_from(["native", "x86-64-v3-vnni"]),
+    st.sampled_from(TARGETS),
 )
 def test_codes_in_rows_of_any_shape(tokens: int, shape: tuple[int, int, int], block: int, target: str) -> None:
     model, x = quantised_mlp(tokens, shape, leaks=False, block=block)
