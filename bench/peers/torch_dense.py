@@ -41,3 +41,8 @@ class TorchBf16(TorchDense):
     """In bfloat16, from and to float32."""
 
     precision = "bfloat16"
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not self._torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise AbsentError("oneDNN has no bfloat16 on this processor")

@@ -13,6 +13,7 @@ from bench.cost_cells import ARITHMETICS, GRID, MIXED, CostCell, held_out, mixed
 from bench.cost_model import cells_of
 from sparsec.kernels.arithmetic import Arithmetic
 from sparsec.kernels.problem import LinearProblem
+from sparsec.targets import host_features
 from sparsec.tune import local
 
 
@@ -32,6 +33,8 @@ def test_weights_have_the_type_of_the_arithmetic_and_the_zeros_asked_for(arithme
 
 @pytest.mark.parametrize("precision", ARITHMETICS)
 def test_kernels_of_every_precision_are_timed(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if precision == "bf16" and "avx512bf16" not in host_features():
+        pytest.skip("this machine has no bfloat16 instruction")
     monkeypatch.setattr(local, "FEWEST_ROUNDS", 1)
     monkeypatch.setattr(local, "TURN_SECONDS", 1e-5)
     arithmetic = ARITHMETICS[precision]

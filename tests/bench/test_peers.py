@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.peers.deepsparse import INTERPRETER, DeepSparse
 from bench.peers.int8_layer import InForm, product
@@ -132,6 +133,10 @@ def test_the_int8_layer_is_what_engines_compute(form: str) -> None:
 
 
 def test_torch_computes_in_bf16() -> None:
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        with pytest.raises(AbsentError, match="no bfloat16 on this processor"):
+            TorchBf16()
+        return
     contestant = TorchBf16().enter(LAYER)
     contestant.turn(1)
     expected = LAYER.weight @ LAYER.x
