@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import llvmlite.binding as llvm
 import numpy as np
+import pytest
 import torch
 from emulated_tiles import emulated
 from expected import Array, output_shape
@@ -64,11 +65,20 @@ llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
 
 
+def runs(isa: Isa) -> bool:
+    """Whether this machine can run what is compiled for `isa`."""
+    cpu, features = CPU[isa]
+    wanted = {"avx512vl" if cpu == "x86-64-v4" else "avx2", *re.findall(r"\+([\w-]+)", features)}
+    found = llvm.get_host_cpu_features()
+    return all(found.get(feature) for feature in wanted)
+
+
 def host_isas() -> list[Isa]:
     """The instruction sets that this machine can run."""
-    features = llvm.get_host_cpu_features()
-    wanted = ((AVX512, "avx512vl"), (AVX2, "avx2"), (NARROW, "avx2"))
-    return [isa for isa, feature in wanted if features.get(feature)]
+    return [isa for isa in (AVX512, AVX2, NARROW) if runs(isa)]
+
+
+WIDEST = next(iter(host_isas()), AVX512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +115,10 @@ class Variant:
 
 def variants(*arithmetics: Arithmetic) -> list[Variant]:
     """These arithmetics on every instruction set of this machine that has an instruction of its own for them."""
-    features = llvm.get_host_cpu_features()
-    dots = [(AVX512_BF16, "avx512bf16")] if features.get("avx512bf16") and features.get("avx512vbmi2") else []
-    narrow = [(AVX2_VNNI, "avxvnni")] if features.get("avxvnni") else []
     isas = {
         SINGLE: host_isas(),
-        BF16: [isa for isa, _ in dots],
-        U8S8: [*(isa for isa, _ in dots + narrow), *host_isas()],
+        BF16: [isa for isa in (AVX512_BF16,) if runs(isa)],
+        U8S8: [*(isa for isa in (AVX512_BF16, AVX2_VNNI) if runs(isa)), *host_isas()],
     }
     return [Variant(arithmetic, isa) for arithmetic in arithmetics for isa in isas[arithmetic]]
 
@@ -148,13 +155,17 @@ def to_llvm(module: ir.Module) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Machine code in this process; keeps `engine` alive."""
+    """Machine code in this process, which may be for another processor; keeps `engine` alive."""
 
+    isa: Isa
     engine: llvm.ExecutionEngine
     assembly: str
     seconds: float
 
     def function(self, name: str, arguments: int) -> Function:
+        """What `name` is called as; the test is skipped where this processor cannot run it."""
+        if not runs(self.isa):
+            pytest.skip(f"this processor does not run what is compiled for {CPU[self.isa]}")
         kinds = [ctypes.c_void_p] * arguments + [ctypes.c_int64] * 2
         return ctypes.CFUNCTYPE(None, *kinds)(self.engine.get_function_address(name))
 
@@ -175,7 +186,7 @@ def compile_text(text: str, isa: Isa) -> Machine:
     assembly = target.emit_assembly(module)
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
-    return Machine(engine, assembly, time.perf_counter() - started)
+    return Machine(isa, engine, assembly, time.perf_counter() - started)
 
 
 def aligned(size: int, dtype: np.dtype[np.generic] | type[np.generic]) -> Array:
@@ -246,7 +257,7 @@ class Layer:
 
 
 def compile_layer(
-    kernel: Kernel, problem: Problem, weight: Weight | None = None, epilogue: Epilogue = IDENTITY, isa: Isa = AVX512
+    kernel: Kernel, problem: Problem, weight: Weight | None = None, epilogue: Epilogue = IDENTITY, isa: Isa = WIDEST
 ) -> Layer:
     """Generate, lower and load `kernel` for one problem."""
     with ir.Context() as context, ir.Location.unknown():
@@ -267,7 +278,7 @@ def run(
     inputs: Mapping[str, Array],
     weight: Weight | None = None,
     epilogue: Epilogue = IDENTITY,
-    isa: Isa = AVX512,
+    isa: Isa = WIDEST,
     cuts: Sequence[float] = (),
 ) -> Array:
     """Generate, lower, load and run once; the output has the layer's shape."""

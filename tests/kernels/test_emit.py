@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from harness import F32, compile_text, host_isas, place, to_llvm
+from harness import F32, WIDEST, compile_text, host_isas, place, to_llvm
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_mlir import ir
 
 from sparsec.kernels.emit import Buffer, Vectors, carry, choose, define, exists, local, loop, when
 from sparsec.kernels.index import Index, minimum, pick
-from sparsec.kernels.isa import AVX512, Isa
+from sparsec.kernels.isa import Isa
 from sparsec.kernels.split import Split
 from sparsec.kernels.store import transposed
 
 Build = Callable[[Mapping[str, Buffer], Index, Index], None]
 
 
-def evaluate(build: Build, x: F32, size: int, end: int = 1, isa: Isa = AVX512) -> F32:
+def evaluate(build: Build, x: F32, size: int, end: int = 1, isa: Isa = WIDEST) -> F32:
     """Run one function over the buffers "x" and "y" (zeros at first) and units [0, end)."""
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.create()
