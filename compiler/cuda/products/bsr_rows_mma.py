@@ -18,7 +18,7 @@ AHEAD = 1.2  # of the units of all stages, on average, that there is to be room 
 AROUND = 400  # tokens of a tile that take as long as its steps do, however many tokens they have
 
 # Microseconds, measured: of a launch, of a step, and of a unit for each token.
-_LAUNCH, _STEP, _UNIT = 4.0, 0.29, 0.00027
+_LAUNCH, _STEP, _UNIT = 4.0, 0.285, 0.000336
 
 
 @dataclass(frozen=True, slots=True)

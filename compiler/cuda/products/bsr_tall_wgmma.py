@@ -25,9 +25,8 @@ STORE_BYTES = 1280  # of shared memory for a warp's results on their way out
 STAGES = (7, 6, 5, 4, 3)  # of windows; units have the rest of shared memory
 AHEAD = 1.0  # of the units of all stages, on average, that there is to be room for
 
-# Microseconds, measured: of a launch and around a tile; of a step, of each of its units, and more for each two of these, as there is
-# less room for others then.
-_LAUNCH, _AROUND, _STEP, _UNIT, _CROWD = 4.0, 6.0, 0.086, 0.027, 0.00128
+# Microseconds, measured: around a tile; of a step, and of each of its units.
+_AROUND, _STEP, _UNIT = 10.7, 0.032, 0.0425
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +88,4 @@ def microseconds(tokens: int, m: int, k: int, units: int, workers: int) -> float
     steps = -(-k // STEP) * (1.0 - math.pow(1.0 - units / (strips * -(-k // SIDE)), 2 * strips / tiles))
     of_step = units / (tiles * steps) if units else 0.0
     rounds = -(-tiles * -(-tokens // (TOKENS * CLUSTER)) // max(1, workers // CLUSTER))
-    return _LAUNCH + rounds * (_AROUND + steps * (_STEP + _UNIT * of_step + _CROWD * of_step * of_step))
+    return rounds * (_AROUND + steps * (_STEP + _UNIT * of_step))

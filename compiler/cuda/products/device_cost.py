@@ -78,8 +78,8 @@ class Row:
 ROWS: dict[Kernel, Row] = {
     "bitmap_mma": Row(7.4, 0.095, 0.600, Tiles(1.05, 0.016), Tiles(2.40, 0.040), 0.185),
     "coo_mma": Row(6.7, 0.046, 1.390, Tiles(1.17, 0.022), Tiles(1.92, 0.067)),
-    "coo_wgmma": Row(6.0, 0.108, 0.665, Tiles(0.68, 0.0034), Tiles(0.90, 0.0050)),
-    "nm24_mma": Row(3.9, 0.000, 0.740, Tiles(0.50, 0.005), Tiles(0.70, 0.009)),
+    "coo_wgmma": Row(6.6, 0.105, 0.594, Tiles(0.48, 0.0061), Tiles(0.85, 0.0075)),
+    "nm24_mma": Row(3.0, 0.003, 0.721, Tiles(0.30, 0.005), Tiles(0.70, 0.009)),
     "w4_nm24_mma": Row(4.5, 0.142, 0.0, Tiles(0.8, 0.001), Tiles(1.20, 0.050)),
     "w4_group_mma": Row(4.7, 0.072, 0.128, Tiles(1.2, 0.027), Tiles(1.20, 0.060)),
 }

@@ -28,6 +28,7 @@ WayKernel: TypeAlias = (
 
 _NM24_BYTES = 1.125  # of a 2:4 weight, for each of its elements: half the values, and where they are
 WORTH = 0.3  # share of zeros from which other ways than dense are thought of
+_NEARLY = 0.97  # of the dense way's time: what is predicted to take longer might be slower
 MOST_FLOAT8 = 8  # tokens that streams are for: Hopper has no instruction for float8 but those of warpgroups
 
 PATTERNS = {  # by which a kernel's form is known to users; the others are for any zeros
@@ -94,11 +95,15 @@ def dense_apart(found: Sequence[Way]) -> tuple[Way, list[Way]]:
 def preferred(found: Sequence[Way], there: Container[str]) -> list[Way]:
     """The order in which ways are tried: what is `there` already comes first, unless another is a tenth faster."""
     limit = found[0].microseconds / CERTAIN
-    return sorted(found, key=lambda way: (way.kernel not in there or way.microseconds > limit, way.microseconds))
+    return sorted(found, key=lambda way: (way.kernel not in there or way.microseconds > limit, _rank(way)))
 
 
 def _fastest_first(found: Iterable[Way]) -> tuple[Way, ...]:
-    return tuple(sorted(found, key=lambda way: way.microseconds))
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(way: Way) -> float:
+    return way.microseconds * (_NEARLY if way.kernel == "dense" else 1.0)
 
 
 def _of_any_zeros(zeros: Zeros, on: Processor) -> list[Kernel]:
