@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_product import check_product
-from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY
+from emulated_product import check_product_of_blocks
+from emulation import COMPILER, EmulatedDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
-from sparsec.cuda.products import block_weight
-from sparsec.cuda.products.bsr_rows_mma import WIDTHS, BsrRowsMma, microseconds, row_tiling, tile_width
-from sparsec.cuda.streams.bsr_rows import MOST, PAIR, QUARTERS, WARPS, BlockRows
+from sparsec.cuda.products.bsr_rows_mma import WIDTHS, BsrRowsMma, RowTiling, microseconds, row_tiling, tile_width
+from sparsec.cuda.streams.bsr_rows import MOST, PAIR, QUARTERS, WARPS, Bits, BlockRows
 
 
 @settings(max_examples=30)
@@ -127,18 +125,7 @@ def _check_product(
     seed: int,
     macros: dict[str, int],
 ) -> None:
-    (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
-    kept = blocks(m, k, 32, density, seed) != 0
-    values = (generator.standard_normal((m, k)) * kept).astype(NUMPY[dtype])
-    tiling = row_tiling(width, 24 * density)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            block_weight,
-            "function",
-            lambda on, kernel, own, size: emulated_function(on, kernel, {**own, **macros}, size),
-        )
-        device = EmulatedDevice(workers)
-        weight = BsrRowsMma(BlockRows.encode(values.view(np.uint16)), dtype, device)  # type: ignore[arg-type]
-        check_product(
-            lambda x, y: weight.launch(x, y, 0, tiling), values, tokens, dtype, seed, residual=residual, launches=1
-        )
+    def make(bits: Bits, dtype: str, on: EmulatedDevice) -> tuple[BsrRowsMma, RowTiling]:
+        return BsrRowsMma(BlockRows.encode(bits), dtype, on), row_tiling(width, 24 * density)  # type: ignore[arg-type]
+
+    check_product_of_blocks(make, sizes, density, workers, residual, seed, macros)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_product import check_product
-from emulation import COMPILER, EmulatedDevice, emulated_function
-from halves import NUMPY
+from emulated_product import check_product_of_blocks
+from emulation import COMPILER, EmulatedDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import blocks
 
-from sparsec.cuda.products import block_weight
 from sparsec.cuda.products.bsr_tall_wgmma import STAGES, BsrTallWgmma, TallTiling, microseconds, tall_tiling
-from sparsec.cuda.streams.bsr_tall import BOXES, GROUPS, MOST, STEPS, STRIPS, WINDOW, TallTiles, row_tiles
+from sparsec.cuda.streams.bsr_tall import BOXES, GROUPS, MOST, STEPS, STRIPS, WINDOW, Bits, TallTiles, row_tiles
 
 
 @settings(max_examples=30)
@@ -127,25 +125,9 @@ def _check_product(
     seed: int,
     macros: dict[str, int],
 ) -> None:
-    (m, k, tokens), dtype, generator = sizes, ("float16", "bfloat16")[seed % 2], np.random.default_rng(seed)
-    kept = blocks(m, k, 32, density, seed) != 0
-    values = (generator.standard_normal((m, k)) * kept).astype(NUMPY[dtype])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            block_weight,
-            "function",
-            lambda on, kernel, own, size: emulated_function(on, kernel, {**own, **macros}, size),
-        )
-        device = EmulatedDevice(workers)
-        weight = BsrTallWgmma(TallTiles.encode(values.view(np.uint16), workers), dtype, device)  # type: ignore[arg-type]
-        usual = weight.tiling(tokens)
-        tiling = TallTiling(usual.steps, max(STAGES[-1], usual.stages - fewer))
-        check_product(
-            lambda x, y: weight.launch(x, y, 0, tiling),
-            values,
-            tokens,
-            dtype,
-            seed,
-            residual=residual,
-            launches=1,
-        )
+    def make(bits: Bits, dtype: str, on: EmulatedDevice) -> tuple[BsrTallWgmma, TallTiling]:
+        weight = BsrTallWgmma(TallTiles.encode(bits, workers), dtype, on)  # type: ignore[arg-type]
+        usual = weight.tiling(sizes[2])
+        return weight, TallTiling(usual.steps, max(STAGES[-1], usual.stages - fewer))
+
+    check_product_of_blocks(make, sizes, density, workers, residual, seed, macros)

@@ -13,6 +13,7 @@
 #include "machine/tensor_memory.cuh"
 #include "output.cuh"
 #include "tile_order.cuh"
+#include "told_words.cuh"
 
 #define WARPS 12
 #define EIGHTS (TOKENS / 8)
@@ -70,31 +71,12 @@ struct Work {
     }
 };
 
-// Steps of a tile, which a warp asks for long before it needs them: each lane has one of 32.
-struct Steps {
-    const Step *from;
-    int count;
-    uint4 own, after;
-
-    __device__ __forceinline__ Steps(const Operands &o, const RowTile *tile) : from(o.steps + tile->first_step), count(tile->steps) {
-        if (count) own = load(0), after = load(32);
-    }
-
-    __device__ __forceinline__ uint4 load(int first) const {
-        return *(const uint4 *)(from + min(first + (int)threadIdx.x % 32, count - 1));
-    }
-
-    __device__ __forceinline__ void turn(int step) {
-        if (step && step % 32 == 0) own = after, after = load(step + 32);
-    }
-};
-
 // One warp says what comes next, and that there is room for it.
 __device__ __forceinline__ void announce(const Operands &o, const Places &at) {
     Stage<STAGES> stage = {0, 0};
     bool again = false; // stages were used before
     for (Work work(o); work.more(); work.next()) {
-        Steps steps(o, work.tile);
+        ToldHeads<Step> steps(o.steps + work.tile->first_step, work.tile->steps);
         for (int step = 0; step < steps.count; ++step, stage.next()) {
             steps.turn(step);
             const u32 column_units = __shfl_sync(~0u, steps.own.x, step % 32), mask = __shfl_sync(~0u, steps.own.y, step % 32);
@@ -115,7 +97,7 @@ __device__ __forceinline__ void copy_units(const Operands &o, const Places &at) 
     Stage<STAGES> stage = {0, 0}, oldest = {0, 0};
     u32 taken = 0, units = 0, place = 0, held = 0; // of the stages and of the ring; units of the stage of this lane's number
     for (Work work(o); work.more(); work.next()) {
-        Steps steps(o, work.tile);
+        ToldHeads<Step> steps(o.steps + work.tile->first_step, work.tile->steps);
         for (int step = 0; step < steps.count; ++step, stage.next()) {
             steps.turn(step);
             const u32 own = __shfl_sync(~0u, steps.own.x, step % 32) >> 16, which = __shfl_sync(~0u, steps.own.z, step % 32);
@@ -143,7 +125,7 @@ __device__ __forceinline__ void copy_units(const Operands &o, const Places &at) 
 __device__ __forceinline__ void copy_x(const Operands &o, const Places &at) {
     Stage<STAGES> stage = {0, 0};
     for (Work work(o); work.more(); work.next()) {
-        Steps steps(o, work.tile);
+        ToldHeads<Step> steps(o.steps + work.tile->first_step, work.tile->steps);
         for (int step = 0; step < steps.count; ++step, stage.next()) {
             steps.turn(step);
             const u32 column = __shfl_sync(~0u, steps.own.x, step % 32) & 0xFFFF, barrier = 8 * stage.index;

@@ -21,6 +21,7 @@
 #include "output.cuh"
 #include "strip_sums.cuh"
 #include "tile_order.cuh"
+#include "told_words.cuh"
 
 #define STEP_BYTES (TOKENS * 128)
 #define X_BYTES (STEPS * STEP_BYTES) // of a window's place
@@ -76,25 +77,6 @@ struct Work {
     }
 };
 
-// Windows of a tile, which a warp asks for long before it needs them: each lane has what one of 32 begins with.
-struct Windows {
-    const Window *from;
-    int count;
-    uint4 own, after;
-
-    __device__ __forceinline__ Windows(const Work &work) : from(work.o.windows + work.tile->first_window), count(work.tile->windows) {
-        if (count) own = load(0), after = load(32);
-    }
-
-    __device__ __forceinline__ uint4 load(int first) const {
-        return *(const uint4 *)(from + min(first + (int)threadIdx.x % 32, count - 1));
-    }
-
-    __device__ __forceinline__ void turn(int window) {
-        if (window && window % 32 == 0) own = after, after = load(window + 32);
-    }
-};
-
 // A warp tells all blocks of the cluster.
 __device__ __forceinline__ void arrive_at_all(u32 barrier) {
     __syncwarp();
@@ -105,7 +87,7 @@ __device__ __forceinline__ void arrive_at_all(u32 barrier) {
 __device__ __forceinline__ void copy_x(const Operands &o, const Places &at) {
     Stage<STAGES> stage = {0, 0};
     for (Work work(o); work.more(); work.next()) {
-        Windows all(work);
+        ToldHeads<Window> all(o.windows + work.tile->first_window, work.tile->windows);
         for (int window = 0; window < all.count; ++window, stage.next()) {
             all.turn(window);
             const u32 steps = __shfl_sync(~0u, all.own.y, window % 32) >> 8 & 0xFF, barrier = at.full + 8 * stage.index;
@@ -130,7 +112,7 @@ __device__ __forceinline__ void copy_units(const Operands &o, const Places &at) 
     u32 taken = 0, used = 0, place = 0, held = 0; // of the stages and of the ring; of the ring by the stage of this lane's number
     const u32 rank = blockIdx.x % CLUSTER;
     for (Work work(o); work.more(); work.next()) {
-        Windows all(work);
+        ToldHeads<Window> all(o.windows + work.tile->first_window, work.tile->windows);
         for (int window = 0; window < all.count; ++window, stage.next()) {
             all.turn(window);
             const u32 which = __shfl_sync(~0u, all.own.x, window % 32), own = __shfl_sync(~0u, all.own.y, window % 32) & 0xFF;

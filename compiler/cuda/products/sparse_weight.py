@@ -28,10 +28,8 @@ TILES = (1, 2, 4, 8)  # of 8 tokens, that a warp can have sums for
 MOST_TOKENS = 128  # that one launch does
 COLUMNS = (256, 128)  # of a tile of X, the best first
 STAGES = (4, 3, 2)  # tiles of X in shared memory, the best first
-MOST_STAGES, LEAST_WIDE = (
-    8,
-    3,
-)  # and where there should be more of them; of wide ones these are better than more that are not
+MOST_STAGES = 8  # where there should be more of them
+FEWEST_WIDE = 3  # wide ones, better than more that are not
 BATCHES = 4  # that a wide tile has the columns of
 
 
@@ -132,4 +130,4 @@ def _more_tiles_of_x(streams: Streams) -> Iterator[tuple[int, int]]:
     if streams.partition.halves == 2:
         yield MOST_STAGES, COLUMNS[0]
     elif wide > COLUMNS[0]:
-        yield from ((MOST_STAGES, wide), (LEAST_WIDE, wide))
+        yield from ((MOST_STAGES, wide), (FEWEST_WIDE, wide))
