@@ -219,6 +219,7 @@ __device__ __forceinline__ void finish(const Operands &o, int block, u32 areas) 
 // When all is multiplied: the blocks that are this worker's alone, and those of which it was the last to have its part.
 __device__ __forceinline__ void finish_all(const Operands &o, const Part &part, const Shared &s) {
     __syncthreads();
+    __syncthreads(); // one is enough, but compute-sanitizer's racecheck does not see that it orders `left`
     const u32 left[2] = {loaded(s.left), loaded(s.left + 4)};
     for (int block = part.begin / o.steps; block * o.steps < part.end; ++block)
         if (o.segments[block].count == 1 || block + 1 == left[0] || block + 1 == left[1]) finish(o, block, s.tiles);
